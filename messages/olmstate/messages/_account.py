@@ -1,0 +1,113 @@
+"""Messages about the device's own Olm account: identity keys, one-time keys, fallback key."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, KeyId, UserId
+from ._message import Command, Query
+
+
+@attrs.frozen(kw_only=True)
+class DeviceIdentity:
+    """Who this device is. Never changes once the account exists."""
+
+    user_id: UserId
+    device_id: DeviceId
+    curve25519: Curve25519Key
+    ed25519: Ed25519Key
+
+
+@attrs.frozen(kw_only=True)
+class CreateAccount(Command[DeviceIdentity]):
+    """Make a new Olm account in an empty store.
+
+    Raises:
+        AccountExists: The store has one.
+    """
+
+
+@attrs.frozen(kw_only=True)
+class OlmSessionPickle:
+    """An Olm session to import beside its account."""
+
+    sender_key: Curve25519Key
+    """The other device's identity key."""
+    pickle: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class ImportAccount(Command[DeviceIdentity]):
+    """Take over an account that another library has kept, with its Olm sessions.
+
+    The other library must not use the account any more: two owners reuse ratchet steps.
+
+    Raises:
+        AccountExists: The store has an account.
+        MalformedPickle: Account or session can't be read with that format and key.
+    """
+
+    pickle: str = attrs.field(repr=False)
+    pickle_key: bytes = attrs.field(repr=False)
+    """32 bytes for ``vodozemac``, any length for ``libolm``."""
+    format: Literal["vodozemac", "libolm"] = "vodozemac"
+    olm_sessions: tuple[OlmSessionPickle, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class IdentityKeys(Query[DeviceIdentity]):
+    """This device's user id, device id and public keys.
+
+    Raises:
+        NoAccount: The store is empty.
+    """
+
+
+@attrs.frozen(kw_only=True)
+class SignedDeviceKeys(Query[JsonObject]):
+    """``device_keys`` for ``/keys/upload``, signed by the device.
+
+    Raises:
+        NoAccount: The store is empty.
+    """
+
+
+@attrs.frozen(kw_only=True)
+class UnpublishedKeys:
+    """``one_time_keys`` and ``fallback_keys`` for ``/keys/upload``: the stored signed objects, the same each time."""
+
+    one_time_keys: dict[KeyId, JsonObject]
+    fallback_keys: dict[KeyId, JsonObject]
+
+    @property
+    def key_ids(self) -> tuple[KeyId, ...]:
+        """What to name in `MarkKeysPublished` once the server has taken them."""
+        return (*self.one_time_keys, *self.fallback_keys)
+
+
+@attrs.frozen(kw_only=True)
+class OneTimeKeys(Command[UnpublishedKeys]):
+    """The keys that the server should have and has not.
+
+    Generates one-time keys up to 50 on the server (by the counts of the last sync) and a fallback key when the server says
+    that it is used up or the last is 7 days old, but only when nothing generated earlier still waits: a retry, or another
+    process, uploads the same key under the same id.
+
+    Raises:
+        NoAccount: The store is empty.
+    """
+
+
+@attrs.frozen(kw_only=True)
+class MarkKeysPublished(Command[None]):
+    """The server has taken these keys. Ids that are not waiting are passed over.
+
+    Raises:
+        NoAccount: The store is empty.
+    """
+
+    key_ids: tuple[KeyId, ...]
+    one_time_key_counts: dict[str, int] | None = None
+    """``one_time_key_counts`` of the server's answer."""

@@ -1,0 +1,59 @@
+"""Messages about other devices' public keys."""
+
+from __future__ import annotations
+
+import attrs
+
+from ._errors import OlmStateError
+from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, UserId
+from ._message import Command, Query
+
+
+@attrs.frozen(kw_only=True)
+class DeviceKeys:
+    """A device whose self-signature was checked."""
+
+    user_id: UserId
+    device_id: DeviceId
+    curve25519: Curve25519Key
+    ed25519: Ed25519Key
+    algorithms: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True, order=True)
+class DeviceAddress:
+    """Where a to-device message goes."""
+
+    user_id: UserId
+    device_id: DeviceId
+
+
+@attrs.frozen(kw_only=True)
+class DevicesAdded:
+    """What a /keys/query response changed."""
+
+    added: tuple[DeviceAddress, ...]
+    removed: tuple[DeviceAddress, ...]
+    rejected: dict[DeviceAddress, OlmStateError]
+    """Devices that were not taken in, and why: a bad signature, a wrong shape, a changed key."""
+
+
+@attrs.frozen(kw_only=True)
+class AddDevices(Command[DevicesAdded]):
+    """Take in a ``/keys/query`` response.
+
+    Each device's self-signature is checked (spec: Tracking the device list for a user). A user's devices that the response
+    leaves out are removed. A device that comes with another Ed25519 key than before is refused.
+
+    Raises:
+        MalformedMessage: The response isn't one.
+    """
+
+    response: JsonObject = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Devices(Query[tuple[DeviceKeys, ...]]):
+    """A user's devices, as far as they are known, by device id."""
+
+    user_id: UserId

@@ -1,0 +1,326 @@
+"""Every error that leaves the library, split by whose fault it is.
+
+`StoreError`: the disk, the lock, or who opened the store. `EncryptionError` and `DecryptionError`: what was asked, or what a
+peer sent; the device's state is as it was. `ActorStopped`: no answer will come. No exception of vodozemac, sqlite3 or
+cryptography escapes. No error carries a key, a plaintext or a passphrase.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+
+from ._ids import DeviceId, Ed25519Key, MegolmSessionId, RoomId, UserId
+
+
+@attrs.define(kw_only=True, eq=False)
+class OlmStateError(Exception):
+    """The root of the tree."""
+
+    text: ClassVar[str] = "olmstate failed"
+
+    def __str__(self) -> str:
+        return self.text.format_map(attrs.asdict(self, recurse=False))
+
+
+# --- the store ---------------------------------------------------------------------------------------------------------
+
+
+@attrs.define(kw_only=True, eq=False)
+class StoreError(OlmStateError):
+    """The store can't be used, or not now. Nothing left the library."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class StoreBusy(StoreError):
+    """Another process holds the lock. Nobody steals it; ask again, or look at that process."""
+
+    text = "the store has been locked for {waited:.1f} s by process {holder_pid}"
+    holder_pid: int | None
+    waited: float
+    """Seconds."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class StorePoisoned(StoreError):
+    """This handle must not be used any more: what is on the disk may differ from what it believes. Open the store anew."""
+
+    text = "this handle on the store can't be trusted any more: {reason}; open the store anew"
+    reason: str
+
+
+@attrs.define(kw_only=True, eq=False)
+class StoreCorrupt(StoreError):
+    """What the store holds isn't what was written: restore a backup."""
+
+    text = "the store is damaged: {reason}"
+    reason: str
+
+
+@attrs.define(kw_only=True, eq=False)
+class StoreFull(StoreError):
+    """No room on the disk. The turn was rolled back; make room and ask again."""
+
+    text = "no room left on the store's disk"
+
+
+@attrs.define(kw_only=True, eq=False)
+class StoreUnavailable(StoreError):
+    """The operating system refused to read or write: missing folder, no permission, read-only, an I/O error."""
+
+    text = "the store can't be read or written: {reason}"
+    reason: str
+
+
+@attrs.define(kw_only=True, eq=False)
+class UnsupportedFilesystem(StoreError):
+    """The folder is on a network file system, whose locks can't be relied on."""
+
+    text = "{path} is on {filesystem}: the store needs a local file system"
+    path: str
+    filesystem: str
+
+
+@attrs.define(kw_only=True, eq=False)
+class WrongDevice(StoreError):
+    """The store belongs to another device than the one that opened it."""
+
+    text = "the store belongs to {user_id} {device_id}"
+    user_id: UserId
+    device_id: DeviceId
+
+
+@attrs.define(kw_only=True, eq=False)
+class WrongKey(StoreError):
+    """The key or passphrase doesn't open the store, or the store isn't sealed, or it is and no key was given."""
+
+    text = "that key does not open the store"
+
+
+@attrs.define(kw_only=True, eq=False)
+class SchemaTooNew(StoreError):
+    """A newer olmstate wrote the store. Upgrade; nothing was changed."""
+
+    text = "the store has schema {found}, this version knows up to {supported}"
+    found: int
+    supported: int
+
+
+# --- the account -------------------------------------------------------------------------------------------------------
+
+
+@attrs.define(kw_only=True, eq=False)
+class AccountError(OlmStateError):
+    """The device's own account doesn't allow what was asked."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class NoAccount(AccountError):
+    """The store is empty: send `CreateAccount` or `ImportAccount` first."""
+
+    text = "the store has no account yet"
+
+
+@attrs.define(kw_only=True, eq=False)
+class AccountExists(AccountError):
+    """A device has one account for its whole life."""
+
+    text = "the store has an account already"
+
+
+@attrs.define(kw_only=True, eq=False)
+class MalformedPickle(AccountError):
+    """A pickle that can't be read: damaged, of another format, or sealed with another pickle key."""
+
+    text = "the {what} pickle can't be read: {reason}"
+    what: str
+    reason: str
+
+
+# --- encryption --------------------------------------------------------------------------------------------------------
+
+
+@attrs.define(kw_only=True, eq=False)
+class EncryptionError(OlmStateError):
+    """What was asked can't be encrypted. No ratchet moved."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class RoomKeyNotShared(EncryptionError):
+    """The room has no outbound session that may be used: none yet, one due for rotation, or one not shared yet.
+
+    Send `ShareRoomKey`, deliver what it gives, send `MarkRoomKeyShared`, then encrypt again.
+    """
+
+    text = "no usable room key has been shared in {room_id}"
+    room_id: RoomId
+
+
+@attrs.define(kw_only=True, eq=False)
+class RoomKeyReplaced(EncryptionError):
+    """The outbound session that was named is not the room's present one any more."""
+
+    text = "{session_id} is no longer the outbound session of {room_id}"
+    room_id: RoomId
+    session_id: MegolmSessionId
+
+
+@attrs.define(kw_only=True, eq=False)
+class MalformedContent(EncryptionError):
+    """The content to encrypt is no JSON object that Matrix allows."""
+
+    text = "the content can't be encrypted: {reason}"
+    reason: str
+
+
+@attrs.define(kw_only=True, eq=False)
+class UnknownDevice(EncryptionError):
+    """The device's keys aren't in the store: query them and send `AddDevices`."""
+
+    text = "no device keys are known for {user_id} {device_id}"
+    user_id: UserId
+    device_id: DeviceId
+
+
+# --- what others signed ------------------------------------------------------------------------------------------------
+
+
+@attrs.define(kw_only=True, eq=False)
+class InvalidSignature(OlmStateError):
+    """Signed JSON whose signature is missing or wrong (spec: Signing JSON)."""
+
+    text = "invalid signature: {reason}"
+    reason: str
+
+
+@attrs.define(kw_only=True, eq=False)
+class DeviceKeyChanged(OlmStateError):
+    """A known device came with another Ed25519 key; the first one stays (spec: devices must never change their keys)."""
+
+    text = "{user_id} {device_id} came with another key than {ed25519}"
+    user_id: UserId
+    device_id: DeviceId
+    ed25519: Ed25519Key
+
+
+# --- decryption --------------------------------------------------------------------------------------------------------
+
+
+@attrs.define(kw_only=True, eq=False)
+class DecryptionError(OlmStateError):
+    """An event can't be decrypted, or must not be believed."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class MissingRoomKey(DecryptionError):
+    """The session's room key hasn't come. It may yet."""
+
+    text = "no room key for session {session_id} in {room_id}"
+    room_id: RoomId
+    session_id: MegolmSessionId
+
+
+@attrs.define(kw_only=True, eq=False)
+class RoomKeyWithheld(DecryptionError):
+    """The sender said that we won't get the room key (spec: m.room_key.withheld)."""
+
+    text = "the room key was withheld: {code}"
+    code: str
+
+
+@attrs.define(kw_only=True, eq=False)
+class UnknownMessageIndex(DecryptionError):
+    """Sent before the first index that our copy of the room key can decrypt."""
+
+    text = "message index {message_index} is before the first known one, {first_known_index}"
+    message_index: int
+    first_known_index: int
+
+
+@attrs.define(kw_only=True, eq=False)
+class ReplayedMessage(DecryptionError):
+    """This ciphertext was decrypted before, under another event id (Megolm), or at all (Olm)."""
+
+    text = "the message was decrypted before"
+
+
+@attrs.define(kw_only=True, eq=False)
+class MismatchedRoom(DecryptionError):
+    """The encrypted payload names another room than the one that the event came from."""
+
+    text = "the message was encrypted for another room than {room_id}"
+    room_id: RoomId
+
+
+@attrs.define(kw_only=True, eq=False)
+class MismatchedSender(DecryptionError):
+    """The payload, the event and the sender's device keys don't agree on who sent it."""
+
+    text = "the sender can't be believed: {reason}"
+    reason: str
+
+
+@attrs.define(kw_only=True, eq=False)
+class MismatchedRecipient(DecryptionError):
+    """The message, or the payload in it, is for another device."""
+
+    text = "the message is not for this device: {reason}"
+    reason: str
+
+
+@attrs.define(kw_only=True, eq=False)
+class UnknownOlmSession(DecryptionError):
+    """No Olm session with that device decrypts the message, and it starts none."""
+
+    text = "no Olm session decrypts the message: {reason}"
+    reason: str
+
+
+@attrs.define(kw_only=True, eq=False)
+class MalformedMessage(DecryptionError):
+    """Bytes or JSON of the wrong shape, or a MAC or signature that doesn't hold."""
+
+    text = "malformed message: {reason}"
+    reason: str
+
+
+@attrs.define(kw_only=True, eq=False)
+class RejectedRoomKey(DecryptionError):
+    """A room key that isn't one, or that contradicts the one that we have under the same id."""
+
+    text = "the room key was not accepted: {reason}"
+    reason: str
+
+
+# --- key files ---------------------------------------------------------------------------------------------------------
+
+
+@attrs.define(kw_only=True, eq=False)
+class KeyFileError(OlmStateError):
+    """An encrypted key file can't be used (spec: Key exports)."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class MalformedKeyFile(KeyFileError):
+    """Not a key file, or one that asks for more work than allowed."""
+
+    text = "malformed key file: {reason}"
+    reason: str
+
+
+@attrs.define(kw_only=True, eq=False)
+class WrongPassphrase(KeyFileError):
+    """The passphrase doesn't open the key file, or the file was changed."""
+
+    text = "the passphrase does not open the key file"
+
+
+# --- actors ------------------------------------------------------------------------------------------------------------
+
+
+@attrs.define(kw_only=True, eq=False)
+class ActorStopped(OlmStateError):
+    """No reply will come: the supervisor was closed or has failed. Whether a command ran is unknown."""
+
+    text = "the supervisor has stopped"

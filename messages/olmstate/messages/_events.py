@@ -1,0 +1,53 @@
+"""Events: what subscribers get, after the commit that caused it.
+
+``async with supervisor.subscribe(RoomKeysReceived) as events: async for event in events: ...``
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from ._devices import DeviceAddress
+from ._ids import MegolmSessionId, RoomId
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """Something that was committed."""
+
+
+@attrs.frozen(kw_only=True)
+class RoomKeysReceived(Event):
+    """These sessions have come new or better."""
+
+    room_keys: tuple[tuple[RoomId, MegolmSessionId], ...]
+
+
+@attrs.frozen(kw_only=True)
+class DevicesChanged(Event):
+    """These devices have come or gone."""
+
+    added: tuple[DeviceAddress, ...]
+    removed: tuple[DeviceAddress, ...]
+
+
+@attrs.frozen(kw_only=True)
+class RoomKeyImportProgress(Event):
+    """An import goes on."""
+
+    done: int
+    total: int
+
+
+@attrs.frozen(kw_only=True)
+class StoreChanged(Event):
+    """Another process, or another supervisor in this one, has written. Cached copies were dropped; nothing else was.
+
+    While anybody subscribes to this event, the supervisor looks for such writes by itself.
+    """
+
+    generation: int
+    tables: frozenset[str]
+    """Data types that changed; all of them if ``whole``."""
+    whole: bool
+    """What changed isn't known by key."""

@@ -1,0 +1,143 @@
+"""Messages about outbound group sessions: encrypting to rooms and sharing the key for it."""
+
+from __future__ import annotations
+
+import attrs
+
+from ._devices import DeviceAddress
+from ._ids import DeviceId, JsonObject, MegolmSessionId, RoomId, UserId
+from ._message import Command
+
+
+@attrs.frozen(kw_only=True)
+class RotationPeriod:
+    """When an outbound session is due for replacement (spec: m.room.encryption)."""
+
+    messages: int = 100
+    """``rotation_period_msgs``."""
+    milliseconds: int = 604_800_000
+    """``rotation_period_ms``."""
+
+
+@attrs.frozen(kw_only=True)
+class OutboundRoomKey:
+    """The key of a room's present outbound session, as one would share it now."""
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    session_key: str = attrs.field(repr=False)
+    message_index: int
+    """The first index that ``session_key`` decrypts."""
+    shared_with: frozenset[DeviceAddress]
+    """Devices marked by `MarkRoomKeyShared`."""
+
+    @property
+    def content(self) -> JsonObject:
+        """``content`` of the ``m.room_key`` event (spec: m.room_key)."""
+        return {
+            "algorithm": "m.megolm.v1.aes-sha2",
+            "room_id": self.room_id,
+            "session_id": self.session_id,
+            "session_key": self.session_key,
+        }
+
+
+@attrs.frozen(kw_only=True)
+class RoomKey(Command[OutboundRoomKey]):
+    """The room's outbound session, made or rotated first if there is none that may still be used.
+
+    A new session's inbound counterpart is stored with it, so that every process can read what was sent.
+
+    Raises:
+        NoAccount: The store is empty.
+    """
+
+    room_id: RoomId
+    rotation: RotationPeriod = RotationPeriod()
+
+
+@attrs.frozen(kw_only=True)
+class RotateRoomKey(Command[OutboundRoomKey]):
+    """Replace the room's outbound session by a new one now, as when a member or a device has left.
+
+    Raises:
+        NoAccount: The store is empty.
+    """
+
+    room_id: RoomId
+    rotation: RotationPeriod = RotationPeriod()
+
+
+@attrs.frozen(kw_only=True)
+class DiscardRoomKey(Command[None]):
+    """Forget the room's outbound session; the next `RoomKey` or `ShareRoomKey` makes a new one."""
+
+    room_id: RoomId
+
+
+@attrs.frozen(kw_only=True)
+class RoomKeyShare:
+    """What to send so that the devices can read the room's next messages."""
+
+    session_id: MegolmSessionId
+    requests: tuple[dict[UserId, dict[DeviceId, JsonObject]], ...] = attrs.field(repr=False)
+    """Bodies for ``/sendToDevice/m.room.encrypted``, at most 250 devices each."""
+    recipients: tuple[DeviceAddress, ...]
+    """Whom ``requests`` reach: name them in `MarkRoomKeyShared` once the server has taken all requests."""
+    missing: tuple[DeviceAddress, ...]
+    """Devices without an Olm session: claim a key for each, `CreateOlmSession`, share again."""
+
+
+@attrs.frozen(kw_only=True)
+class ShareRoomKey(Command[RoomKeyShare]):
+    """Encrypt the room's present key to each of ``devices`` that it was not yet marked as shared with.
+
+    ``devices`` are all that may read the room. If the session was shared with one that is not among them any more, it is
+    rotated first. Devices are reached at least once: a crash before `MarkRoomKeyShared` makes the next share send again.
+
+    Raises:
+        NoAccount: The store is empty.
+    """
+
+    room_id: RoomId
+    devices: tuple[DeviceAddress, ...]
+    rotation: RotationPeriod = RotationPeriod()
+
+
+@attrs.frozen(kw_only=True)
+class MarkRoomKeyShared(Command[None]):
+    """The server has taken the room key for these devices. From now on `EncryptRoomEvent` may use the session.
+
+    ``devices`` may be empty: a room with nobody else in it.
+
+    Raises:
+        RoomKeyReplaced: The room has another outbound session by now.
+    """
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    devices: tuple[DeviceAddress, ...]
+
+
+@attrs.frozen(kw_only=True)
+class EncryptedRoomEvent:
+    """``content`` of an ``m.room.encrypted`` event, durable before you see it."""
+
+    content: JsonObject = attrs.field(repr=False)
+    session_id: MegolmSessionId
+    message_index: int
+
+
+@attrs.frozen(kw_only=True)
+class EncryptRoomEvent(Command[EncryptedRoomEvent]):
+    """Encrypt an event to a room.
+
+    Raises:
+        NoAccount: The store is empty.
+        RoomKeyNotShared: No session, or one that is due for rotation or not marked as shared.
+        MalformedContent: ``content`` is no JSON object that Matrix allows.
+    """
+
+    room_id: RoomId
+    type: str
+    content: JsonObject = attrs.field(repr=False)

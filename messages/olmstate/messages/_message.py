@@ -1,0 +1,48 @@
+"""What a message is: a frozen value that carries the type of its reply.
+
+``await supervisor.ask(message)`` has the type that the message's class names, under mypy and pyright strict. A message is a
+`Command` or a `Query`, and nothing else decides how it travels: a command waits for the cross-process lock and is committed
+before its reply; a query is answered from committed state by the actor that owns it, without the lock.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+R = TypeVar("R")  # invariant on purpose: a covariant R would let reply() widen to object
+
+
+@attrs.frozen
+class Reply:
+    """Proof that a handler answered its own message; only `Message.reply` makes one."""
+
+    value: Any = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Message(Generic[R]):
+    """A typed message; ``R`` is the type of its reply."""
+
+    def reply(self, value: R) -> Reply:
+        """Answer this message; a value of another type is a type error."""
+        return Reply(value)
+
+
+@attrs.frozen(kw_only=True)
+class Command(Message[R]):
+    """Changes the device's state. Runs in a turn under the lock; durable before it is answered."""
+
+
+@attrs.frozen(kw_only=True)
+class Query(Message[R]):
+    """Reads committed state, never older than the moment of asking. Takes no lock."""
+
+
+@attrs.frozen(kw_only=True)
+class Procedure(Message[R]):
+    """Long work that runs in the asker's task as many short commands or queries.
+
+    Cancelling one, or a crash, leaves what its finished steps did; asking again goes on from there.
+    """

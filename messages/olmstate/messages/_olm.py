@@ -1,0 +1,113 @@
+"""Messages about Olm sessions: encrypting to devices and decrypting from them."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import attrs
+
+from ._devices import DeviceAddress
+from ._errors import DecryptionError, OlmStateError
+from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, UserId
+from ._message import Command
+
+
+@attrs.frozen(kw_only=True)
+class OlmSessionsCreated:
+    """What became of a /keys/claim response."""
+
+    created: tuple[DeviceAddress, ...]
+    rejected: dict[DeviceAddress, OlmStateError]
+
+
+@attrs.frozen(kw_only=True)
+class CreateOlmSession(Command[OlmSessionsCreated]):
+    """Start an Olm session with each device that a one-time or fallback key was claimed for.
+
+    The device's keys must be known (`AddDevices`); the claimed key's signature is checked with them.
+
+    Raises:
+        NoAccount: The store is empty.
+        MalformedMessage: ``one_time_keys`` isn't of the form ``{user: {device: {key id: key}}}``.
+    """
+
+    one_time_keys: JsonObject
+    """``one_time_keys`` of a ``/keys/claim`` response."""
+
+
+@attrs.frozen(kw_only=True)
+class EncryptedToDevice:
+    """Bodies for ``/sendToDevice/m.room.encrypted``."""
+
+    messages: dict[UserId, dict[DeviceId, JsonObject]] = attrs.field(repr=False)
+    missing: tuple[DeviceAddress, ...]
+    """Devices without an Olm session (or whose keys aren't known): claim a key for each, `CreateOlmSession`, ask again."""
+
+
+@attrs.frozen(kw_only=True)
+class EncryptToDevice(Command[EncryptedToDevice]):
+    """Encrypt one event to many devices.
+
+    Raises:
+        NoAccount: The store is empty.
+        MalformedContent: ``content`` is no JSON object that Matrix allows.
+    """
+
+    devices: tuple[DeviceAddress, ...]
+    type: str
+    content: JsonObject = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class DecryptedToDevice:
+    """An Olm message that was decrypted and whose payload agrees with its envelope."""
+
+    type: str
+    """Of the payload."""
+    content: JsonObject = attrs.field(repr=False)
+    """Of the payload; an ``m.room_key``'s ``session_key`` is left out, since the store has it."""
+    sender: UserId
+    sender_key: Curve25519Key
+    sender_ed25519: Ed25519Key
+    sender_device: DeviceId | None
+    """None if no keys are known for the device: nothing but the homeserver's word says whose it is."""
+
+
+@attrs.frozen(kw_only=True)
+class PlainToDevice:
+    """A to-device event that came unencrypted. Never believe keys or secrets in one."""
+
+    event: JsonObject = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class ReplayedToDevice:
+    """An Olm message that was decrypted before: delivered twice, no alarm."""
+
+    sender: str | None
+    sender_key: str | None
+
+
+@attrs.frozen(kw_only=True)
+class UndecryptableToDevice:
+    """An Olm message that can't be decrypted, or whose payload lies."""
+
+    sender: str | None
+    sender_key: str | None
+    error: DecryptionError
+
+
+ToDeviceOutcome: TypeAlias = DecryptedToDevice | PlainToDevice | ReplayedToDevice | UndecryptableToDevice
+
+
+@attrs.frozen(kw_only=True)
+class DecryptToDevice(Command[tuple[ToDeviceOutcome, ...]]):
+    """Decrypt to-device events in their order, each apart: a bad one never harms the others.
+
+    Room keys and withheld notices in them are stored in the same commit, as `ReceiveSync` does; no sync token moves.
+
+    Raises:
+        NoAccount: The store is empty.
+    """
+
+    events: tuple[JsonObject, ...] = attrs.field(repr=False)

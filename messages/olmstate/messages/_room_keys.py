@@ -1,0 +1,125 @@
+"""Messages about inbound group sessions: room keys, and decrypting room events with them."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import attrs
+
+from ._errors import DecryptionError
+from ._ids import Curve25519Key, DeviceId, Ed25519Key, EventId, JsonObject, MegolmSessionId, RoomId, UserId
+from ._message import Command, Procedure, Query
+
+RoomKeyChange: TypeAlias = Literal["new", "better", "known", "unconnected"]
+"""``better``: starts at a lower index than our copy and connects to it. ``unconnected``: kept apart from our copy, since
+nothing proves that it is the same ratchet."""
+
+
+@attrs.frozen(kw_only=True)
+class AddRoomKey(Command[RoomKeyChange]):
+    """Store one room key as if it had come from a device.
+
+    Raises:
+        RejectedRoomKey: Not a room key, or its id is not ``session_id``.
+    """
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    session_key: str = attrs.field(repr=False)
+    """As in ``m.room_key``: signed by the session's own key."""
+    sender_key: Curve25519Key
+    sender_ed25519: Ed25519Key
+    sender: UserId
+    sender_device: DeviceId | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RoomKeysImported:
+    """What an import did."""
+
+    total: int
+    imported: int
+    """New, or better than our copy."""
+    rejected: int
+    """Not a room key, or of the wrong shape."""
+
+
+@attrs.frozen(kw_only=True)
+class ImportRoomKeys(Procedure[RoomKeysImported]):
+    """Take in exported room keys (spec: Key export format), in steps that each are durable.
+
+    Publishes `RoomKeyImportProgress`.
+    """
+
+    keys: tuple[JsonObject, ...] = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class ImportKeyFile(Procedure[RoomKeysImported]):
+    """Take in an encrypted key file (spec: Key exports).
+
+    Raises:
+        MalformedKeyFile: Not a key file.
+        WrongPassphrase: The passphrase doesn't open it.
+    """
+
+    file: str = attrs.field(repr=False)
+    passphrase: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class ExportRoomKeys(Procedure[tuple[JsonObject, ...]]):
+    """All room keys, each from its first known index (spec: Key export format). Not a snapshot: others may add meanwhile."""
+
+    room_id: RoomId | None = None
+    """Only this room's."""
+
+
+@attrs.frozen(kw_only=True)
+class ExportKeyFile(Procedure[str]):
+    """All room keys as an encrypted key file (spec: Key exports)."""
+
+    passphrase: str = attrs.field(repr=False)
+    rounds: int = 500_000
+    """Of PBKDF2."""
+    room_id: RoomId | None = None
+
+
+@attrs.frozen(kw_only=True)
+class DecryptedRoomEvent:
+    """A room event in clear."""
+
+    room_id: RoomId
+    event_id: EventId | None
+    type: str
+    content: JsonObject = attrs.field(repr=False)
+    session_id: MegolmSessionId
+    message_index: int
+    sender: UserId | None
+    """Whose room key it was; None if no device with its ``sender_key`` was known when the key was imported."""
+    sender_device: DeviceId | None
+    sender_key: Curve25519Key
+    sender_ed25519: Ed25519Key
+    imported: bool
+    """The room key came from an export: whoever wrote that file vouches for the sender, not the sender's device."""
+
+
+@attrs.frozen(kw_only=True)
+class DecryptRoomEvent(Query[DecryptedRoomEvent]):
+    """Decrypt one room event.
+
+    Raises:
+        MissingRoomKey, RoomKeyWithheld, UnknownMessageIndex, ReplayedMessage, MismatchedRoom, MismatchedSender,
+        MalformedMessage.
+    """
+
+    room_id: RoomId
+    """The room that the event came from, by the sync response, not by the event."""
+    event: JsonObject = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class DecryptRoomEvents(Query[tuple[DecryptedRoomEvent | DecryptionError, ...]]):
+    """Decrypt many room events, each apart; an error stands in the place of what can't be decrypted."""
+
+    events: tuple[tuple[RoomId, JsonObject], ...] = attrs.field(repr=False)

@@ -1,0 +1,43 @@
+"""Messages about /sync: taking in what came, and the token that acknowledges it."""
+
+from __future__ import annotations
+
+import attrs
+
+from ._ids import JsonObject, MegolmSessionId, RoomId
+from ._message import Command, Query
+from ._olm import ToDeviceOutcome
+
+
+@attrs.frozen(kw_only=True)
+class SyncReceived:
+    """What a sync response's to-device part was, in its order."""
+
+    to_device: tuple[ToDeviceOutcome, ...]
+    room_keys: tuple[tuple[RoomId, MegolmSessionId], ...]
+    """Sessions that came new or better: events of theirs that could not be decrypted may be now."""
+    token_stored: bool
+    """False if ``since`` was given and another process had moved the token: the events were taken in all the same."""
+
+
+@attrs.frozen(kw_only=True)
+class ReceiveSync(Command[SyncReceived]):
+    """Take in a /sync response: decrypt its to-device events, store room keys, withheld notices, key counts, and the token.
+
+    All in one commit: a token is never stored without what it acknowledges. Each event is apart: a bad one never harms the
+    others. Taking in the same response twice is harmless.
+
+    Raises:
+        NoAccount: The store is empty.
+        MalformedMessage: The response as a whole isn't one (no JSON, no ``next_batch``); nothing was taken in.
+    """
+
+    sync: JsonObject | str | bytes = attrs.field(repr=False)
+    """Parsed, or as it came."""
+    since: str | None = None
+    """The token that the request was made with. If it isn't the stored one, the token is left alone. None: don't compare."""
+
+
+@attrs.frozen(kw_only=True)
+class SyncToken(Query[str | None]):
+    """``next_batch`` of the last response taken in, by any process: the ``since`` of the next request."""
