@@ -1,0 +1,118 @@
+# Every target sets itself up: it needs Python 3.11 or newer, make, and a package index.
+# Programs run as modules of .venv/bin/python, never as scripts: a script's first line breaks in a folder whose name has
+# spaces or quotes. Everything is relative to this folder for the same reason.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# The first Python here that is new enough; `make PYTHON=/path/to/python …` chooses another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+# Arguments that go to the program behind a target: `make demo ARGS="--processes 8"`, `make test ARGS="-k turnstile"`.
+ARGS ?=
+
+PY := .venv/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --no-input
+UV_VERSION := 0.13.9
+CODE := actors messages storage tests docs
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: .venv/.run ## Several processes share one device, some are killed; prove that nothing is lost or reused
+	$(PY) -m olmstate.cli demo $(ARGS)
+
+.PHONY: test
+test: .venv/.dev ## All tests
+	$(PY) -m pytest $(ARGS)
+
+.PHONY: lint
+lint: .venv/.dev ## Format and style
+	$(PY) -m ruff format --check $(CODE)
+	$(PY) -m ruff check $(CODE)
+
+.PHONY: format
+format: .venv/.dev ## Put format and imports right
+	$(PY) -m ruff check --select I --fix $(CODE)
+	$(PY) -m ruff format $(CODE)
+
+.PHONY: types
+types: .venv/.dev ## mypy and pyright, both strict
+	$(PY) -m mypy
+	$(PY) -m pyright --pythonpath $(PY)
+
+.PHONY: docs
+docs: .venv/.dev ## The documentation in docs/_build/html; a warning is an error
+	$(PY) -m sphinx --builder html --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build/html
+
+.PHONY: bench
+bench: .venv/.run ## Compare with straight-line loops and with peers
+	$(PY) -m olmstate.cli bench $(ARGS)
+
+# The harnesses in full. A harness reads the switch with `pytest.Config.getoption("--full")`: how many seeds, points or
+# examples it runs, and that a missing tool is a failure; a test that has no short form is marked `full`.
+# Without --full, the short forms are part of `make test`.
+FAULTS := tests/faults tests/simulation tests/model
+
+.PHONY: faults
+faults: .venv/.dev ## The fault, simulation and model harnesses in full
+	$(PY) -m pytest --full $(FAULTS) $(ARGS)
+
+.PHONY: coverage
+coverage: .venv/.dev ## All tests, with the branches they reach
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest $(ARGS)
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
+
+.PHONY: dist
+dist: .venv/.run ## Wheel and sdist in dist/
+	rm -rf dist
+	$(PY) -m hatchling build
+
+.PHONY: lock
+lock: .venv/.run ## Resolve the dependencies anew, with hashes, for every supported Python and system
+	$(PIP) install --quiet 'uv==$(UV_VERSION)'
+	$(PY) -m uv pip compile $(LOCK) --group build --output-file .requirements/run.lock pyproject.toml
+	$(PY) -m uv pip compile $(LOCK) --all-extras --group dev --constraint .requirements/run.lock \
+		--output-file .requirements/dev.lock pyproject.toml
+
+LOCK := --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+.PHONY: clean
+clean: ## Remove everything that a target made
+	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/_build
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- .venv -----------------------------------------------------------------------------------------------------------
+# .venv/.run: what the library and its programs need, and the project itself. .venv/.dev: what tests and checks need.
+# The stamps are written last, so a setup that was broken off is begun again. .run holds the folder's name, because the
+# editable install does too: after a move or a copy, the environment is made anew.
+
+ifneq ($(wildcard .venv/.run),)
+ifneq ($(shell pwd -P | cmp -s - .venv/.run && echo same),same)
+.venv/.run: moved
+endif
+endif
+.PHONY: moved
+moved: ;
+
+.venv/.run: .requirements/run.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo 'olmstate needs Python 3.11 or newer; none was found on PATH.' \
+		'Say where it is with: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		f"olmstate needs Python 3.11 or newer; this is {sys.version}")'
+	"$(PYTHON)" -m venv --clear .venv
+	$(PIP) install --quiet --require-hashes --requirement .requirements/run.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@pwd -P > $@
+
+.venv/.dev: .requirements/dev.lock .venv/.run
+	$(PIP) install --quiet --require-hashes --requirement .requirements/dev.lock
+	@touch $@
