@@ -1,0 +1,47 @@
+"""How Sphinx builds these pages.
+
+Owns: the extensions, the theme, and what counts as a page.
+Rule: a build reads nothing but this repository and has no warnings.
+Why: documentation that builds only on some machines, or only on some days, is not tested. Links into the
+documentation of Trio and attrs need their inventories from the net, so they are there when asked for, with
+`OLMSTATE_DOCS_ONLINE=1 make docs`; otherwise a reference such as {py:class}`trio.Event` stands as plain code.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version as version_of
+
+project = "olmstate"
+author = "The olmstate authors"
+copyright = "2026, The olmstate authors"
+release = version_of("olmstate")
+version = release
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.intersphinx"]
+exclude_patterns = ["_build", "examples"]
+# index.md sets the order of the pages before all of them exist; a pattern without a page is no mistake.
+suppress_warnings = ["toc.empty_glob"]
+
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+
+intersphinx_mapping = (
+    {
+        "python": ("https://docs.python.org/3", None),
+        "trio": ("https://trio.readthedocs.io/en/stable", None),
+        "attrs": ("https://www.attrs.org/en/stable", None),
+    }
+    if os.environ.get("OLMSTATE_DOCS_ONLINE")
+    else {}
+)
+
+html_theme = "furo"
+html_title = f"olmstate {release}"
+html_copy_source = False
+html_show_sphinx = False
