@@ -61,10 +61,6 @@ def test_the_sdist_holds_nothing_that_a_tool_left_behind(sdist_files: set[str]) 
     assert [] == [name for name in sdist_files if name.startswith(left_behind) or "__pycache__" in name]
 
 
-def test_a_wheel_built_from_the_sdist_is_the_wheel_built_from_the_tree(distributions: Distributions) -> None:
-    assert distributions.wheel.read_bytes() == distributions.wheel_of_sdist.read_bytes()
-
-
 def test_the_metadata_names_licence_python_and_program(distributions: Distributions) -> None:
     with zipfile.ZipFile(distributions.wheel) as archive:
         [info] = {name.split("/")[0] for name in archive.namelist() if ".dist-info/" in name}
