@@ -3,6 +3,8 @@
 # spaces or quotes. Everything is relative to this folder for the same reason.
 
 SHELL := /bin/sh
+# Python reads the editable install's path in the locale's encoding; under LC_ALL=C a folder's é would stop it.
+export LC_ALL := C.UTF-8
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
