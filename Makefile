@@ -85,7 +85,7 @@ lock: .venv/.run ## Resolve the dependencies anew, with hashes, for every suppor
 		--output-file .requirements/dev.lock pyproject.toml
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+	--system-certs --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
 .PHONY: clean
 clean: ## Remove everything that a target made
