@@ -140,7 +140,7 @@ def _unarmour(data: str | bytes) -> bytes:
     body, end, _ = rest.partition(_END)
     if not begin or not end:
         raise MalformedKeyFile(reason="no BEGIN or END line")
-    digits = b"".join(body.split()).rstrip(b"=")
+    digits = b"".join(body.split())
     try:
         return base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
     except ValueError:
