@@ -35,7 +35,7 @@ _NO_MARKS: Final = bytes(byte for byte in range(256) if byte not in b'[{]}"')
 _NAME_LENGTH: Final = 80  # a field's name can be untrusted too: a device id is one
 
 
-def loads(data: bytes | str) -> Json:
+def loads(data: bytes | str, *, max_depth: int = MAX_DEPTH) -> Json:
     """Parse JSON that somebody else wrote.
 
     Of a key that comes twice the last value counts. Lone surrogates, which JSON can escape, are kept:
@@ -43,17 +43,18 @@ def loads(data: bytes | str) -> Json:
 
     Args:
         data: UTF-8, or text.
+        max_depth: Objects and arrays within each other that are allowed.
 
     Raises:
         MalformedMessage: Not UTF-8; not JSON; NaN, an infinity, or a number that no double can hold; nested
-            deeper than `MAX_DEPTH`.
+            deeper than ``max_depth``.
     """
     try:
         text = data if isinstance(data, str) else data.decode()
         # The sum can only be too large; nearly every message is spared the exact count.
-        if text.count("[") + text.count("{") <= MAX_DEPTH or _nesting(text) <= MAX_DEPTH:
+        if text.count("[") + text.count("{") <= max_depth or _nesting(text) <= max_depth:
             return _decoder.decode(text)
-        reason = _TOO_DEEP
+        reason = f"nested deeper than {max_depth}"
     except UnicodeDecodeError:
         reason = "not UTF-8"
     except ValueError:

@@ -5,25 +5,23 @@ Send a message with ``await supervisor.ask(message)``; its class says what comes
 
 from __future__ import annotations
 
-from ._ids import (
-    Curve25519Key,
-    DeviceId,
-    Ed25519Key,
-    EventId,
-    Json,
-    JsonObject,
-    KeyId,
-    MegolmSessionId,
-    OlmSessionId,
-    RoomId,
-    UserId,
+from ._account import (
+    CreateAccount,
+    DeviceIdentity,
+    IdentityKeys,
+    ImportAccount,
+    MarkKeysPublished,
+    OlmSessionPickle,
+    OneTimeKeys,
+    SignedDeviceKeys,
+    UnpublishedKeys,
 )
-from ._message import (
-    Command,
-    Message,
-    Procedure,
-    Query,
-    Reply,
+from ._devices import (
+    AddDevices,
+    DeviceAddress,
+    DeviceKeys,
+    Devices,
+    DevicesAdded,
 )
 from ._errors import (
     AccountError,
@@ -64,40 +62,30 @@ from ._errors import (
     WrongKey,
     WrongPassphrase,
 )
-from ._account import (
-    CreateAccount,
-    DeviceIdentity,
-    IdentityKeys,
-    ImportAccount,
-    MarkKeysPublished,
-    OlmSessionPickle,
-    OneTimeKeys,
-    SignedDeviceKeys,
-    UnpublishedKeys,
+from ._events import (
+    DevicesChanged,
+    Event,
+    RoomKeyImportProgress,
+    RoomKeysReceived,
+    StoreChanged,
 )
-from ._devices import (
-    AddDevices,
-    DeviceAddress,
-    DeviceKeys,
-    Devices,
-    DevicesAdded,
-)
-from ._olm import (
-    CreateOlmSession,
-    DecryptToDevice,
-    DecryptedToDevice,
-    EncryptToDevice,
-    EncryptedToDevice,
-    OlmSessionsCreated,
-    PlainToDevice,
-    ReplayedToDevice,
-    ToDeviceOutcome,
-    UndecryptableToDevice,
+from ._ids import (
+    Curve25519Key,
+    DeviceId,
+    Ed25519Key,
+    EventId,
+    Json,
+    JsonObject,
+    KeyId,
+    MegolmSessionId,
+    OlmSessionId,
+    RoomId,
+    UserId,
 )
 from ._megolm import (
     DiscardRoomKey,
-    EncryptRoomEvent,
     EncryptedRoomEvent,
+    EncryptRoomEvent,
     MarkRoomKeyShared,
     OutboundRoomKey,
     RoomKey,
@@ -106,11 +94,33 @@ from ._megolm import (
     RotationPeriod,
     ShareRoomKey,
 )
+from ._message import (
+    AccountQuery,
+    Command,
+    DevicesQuery,
+    InboundGroupSessionsQuery,
+    Message,
+    Procedure,
+    Query,
+    Reply,
+)
+from ._olm import (
+    CreateOlmSession,
+    DecryptedToDevice,
+    DecryptToDevice,
+    EncryptedToDevice,
+    EncryptToDevice,
+    OlmSessionsCreated,
+    PlainToDevice,
+    ReplayedToDevice,
+    ToDeviceOutcome,
+    UndecryptableToDevice,
+)
 from ._room_keys import (
     AddRoomKey,
+    DecryptedRoomEvent,
     DecryptRoomEvent,
     DecryptRoomEvents,
-    DecryptedRoomEvent,
     ExportKeyFile,
     ExportRoomKeys,
     ImportKeyFile,
@@ -118,27 +128,21 @@ from ._room_keys import (
     RoomKeyChange,
     RoomKeysImported,
 )
-from ._sync import (
-    ReceiveSync,
-    SyncReceived,
-    SyncToken,
-)
 from ._statistics import (
     CacheStatistics,
     Statistics,
     SupervisorStatistics,
 )
-from ._events import (
-    DevicesChanged,
-    Event,
-    RoomKeyImportProgress,
-    RoomKeysReceived,
-    StoreChanged,
+from ._sync import (
+    ReceiveSync,
+    SyncReceived,
+    SyncToken,
 )
 
 __all__ = [
     "AccountError",
     "AccountExists",
+    "AccountQuery",
     "ActorStopped",
     "AddDevices",
     "AddRoomKey",
@@ -161,6 +165,7 @@ __all__ = [
     "Devices",
     "DevicesAdded",
     "DevicesChanged",
+    "DevicesQuery",
     "DiscardRoomKey",
     "Ed25519Key",
     "EncryptRoomEvent",
@@ -176,6 +181,7 @@ __all__ = [
     "ImportAccount",
     "ImportKeyFile",
     "ImportRoomKeys",
+    "InboundGroupSessionsQuery",
     "InvalidSignature",
     "Json",
     "JsonObject",

@@ -7,7 +7,7 @@ from typing import Literal
 import attrs
 
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, KeyId, UserId
-from ._message import Command, Query
+from ._message import AccountQuery, Command
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +57,7 @@ class ImportAccount(Command[DeviceIdentity]):
 
 
 @attrs.frozen(kw_only=True)
-class IdentityKeys(Query[DeviceIdentity]):
+class IdentityKeys(AccountQuery[DeviceIdentity]):
     """This device's user id, device id and public keys.
 
     Raises:
@@ -66,7 +66,7 @@ class IdentityKeys(Query[DeviceIdentity]):
 
 
 @attrs.frozen(kw_only=True)
-class SignedDeviceKeys(Query[JsonObject]):
+class SignedDeviceKeys(AccountQuery[JsonObject]):
     """``device_keys`` for ``/keys/upload``, signed by the device.
 
     Raises:
@@ -91,9 +91,9 @@ class UnpublishedKeys:
 class OneTimeKeys(Command[UnpublishedKeys]):
     """The keys that the server should have and has not.
 
-    Generates one-time keys up to 50 on the server (by the counts of the last sync) and a fallback key when the server says
-    that it is used up or the last is 7 days old, but only when nothing generated earlier still waits: a retry, or another
-    process, uploads the same key under the same id.
+    Generates one-time keys up to 50 on the server (by the counts of the last sync) and a fallback key when the server
+    says that it is used up or the last is 7 days old, but only when nothing generated earlier still waits: a retry,
+    or another process, uploads the same key under the same id.
 
     Raises:
         NoAccount: The store is empty.

@@ -6,7 +6,7 @@ import attrs
 
 from ._errors import OlmStateError
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, UserId
-from ._message import Command, Query
+from ._message import Command, DevicesQuery
 
 
 @attrs.frozen(kw_only=True)
@@ -42,8 +42,8 @@ class DevicesAdded:
 class AddDevices(Command[DevicesAdded]):
     """Take in a ``/keys/query`` response.
 
-    Each device's self-signature is checked (spec: Tracking the device list for a user). A user's devices that the response
-    leaves out are removed. A device that comes with another Ed25519 key than before is refused.
+    Each device's self-signature is checked (spec: Tracking the device list for a user). A user's devices that the
+    response leaves out are removed. A device that comes with another Ed25519 key than before is refused.
 
     Raises:
         MalformedMessage: The response isn't one.
@@ -53,7 +53,7 @@ class AddDevices(Command[DevicesAdded]):
 
 
 @attrs.frozen(kw_only=True)
-class Devices(Query[tuple[DeviceKeys, ...]]):
+class Devices(DevicesQuery[tuple[DeviceKeys, ...]]):
     """A user's devices, as far as they are known, by device id."""
 
     user_id: UserId

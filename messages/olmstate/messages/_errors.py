@@ -1,8 +1,8 @@
 """Every error that leaves the library, split by whose fault it is.
 
-`StoreError`: the disk, the lock, or who opened the store. `EncryptionError` and `DecryptionError`: what was asked, or what a
-peer sent; the device's state is as it was. `ActorStopped`: no answer will come. No exception of vodozemac, sqlite3 or
-cryptography escapes. No error carries a key, a plaintext or a passphrase.
+`StoreError`: the disk, the lock, or who opened the store. `EncryptionError` and `DecryptionError`: what was asked, or
+what a peer sent; the device's state is as it was. `ActorStopped`: no answer will come. No exception of vodozemac,
+sqlite3 or cryptography escapes. No error carries a key, a plaintext or a passphrase.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class OlmStateError(Exception):
         return self.text.format_map(attrs.asdict(self, recurse=False))
 
 
-# --- the store ---------------------------------------------------------------------------------------------------------
+# --- the store ----------------------------------------------------------------------------------------------
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -107,7 +107,7 @@ class SchemaTooNew(StoreError):
     supported: int
 
 
-# --- the account -------------------------------------------------------------------------------------------------------
+# --- the account --------------------------------------------------------------------------------------------
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -138,7 +138,7 @@ class MalformedPickle(AccountError):
     reason: str
 
 
-# --- encryption --------------------------------------------------------------------------------------------------------
+# --- encryption ---------------------------------------------------------------------------------------------
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -183,7 +183,7 @@ class UnknownDevice(EncryptionError):
     device_id: DeviceId
 
 
-# --- what others signed ------------------------------------------------------------------------------------------------
+# --- what others signed -------------------------------------------------------------------------------------
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -204,7 +204,7 @@ class DeviceKeyChanged(OlmStateError):
     ed25519: Ed25519Key
 
 
-# --- decryption --------------------------------------------------------------------------------------------------------
+# --- decryption ---------------------------------------------------------------------------------------------
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -293,7 +293,7 @@ class RejectedRoomKey(DecryptionError):
     reason: str
 
 
-# --- key files ---------------------------------------------------------------------------------------------------------
+# --- key files ----------------------------------------------------------------------------------------------
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -316,7 +316,7 @@ class WrongPassphrase(KeyFileError):
     text = "the passphrase does not open the key file"
 
 
-# --- actors ------------------------------------------------------------------------------------------------------------
+# --- actors -------------------------------------------------------------------------------------------------
 
 
 @attrs.define(kw_only=True, eq=False)

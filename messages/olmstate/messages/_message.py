@@ -1,8 +1,9 @@
 """What a message is: a frozen value that carries the type of its reply.
 
-``await supervisor.ask(message)`` has the type that the message's class names, under mypy and pyright strict. A message is a
-`Command` or a `Query`, and nothing else decides how it travels: a command waits for the cross-process lock and is committed
-before its reply; a query is answered from committed state by the actor that owns it, without the lock.
+``await supervisor.ask(message)`` has the type that the message's class names, under mypy and pyright strict. A
+message is a `Command` or a `Query`, and nothing else decides how it travels: a command waits for the cross-process
+lock and is committed before its reply; a query is answered from committed state by the actor that owns it, without
+the lock.
 """
 
 from __future__ import annotations
@@ -31,18 +32,33 @@ class Message(Generic[R]):
 
 
 @attrs.frozen(kw_only=True)
-class Command(Message[R]):
+class Command(Message[R], Generic[R]):
     """Changes the device's state. Runs in a turn under the lock; durable before it is answered."""
 
 
 @attrs.frozen(kw_only=True)
-class Query(Message[R]):
+class Query(Message[R], Generic[R]):
     """Reads committed state, never older than the moment of asking. Takes no lock."""
 
 
 @attrs.frozen(kw_only=True)
-class Procedure(Message[R]):
+class Procedure(Message[R], Generic[R]):
     """Long work that runs in the asker's task as many short commands or queries.
 
     Cancelling one, or a crash, leaves what its finished steps did; asking again goes on from there.
     """
+
+
+@attrs.frozen(kw_only=True)
+class AccountQuery(Query[R], Generic[R]):
+    """Answered by the actor that owns the account and the sync token."""
+
+
+@attrs.frozen(kw_only=True)
+class InboundGroupSessionsQuery(Query[R], Generic[R]):
+    """Answered by the actor that owns the inbound group sessions."""
+
+
+@attrs.frozen(kw_only=True)
+class DevicesQuery(Query[R], Generic[R]):
+    """Answered by the actor that owns the devices' public keys."""

@@ -8,11 +8,11 @@ import attrs
 
 from ._errors import DecryptionError
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, EventId, JsonObject, MegolmSessionId, RoomId, UserId
-from ._message import Command, Procedure, Query
+from ._message import Command, InboundGroupSessionsQuery, Procedure
 
 RoomKeyChange: TypeAlias = Literal["new", "better", "known", "unconnected"]
-"""``better``: starts at a lower index than our copy and connects to it. ``unconnected``: kept apart from our copy, since
-nothing proves that it is the same ratchet."""
+"""``better``: starts at a lower index than our copy and connects to it. ``unconnected``: kept apart from our copy,
+since nothing proves that it is the same ratchet."""
 
 
 @attrs.frozen(kw_only=True)
@@ -105,7 +105,7 @@ class DecryptedRoomEvent:
 
 
 @attrs.frozen(kw_only=True)
-class DecryptRoomEvent(Query[DecryptedRoomEvent]):
+class DecryptRoomEvent(InboundGroupSessionsQuery[DecryptedRoomEvent]):
     """Decrypt one room event.
 
     Raises:
@@ -119,7 +119,7 @@ class DecryptRoomEvent(Query[DecryptedRoomEvent]):
 
 
 @attrs.frozen(kw_only=True)
-class DecryptRoomEvents(Query[tuple[DecryptedRoomEvent | DecryptionError, ...]]):
+class DecryptRoomEvents(InboundGroupSessionsQuery[tuple[DecryptedRoomEvent | DecryptionError, ...]]):
     """Decrypt many room events, each apart; an error stands in the place of what can't be decrypted."""
 
     events: tuple[tuple[RoomId, JsonObject], ...] = attrs.field(repr=False)

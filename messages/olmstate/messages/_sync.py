@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ._ids import JsonObject, MegolmSessionId, RoomId
-from ._message import Command, Query
+from ._message import AccountQuery, Command
 from ._olm import ToDeviceOutcome
 
 
@@ -22,10 +22,11 @@ class SyncReceived:
 
 @attrs.frozen(kw_only=True)
 class ReceiveSync(Command[SyncReceived]):
-    """Take in a /sync response: decrypt its to-device events, store room keys, withheld notices, key counts, and the token.
+    """Take in a /sync response: decrypt its to-device events, store room keys, withheld notices, key counts, and the
+    token.
 
-    All in one commit: a token is never stored without what it acknowledges. Each event is apart: a bad one never harms the
-    others. Taking in the same response twice is harmless.
+    All in one commit: a token is never stored without what it acknowledges. Each event is apart: a bad one never
+    harms the others. Taking in the same response twice is harmless.
 
     Raises:
         NoAccount: The store is empty.
@@ -39,5 +40,5 @@ class ReceiveSync(Command[SyncReceived]):
 
 
 @attrs.frozen(kw_only=True)
-class SyncToken(Query[str | None]):
+class SyncToken(AccountQuery[str | None]):
     """``next_batch`` of the last response taken in, by any process: the ``since`` of the next request."""

@@ -1,0 +1,8 @@
+"""The actors, the supervisor, and how to open one."""
+
+from __future__ import annotations
+
+from ._open import open_supervisor, run_supervisor
+from ._supervisor import Options, Supervisor
+
+__all__ = ["Options", "Supervisor", "open_supervisor", "run_supervisor"]

@@ -1,0 +1,263 @@
+"""The actor: one task that owns some caches and handles messages one after another.
+
+Its rules:
+
+1. A message is handled by `Actor.handle`, a plain function: no await inside, so neither a cancellation nor another
+   message can split a transition. What it needs is loaded before, and loaded again if it is invalidated meanwhile.
+2. A handler that raises has changed nothing.
+3. Notices (`Invalidate`, `Committed`, `RolledBack`) overtake messages: they are taken in before the next message is
+   begun, and after each load. They never wait for room in the mailbox, so whoever sends them never waits either.
+4. An envelope carries the generation that its asker had seen. An actor that is behind it has missed a notice, and drops
+   everything rather than answer from a stale copy.
+5. An actor asks nobody. So asks can't form a cycle, and can't deadlock.
+
+Failures have three tiers. A typed error is the answer, and state is unchanged. A store error is the answer too, and
+clean copies are dropped, since what they equal is in doubt. Anything else is a bug: the current and all waiting
+askers get `ActorStopped`, and the exception takes the nursery down.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+
+import attrs
+import trio
+
+from olmstate.messages import ActorStopped, CacheStatistics, Message, OlmStateError, Query, Reply, StoreError
+from olmstate.storage import Row, RowReader, Table
+
+from ._cache import Cache
+from ._envelope import Envelope
+
+R = TypeVar("R")
+
+MAILBOX_SIZE = 256
+"""Messages that may wait for an actor; more askers wait outside."""
+BATCH = 64
+"""Messages handled without giving other tasks a chance."""
+
+Wanted: TypeAlias = Iterable[tuple[Cache[Any], Iterable[bytes]]]
+"""Which partitions of which caches a message needs."""
+
+
+@attrs.frozen(kw_only=True)
+class Invalidate:
+    """Another handle has committed: drop what it wrote."""
+
+    generation: int
+    """Up to which this tells everything."""
+    partitions: Mapping[Table, frozenset[bytes]] | None
+    """None: anything may have been written."""
+
+
+@attrs.frozen(kw_only=True)
+class Committed:
+    """The turn's changes are durable as this generation."""
+
+    generation: int
+
+
+@attrs.frozen
+class RolledBack:
+    """The turn failed: an invalidate, of what the turn itself has changed."""
+
+
+Notice: TypeAlias = Invalidate | Committed | RolledBack
+
+
+@attrs.frozen(kw_only=True)
+class CollectChanges(Message[dict[Table, list[Row]]]):
+    """What this turn has changed, as rows to write."""
+
+
+@attrs.define
+class Newest:
+    """The newest generation that this supervisor knows the store to have; its actors stamp with it what they are asked."""
+
+    generation: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class PageQuery(Query[R], Generic[R]):
+    """Walks a whole table, past the cache: `Actor.page` holds the rows when the handler runs."""
+
+    table: Table
+    after: bytes = b""
+    """The last key of the page before."""
+    limit: int = 500
+
+
+class Actor(abc.ABC):
+    """Base of the actors; see the rules above."""
+
+    name: ClassVar[str]
+
+    def __init__(self, store: RowReader, newest: Newest, caches: Iterable[Cache[Any]]) -> None:
+        """An actor over ``caches``; nothing is loaded, and it answers only once `run` is running."""
+        self._store = store
+        self._newest = newest
+        self._caches = tuple(caches)
+        self._generation = 0
+        self._notices: list[Notice] = []
+        self.page: list[Row] = []
+        self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
+
+    # --- what an actor defines ------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def wanted(self, message: Message[Any]) -> Wanted:
+        """What ``message`` needs loaded. Asked again after each load, so it may depend on what was found."""
+
+    @abc.abstractmethod
+    def handle(self, message: Message[Any]) -> Reply:
+        """Answer ``message``, everything wanted being loaded. Raises `OlmStateError` with nothing changed."""
+
+    # --- for the supervisor ---------------------------------------------------------------------------------
+
+    async def post(self, message: Message[R]) -> R:
+        """Send a message and wait for the reply; an actor's ``ask`` takes its own family only.
+
+        Raises:
+            OlmStateError: What was answered instead.
+            ActorStopped: The actor isn't running any more.
+        """
+        envelope = Envelope(message, self._newest.generation)
+        try:
+            self._send.send_nowait(envelope)  # its checkpoint is the wait for the answer
+        except trio.WouldBlock:
+            try:
+                await self._send.send(envelope)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                raise ActorStopped from None
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise ActorStopped from None
+        return await envelope.wait()
+
+    def notify(self, notice: Notice) -> None:
+        """Tell the actor something that it takes in before the next message."""
+        last = self._notices[-1] if self._notices else None
+        if isinstance(notice, Invalidate) and isinstance(last, Invalidate):
+            self._notices[-1] = _merged(last, notice)  # an idle actor's list must not grow
+        else:
+            self._notices.append(notice)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether the present turn has something to write here."""
+        return any(cache.dirty for cache in self._caches)
+
+    @property
+    def changes(self) -> int:
+        """How often anything was changed, ever."""
+        return sum(cache.changes for cache in self._caches)
+
+    def statistics(self) -> dict[str, CacheStatistics]:
+        """Counters by data type."""
+        return {cache.table.value: cache.statistics() for cache in self._caches}
+
+    async def run(self) -> None:
+        """Handle messages until the nursery is cancelled."""
+        current: Envelope[Any] | None = None
+        try:
+            async for first in self._inbox:
+                current = first
+                await self._answer(current)
+                for _ in range(BATCH):
+                    try:
+                        current = self._inbox.receive_nowait()
+                    except (trio.WouldBlock, trio.EndOfChannel):
+                        break
+                    await self._answer(current)
+        finally:
+            if current is not None:
+                current.fail(ActorStopped())
+            with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
+                while True:
+                    self._inbox.receive_nowait().fail(ActorStopped())
+            self._inbox.close()
+
+    # --- one message ----------------------------------------------------------------------------------------
+
+    async def _answer(self, envelope: Envelope[Any]) -> None:
+        if envelope.abandoned:
+            return
+        try:
+            self._catch_up(envelope)
+            if isinstance(envelope.message, CollectChanges):
+                reply = envelope.message.reply(self._changed_rows())
+            else:
+                await self._load(envelope.message)
+                reply = self.handle(envelope.message)
+        except StoreError as error:
+            for cache in self._caches:
+                cache.invalidate(None)
+            envelope.fail(error)
+        except OlmStateError as error:
+            envelope.fail(error)
+        else:
+            envelope.answer(reply.value)
+        for cache in self._caches:
+            cache.trim()
+
+    def _catch_up(self, envelope: Envelope[Any]) -> None:
+        self._take_notices()
+        if self._generation < envelope.generation:
+            self._take(Invalidate(generation=envelope.generation, partitions=None))
+
+    async def _load(self, message: Message[Any]) -> None:
+        if isinstance(message, PageQuery):
+            self.page = await self._store.page(message.table, message.after, message.limit)
+        first = True
+        complete = False
+        committed = isinstance(message, Query)
+        while not complete:
+            complete = True
+            for cache, partitions in self.wanted(message):
+                keys = list(partitions)
+                missing = cache.missing(keys, committed=committed)
+                if first:
+                    cache.count(wanted=len(keys), missed=len(missing))
+                if missing:
+                    complete = False
+                    rows = await self._store.read(cache.table, missing)
+                    self._take_notices()
+                    cache.fill(rows)
+            first = False
+
+    def _take_notices(self) -> None:
+        if self._notices:
+            notices, self._notices = self._notices, []
+            for notice in notices:
+                self._take(notice)
+
+    def _take(self, notice: Notice) -> None:
+        match notice:
+            case Invalidate(generation=generation, partitions=partitions):
+                self._generation = max(self._generation, generation)
+                for cache in self._caches:
+                    if partitions is None:
+                        cache.invalidate(None)
+                    elif keys := partitions.get(cache.table):
+                        cache.invalidate(keys)
+            case Committed(generation=generation):
+                self._generation = max(self._generation, generation)
+                for cache in self._caches:
+                    cache.commit()
+            case RolledBack():
+                for cache in self._caches:
+                    cache.roll_back()
+
+    def _changed_rows(self) -> dict[Table, list[Row]]:
+        return {cache.table: cache.changed_rows() for cache in self._caches if cache.dirty}
+
+
+def _merged(first: Invalidate, second: Invalidate) -> Invalidate:
+    if first.partitions is None or second.partitions is None:
+        return Invalidate(generation=second.generation, partitions=None)
+    partitions = dict(first.partitions)
+    for table, keys in second.partitions.items():
+        partitions[table] = partitions.get(table, frozenset()) | keys
+    return Invalidate(generation=second.generation, partitions=partitions)

@@ -1,0 +1,6 @@
+"""The names of the two algorithms (spec: Messaging Algorithms)."""
+
+from __future__ import annotations
+
+OLM = "m.olm.v1.curve25519-aes-sha2"
+MEGOLM = "m.megolm.v1.aes-sha2"

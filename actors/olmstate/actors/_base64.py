@@ -1,0 +1,25 @@
+"""Unpadded base64, as Matrix writes bytes (spec: Unpadded Base64)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from olmstate.messages import MalformedMessage
+
+
+def encode(data: bytes) -> str:
+    """``data`` as unpadded standard base64."""
+    return base64.b64encode(data).decode().rstrip("=")
+
+
+def decode(text: str, what: str) -> bytes:
+    """The bytes; padding is allowed.
+
+    Raises:
+        MalformedMessage: Not base64; the reason calls it ``what``.
+    """
+    try:
+        return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise MalformedMessage(reason=f"{what} is not base64") from None

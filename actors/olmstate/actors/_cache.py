@@ -1,0 +1,176 @@
+"""One table's entries in memory: what is cached, what a turn has changed, and what must be loaded again.
+
+    ABSENT ──load──▶ CLEAN ──change──▶ DIRTY ──committed──▶ CLEAN
+       ▲──────invalidate (another wrote it)──────┘ │
+       └──────────roll back (our turn failed)──────┘
+
+The rules that make it safe:
+
+1. A clean entry equals a committed one. Queries see nothing else.
+2. `Cache.change` *moves* an entry out of the clean ones: ratchets are objects that change in place, so a changed one
+   must never be found by a query, nor survive a turn that fails. Whoever asks meanwhile loads the committed one
+   again.
+3. What is being loaded while it is invalidated is not taken in: it may be older than the write that invalidated it.
+
+An entry is what one *partition* of rows decodes to; a partition without rows has an entry too ("there is none"), which
+is cached and invalidated like any other. Pure state: nothing here waits.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from olmstate.messages import CacheStatistics, StoreCorrupt
+from olmstate.storage import Row, Table
+
+E = TypeVar("E")
+
+
+class Codec(Protocol[E]):
+    """How a partition's rows become an entry, and what of a changed entry must be written."""
+
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> E:
+        """The entry for ``rows``, which may be none."""
+        ...
+
+    def encode(self, partition: bytes, entry: E) -> Iterable[Row]:
+        """The rows of a changed entry that differ from what is stored.
+
+        Asked once a turn: an entry whose rows aren't committed is dropped.
+        """
+        ...
+
+
+class Cache(Generic[E]):
+    """The entries of one table, by partition; least recently used ones go first."""
+
+    def __init__(self, table: Table, codec: Codec[E], capacity: int) -> None:
+        """A cache of at most ``capacity`` clean entries between messages; 0 loads each entry each time."""
+        self.table = table
+        self._codec = codec
+        self._capacity = capacity
+        self._clean: OrderedDict[bytes, E] = OrderedDict()
+        self._dirty: dict[bytes, E] = {}
+        self._loading: set[bytes] = set()
+        self._loaded = self._hits = self._misses = self._invalidated = self._invalidated_whole = self._evicted = 0
+        self.changes = 0
+        """How often anything was changed, ever: equal numbers mean that nothing was in between."""
+
+    # --- loading --------------------------------------------------------------------------------------------
+
+    def missing(self, partitions: Iterable[bytes], *, committed: bool) -> list[bytes]:
+        """Those of ``partitions`` that must be loaded before they can be used; they count as being loaded from now on.
+
+        ``committed``: what this turn has changed is missing too, for a query that must not see it.
+        """
+        absent = [
+            key for key in dict.fromkeys(partitions) if key not in self._clean and (committed or key not in self._dirty)
+        ]
+        self._loading.update(absent)
+        return absent
+
+    def fill(self, rows: Mapping[bytes, Sequence[Row]]) -> None:
+        """Take in what was read; partitions that were invalidated since `missing` named them stay absent."""
+        for partition, partition_rows in rows.items():
+            if partition in self._loading:
+                self._loading.discard(partition)
+                self._loaded += 1
+                try:
+                    self._clean[partition] = self._codec.decode(partition, partition_rows)
+                except Exception as error:
+                    raise StoreCorrupt(reason=f"a value in {self.table} can't be read") from error
+
+    def trim(self) -> None:
+        """Drop the least recently used entries beyond capacity; between messages only, so that a message keeps its own."""
+        while len(self._clean) > self._capacity:
+            self._clean.popitem(last=False)
+            self._evicted += 1
+
+    def count(self, *, wanted: int, missed: int) -> None:
+        """Note that a message wanted ``wanted`` entries, of which ``missed`` had to be loaded."""
+        self._hits += wanted - missed
+        self._misses += missed
+
+    # --- using ----------------------------------------------------------------------------------------------
+
+    def committed(self, partition: bytes) -> E:
+        """The committed entry; the only thing that a query may see. It must be loaded and must not be changed."""
+        entry = self._clean[partition]
+        self._clean.move_to_end(partition)
+        return entry
+
+    def peek(self, partition: bytes, *, committed: bool) -> E | None:
+        """The entry if it is loaded, for deciding what else to load; ``committed`` as for `missing`."""
+        clean = self._clean.get(partition)
+        return clean if committed else self._dirty.get(partition, clean)
+
+    def current(self, partition: bytes) -> E:
+        """The entry as this turn sees it: changed or committed. It must be loaded and must not be changed."""
+        if partition in self._dirty:
+            return self._dirty[partition]
+        return self.committed(partition)
+
+    def change(self, partition: bytes) -> E:
+        """The entry, to be changed in place in this turn."""
+        self.changes += 1
+        if partition not in self._dirty:
+            self._dirty[partition] = self._clean.pop(partition)
+        return self._dirty[partition]
+
+    def put(self, partition: bytes, entry: E) -> None:
+        """Replace the entry in this turn."""
+        self.changes += 1
+        self._clean.pop(partition, None)
+        self._dirty[partition] = entry
+
+    # --- the turn's end -------------------------------------------------------------------------------------
+
+    @property
+    def dirty(self) -> bool:
+        """Whether this turn has changed an entry."""
+        return bool(self._dirty)
+
+    def changed_rows(self) -> list[Row]:
+        """What this turn must write."""
+        return [row for partition, entry in self._dirty.items() for row in self._codec.encode(partition, entry)]
+
+    def commit(self) -> None:
+        """This turn's changes are on the disk: they are clean now."""
+        self._loading.difference_update(self._dirty)  # what a query was loading meanwhile is older
+        for partition, entry in self._dirty.items():
+            self._clean[partition] = entry
+            self._clean.move_to_end(partition)
+        self._dirty.clear()
+
+    def roll_back(self) -> None:
+        """This turn has failed: its changed entries are gone, and are loaded again when they are asked for."""
+        self._dirty.clear()
+
+    def invalidate(self, partitions: Collection[bytes] | None) -> None:
+        """Another has written ``partitions`` (None: anything): drop our copies, also those of a turn, which can't commit now."""
+        if partitions is None:
+            self._invalidated_whole += 1
+            self._clean.clear()
+            self._dirty.clear()
+            self._loading.clear()
+            return
+        for partition in partitions:
+            if self._clean.pop(partition, None) is not None:
+                self._invalidated += 1
+            self._dirty.pop(partition, None)
+            self._loading.discard(partition)
+
+    def statistics(self) -> CacheStatistics:
+        """The counters."""
+        return CacheStatistics(
+            capacity=self._capacity,
+            cached=len(self._clean) + len(self._dirty),
+            loaded=self._loaded,
+            hits=self._hits,
+            misses=self._misses,
+            invalidated=self._invalidated,
+            invalidated_whole=self._invalidated_whole,
+            evicted=self._evicted,
+        )

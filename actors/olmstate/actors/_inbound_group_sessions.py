@@ -1,0 +1,403 @@
+"""The inbound group sessions actor owns the room keys, the withheld notices, and which event used which message index.
+
+Its invariants:
+
+- A room key is replaced only by one that is proven to be the same ratchet (`_room_key_copies`).
+- A message index belongs to the first event that was decrypted with it (`_message_indices`). Decrypting is a query,
+  so this guard is written behind: it holds in this process at once, in others and after a restart from the next turn
+  on.
+- Decrypting changes nothing else that is stored: what could be decrypted once can be decrypted again.
+
+The partition is (room, session), the same key in all three tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
+
+import attrs
+import trio
+from vodozemac import InboundGroupSession, MegolmMessage
+
+from olmstate.messages import (
+    Curve25519Key,
+    DecryptedRoomEvent,
+    DecryptionError,
+    DecryptRoomEvent,
+    DecryptRoomEvents,
+    DeviceId,
+    Ed25519Key,
+    EventId,
+    InboundGroupSessionsQuery,
+    Json,
+    JsonObject,
+    MalformedMessage,
+    MegolmSessionId,
+    Message,
+    MismatchedRoom,
+    MismatchedSender,
+    MissingRoomKey,
+    ReplayedMessage,
+    Reply,
+    RoomId,
+    RoomKeyChange,
+    RoomKeyWithheld,
+    UnknownMessageIndex,
+    UserId,
+)
+from olmstate.storage import Row, RowReader, Table
+
+from ._actor import Actor, Committed, Newest, Notice, PageQuery, Wanted
+from ._algorithms import MEGOLM
+from ._cache import Cache
+from ._message_indices import UsedIndices, UsedIndicesCodec, event_hash, merge
+from ._records import dumps, loads
+from ._room_key_copies import RoomKeyCopy, add_copy
+from ._untrusted_json import as_object, is_object, json_object, string
+from ._untrusted_json import loads as parse_json
+
+R = TypeVar("R")
+
+
+# --- what is stored -----------------------------------------------------------------------------------------
+
+
+@attrs.define(kw_only=True)
+class _Copy:
+    """The stored form of one copy of a room key."""
+
+    pickle: str = attrs.field(repr=False)
+    sender_key: Curve25519Key
+    sender_ed25519: Ed25519Key
+    sender: UserId | None
+    sender_device: DeviceId | None
+    imported: bool
+    signed: bool
+    forwarding_chain: list[str]
+
+
+@attrs.define(kw_only=True)
+class _Record:
+    """The stored form of a room key: its ids, for exports, and its copies."""
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    copies: list[_Copy]
+
+
+@attrs.frozen(kw_only=True)
+class RoomKeyEntry:
+    """A room key and its ids."""
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    copies: tuple[RoomKeyCopy, ...]
+
+
+class _RoomKeyCodec:
+    def __init__(self, store: RowReader) -> None:
+        self._store = store
+
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> RoomKeyEntry | None:  # noqa: ARG002 - the row knows it
+        return self.entry(rows[0]) if rows else None
+
+    def entry(self, row: Row) -> RoomKeyEntry:
+        record = loads(row, _Record)
+        copies = tuple(
+            RoomKeyCopy(
+                session=InboundGroupSession.from_pickle(copy.pickle, self._store.pickle_key),
+                sender_key=copy.sender_key,
+                sender_ed25519=copy.sender_ed25519,
+                sender=copy.sender,
+                sender_device=copy.sender_device,
+                imported=copy.imported,
+                signed=copy.signed,
+                forwarding_chain=tuple(copy.forwarding_chain),
+            )
+            for copy in record.copies
+        )
+        return RoomKeyEntry(room_id=record.room_id, session_id=record.session_id, copies=copies)
+
+    def encode(self, partition: bytes, entry: RoomKeyEntry | None) -> Iterable[Row]:
+        if entry is not None:
+            copies = [
+                _Copy(
+                    pickle=copy.session.pickle(self._store.pickle_key),
+                    sender_key=copy.sender_key,
+                    sender_ed25519=copy.sender_ed25519,
+                    sender=copy.sender,
+                    sender_device=copy.sender_device,
+                    imported=copy.imported,
+                    signed=copy.signed,
+                    forwarding_chain=list(copy.forwarding_chain),
+                )
+                for copy in entry.copies
+            ]
+            record = _Record(room_id=entry.room_id, session_id=entry.session_id, copies=copies)
+            yield Row(partition, partition, dumps(record))
+
+
+@attrs.define(kw_only=True)
+class _Withheld:
+    """The stored form of a withheld notice."""
+
+    code: str
+
+
+class _WithheldCodec:
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> str | None:  # noqa: ARG002 - one row at most
+        return loads(rows[0], _Withheld).code if rows else None
+
+    def encode(self, partition: bytes, entry: str | None) -> Iterable[Row]:
+        if entry is not None:
+            yield Row(partition, partition, dumps(_Withheld(code=entry)))
+
+
+# --- what it is asked ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class InboundGroupSessionsStep(Message[R], Generic[R]):
+    """A part of an operation that this actor does."""
+
+
+@attrs.frozen(kw_only=True)
+class NewRoomKey:
+    """A room key that came."""
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    copy: RoomKeyCopy
+
+
+@attrs.frozen(kw_only=True)
+class AddRoomKeys(InboundGroupSessionsStep[tuple[RoomKeyChange, ...]]):
+    """Take in room keys, in order."""
+
+    room_keys: tuple[NewRoomKey, ...]
+
+
+@attrs.frozen(kw_only=True)
+class AddWithheld(InboundGroupSessionsStep[None]):
+    """Take in withheld notices; the first one for a session stays."""
+
+    codes: dict[tuple[RoomId, MegolmSessionId], str]
+
+
+@attrs.frozen(kw_only=True)
+class RoomKeysPage(PageQuery[tuple[bytes, tuple[RoomKeyEntry, ...]]]):
+    """Some of all room keys, and where to go on; none at the end."""
+
+    table: Table = Table.INBOUND_GROUP_SESSIONS
+
+
+@attrs.frozen(kw_only=True)
+class WriteBehind(InboundGroupSessionsStep[None]):
+    """Make what was decrypted since the last turn part of this one."""
+
+
+Asked: TypeAlias = AddRoomKeys | AddWithheld | RoomKeysPage | WriteBehind | DecryptRoomEvent | DecryptRoomEvents
+
+
+class InboundGroupSessionsActor(Actor):
+    """See the module."""
+
+    name: ClassVar[str] = "inbound_group_sessions"
+
+    def __init__(self, store: RowReader, newest: Newest, capacity: Callable[[Table], int]) -> None:
+        self._codec = _RoomKeyCodec(store)
+        self._room_keys = Cache[RoomKeyEntry | None](
+            Table.INBOUND_GROUP_SESSIONS, self._codec, capacity(Table.INBOUND_GROUP_SESSIONS)
+        )
+        self._withheld = Cache[str | None](
+            Table.WITHHELD_ROOM_KEYS, _WithheldCodec(), capacity(Table.WITHHELD_ROOM_KEYS)
+        )
+        self._used = Cache[UsedIndices](Table.MESSAGE_INDICES, UsedIndicesCodec(store), capacity(Table.MESSAGE_INDICES))
+        self._pending: dict[bytes, dict[int, str]] = {}
+        self._writing: dict[bytes, dict[int, str]] = {}
+        self.write_behind = trio.Event()
+        """Set while something waits to be written."""
+        super().__init__(store, newest, [self._room_keys, self._withheld, self._used])
+
+    async def ask(self, message: InboundGroupSessionsQuery[R] | InboundGroupSessionsStep[R] | PageQuery[R]) -> R:
+        """Send a query or a step and wait for the reply."""
+        return await self.post(message)
+
+    def _partition(self, room_id: RoomId, session_id: str) -> bytes:
+        return self._store.key(Table.INBOUND_GROUP_SESSIONS, room_id, session_id)
+
+    def wanted(self, message: Message[Any]) -> Wanted:
+        """The sessions named; a withheld notice only where there is no room key."""
+        asked = cast("Asked", message)
+        match asked:
+            case DecryptRoomEvent(room_id=room_id, event=event):
+                return self._wanted_for([(room_id, event)])
+            case DecryptRoomEvents(events=events):
+                return self._wanted_for(events)
+            case AddRoomKeys(room_keys=room_keys):
+                keys = [self._partition(new.room_id, new.session_id) for new in room_keys]
+                return ((self._room_keys, keys),)
+            case AddWithheld(codes=codes):
+                return ((self._withheld, [self._partition(*ids) for ids in codes]),)
+            case WriteBehind():
+                return ((self._used, list(self._pending)),)
+            case RoomKeysPage():
+                return ()
+            case _:
+                assert_never(asked)
+
+    def _wanted_for(self, events: Iterable[tuple[RoomId, JsonObject]]) -> Wanted:
+        partitions = [
+            self._partition(room_id, session_id)
+            for room_id, event in events
+            if (session_id := _session_id_of(event)) is not None
+        ]
+        yield self._room_keys, partitions
+        yield (
+            self._used,
+            [partition for partition in partitions if self._room_keys.peek(partition, committed=True) is not None],
+        )
+        yield (
+            self._withheld,
+            [partition for partition in partitions if self._room_keys.peek(partition, committed=True) is None],
+        )
+
+    def handle(self, message: Message[Any]) -> Reply:
+        """Answer one message."""
+        asked = cast("Asked", message)
+        match asked:
+            case DecryptRoomEvent(room_id=room_id, event=event):
+                return asked.reply(self._decrypt(room_id, event))
+            case DecryptRoomEvents(events=events):
+                return asked.reply(tuple(self._decrypt_or_error(*event) for event in events))
+            case AddRoomKeys(room_keys=room_keys):
+                return asked.reply(tuple(self._add(new) for new in room_keys))
+            case AddWithheld(codes=codes):
+                for ids, code in codes.items():
+                    partition = self._partition(*ids)
+                    if self._withheld.current(partition) is None:
+                        self._withheld.put(partition, code)
+                return asked.reply(None)
+            case RoomKeysPage():
+                last = self.page[-1].key if self.page else b""
+                return asked.reply((last, tuple(self._codec.entry(row) for row in self.page)))
+            case WriteBehind():
+                self._merge_pending()
+                return asked.reply(None)
+            case _:
+                assert_never(asked)
+
+    def _add(self, new: NewRoomKey) -> RoomKeyChange:
+        partition = self._partition(new.room_id, new.session_id)
+        entry = self._room_keys.current(partition)
+        before = () if entry is None else entry.copies
+        copies, change = add_copy(before, new.copy)
+        if copies != before or change in ("new", "better"):
+            self._room_keys.put(partition, RoomKeyEntry(room_id=new.room_id, session_id=new.session_id, copies=copies))
+        return change
+
+    # --- decrypting -----------------------------------------------------------------------------------------
+
+    def _decrypt_or_error(self, room_id: RoomId, event: JsonObject) -> DecryptedRoomEvent | DecryptionError:
+        try:
+            return self._decrypt(room_id, event)
+        except DecryptionError as error:
+            return error
+
+    def _decrypt(self, room_id: RoomId, event: JsonObject) -> DecryptedRoomEvent:
+        content = json_object(as_object(event, "the event"), "content")
+        if content.get("algorithm") != MEGOLM:
+            raise MalformedMessage(reason="not a Megolm message")
+        session_id = MegolmSessionId(string(content, "session_id"))
+        ciphertext = string(content, "ciphertext")
+        partition = self._partition(room_id, session_id)
+        entry = self._room_keys.committed(partition)
+        if entry is None:
+            code = self._withheld.committed(partition)
+            if code is not None:
+                raise RoomKeyWithheld(code=code)
+            raise MissingRoomKey(room_id=room_id, session_id=session_id)
+        copy, index, plaintext = _decrypt_with(entry.copies, ciphertext)
+        payload = as_object(parse_json(plaintext), "the payload")
+        event_type, event_content = string(payload, "type"), json_object(payload, "content")
+        if payload.get("room_id") != room_id:
+            raise MismatchedRoom(room_id=room_id)
+        if copy.sender is not None and event.get("sender") != copy.sender:
+            raise MismatchedSender(reason="the room key is not from the event's sender")
+        event_id = event.get("event_id")
+        if isinstance(event_id, str):
+            self._guard(partition, index, EventId(event_id))
+        return DecryptedRoomEvent(
+            room_id=room_id,
+            event_id=EventId(event_id) if isinstance(event_id, str) else None,
+            type=event_type,
+            content=event_content,
+            session_id=session_id,
+            message_index=index,
+            sender=copy.sender,
+            sender_device=copy.sender_device,
+            sender_key=copy.sender_key,
+            sender_ed25519=copy.sender_ed25519,
+            imported=copy.imported,
+        )
+
+    # --- the replay guard -----------------------------------------------------------------------------------
+
+    def _guard(self, partition: bytes, index: int, event_id: EventId) -> None:
+        """Let an event have a message index, or refuse it because another has it."""
+        event = event_hash(event_id)
+        pending = self._pending.get(partition, {})
+        first = self._used.committed(partition).events.get(index) or pending.get(index)
+        if first is None:
+            self._pending.setdefault(partition, {})[index] = event
+            self.write_behind.set()
+        elif first != event:
+            raise ReplayedMessage
+
+    def _merge_pending(self) -> None:
+        for partition, pending in self._pending.items():
+            merge(self._used.change(partition), pending)
+            self._writing[partition] = dict(pending)
+
+    def _take(self, notice: Notice) -> None:
+        super()._take(notice)
+        if isinstance(notice, Committed):
+            for partition, written in self._writing.items():
+                pending = self._pending[partition]
+                for index in written:
+                    del pending[index]
+                if not pending:
+                    del self._pending[partition]
+            if not self._pending and self.write_behind.is_set():
+                self.write_behind = trio.Event()
+        # unless it was committed, it is still pending
+        self._writing.clear()
+
+
+def _session_id_of(event: Json) -> str | None:
+    """The session that an event names, if it is of the right shape at all."""
+    content = event.get("content") if is_object(event) else None
+    session_id = content.get("session_id") if is_object(content) else None
+    return session_id if isinstance(session_id, str) else None
+
+
+def _decrypt_with(copies: tuple[RoomKeyCopy, ...], ciphertext: str) -> tuple[RoomKeyCopy, int, bytes]:
+    """The copy that decrypts it, the message index, and the plaintext."""
+    try:
+        message = MegolmMessage.from_base64(ciphertext)
+    except ValueError as error:
+        raise MalformedMessage(reason=str(error)) from None
+    index = message.message_index()
+    able = [copy for copy in copies if copy.session.first_known_index <= index]
+    if not able:
+        raise UnknownMessageIndex(
+            message_index=index, first_known_index=min(copy.session.first_known_index for copy in copies)
+        )
+    reason = ""
+    for copy in able:
+        try:
+            return copy, index, copy.session.decrypt(message).plaintext
+        except ValueError as error:
+            reason = str(error)
+    raise MalformedMessage(reason=reason)

@@ -1,0 +1,330 @@
+"""The Olm sessions actor owns the sessions with other devices, and the memory of which Olm messages were decrypted.
+
+Its invariants:
+
+- A session's step and the message that it decrypted or encrypted are in one commit.
+- A pre-key message goes to the session that it names, and to that one only; one that was decrypted before never
+  starts a new session, though a fallback key would allow it.
+- We encrypt on the session with the most recent successful decryption (spec: m.olm.v1.curve25519-aes-sha2), by a rank
+  that counts up within a device, since clocks don't.
+- A session that came from a backup is used to decrypt only: the original may have gone on with it.
+
+The partition is the other device's identity key: all sessions with one device are loaded together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
+
+import attrs
+from vodozemac import AnyOlmMessage, PreKeyMessage, Session
+
+from olmstate.messages import (
+    Curve25519Key,
+    DecryptionError,
+    MalformedMessage,
+    Message,
+    OlmSessionId,
+    ReplayedMessage,
+    Reply,
+    UnknownOlmSession,
+)
+from olmstate.storage import Row, RowReader, Table
+
+from ._actor import Actor, Newest, Wanted
+from ._base64 import encode as encode_base64
+from ._cache import Cache
+from ._records import dumps, loads
+
+SESSIONS_A_DEVICE = 10
+"""More are dropped, the least recently used first. Never fewer than 4 (spec)."""
+
+PRE_KEY = 0
+"""Type of an Olm message that carries what is needed to start a session."""
+NORMAL = 1
+"""Type of an Olm message on a session that both have."""
+
+R = TypeVar("R")
+
+
+@attrs.define(kw_only=True)
+class _Record:
+    """The stored form of a session."""
+
+    pickle: str = attrs.field(repr=False)
+    rank: int
+    decrypt_only: bool = False
+
+
+@attrs.define(kw_only=True)
+class OlmSession:
+    """One session and what decides on its use."""
+
+    session: Session
+    rank: int
+    """The session with the highest one is encrypted on."""
+    decrypt_only: bool = False
+    changed: bool = False
+    """Differs from what is stored."""
+
+
+@attrs.define(kw_only=True)
+class DeviceSessions:
+    """All sessions with one device."""
+
+    by_id: dict[OlmSessionId, OlmSession] = attrs.field(factory=dict)
+    dropped: list[OlmSessionId] = attrs.field(factory=list)
+
+    def by_recency(self) -> list[OlmSession]:
+        """Most recently used first."""
+        return sorted(self.by_id.values(), key=lambda session: session.rank, reverse=True)
+
+    def next_rank(self) -> int:
+        """A rank above all others'."""
+        return 1 + max((session.rank for session in self.by_id.values()), default=0)
+
+
+class _SessionsCodec:
+    def __init__(self, store: RowReader) -> None:
+        self._store = store
+
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> DeviceSessions:  # noqa: ARG002 - rows know it
+        sessions = DeviceSessions()
+        for row in rows:
+            record = loads(row, _Record)
+            session = Session.from_pickle(record.pickle, self._store.pickle_key)
+            restored = row.generation <= self._store.restored_generation
+            sessions.by_id[OlmSessionId(session.session_id)] = OlmSession(
+                session=session, rank=record.rank, decrypt_only=record.decrypt_only or restored
+            )
+        return sessions
+
+    def encode(self, partition: bytes, entry: DeviceSessions) -> Iterable[Row]:
+        for session_id in entry.dropped:
+            yield Row(self._key(session_id), partition, None)
+        entry.dropped.clear()
+        for session_id, session in entry.by_id.items():
+            if session.changed:
+                record = _Record(
+                    pickle=session.session.pickle(self._store.pickle_key),
+                    rank=session.rank,
+                    decrypt_only=session.decrypt_only,
+                )
+                session.changed = False
+                yield Row(self._key(session_id), partition, dumps(record))
+
+    def _key(self, session_id: OlmSessionId) -> bytes:
+        return self._store.key(Table.OLM_SESSIONS, session_id)
+
+
+class _MessagesCodec:
+    """Whether a message was decrypted: a row, or none."""
+
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> bool:  # noqa: ARG002 - one row at most
+        return bool(rows)
+
+    def encode(self, partition: bytes, entry: bool) -> Iterable[Row]:  # noqa: FBT001 - the protocol's
+        if entry:
+            yield Row(partition, partition, b"")
+
+
+# --- what it is asked ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class OlmSessionsStep(Message[R], Generic[R]):
+    """A part of an operation that this actor does."""
+
+
+@attrs.frozen(kw_only=True)
+class OlmMessage:
+    """An Olm message for this device, checked in shape."""
+
+    sender_key: Curve25519Key
+    type: int
+    """0: pre-key, 1: normal."""
+    body: bytes = attrs.field(repr=False)
+    parsed: AnyOlmMessage = attrs.field(repr=False)
+    pre_key: PreKeyMessage | None = attrs.field(default=None, repr=False)
+
+    @property
+    def hashed(self) -> tuple[str, str, str]:
+        """What makes it the same message again."""
+        return self.sender_key, str(self.type), self.body.hex()
+
+
+@attrs.frozen
+class NeedsSession:
+    """No session matches this pre-key message: the account may be able to make one."""
+
+
+@attrs.frozen
+class Deferred:
+    """Not tried: an earlier message of the same device `NeedsSession`."""
+
+
+DecryptOutcome: TypeAlias = bytes | DecryptionError | NeedsSession | Deferred
+"""The plaintext, or why there is none."""
+
+
+@attrs.frozen(kw_only=True)
+class AddSessions(OlmSessionsStep[None]):
+    """Keep sessions that were just made; they are the ones to encrypt on from now."""
+
+    sessions: tuple[tuple[Curve25519Key, Session], ...]
+
+
+@attrs.frozen(kw_only=True)
+class Decrypt(OlmSessionsStep[tuple[DecryptOutcome, ...]]):
+    """Decrypt in order, as far as no new session is needed first."""
+
+    messages: tuple[OlmMessage, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Remember(OlmSessionsStep[None]):
+    """These messages were decrypted and believed: seen again, they are replays."""
+
+    messages: tuple[OlmMessage, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Encrypt(OlmSessionsStep[tuple[tuple[int, str] | None, ...]]):
+    """Encrypt each plaintext to its device: Olm message type and base64 body, or None without a session."""
+
+    plaintexts: tuple[tuple[Curve25519Key, bytes], ...] = attrs.field(repr=False)
+
+
+Step: TypeAlias = AddSessions | Decrypt | Remember | Encrypt
+
+
+class OlmSessionsActor(Actor):
+    """See the module."""
+
+    name: ClassVar[str] = "olm_sessions"
+
+    def __init__(self, store: RowReader, newest: Newest, capacity: Callable[[Table], int]) -> None:
+        self._sessions = Cache[DeviceSessions](Table.OLM_SESSIONS, _SessionsCodec(store), capacity(Table.OLM_SESSIONS))
+        # a message is looked up when it fails, or starts a session: too seldom to keep anything
+        self._messages = Cache[bool](Table.OLM_MESSAGES, _MessagesCodec(), 0)
+        super().__init__(store, newest, [self._sessions, self._messages])
+
+    async def ask(self, message: OlmSessionsStep[R]) -> R:
+        """Send a step and wait for the reply."""
+        return await self.post(message)
+
+    def _partition(self, sender_key: Curve25519Key) -> bytes:
+        return self._store.key(Table.OLM_SESSIONS, sender_key)
+
+    def _hash(self, message: OlmMessage) -> bytes:
+        return self._store.key(Table.OLM_MESSAGES, *message.hashed)
+
+    def wanted(self, message: Message[Any]) -> Wanted:
+        """The sessions of the devices named, and whether messages to decrypt are known."""
+        asked = cast("Step", message)
+        match asked:
+            case AddSessions(sessions=sessions):
+                return ((self._sessions, [self._partition(key) for key, _ in sessions]),)
+            case Decrypt(messages=messages):
+                return (
+                    (self._sessions, [self._partition(olm.sender_key) for olm in messages]),
+                    (self._messages, [self._hash(olm) for olm in messages]),
+                )
+            case Remember():
+                return ()
+            case Encrypt(plaintexts=plaintexts):
+                return ((self._sessions, [self._partition(key) for key, _ in plaintexts]),)
+            case _:
+                assert_never(asked)
+
+    def handle(self, message: Message[Any]) -> Reply:
+        """Answer one message."""
+        asked = cast("Step", message)
+        match asked:
+            case AddSessions(sessions=sessions):
+                self._add(sessions)
+                return asked.reply(None)
+            case Decrypt(messages=messages):
+                return asked.reply(tuple(self._decrypt_all(messages)))
+            case Remember(messages=messages):
+                for olm in messages:
+                    self._messages.put(self._hash(olm), True)  # noqa: FBT003 - the entry
+                return asked.reply(None)
+            case Encrypt(plaintexts=plaintexts):
+                return asked.reply(tuple(self._encrypt(key, plaintext) for key, plaintext in plaintexts))
+            case _:
+                assert_never(asked)
+
+    def _add(self, sessions: tuple[tuple[Curve25519Key, Session], ...]) -> None:
+        for sender_key, session in sessions:
+            device = self._sessions.change(self._partition(sender_key))
+            device.by_id[OlmSessionId(session.session_id)] = OlmSession(
+                session=session, rank=device.next_rank(), changed=True
+            )
+            for least in device.by_recency()[SESSIONS_A_DEVICE:]:
+                session_id = OlmSessionId(least.session.session_id)
+                del device.by_id[session_id]
+                device.dropped.append(session_id)
+
+    # --- decrypting -----------------------------------------------------------------------------------------
+
+    def _decrypt_all(self, messages: tuple[OlmMessage, ...]) -> Iterable[DecryptOutcome]:
+        waiting: set[Curve25519Key] = set()
+        for olm in messages:
+            if olm.sender_key in waiting:
+                yield Deferred()
+                continue
+            outcome = self._decrypt(olm)
+            if isinstance(outcome, NeedsSession):
+                waiting.add(olm.sender_key)
+            yield outcome
+
+    def _decrypt(self, olm: OlmMessage) -> DecryptOutcome:
+        partition = self._partition(olm.sender_key)
+        device = self._sessions.current(partition)
+        candidates = device.by_recency()
+        if olm.pre_key is not None:
+            candidates = [known for known in candidates if known.session.session_matches(olm.pre_key)]
+            if not candidates and not self._messages.current(self._hash(olm)):
+                return NeedsSession()
+        reason = "there is none with the device"
+        for known in candidates:
+            try:
+                plaintext = known.session.decrypt(olm.parsed)
+            except ValueError as error:
+                reason = str(error)
+                continue
+            self._sessions.change(partition)  # moves the very entry that `known` is part of
+            known.rank = device.next_rank()
+            known.changed = True
+            return plaintext
+        if self._messages.current(self._hash(olm)):
+            return ReplayedMessage()
+        return UnknownOlmSession(reason=reason)
+
+    # --- encrypting -----------------------------------------------------------------------------------------
+
+    def _encrypt(self, sender_key: Curve25519Key, plaintext: bytes) -> tuple[int, str] | None:
+        partition = self._partition(sender_key)
+        usable = [known for known in self._sessions.current(partition).by_recency() if not known.decrypt_only]
+        if not usable:
+            return None
+        self._sessions.change(partition)
+        message_type, body = usable[0].session.encrypt(plaintext).to_parts()
+        usable[0].changed = True
+        return message_type, encode_base64(body)
+
+
+def parse_olm_message(sender_key: Curve25519Key, message_type: int, body: bytes) -> OlmMessage:
+    """An Olm message from its parts.
+
+    Raises:
+        MalformedMessage: The body isn't of that type.
+    """
+    try:
+        parsed = AnyOlmMessage.from_parts(message_type, body)
+        pre_key = parsed.to_pre_key() if message_type == PRE_KEY else None
+    except ValueError as error:
+        raise MalformedMessage(reason=str(error)) from None
+    return OlmMessage(sender_key=sender_key, type=message_type, body=body, parsed=parsed, pre_key=pre_key)

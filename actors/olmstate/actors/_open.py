@@ -1,0 +1,75 @@
+"""Opening a supervisor: the store, the actors and the turns, for as long as a block runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from olmstate.messages import ActorStopped, DeviceId, UserId
+from olmstate.storage import Store, open_store
+
+from ._supervisor import Options, Supervisor
+
+
+@asynccontextmanager
+async def open_supervisor(
+    folder: str | os.PathLike[str],
+    *,
+    user_id: str,
+    device_id: str,
+    key: bytes | str | None,
+    options: Options | None = None,
+) -> AsyncIterator[Supervisor]:
+    """Open the store of a device and run its supervisor while the block runs.
+
+    Several may be open on one store, in one process or in many.
+
+    Args:
+        folder: The store's own folder; made, with mode 0700, if it isn't there.
+        user_id: Whose device.
+        device_id: Which device.
+        key: 32 random bytes, or a passphrase; None leaves the store unsealed.
+        options: Capacities and waiting times.
+
+    Raises:
+        StoreError: The store can't be opened.
+    """
+    options = options or Options()
+    user, device = UserId(user_id), DeviceId(device_id)
+    store = await open_store(Path(folder), user_id=user, device_id=device, key=key, lock_timeout=options.lock_timeout)
+    try:
+        async with run_supervisor(store, user_id=user, device_id=device, options=options) as supervisor:
+            yield supervisor
+    finally:
+        await store.aclose()
+
+
+@asynccontextmanager
+async def run_supervisor(
+    store: Store, *, user_id: UserId, device_id: DeviceId, options: Options | None = None
+) -> AsyncIterator[Supervisor]:
+    """Run a supervisor over an open store while the block runs; what was asked in it is answered before it ends."""
+    options = options or Options()
+    supervisor = Supervisor(store, user_id=user_id, device_id=device_id, options=options)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisor.run)
+            try:
+                yield supervisor
+            finally:
+                # cancelled or not, what was sent is finished: whoever sent it may have told others
+                with trio.move_on_after(options.drain, shield=True):
+                    await supervisor.close()
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        # the nursery is ours, not the user's: what came out of the block comes out as it was. Where an actor has failed,
+        # that is the cause, and whoever waited for it only felt it.
+        _, causes = group.split(ActorStopped)
+        error = causes or group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from error.__cause__

@@ -1,0 +1,64 @@
+"""Who wants to hear of which events. A subscription outlives every invalidation: nothing here is cached state.
+
+A subscriber's channel is unbounded: events are small and rare, and neither a commit nor another subscriber may wait
+for a slow one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import trio
+
+from olmstate.messages import Event
+
+V = TypeVar("V", bound=Event)
+
+
+class Subscriptions:
+    """The present subscribers."""
+
+    def __init__(self) -> None:
+        self._channels: list[tuple[tuple[type[Event], ...], trio.MemorySendChannel[Any]]] = []
+        self._changed = trio.Event()
+
+    @contextmanager
+    def subscribe(self, *types: type[V]) -> Iterator[trio.MemoryReceiveChannel[V]]:
+        """The events of ``types`` that are published in the block."""
+        send, receive = trio.open_memory_channel[Any](math.inf)
+        entry = (types, send)
+        self._channels.append(entry)
+        self._notice()
+        try:
+            yield receive
+        finally:
+            self._channels.remove(entry)
+            self._notice()
+            send.close()
+            receive.close()
+
+    def publish(self, event: Event) -> None:
+        """Give ``event`` to everybody who wants it."""
+        for types, channel in self._channels:
+            if isinstance(event, types):
+                channel.send_nowait(event)
+
+    def wanted(self, event_type: type[Event]) -> bool:
+        """Whether anybody subscribes to such events."""
+        return any(issubclass(event_type, types) for types, _ in self._channels)
+
+    async def wait_changed(self) -> None:
+        """Until somebody subscribes or leaves."""
+        await self._changed.wait()
+
+    def close(self) -> None:
+        """End every subscription's iteration."""
+        for _, channel in self._channels:
+            channel.close()
+
+    def _notice(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()

@@ -1,0 +1,495 @@
+"""The supervisor: the one actor that holds the cross-process lock and the only way in for users.
+
+A command waits in its mailbox. A *turn* takes one command and all others that wait, takes the lock, learns what other
+processes have written and tells the actors, runs the commands, and writes what they changed in one transaction. Only
+then does anybody get an answer. That gives, in this order:
+
+1. *One step, one message.* Ratchets move only under the lock, from state that was current when the lock was taken;
+   and the commit is fenced by the generation, so that even a lost lock turns the turn back instead of writing over
+   another's.
+2. *Durable before it leaves.* Answers and events go out after the commit, or not at all.
+3. *All or nothing.* A command that is refused half-way is taken out, everything is rolled back, and the others run
+   again.
+
+A query takes no lock: the supervisor looks whether anybody has committed (one pragma), tells the actors if so, and
+passes it to the actor that owns the answer. See `_supervisor_states` for the states and moves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar, assert_never, cast
+
+import attrs
+import trio
+from outcome import Error, Outcome, Value
+
+from olmstate.messages import (
+    AccountQuery,
+    ActorStopped,
+    Command,
+    DeviceId,
+    DevicesQuery,
+    Event,
+    ExportKeyFile,
+    ExportRoomKeys,
+    ImportKeyFile,
+    ImportRoomKeys,
+    InboundGroupSessionsQuery,
+    Message,
+    OlmStateError,
+    Procedure,
+    Query,
+    Statistics,
+    StoreBusy,
+    StoreChanged,
+    StoreError,
+    StorePoisoned,
+    SupervisorStatistics,
+    UserId,
+)
+from olmstate.storage import Changes, Fenced, Row, Store, Table
+
+from ._account import AccountActor
+from ._actor import Actor, CollectChanges, Committed, Invalidate, Newest, Notice, RolledBack
+from ._devices import DevicesActor, DevicesPage
+from ._envelope import Envelope
+from ._inbound_group_sessions import InboundGroupSessionsActor, RoomKeysPage, WriteBehind
+from ._olm_sessions import OlmSessionsActor
+from ._outbound_group_sessions import OutboundGroupSessionsActor
+from ._subscriptions import Subscriptions
+from ._supervisor_states import Move, State, next_state
+from .operations import (
+    Actors,
+    Flush,
+    Turn,
+    export_key_file,
+    export_room_keys,
+    import_key_file,
+    import_room_keys,
+    run_command,
+)
+
+R = TypeVar("R")
+V = TypeVar("V", bound=Event)
+
+MAILBOX_SIZE = 1024
+"""Commands that may wait; more askers wait outside."""
+MOST_COMMANDS = 256
+"""Commands a turn, so that it ends while others wait for the lock."""
+MOST_FENCED = 8
+"""Times that a turn is turned back before it is given up: with a lock that works, it never is."""
+
+DEFAULT_CAPACITY = 10_000
+"""Entries of a type that are cached, if nothing else was said."""
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What a user may choose."""
+
+    capacities: Mapping[Table, int] = attrs.field(factory=dict[Table, int])
+    """Cached entries by data type; 0 caches nothing of it. `DEFAULT_CAPACITY` where none is given."""
+    lock_timeout: float = 5.0
+    """Seconds that a turn waits for the lock before its commands fail with `StoreBusy`."""
+    write_behind: float = 0.5
+    """Seconds after which what may wait for the next turn gets one of its own."""
+    watch: float = 0.1
+    """Seconds between looks for others' writes, while anybody subscribes to `StoreChanged`."""
+    drain: float = 5.0
+    """Seconds that closing waits for what was asked before."""
+    wall_clock: Callable[[], int] = _wall_clock
+    """Milliseconds since 1970."""
+
+    def capacity(self, table: Table) -> int:
+        """Of one data type."""
+        return self.capacities.get(table, DEFAULT_CAPACITY)
+
+
+@attrs.define
+class _Counters:
+    turns: int = 0
+    commits: int = 0
+    commands: int = 0
+    largest_batch: int = 0
+    lock_waits: int = 0
+    lock_wait_seconds: float = 0.0
+    longest_lock_wait: float = 0.0
+    foreign_writes: int = 0
+    fenced: int = 0
+
+
+class _Spoiled(Exception):
+    """A command was refused after it had changed something."""
+
+    def __init__(self, envelope: Envelope[Any], error: OlmStateError) -> None:
+        super().__init__(envelope, error)
+        self.envelope = envelope
+        self.error = error
+
+
+class Supervisor:
+    """See the module. `open_supervisor` makes one and runs it."""
+
+    def __init__(self, store: Store, *, user_id: UserId, device_id: DeviceId, options: Options | None = None) -> None:
+        """A supervisor over an open store; it answers only while `run` is running."""
+        self._store = store
+        self._options = options or Options()
+        self._newest = Newest()
+        capacity = self._options.capacity
+        self._actors = Actors(
+            account=AccountActor(store, self._newest, user_id=user_id, device_id=device_id),
+            olm_sessions=OlmSessionsActor(store, self._newest, capacity),
+            inbound_group_sessions=InboundGroupSessionsActor(store, self._newest, capacity),
+            outbound_group_sessions=OutboundGroupSessionsActor(store, self._newest, capacity),
+            devices=DevicesActor(store, self._newest, capacity),
+        )
+        self._all: tuple[Actor, ...] = tuple(
+            cast("list[Actor]", list(attrs.asdict(self._actors, recurse=False).values()))
+        )
+        self._subscriptions = Subscriptions()
+        self._counters = _Counters()
+        self._state = State.IDLE
+        self._poison: StorePoisoned | None = None
+        self._looked = False
+        self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
+
+    # --- for users ------------------------------------------------------------------------------------------
+
+    async def ask(self, message: Message[R]) -> R:
+        """Send a message and wait for its reply.
+
+        Cancelled before its command was begun, nothing happens; after, the command is finished and its reply is lost.
+
+        Raises:
+            OlmStateError: What the message's class names, or `StoreError`.
+            ActorStopped: The supervisor was closed.
+        """
+        if isinstance(message, Command):
+            return await self._ask_in_turn(message)
+        if isinstance(message, Query):
+            return await self._ask_owner(message)
+        return cast("R", await self._run_procedure(cast("Procedure[Any]", message)))
+
+    def subscribe(self, *types: type[V]) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]:
+        """Receive the events of ``types`` that are published in the block: ``with supervisor.subscribe(…) as events:``."""
+        return self._subscriptions.subscribe(*types)
+
+    def publish(self, event: Event) -> None:
+        """Tell subscribers."""
+        self._subscriptions.publish(event)
+
+    @property
+    def state(self) -> State:
+        """Where it is."""
+        return self._state
+
+    # --- queries and procedures -----------------------------------------------------------------------------
+
+    async def _ask_owner(self, query: Query[R]) -> R:
+        self._look()
+        match query:
+            case AccountQuery():
+                return await self._actors.account.ask(query)
+            case InboundGroupSessionsQuery() | RoomKeysPage():
+                return await self._actors.inbound_group_sessions.ask(query)
+            case DevicesQuery() | DevicesPage():
+                return await self._actors.devices.ask(query)
+            case Statistics():
+                await trio.lowlevel.checkpoint()
+                return cast("R", self._statistics())
+            case _:
+                raise TypeError(f"{type(query).__name__} is not a query that olmstate knows")
+
+    async def _run_procedure(self, procedure: Procedure[Any]) -> object:
+        known = cast("ImportRoomKeys | ImportKeyFile | ExportRoomKeys | ExportKeyFile", procedure)
+        match known:
+            case ImportRoomKeys():
+                return await import_room_keys(self, known)
+            case ImportKeyFile():
+                return await import_key_file(self, known)
+            case ExportRoomKeys():
+                return await export_room_keys(self, known)
+            case ExportKeyFile():
+                return await export_key_file(self, known)
+            case _:
+                assert_never(known)
+
+    def _look(self) -> None:
+        """Learn what others have committed, and tell the actors, so that nothing older answers what is asked from now on."""
+        if self._poison is not None:
+            raise self._poison
+        try:
+            if not self._looked or self._store.changed():
+                self._learn(self._store.changes(self._newest.generation))
+        except StorePoisoned as error:
+            self._doubt(error)
+            raise
+
+    def _learn(self, changes: Changes) -> None:
+        first, self._looked = not self._looked, True
+        if changes.generation == self._newest.generation and not first:
+            return  # it was our own commit
+        self._newest.generation = changes.generation
+        # nothing is cached before the first look, so nothing need be dropped then
+        partitions = {} if first else changes.partitions
+        self._notify(Invalidate(generation=changes.generation, partitions=partitions))
+        if not first:
+            self._counters.foreign_writes += 1
+            tables = frozenset(Table) if partitions is None else frozenset(partitions)
+            self.publish(
+                StoreChanged(
+                    generation=changes.generation,
+                    tables=frozenset(table.value for table in tables),
+                    whole=partitions is None,
+                )
+            )
+
+    def _notify(self, notice: Notice) -> None:
+        for actor in self._all:
+            actor.notify(notice)
+
+    # --- commands -------------------------------------------------------------------------------------------
+
+    async def _ask_in_turn(self, command: Command[R]) -> R:
+        if self._poison is not None:
+            raise self._poison
+        envelope = Envelope(command, self._newest.generation)
+        try:
+            await self._send.send(envelope)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise ActorStopped from None
+        return await envelope.wait()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the actors and the turns until `close` has drained them, or the task is cancelled."""
+        batch: list[Envelope[Any]] = []
+        try:
+            async with trio.open_nursery() as nursery:
+                for actor in self._all:
+                    nursery.start_soon(actor.run)
+                nursery.start_soon(self._write_behind)
+                nursery.start_soon(self._watch)
+                task_status.started()
+                async for first in self._inbox:
+                    batch = [first, *self._waiting(MOST_COMMANDS - 1)]
+                    while batch:
+                        await self._take_turn(batch)
+                        batch = self._waiting(MOST_COMMANDS) if self._state is not State.IDLE else []
+                nursery.cancel_scope.cancel()
+        finally:
+            if self._store.lock.held:
+                self._store.lock.release()
+            self._move(Move.CLOSE)
+            for envelope in (*batch, *self._waiting(MAILBOX_SIZE)):
+                envelope.fail(ActorStopped())
+            self._inbox.close()
+            self._subscriptions.close()
+
+    async def close(self) -> None:
+        """Take no more commands, and wait until those that were sent are answered and what is written behind is written."""
+        with contextlib.suppress(OlmStateError):
+            await self._ask_in_turn(Flush())
+        self._send.close()
+
+    def _waiting(self, most: int) -> list[Envelope[Any]]:
+        batch: list[Envelope[Any]] = []
+        with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
+            while len(batch) < most:
+                batch.append(self._inbox.receive_nowait())
+        return batch
+
+    def _move(self, move: Move) -> None:
+        self._state = next_state(self._state, move)
+
+    def _doubt(self, error: StorePoisoned) -> None:
+        if self._poison is None:
+            self._poison = error
+            self._move(Move.DOUBT)
+
+    # --- a turn ---------------------------------------------------------------------------------------------
+
+    async def _take_turn(self, batch: Sequence[Envelope[Any]]) -> None:
+        """Run ``batch`` under the lock; leaves the state at IDLE, or, if the lock is kept for more, at REFRESHING."""
+        if self._poison is not None:
+            _fail_all(batch, self._poison)
+            return
+        try:
+            if self._state is State.IDLE:
+                self._move(Move.COMMAND)
+                await self._acquire()
+            results, events = await self._run_fenced(batch)
+        except StorePoisoned as error:
+            self._roll_back()
+            self._doubt(error)
+            if self._store.lock.held:
+                self._store.lock.release()
+            _fail_all(batch, error)
+            return
+        except StoreBusy as error:
+            if self._state is State.ACQUIRING:
+                self._move(Move.BUSY)
+                _fail_all(batch, error)
+                return
+            self._give_up(batch, error)
+            return
+        except StoreError as error:
+            self._give_up(batch, error)
+            return
+        # from here to the answers there is no await: they can't be lost to a cancellation
+        for envelope, result in results.items():
+            envelope.resolve(result)
+        for event in events:
+            self.publish(event)
+        self._release()
+
+    def _give_up(self, batch: Sequence[Envelope[Any]], error: StoreError) -> None:
+        self._roll_back()
+        self._move(Move.FAILED)
+        _fail_all(batch, error)
+        self._release()
+
+    async def _acquire(self) -> None:
+        lock = self._store.lock
+        if not lock.acquire_nowait():
+            started = trio.current_time()
+            try:
+                await lock.acquire(self._options.lock_timeout)
+            finally:
+                waited = trio.current_time() - started
+                self._counters.lock_waits += 1
+                self._counters.lock_wait_seconds += waited
+                self._counters.longest_lock_wait = max(self._counters.longest_lock_wait, waited)
+        self._move(Move.LOCKED)
+
+    def _release(self) -> None:
+        """Let the lock go, unless more work waits and nobody else does."""
+        lock = self._store.lock
+        if self._inbox.statistics().current_buffer_used and not lock.contended():
+            self._move(Move.KEPT)
+        else:
+            lock.release()
+            self._move(Move.RELEASED)
+
+    async def _run_fenced(
+        self, batch: Sequence[Envelope[Any]]
+    ) -> tuple[dict[Envelope[Any], Outcome[Any]], list[Event]]:
+        """Run the batch and commit what it changed, again from fresh state for as long as somebody else is quicker."""
+        for _ in range(MOST_FENCED):
+            self._look()
+            self._move(Move.REFRESHED)
+            results, events = await self._run_all(batch)
+            self._move(Move.RAN)
+            if await self._commit():
+                self._move(Move.COMMITTED)
+                self._counters.turns += 1
+                self._counters.commands += len(results)
+                self._counters.largest_batch = max(self._counters.largest_batch, len(results))
+                return results, events
+            self._counters.fenced += 1
+            self._roll_back()
+            self._move(Move.FENCED)
+        raise StorePoisoned(reason="others commit while this process holds the lock")
+
+    async def _run_all(self, batch: Sequence[Envelope[Any]]) -> tuple[dict[Envelope[Any], Outcome[Any]], list[Event]]:
+        """Run every command once, without those that are refused half-way."""
+        refused: dict[Envelope[Any], Outcome[Any]] = {}
+        while True:
+            turn = Turn(actors=self._actors, now=self._options.wall_clock(), events=[])
+            results = dict(refused)
+            try:
+                for envelope in batch:
+                    if envelope not in refused and not envelope.abandoned:
+                        results[envelope] = await self._run_one(turn, envelope)
+            except _Spoiled as spoiled:
+                refused[spoiled.envelope] = Error(spoiled.error)
+                self._roll_back()
+                self._move(Move.SPOILED)
+            else:
+                return results, turn.events
+
+    async def _run_one(self, turn: Turn, envelope: Envelope[Any]) -> Outcome[Any]:
+        before = self._changes()
+        events = len(turn.events)
+        try:
+            reply = await run_command(turn, cast("Command[Any]", envelope.message))
+        except StoreError:
+            raise  # not the command's fault: the whole turn fails
+        except OlmStateError as error:
+            if self._changes() != before or len(turn.events) != events:
+                raise _Spoiled(envelope, error) from error
+            return Error(error)
+        return Value(reply.value)
+
+    def _changes(self) -> int:
+        return sum(actor.changes for actor in self._all)
+
+    async def _commit(self) -> bool:
+        """Write what the turn has changed; False if it was fenced."""
+        if self._actors.inbound_group_sessions.write_behind.is_set():
+            await self._actors.inbound_group_sessions.ask(WriteBehind())
+        rows: dict[Table, list[Row]] = {}
+        for actor in self._all:
+            if actor.dirty:
+                changed = await actor.post(CollectChanges())
+                rows.update(changed)
+        if not any(rows.values()):
+            self._notify(Committed(generation=self._newest.generation))
+            return True
+        with trio.CancelScope(shield=True):
+            try:
+                generation = await self._store.commit(rows, self._newest.generation)
+            except Fenced:
+                return False
+        self._newest.generation = generation
+        self._counters.commits += 1
+        self._notify(Committed(generation=generation))
+        return True
+
+    def _roll_back(self) -> None:
+        self._notify(RolledBack())
+
+    # --- beside the turns -----------------------------------------------------------------------------------
+
+    async def _write_behind(self) -> None:
+        """Give what may wait a turn of its own, if none came by."""
+        inbound = self._actors.inbound_group_sessions
+        while True:
+            await inbound.write_behind.wait()
+            await trio.sleep(self._options.write_behind)
+            if inbound.write_behind.is_set():
+                with contextlib.suppress(StoreError):  # it still waits, and the next turn takes it along
+                    await self._ask_in_turn(Flush())
+
+    async def _watch(self) -> None:
+        """Look for others' writes while anybody wants to hear of them."""
+        while True:
+            if self._subscriptions.wanted(StoreChanged):
+                with contextlib.suppress(StoreError):  # whoever asks something next is told
+                    self._look()
+                await trio.sleep(self._options.watch)
+            else:
+                await self._subscriptions.wait_changed()
+
+    def _statistics(self) -> SupervisorStatistics:
+        lock = self._store.lock
+        counters = self._counters
+        return SupervisorStatistics(
+            caches={name: cache for actor in self._all for name, cache in actor.statistics().items()},
+            generation=self._newest.generation,
+            lock_held=lock.held,
+            lock_holder=lock.holder_pid(),
+            **attrs.asdict(counters),
+        )
+
+
+def _fail_all(batch: Sequence[Envelope[Any]], error: StoreError) -> None:
+    for envelope in batch:
+        envelope.fail(error)

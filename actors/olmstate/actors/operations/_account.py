@@ -1,0 +1,43 @@
+"""The device's account: making it, importing it, keys for upload."""
+
+from __future__ import annotations
+
+from vodozemac import Session
+
+from olmstate.actors._account import ALGORITHM, Create, KeysPublished, unpickle_account
+from olmstate.actors._olm_sessions import AddSessions
+from olmstate.messages import (
+    DeviceIdentity,
+    ImportAccount,
+    MalformedPickle,
+    MarkKeysPublished,
+    OlmSessionPickle,
+)
+
+from ._turn import Turn
+
+
+async def import_account(turn: Turn, command: ImportAccount) -> DeviceIdentity:
+    """Take over another library's account and its Olm sessions; all or nothing."""
+    account = unpickle_account(command.pickle, command.pickle_key, command.format)
+    sessions = tuple((pickled.sender_key, _unpickle(pickled, command)) for pickled in command.olm_sessions)
+    identity = await turn.actors.account.ask(Create(account=account))
+    if sessions:
+        await turn.actors.olm_sessions.ask(AddSessions(sessions=sessions))
+    return identity
+
+
+def _unpickle(pickled: OlmSessionPickle, command: ImportAccount) -> Session:
+    try:
+        if command.format == "libolm":
+            return Session.from_libolm_pickle(pickled.pickle, command.pickle_key)
+        return Session.from_pickle(pickled.pickle, command.pickle_key)
+    except ValueError as error:
+        raise MalformedPickle(what="Olm session", reason=str(error)) from None
+
+
+async def mark_keys_published(turn: Turn, command: MarkKeysPublished) -> None:
+    """The server has taken keys."""
+    counts = command.one_time_key_counts
+    count = None if counts is None else counts.get(ALGORITHM, 0)
+    await turn.actors.account.ask(KeysPublished(key_ids=command.key_ids, one_time_key_count=count))

@@ -1,0 +1,103 @@
+"""Outbound sessions of rooms: making, sharing, and encrypting on them."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from olmstate.actors._account import LookUpOwnDevice
+from olmstate.actors._algorithms import MEGOLM
+from olmstate.actors._inbound_group_sessions import AddRoomKeys, NewRoomKey
+from olmstate.actors._outbound_group_sessions import Current, Encrypt, MarkShared, Replace
+from olmstate.actors._room_key_copies import RoomKeyCopy, session_from_room_key
+from olmstate.messages import (
+    DeviceAddress,
+    EncryptedRoomEvent,
+    EncryptRoomEvent,
+    MarkRoomKeyShared,
+    OutboundRoomKey,
+    RoomId,
+    RoomKeyShare,
+    RotationPeriod,
+    ShareRoomKey,
+)
+
+from ._olm import by_user, encrypt_to
+from ._payload import encode_payload
+from ._turn import Turn
+
+DEVICES_A_REQUEST = 250
+"""So many to-device messages a request, as servers like it."""
+
+
+async def room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) -> OutboundRoomKey:
+    """The room's outbound session, made if there is none that may still be used."""
+    current = await turn.actors.outbound_group_sessions.ask(Current(room_id=room_id, now=turn.now))
+    return current or await new_room_key(turn, room_id, rotation)
+
+
+async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) -> OutboundRoomKey:
+    """Replace the room's outbound session, and store its inbound counterpart: we read our own messages too."""
+    own = (await turn.actors.account.ask(LookUpOwnDevice())).identity
+    made = await turn.actors.outbound_group_sessions.ask(Replace(room_id=room_id, now=turn.now, rotation=rotation))
+    copy = RoomKeyCopy(
+        session=session_from_room_key(made.session_key, made.session_id),
+        sender_key=own.curve25519,
+        sender_ed25519=own.ed25519,
+        sender=own.user_id,
+        sender_device=own.device_id,
+        imported=False,
+        signed=True,
+    )
+    new = NewRoomKey(room_id=room_id, session_id=made.session_id, copy=copy)
+    await turn.actors.inbound_group_sessions.ask(AddRoomKeys(room_keys=(new,)))
+    return made
+
+
+async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
+    """Encrypt the room's key to those of its devices that don't have it; rotate first if one that has it has left."""
+    own = (await turn.actors.account.ask(LookUpOwnDevice())).identity
+    itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
+    wanted = dict.fromkeys(address for address in command.devices if address != itself)
+    shared = await room_key(turn, command.room_id, command.rotation)
+    if shared.shared_with - wanted.keys():
+        shared = await new_room_key(turn, command.room_id, command.rotation)
+    pending = [address for address in wanted if address not in shared.shared_with]
+    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content)
+    contents = iter(encrypted.contents.items())
+    requests = tuple(
+        by_user(dict(islice(contents, DEVICES_A_REQUEST))) for _ in range(0, len(encrypted.contents), DEVICES_A_REQUEST)
+    )
+    return RoomKeyShare(
+        session_id=shared.session_id,
+        requests=requests,
+        recipients=tuple(encrypted.contents),
+        missing=encrypted.missing,
+    )
+
+
+async def mark_room_key_shared(turn: Turn, command: MarkRoomKeyShared) -> None:
+    """Record who has the room's key."""
+    await turn.actors.outbound_group_sessions.ask(
+        MarkShared(room_id=command.room_id, session_id=command.session_id, devices=frozenset(command.devices))
+    )
+
+
+async def encrypt_room_event(turn: Turn, command: EncryptRoomEvent) -> EncryptedRoomEvent:
+    """Encrypt an event on the room's session."""
+    plaintext = encode_payload({"type": command.type, "content": command.content, "room_id": command.room_id})
+    own = (await turn.actors.account.ask(LookUpOwnDevice())).identity
+    encrypted = await turn.actors.outbound_group_sessions.ask(
+        Encrypt(room_id=command.room_id, plaintext=plaintext, now=turn.now)
+    )
+    return EncryptedRoomEvent(
+        content={
+            "algorithm": MEGOLM,
+            "ciphertext": encrypted.ciphertext,
+            "session_id": encrypted.session_id,
+            # deprecated since v1.3 of the spec, and still read by older clients
+            "device_id": own.device_id,
+            "sender_key": own.curve25519,
+        },
+        session_id=encrypted.session_id,
+        message_index=encrypted.message_index,
+    )

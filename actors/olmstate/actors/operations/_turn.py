@@ -1,0 +1,34 @@
+"""What an operation has to work with: the actors, the time, and a list for the events that its commit will cause."""
+
+from __future__ import annotations
+
+import attrs
+
+from olmstate.actors._account import AccountActor
+from olmstate.actors._devices import DevicesActor
+from olmstate.actors._inbound_group_sessions import InboundGroupSessionsActor
+from olmstate.actors._olm_sessions import OlmSessionsActor
+from olmstate.actors._outbound_group_sessions import OutboundGroupSessionsActor
+from olmstate.messages import Event
+
+
+@attrs.frozen(kw_only=True)
+class Actors:
+    """One actor a data type."""
+
+    account: AccountActor
+    olm_sessions: OlmSessionsActor
+    inbound_group_sessions: InboundGroupSessionsActor
+    outbound_group_sessions: OutboundGroupSessionsActor
+    devices: DevicesActor
+
+
+@attrs.frozen(kw_only=True)
+class Turn:
+    """One turn of the supervisor, as a command sees it."""
+
+    actors: Actors
+    now: int
+    """Milliseconds since 1970. Decides on rotation, never on safety."""
+    events: list[Event]
+    """Published once the turn is committed."""

@@ -1,0 +1,24 @@
+"""One device's store: rows in SQLite, sealed, fenced by a generation, under a fair cross-process lock. Knows no Olm."""
+
+from __future__ import annotations
+
+from ._backup import backup
+from ._rows import Changes, Fenced, Lock, Row, RowReader, Rows, Store, Table
+from ._store import SqliteStore, StoreInfo, open_store
+from ._turnstile import Turnstile
+
+__all__ = [
+    "Changes",
+    "Fenced",
+    "Lock",
+    "Row",
+    "RowReader",
+    "Rows",
+    "SqliteStore",
+    "Store",
+    "StoreInfo",
+    "Table",
+    "Turnstile",
+    "backup",
+    "open_store",
+]

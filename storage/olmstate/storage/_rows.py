@@ -1,0 +1,139 @@
+"""What the store keeps: opaque rows in a fixed set of tables, and which of them changed.
+
+A row's ``key`` names one thing; its ``partition`` names what is loaded, cached and invalidated together (all Olm
+sessions with one device, say). In a table that is not partitioned they are the same. Both are keyed hashes, so that
+the database shows neither rooms nor people.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+import attrs
+
+
+class Table(enum.StrEnum):
+    """A data type's table; its owner is one actor."""
+
+    ACCOUNT = "account"
+    SYNC = "sync"
+    """How far the device has read from the homeserver, and what the server said of its keys."""
+    OLM_SESSIONS = "olm_sessions"
+    OLM_MESSAGES = "olm_messages"
+    """Hashes of Olm messages that were decrypted: how a replay is recognised."""
+    INBOUND_GROUP_SESSIONS = "inbound_group_sessions"
+    WITHHELD_ROOM_KEYS = "withheld_room_keys"
+    MESSAGE_INDICES = "message_indices"
+    """Which event used which Megolm message index: the replay guard."""
+    OUTBOUND_GROUP_SESSIONS = "outbound_group_sessions"
+    ROOM_KEY_RECIPIENTS = "room_key_recipients"
+    DEVICES = "devices"
+
+
+PARTITIONED = frozenset({Table.OLM_SESSIONS, Table.MESSAGE_INDICES, Table.ROOM_KEY_RECIPIENTS, Table.DEVICES})
+"""Tables whose rows are loaded by a partition of several."""
+
+UNTRACKED = frozenset({Table.OLM_MESSAGES})
+"""Tables that nobody caches: what changed in them is not asked for."""
+
+
+@attrs.frozen
+class Row:
+    """One row. Values are plain here; the store seals them."""
+
+    key: bytes
+    partition: bytes
+    value: bytes | None = attrs.field(repr=False)
+    """None: the row is to be deleted."""
+    generation: int = 0
+    """Of the commit that wrote it; filled in by the store."""
+
+
+Rows: TypeAlias = Mapping[Table, Sequence[Row]]
+
+
+@attrs.frozen
+class Changes:
+    """What other handles have written since a generation."""
+
+    generation: int
+    """Up to which this holds."""
+    partitions: Mapping[Table, frozenset[bytes]] | None
+    """By table; None: too much or too long ago to tell, so everything may have changed."""
+
+
+class RowReader(Protocol):
+    """What an actor sees of the store: committed rows, by partition. Awaiting may or may not reach a checkpoint."""
+
+    @property
+    def pickle_key(self) -> bytes:
+        """32 bytes for vodozemac's pickles."""
+        ...
+
+    def key(self, table: Table, *parts: str) -> bytes:
+        """The keyed hash under which ``parts`` are kept in ``table``."""
+        ...
+
+    async def read(self, table: Table, partitions: Collection[bytes]) -> dict[bytes, list[Row]]:
+        """The rows of each of ``partitions``, an empty list for one that has none."""
+        ...
+
+    async def page(self, table: Table, after: bytes, limit: int) -> list[Row]:
+        """At most ``limit`` rows with a key greater than ``after``, by key."""
+        ...
+
+    @property
+    def restored_generation(self) -> int:
+        """Rows of this generation and before came from a backup; 0 if the store never was one."""
+        ...
+
+
+class Lock(Protocol):
+    """The cross-process lock, as the supervisor sees it."""
+
+    @property
+    def held(self) -> bool: ...
+
+    async def acquire(self, timeout: float) -> object:  # noqa: ASYNC109 - the lock names the holder when time is up
+        """Wait for the lock, ``timeout`` seconds at most; raises `StoreBusy`."""
+        ...
+
+    def acquire_nowait(self) -> bool: ...
+
+    def contended(self) -> bool:
+        """Whether somebody else waits for it."""
+        ...
+
+    def release(self) -> None: ...
+
+    def holder_pid(self) -> int | None: ...
+
+
+class Store(RowReader, Protocol):
+    """What the supervisor sees of the store."""
+
+    @property
+    def lock(self) -> Lock: ...
+
+    def changed(self) -> bool:
+        """Whether anybody, we too, has committed since the last `changes`. Cheap; no false negatives."""
+        ...
+
+    def changes(self, since: int) -> Changes:
+        """What was committed after generation ``since``."""
+        ...
+
+    async def commit(self, rows: Rows, seen: int) -> int:
+        """Write ``rows`` durably in one transaction if the generation is still ``seen``; the new generation.
+
+        Raises:
+            Fenced: The generation isn't ``seen`` any more; nothing was written.
+            StoreError: Nothing was written, or, with `StorePoisoned`, nobody knows.
+        """
+        ...
+
+
+class Fenced(Exception):
+    """Another handle has committed since what this turn derives from was read."""

@@ -1,0 +1,168 @@
+"""Encryption at rest: what protects a stored value from whoever reads or edits the file.
+
+A random 32-byte *data key* is made with the store and never changes. It is wrapped with what the user gave: a 32-byte
+key, or a passphrase through Argon2id (RFC 9106). From it come three keys, by HKDF: one seals values, one hashes
+lookup columns, one is the pickle key that vodozemac wants. So a new passphrase rewrites one row.
+
+Values are sealed with AES-256-GCM-SIV (RFC 8452): a repeated random nonce then shows only that two equal values are
+equal, where plain GCM would lose everything. Associated data is table, key and partition: a row can't be moved to
+another place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import attrs
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from olmstate.messages import StoreCorrupt, WrongKey
+
+from ._rows import Table
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+HASH_BYTES = 16
+
+# RFC 9106, second recommended option: 64 MiB for machines that can't spare 2 GiB
+ITERATIONS = 3
+LANES = 4
+MEMORY_KIB = 65_536
+# an edited row must not make us compute for hours, or take all memory
+MAX_ITERATIONS = 100
+MAX_MEMORY_KIB = 4 * 1024 * 1024
+
+
+@attrs.frozen(kw_only=True)
+class Wrapping:
+    """The one row that changes with the passphrase: how the data key is wrapped."""
+
+    kind: str
+    """``none``, ``key`` or ``passphrase``."""
+    salt: bytes = b""
+    iterations: int = 0
+    lanes: int = 0
+    memory_kib: int = 0
+    data_key: bytes = attrs.field(default=b"", repr=False)
+    """Nonce and sealed data key; the data key itself if ``kind`` is ``none``."""
+
+    @classmethod
+    def new(cls, secret: bytes | str | None) -> Wrapping:
+        """The parameters to derive with from ``secret``, without a data key yet."""
+        match secret:
+            case None:
+                return cls(kind="none")
+            case bytes():
+                return cls(kind="key")
+            case str():
+                return cls(
+                    kind="passphrase",
+                    salt=os.urandom(16),
+                    iterations=ITERATIONS,
+                    lanes=LANES,
+                    memory_kib=MEMORY_KIB,
+                )
+
+    @property
+    def _associated(self) -> bytes:
+        return f"olmstate data key {self.kind} {self.iterations} {self.lanes} {self.memory_kib} ".encode() + self.salt
+
+    def derive(self, secret: bytes | str | None) -> bytes:
+        """The key that wraps the data key. A passphrase takes about 0.2 s: call it in a thread.
+
+        Raises:
+            WrongKey: ``secret`` is not of the kind that the store wants.
+            StoreCorrupt: The parameters ask for more than `MAX_ITERATIONS` or `MAX_MEMORY_KIB`.
+        """
+        match self.kind, secret:
+            case "none", None:
+                return b""
+            case "key", bytes() if len(secret) == KEY_BYTES:
+                return secret
+            case "passphrase", str():
+                if not (0 < self.iterations <= MAX_ITERATIONS and 0 < self.memory_kib <= MAX_MEMORY_KIB):
+                    raise StoreCorrupt(reason="the passphrase's parameters are out of bounds")
+                return Argon2id(
+                    salt=self.salt,
+                    length=KEY_BYTES,
+                    iterations=self.iterations,
+                    lanes=self.lanes,
+                    memory_cost=self.memory_kib,
+                ).derive(secret.encode("utf-8", "surrogatepass"))
+            case _:
+                raise WrongKey
+
+    def wrap(self, data_key: bytes, wrapping_key: bytes) -> Wrapping:
+        """This wrapping with ``data_key`` in it."""
+        if self.kind == "none":
+            return attrs.evolve(self, data_key=data_key)
+        nonce = os.urandom(NONCE_BYTES)
+        return attrs.evolve(self, data_key=nonce + AESGCMSIV(wrapping_key).encrypt(nonce, data_key, self._associated))
+
+    def unwrap(self, wrapping_key: bytes) -> bytes:
+        """The data key.
+
+        Raises:
+            WrongKey: ``wrapping_key`` is not the one that it was wrapped with, or the row was edited.
+        """
+        if self.kind == "none":
+            return self.data_key
+        try:
+            return AESGCMSIV(wrapping_key).decrypt(
+                self.data_key[:NONCE_BYTES], self.data_key[NONCE_BYTES:], self._associated
+            )
+        except (InvalidTag, ValueError):
+            raise WrongKey from None
+
+
+def _expand(data_key: bytes, purpose: bytes) -> bytes:
+    return HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=None, info=b"olmstate " + purpose).derive(data_key)
+
+
+class Seal:
+    """Seals values and hashes lookup columns with a store's data key."""
+
+    def __init__(self, data_key: bytes, *, plain: bool) -> None:
+        """Derive the keys; ``plain`` leaves values as they are (a store opened without a key)."""
+        self.data_key = data_key
+        self._cipher = None if plain else AESGCMSIV(_expand(data_key, b"values"))
+        lookup = _expand(data_key, b"lookup")
+        # keyed once here: copying the state is cheaper than keying it for each hash
+        self._hashes = {
+            table: hashlib.blake2b(table.encode() + b"\0", key=lookup, digest_size=HASH_BYTES) for table in Table
+        }
+        self.pickle_key = _expand(data_key, b"pickles")
+        """32 bytes, for vodozemac's pickles inside the sealed values."""
+
+    def key(self, table: Table, *parts: str) -> bytes:
+        """16 bytes that stand for ``parts`` in ``table``; without the data key they tell nothing."""
+        state = self._hashes[table].copy()
+        for part in parts:
+            data = part.encode("utf-8", "surrogatepass")
+            state.update(len(data).to_bytes(4, "big") + data)
+        return state.digest()
+
+    def seal(self, table: Table, key: bytes, partition: bytes, value: bytes) -> bytes:
+        """``value`` sealed for this place."""
+        if self._cipher is None:
+            return value
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, value, table.encode() + key + partition)
+
+    def unseal(self, table: Table, key: bytes, partition: bytes, sealed: bytes) -> bytes:
+        """The value that was sealed for this place.
+
+        Raises:
+            StoreCorrupt: It was changed, or moved here from another place.
+        """
+        if self._cipher is None:
+            return sealed
+        try:
+            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], table.encode() + key + partition)
+        except (InvalidTag, ValueError):
+            raise StoreCorrupt(reason=f"a value in {table} fails its integrity check") from None
