@@ -1,0 +1,263 @@
+"""The store's cross-process lock: one at a time, and each in turn.
+
+Owns: two lock files in the store's folder. `lock` is exclusion: who has taken it may write. `turn` is fairness: who has
+    taken it is the head of the queue, and only the head tries `lock`.
+Rules:
+    - Everyone passes `turn`, who comes back at once too. So a greedy process can't barge past one that waits.
+    - Every try is synchronous, and the only checkpoint is the sleep between tries: neither a cancellation nor Ctrl-C
+      can land between "taken" and "recorded".
+    - Safety asks no clock: no leases, nobody steals. The kernel releases what a dead process had taken.
+    - Liveness does not depend on the head: who has not become the head after `PATIENCE` tries `lock` directly, since
+      the head may be frozen.
+Why polling: a blocking flock would need a thread that no cancellation can reach. The poll times, and what they give:
+    docs/decisions/0003-turnstile-lock.md.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from olmstate.messages import StoreBusy, StorePoisoned
+
+from ._fork import no_fork, poison_in_child
+from ._lock_file import LockFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WAITER_POLL = (0.0005, 0.002)
+"""Shortest and longest time between two tries for `turn`, in seconds."""
+LATE_POLL = (0.0005, 0.001)
+"""The same for who has waited longer than `LATE`. Rarely lucky so far, it now gets more tries than the others."""
+HEAD_POLL = (0.0003, 0.001)
+"""The same of the head, for `lock`. Shorter, since the lock is idle from the release until the head's next try."""
+LATE = 0.005
+"""Seconds."""
+PATIENCE = 0.1
+"""Seconds after which a waiter no longer trusts that the head is alive and well."""
+
+
+@attrs.frozen(kw_only=True)
+class LockWait:
+    """How it went to acquire the lock."""
+
+    waited: float
+    """Seconds on Trio's clock."""
+    tries: int
+    """1: the lock was free."""
+    bypassed: bool
+    """Whether it was taken without `turn`, past a head that is frozen, or that waits longer than `PATIENCE` itself."""
+
+
+_AT_ONCE = LockWait(waited=0.0, tries=1, bypassed=False)
+
+
+class Turnstile:
+    """A handle on the lock of the store in `folder`. Held by at most one handle, in all processes together.
+
+    Handles in one process exclude one another too. A handle belongs to one task at a time and to Trio's thread.
+
+    A forked child can't use its parent's handle: everything but `held` and `close` raises `StorePoisoned` there, and
+    the parent notices nothing.
+
+    Args:
+        folder: The store's folder; it must exist. The two files in it are created with mode 0600.
+        rng: Draws the times between tries; give a seeded one to make them repeat.
+
+    Raises:
+        StoreUnavailable: The operating system refuses to open or create the files.
+    """
+
+    def __init__(self, folder: Path, *, rng: random.Random | None = None) -> None:
+        # Jitter, no secret.
+        self._rng = rng or random.Random()  # noqa: S311
+        self._pid = os.getpid()
+        self._held = False
+        self._acquiring = False
+        self._forked = False
+        self._closed = False
+        with no_fork:
+            self._turn = LockFile(folder / "turn")
+            try:
+                self._lock = LockFile(folder / "lock")
+            except BaseException:
+                self._turn.close()
+                raise
+            poison_in_child(self)
+
+    @property
+    def held(self) -> bool:
+        """Whether this handle holds the lock."""
+        return self._held
+
+    @enable_ki_protection
+    async def acquire(self, timeout: float) -> LockWait:  # noqa: ASYNC109 - who waited how long is part of the error
+        """Wait for the lock, in turn.
+
+        A checkpoint only if it has to wait: if the lock is free, it is held on return even in a cancelled scope.
+
+        Args:
+            timeout: Seconds on Trio's clock, 0 or more. The lock is tried at least once.
+
+        Raises:
+            StoreBusy: Others held it all the time. `holder_pid` is None if nobody did at the last moment: it was being
+                handed over.
+            StorePoisoned: This is a forked child.
+            StoreUnavailable: The operating system refuses, for example because the folder is gone.
+            RuntimeError: This handle holds the lock.
+            trio.BusyResourceError: Another task is acquiring with this handle.
+            trio.ClosedResourceError: This handle was closed, perhaps while this task waited.
+            ValueError: `timeout` is negative or not a number.
+        """
+        self._require_idle()
+        if not timeout >= 0:
+            raise ValueError(f"timeout must be 0 or more, got {timeout}")
+        self._acquiring = True
+        is_head = False
+        try:
+            is_head = self._turn.take()
+            if is_head and self._take_lock():
+                return _AT_ONCE
+            now = started = trio.current_time()
+            deadline = started + timeout
+            tries = 1
+            while now < deadline:
+                shortest, longest = HEAD_POLL if is_head else WAITER_POLL if now - started < LATE else LATE_POLL
+                await trio.sleep_until(min(now + self._rng.uniform(shortest, longest), deadline))
+                self._require_open()
+                now = trio.current_time()
+                tries += 1
+                is_head = is_head or self._turn.take()
+                if (is_head or now - started >= PATIENCE) and self._take_lock():
+                    return LockWait(waited=now - started, tries=tries, bypassed=not is_head)
+            raise StoreBusy(holder_pid=self.holder_pid(), waited=now - started)
+        finally:
+            self._acquiring = False
+            if is_head:
+                self._turn.let_go()
+
+    @enable_ki_protection
+    def acquire_nowait(self) -> bool:
+        """Try once to take the lock, without overtaking anyone who waits.
+
+        Returns:
+            Whether the lock is held now.
+
+        Raises:
+            StorePoisoned: This is a forked child.
+            StoreUnavailable: The operating system refuses, for example because the folder is gone.
+            RuntimeError: This handle holds the lock.
+            trio.BusyResourceError: Another task is acquiring with this handle.
+            trio.ClosedResourceError: This handle was closed.
+        """
+        self._require_idle()
+        if not self._turn.take():
+            return False
+        try:
+            return self._take_lock()
+        finally:
+            self._turn.let_go()
+
+    def _take_lock(self) -> bool:
+        if not self._lock.take():
+            return False
+        self._held = True
+        self._lock.sign()
+        return True
+
+    @enable_ki_protection
+    def release(self) -> None:
+        """Let the next one in.
+
+        Raises:
+            StorePoisoned: This is a forked child; the parent's lock is as it was.
+            RuntimeError: This handle doesn't hold the lock.
+        """
+        self._require_held()
+        self._held = False
+        self._lock.let_go()
+
+    @enable_ki_protection
+    def contended(self) -> bool:
+        """Ask, as the holder, whether somebody waits: if so, release.
+
+        Raises:
+            StorePoisoned: This is a forked child.
+            StoreUnavailable: The operating system refuses.
+            RuntimeError: This handle doesn't hold the lock.
+        """
+        self._require_held()
+        return self._turn.is_taken()
+
+    @enable_ki_protection
+    def holder_pid(self) -> int | None:
+        """The id of the living process that holds the lock now, or None.
+
+        A look, for people. Unless this handle holds the lock, it is tried and let go at once, in some microseconds: it
+        overtakes nobody, but another's try in just that moment fails. A waiter then tries again; an `acquire_nowait`
+        answers False. Of a holder in another pid namespace (a container) the id can't be told: None, or the id of who
+        has that number here.
+
+        Raises:
+            StorePoisoned: This is a forked child.
+            StoreUnavailable: The operating system refuses.
+            trio.ClosedResourceError: This handle was closed.
+        """
+        self._require_open()
+        if self._held:
+            return self._pid
+        if self._lock.take():
+            self._lock.let_go()
+            return None
+        return self._lock.signer()
+
+    def check(self) -> None:
+        """Make sure that what is held is still the store's lock. Does nothing if it isn't held.
+
+        Raises:
+            StorePoisoned: The lock file was unlinked or replaced, so that another process may hold the new one; or this
+                is a forked child.
+            trio.ClosedResourceError: This handle was closed.
+        """
+        self._require_open()
+        if self._held and not self._lock.is_in_place():
+            raise StorePoisoned(reason="its lock file was removed or replaced while the lock was held")
+
+    def close(self) -> None:
+        """Release the lock if it is held, and close both files. Closing again, or in a forked child, does nothing."""
+        self._held = False
+        self._closed = True
+        self._turn.close()
+        self._lock.close()
+
+    def poison(self) -> None:
+        """Become unusable: this is a forked child, and the lock is its parent's."""
+        self._forked = True
+        self._held = False
+        self._turn.abandon()
+        self._lock.abandon()
+
+    def _require_open(self) -> None:
+        if self._forked:
+            raise StorePoisoned(reason="it was opened by the process that this one was forked from")
+        if self._closed:
+            raise trio.ClosedResourceError("this turnstile is closed")
+
+    def _require_held(self) -> None:
+        # What is held is open, so this asks for the rest only when it is about to raise.
+        if not self._held:
+            self._require_open()
+            raise RuntimeError("the lock is not held")
+
+    def _require_idle(self) -> None:
+        self._require_open()
+        if self._held:
+            raise RuntimeError("the lock is held already")
+        if self._acquiring:
+            raise trio.BusyResourceError("another task is acquiring with this turnstile")

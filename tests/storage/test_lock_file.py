@@ -1,0 +1,245 @@
+"""The lock's files: how they are made, and what happens when somebody removes or replaces them."""
+# ruff: noqa: ARG001 - a mock clock works by being asked for
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from olmstate.messages import StorePoisoned, StoreUnavailable
+from olmstate.storage._lock_file import LockFile
+from olmstate.storage._turnstile import PATIENCE, Turnstile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from trio.testing import MockClock
+
+
+@pytest.fixture
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def unlink(path: Path) -> None:
+    path.unlink()
+
+
+def replace(path: Path) -> None:
+    other = path.with_name("other")
+    other.touch()
+    other.replace(path)
+
+
+def move_away(path: Path) -> None:
+    path.rename(path.with_name("away"))
+
+
+losses = pytest.mark.parametrize("lose", [unlink, replace, move_away])
+
+
+# --- as they are made ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o177, 0o777], indirect=True, ids=oct)
+def test_the_files_belong_to_their_owner_alone_under_any_umask(tmp_path: Path, umask: int) -> None:
+    Turnstile(tmp_path).close()
+
+    assert {"turn": 0o600, "lock": 0o600} == {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+
+
+def test_files_that_others_may_read_are_closed_to_them(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch(0o644)
+
+    Turnstile(tmp_path).close()
+
+    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lock_writes_nothing_but_the_holder_s_process_id(tmp_path: Path) -> None:
+    with closing(Turnstile(tmp_path)) as turnstile:
+        turnstile.acquire_nowait()
+        turnstile.release()
+
+    assert str(os.getpid()) == (tmp_path / "lock").read_text().strip()
+    assert (tmp_path / "turn").read_text() == ""
+
+
+def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.write_text("precious")
+    (tmp_path / "lock").symlink_to(target)
+
+    with pytest.raises(StoreUnavailable):
+        Turnstile(tmp_path)
+
+    assert target.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["turn", "lock"])
+def test_what_can_not_be_opened_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+
+    with pytest.raises(StoreUnavailable, match=name):
+        Turnstile(tmp_path)
+
+
+def test_a_missing_folder_is_not_created(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable):
+        Turnstile(tmp_path / "missing")
+
+    assert not (tmp_path / "missing").exists()
+
+
+# --- lost while nobody has taken them --------------------------------------------------------------------------------
+
+
+@losses
+def test_handles_exclude_one_another_after_the_lock_file_was_lost(tmp_path: Path, lose: Callable[[Path], None]) -> None:
+    with closing(Turnstile(tmp_path)) as older:
+        lose(tmp_path / "lock")
+        with closing(Turnstile(tmp_path)) as newer:
+            assert newer.acquire_nowait()
+            assert not older.acquire_nowait()
+            assert older.holder_pid() == os.getpid()
+            newer.release()
+            assert older.acquire_nowait()
+            assert not newer.acquire_nowait()
+
+
+@losses
+def test_handles_queue_up_together_after_the_turn_file_was_lost(tmp_path: Path, lose: Callable[[Path], None]) -> None:
+    with closing(Turnstile(tmp_path)) as older:
+        lose(tmp_path / "turn")
+        with closing(LockFile(tmp_path / "turn")) as head:
+            assert head.take()
+            assert not older.acquire_nowait()
+
+
+def test_a_file_system_without_steady_inode_numbers_is_refused_not_tried_forever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another_file = tmp_path.stat()
+
+    def stat(_path: str) -> os.stat_result:
+        return another_file
+
+    with closing(LockFile(tmp_path / "lock")) as lock_file, monkeypatch.context() as patched:
+        patched.setattr(os, "stat", stat)
+
+        with pytest.raises(StoreUnavailable, match="another file"):
+            lock_file.take()
+
+
+# --- lost while they are taken ---------------------------------------------------------------------------------------
+
+
+@losses
+def test_the_holder_learns_that_its_lock_file_was_lost(tmp_path: Path, lose: Callable[[Path], None]) -> None:
+    with closing(Turnstile(tmp_path)) as holder:
+        holder.check()
+        holder.acquire_nowait()
+        holder.check()
+
+        lose(tmp_path / "lock")
+
+        with pytest.raises(StorePoisoned):
+            holder.check()
+        holder.release()
+        holder.check()
+        assert holder.acquire_nowait()
+        holder.check()
+
+
+@pytest.mark.parametrize("lose", [unlink, replace])
+def test_the_holder_learns_that_somebody_waits_even_if_the_turn_file_was_lost(
+    tmp_path: Path, lose: Callable[[Path], None]
+) -> None:
+    with closing(Turnstile(tmp_path)) as holder:
+        holder.acquire_nowait()
+        lose(tmp_path / "turn")
+        assert not holder.contended()
+        lose(tmp_path / "turn")
+        with closing(LockFile(tmp_path / "turn")) as head:
+            head.take()
+            assert holder.contended()
+
+
+@losses
+async def test_a_waiter_goes_over_to_the_file_that_replaced_the_one_it_waited_for(
+    tmp_path: Path, autojump_clock: MockClock, lose: Callable[[Path], None]
+) -> None:
+    with (
+        closing(Turnstile(tmp_path)) as holder,
+        closing(Turnstile(tmp_path)) as waiter,
+        closing(LockFile(tmp_path / "turn")) as head,
+    ):
+        holder.acquire_nowait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waiter.acquire, 60)
+            await trio.testing.wait_all_tasks_blocked()
+            lose(tmp_path / "lock")
+            with closing(LockFile(tmp_path / "lock")) as successor:
+                assert successor.take()
+                holder.release()
+                await trio.sleep(1)
+                with pytest.raises(trio.BusyResourceError):
+                    waiter.acquire_nowait()
+                assert not head.take()
+        assert waiter.held
+        waiter.check()
+
+
+async def test_a_waiter_behind_a_head_that_froze_on_a_lost_turn_file_gets_through(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    with closing(Turnstile(tmp_path)) as waiter, closing(LockFile(tmp_path / "turn")) as frozen:
+        frozen.take()
+        unlink(tmp_path / "turn")
+
+        wait = await waiter.acquire(60)
+
+    assert wait.bypassed
+    assert wait.waited >= PATIENCE
+
+
+async def test_when_the_folder_is_removed_nobody_acquires_and_the_holder_learns_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    with closing(Turnstile(folder)) as holder, closing(Turnstile(folder)) as other:
+        holder.acquire_nowait()
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+
+        with pytest.raises(StorePoisoned):
+            holder.check()
+        with pytest.raises(StoreUnavailable):
+            holder.contended()
+        with pytest.raises(StoreUnavailable):
+            await other.acquire(60)
+        assert not other.held
+        holder.release()
+        with pytest.raises(StoreUnavailable):
+            holder.acquire_nowait()
+
+
+def test_a_descriptor_that_other_code_closed_is_an_error_of_the_store(tmp_path: Path) -> None:
+    with closing(LockFile(tmp_path / "lock")) as lock_file, (tmp_path / "other").open("w") as other:
+        descriptor = lock_file._descriptor  # pyright: ignore[reportPrivateUsage]
+        os.close(descriptor)
+        try:
+            with pytest.raises(StoreUnavailable, match="lock"):
+                lock_file.take()
+        finally:
+            os.dup2(other.fileno(), descriptor)
