@@ -43,7 +43,7 @@ from olmstate.messages import (
 )
 from olmstate.storage import Row, RowReader, Table
 
-from ._actor import Actor, Newest, Wanted
+from ._actor import Actor, Newest, Notice, RolledBack, Wanted
 from ._algorithms import MEGOLM, OLM
 from ._cache import Cache
 from ._pre_key_message import one_time_key
@@ -230,6 +230,7 @@ class AccountActor(Actor):
         self._user_id = user_id
         self._device_id = device_id
         self._own_device: OwnDevice | None = None
+        self._just_made = False
         # one entry each, and nearly everything needs it: a smaller cache would be none
         self._account = Cache[OwnAccount | None](Table.ACCOUNT, _AccountCodec(lambda: store.pickle_key), 1)
         self._sync = Cache[SyncState](Table.SYNC, _SyncCodec(), 1)
@@ -244,7 +245,7 @@ class AccountActor(Actor):
     def wanted(self, message: Message[Any]) -> Wanted:
         """The account, the sync state, or both."""
         match message:
-            case IdentityKeys() | SignedDeviceKeys() | LookUpOwnDevice() if self._own_device is not None:
+            case IdentityKeys() | SignedDeviceKeys() | LookUpOwnDevice() if self.own_device is not None:
                 return ()
             case SyncToken() | StoreSync():
                 return ((self._sync, [self._sync_key]),)
@@ -258,11 +259,13 @@ class AccountActor(Actor):
         asked = cast("Asked", message)
         match asked:
             case IdentityKeys():
-                return asked.reply(self._committed_device().identity)
+                device = self.own_device or self._known(self._account.committed(self._account_key))
+                return asked.reply(device.identity)
             case SignedDeviceKeys():
-                return asked.reply(self._committed_device().signed_device_keys)
+                device = self.own_device or self._known(self._account.committed(self._account_key))
+                return asked.reply(device.signed_device_keys)
             case LookUpOwnDevice():
-                return asked.reply(self._own_device or self._describe(self._current().account))
+                return asked.reply(self.own_device or self._known(self._account.current(self._account_key)))
             case SyncToken():
                 return asked.reply(self._sync.committed(self._sync_key).next_batch)
             case Create(account=account):
@@ -296,16 +299,26 @@ class AccountActor(Actor):
         # another library's account may have keys that were made and not uploaded
         own.one_time_keys = self._sign_one_time_keys(own.account, known=set())
         self._account.put(self._account_key, own)
-        return self._describe(own.account).identity
+        self._just_made = True
+        return self._known(own).identity
 
-    def _committed_device(self) -> OwnDevice:
+    @property
+    def own_device(self) -> OwnDevice | None:
+        """This device, if it is known by now and committed; it never changes."""
+        return None if self._just_made else self._own_device
+
+    def _known(self, own: OwnAccount | None) -> OwnDevice:
+        if own is None:
+            raise NoAccount
         if self._own_device is None:
-            own = self._account.committed(self._account_key)
-            if own is None:
-                raise NoAccount
-            # kept for good only now that it is committed: a turn that makes the account may yet fail
             self._own_device = self._describe(own.account)
         return self._own_device
+
+    def _take(self, notice: Notice) -> None:
+        super()._take(notice)
+        if isinstance(notice, RolledBack) and self._just_made:
+            self._own_device = None
+        self._just_made = False
 
     def _describe(self, account: Account) -> OwnDevice:
         identity = DeviceIdentity(

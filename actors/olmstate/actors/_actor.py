@@ -68,11 +68,6 @@ class RolledBack:
 Notice: TypeAlias = Invalidate | Committed | RolledBack
 
 
-@attrs.frozen(kw_only=True)
-class CollectChanges(Message[dict[Table, list[Row]]]):
-    """What this turn has changed, as rows to write."""
-
-
 @attrs.define
 class Newest:
     """The newest generation that this supervisor knows the store to have; its actors stamp with it what they are asked."""
@@ -186,11 +181,8 @@ class Actor(abc.ABC):
             return
         try:
             self._catch_up(envelope)
-            if isinstance(envelope.message, CollectChanges):
-                reply = envelope.message.reply(self._changed_rows())
-            else:
-                await self._load(envelope.message)
-                reply = self.handle(envelope.message)
+            await self._load(envelope.message)
+            reply = self.handle(envelope.message)
         except StoreError as error:
             for cache in self._caches:
                 cache.invalidate(None)
@@ -250,7 +242,11 @@ class Actor(abc.ABC):
                 for cache in self._caches:
                     cache.roll_back()
 
-    def _changed_rows(self) -> dict[Table, list[Row]]:
+    def changed_rows(self) -> dict[Table, list[Row]]:
+        """What the present turn must write; asked once a turn.
+
+        A plain call: only a turn changes anything, and the turn that asks is the only one.
+        """
         return {cache.table: cache.changed_rows() for cache in self._caches if cache.dirty}
 
 

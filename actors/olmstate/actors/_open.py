@@ -69,7 +69,14 @@ async def run_supervisor(
         # the nursery is ours, not the user's: what came out of the block comes out as it was. Where an actor has failed,
         # that is the cause, and whoever waited for it only felt it.
         _, causes = group.split(ActorStopped)
-        error = causes or group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
+        error = _alone(causes or group)
         raise error from error.__cause__
+
+
+def _alone(error: BaseException) -> BaseException:
+    """The one exception in a group of one, however deep."""
+    if isinstance(error, BaseExceptionGroup):
+        group: BaseExceptionGroup[BaseException] = error
+        if len(group.exceptions) == 1:
+            return _alone(group.exceptions[0])
+    return error

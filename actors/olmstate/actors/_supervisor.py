@@ -33,6 +33,7 @@ from olmstate.messages import (
     Command,
     DeviceId,
     DevicesQuery,
+    EncryptRoomEvent,
     Event,
     ExportKeyFile,
     ExportRoomKeys,
@@ -54,7 +55,7 @@ from olmstate.messages import (
 from olmstate.storage import Changes, Fenced, Row, Store, Table
 
 from ._account import AccountActor
-from ._actor import Actor, CollectChanges, Committed, Invalidate, Newest, Notice, RolledBack
+from ._actor import Actor, Committed, Invalidate, Newest, Notice, RolledBack
 from ._devices import DevicesActor, DevicesPage
 from ._envelope import Envelope
 from ._inbound_group_sessions import InboundGroupSessionsActor, RoomKeysPage, WriteBehind
@@ -66,6 +67,7 @@ from .operations import (
     Actors,
     Flush,
     Turn,
+    encrypt_reserved,
     export_key_file,
     export_room_keys,
     import_key_file,
@@ -148,7 +150,7 @@ class Supervisor:
             account=AccountActor(store, self._newest, user_id=user_id, device_id=device_id),
             olm_sessions=OlmSessionsActor(store, self._newest, capacity),
             inbound_group_sessions=InboundGroupSessionsActor(store, self._newest, capacity),
-            outbound_group_sessions=OutboundGroupSessionsActor(store, self._newest, capacity),
+            outbound_group_sessions=OutboundGroupSessionsActor(store, self._newest, capacity, self._fresh),
             devices=DevicesActor(store, self._newest, capacity),
         )
         self._all: tuple[Actor, ...] = tuple(
@@ -172,6 +174,11 @@ class Supervisor:
             OlmStateError: What the message's class names, or `StoreError`.
             ActorStopped: The supervisor was closed.
         """
+        if isinstance(message, EncryptRoomEvent):
+            self._look()
+            encrypted = await encrypt_reserved(self._actors, message, self._options.wall_clock())
+            if encrypted is not None:
+                return cast("R", encrypted)
         if isinstance(message, Command):
             return await self._ask_in_turn(message)
         if isinstance(message, Query):
@@ -233,6 +240,10 @@ class Supervisor:
             self._doubt(error)
             raise
 
+    def _fresh(self) -> bool:
+        """Whether nobody has committed since the last look."""
+        return self._poison is None and not self._store.changed()
+
     def _learn(self, changes: Changes) -> None:
         first, self._looked = not self._looked, True
         if changes.generation == self._newest.generation and not first:
@@ -263,7 +274,10 @@ class Supervisor:
             raise self._poison
         envelope = Envelope(command, self._newest.generation)
         try:
-            await self._send.send(envelope)
+            try:
+                self._send.send_nowait(envelope)  # its checkpoint is the wait for the answer
+            except trio.WouldBlock:
+                await self._send.send(envelope)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise ActorStopped from None
         return await envelope.wait()
@@ -296,7 +310,7 @@ class Supervisor:
     async def close(self) -> None:
         """Take no more commands, and wait until those that were sent are answered and what is written behind is written."""
         with contextlib.suppress(OlmStateError):
-            await self._ask_in_turn(Flush())
+            await self._ask_in_turn(Flush(closing=True))
         self._send.close()
 
     def _waiting(self, most: int) -> list[Envelope[Any]]:
@@ -437,20 +451,17 @@ class Supervisor:
             await self._actors.inbound_group_sessions.ask(WriteBehind())
         rows: dict[Table, list[Row]] = {}
         for actor in self._all:
-            if actor.dirty:
-                changed = await actor.post(CollectChanges())
-                rows.update(changed)
+            rows.update(actor.changed_rows())
         if not any(rows.values()):
             self._notify(Committed(generation=self._newest.generation))
             return True
         with trio.CancelScope(shield=True):
             try:
-                generation = await self._store.commit(rows, self._newest.generation)
+                self._newest.generation = await self._store.commit(rows, self._newest.generation)
             except Fenced:
                 return False
-        self._newest.generation = generation
         self._counters.commits += 1
-        self._notify(Committed(generation=generation))
+        self._notify(Committed(generation=self._newest.generation))
         return True
 
     def _roll_back(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, assert_never, cast
 import attrs
 
 from olmstate.actors._account import Create, MakeKeys
-from olmstate.actors._outbound_group_sessions import Discard
+from olmstate.actors._outbound_group_sessions import Discard, GiveBack
 from olmstate.messages import (
     AddDevices,
     AddRoomKey,
@@ -42,6 +42,9 @@ from ._turn import Turn
 @attrs.frozen(kw_only=True)
 class Flush(Command[None]):
     """Nothing but a turn: what is written behind goes with it."""
+
+    closing: bool = False
+    """Give back what is reserved, too."""
 
 
 AnyCommand: TypeAlias = (
@@ -92,6 +95,8 @@ async def run_command(turn: Turn, message: Command[Any]) -> Reply:  # noqa: C901
         case EncryptToDevice():
             return command.reply(await encrypt_to_device(turn, command))
         case Flush():
+            if command.closing:
+                await turn.actors.outbound_group_sessions.ask(GiveBack())
             return command.reply(None)
         case ImportAccount():
             return command.reply(await import_account(turn, command))

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import attrs
 
-from olmstate.actors._account import ALGORITHM, CreateOutboundSessions, LookUpOwnDevice
+from olmstate.actors._account import ALGORITHM, CreateOutboundSessions
 from olmstate.actors._algorithms import OLM
 from olmstate.actors._olm_sessions import AddSessions, Encrypt
 from olmstate.actors._signatures import check_one_time_key
@@ -28,7 +28,7 @@ from olmstate.messages import (
 
 from ._devices import look_up
 from ._payload import encode_payload
-from ._turn import Turn
+from ._turn import Turn, own_device
 
 
 async def create_olm_session(turn: Turn, command: CreateOlmSession) -> OlmSessionsCreated:
@@ -84,7 +84,7 @@ class Encrypted:
 
 async def encrypt_to(turn: Turn, devices: Collection[DeviceAddress], event_type: str, content: JsonObject) -> Encrypted:
     """Encrypt one event to each of ``devices`` that can be."""
-    own = await turn.actors.account.ask(LookUpOwnDevice())
+    own = await own_device(turn)
     payload = {
         "type": event_type,
         "content": content,

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from itertools import islice
 
-from olmstate.actors._account import LookUpOwnDevice
 from olmstate.actors._algorithms import MEGOLM
 from olmstate.actors._inbound_group_sessions import AddRoomKeys, NewRoomKey
-from olmstate.actors._outbound_group_sessions import Current, Encrypt, MarkShared, Replace
+from olmstate.actors._outbound_group_sessions import (
+    Current,
+    Encrypt,
+    EncryptReserved,
+    Export,
+    MarkShared,
+    MegolmCiphertext,
+    Replace,
+)
 from olmstate.actors._room_key_copies import RoomKeyCopy, session_from_room_key
 from olmstate.messages import (
     DeviceAddress,
+    DeviceIdentity,
     EncryptedRoomEvent,
     EncryptRoomEvent,
     MarkRoomKeyShared,
@@ -23,21 +31,23 @@ from olmstate.messages import (
 
 from ._olm import by_user, encrypt_to
 from ._payload import encode_payload
-from ._turn import Turn
+from ._turn import Actors, Turn, own_device
 
 DEVICES_A_REQUEST = 250
 """So many to-device messages a request, as servers like it."""
 
 
 async def room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) -> OutboundRoomKey:
-    """The room's outbound session, made if there is none that may still be used."""
-    current = await turn.actors.outbound_group_sessions.ask(Current(room_id=room_id, now=turn.now))
-    return current or await new_room_key(turn, room_id, rotation)
+    """The key of the room's outbound session, which is made if there is none that may still be used."""
+    outbound = turn.actors.outbound_group_sessions
+    if await outbound.ask(Current(room_id=room_id, now=turn.now)) is None:
+        return await new_room_key(turn, room_id, rotation)
+    return await outbound.ask(Export(room_id=room_id))
 
 
 async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) -> OutboundRoomKey:
     """Replace the room's outbound session, and store its inbound counterpart: we read our own messages too."""
-    own = (await turn.actors.account.ask(LookUpOwnDevice())).identity
+    own = (await own_device(turn)).identity
     made = await turn.actors.outbound_group_sessions.ask(Replace(room_id=room_id, now=turn.now, rotation=rotation))
     copy = RoomKeyCopy(
         session=session_from_room_key(made.session_key, made.session_id),
@@ -55,12 +65,17 @@ async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) ->
 
 async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
     """Encrypt the room's key to those of its devices that don't have it; rotate first if one that has it has left."""
-    own = (await turn.actors.account.ask(LookUpOwnDevice())).identity
+    own = (await own_device(turn)).identity
     itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
     wanted = dict.fromkeys(address for address in command.devices if address != itself)
-    shared = await room_key(turn, command.room_id, command.rotation)
-    if shared.shared_with - wanted.keys():
+    outbound = turn.actors.outbound_group_sessions
+    current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
+    if current is not None and not wanted.keys() - current.shared_with and not current.shared_with - wanted.keys():
+        return RoomKeyShare(session_id=current.session_id, requests=(), recipients=(), missing=())
+    if current is None or current.shared_with - wanted.keys():
         shared = await new_room_key(turn, command.room_id, command.rotation)
+    else:
+        shared = await outbound.ask(Export(room_id=command.room_id))
     pending = [address for address in wanted if address not in shared.shared_with]
     encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content)
     contents = iter(encrypted.contents.items())
@@ -84,11 +99,29 @@ async def mark_room_key_shared(turn: Turn, command: MarkRoomKeyShared) -> None:
 
 async def encrypt_room_event(turn: Turn, command: EncryptRoomEvent) -> EncryptedRoomEvent:
     """Encrypt an event on the room's session."""
-    plaintext = encode_payload({"type": command.type, "content": command.content, "room_id": command.room_id})
-    own = (await turn.actors.account.ask(LookUpOwnDevice())).identity
+    own = (await own_device(turn)).identity
     encrypted = await turn.actors.outbound_group_sessions.ask(
-        Encrypt(room_id=command.room_id, plaintext=plaintext, now=turn.now)
+        Encrypt(room_id=command.room_id, plaintext=_plaintext(command), now=turn.now)
     )
+    return _encrypted(own, encrypted)
+
+
+async def encrypt_reserved(actors: Actors, command: EncryptRoomEvent, now: int) -> EncryptedRoomEvent | None:
+    """Encrypt an event with an index that this process has reserved, outside any turn; None if that can't be."""
+    own = actors.account.own_device
+    if own is None:
+        return None
+    encrypted = await actors.outbound_group_sessions.ask(
+        EncryptReserved(room_id=command.room_id, plaintext=_plaintext(command), now=now)
+    )
+    return None if encrypted is None else _encrypted(own.identity, encrypted)
+
+
+def _plaintext(command: EncryptRoomEvent) -> bytes:
+    return encode_payload({"type": command.type, "content": command.content, "room_id": command.room_id})
+
+
+def _encrypted(own: DeviceIdentity, encrypted: MegolmCiphertext) -> EncryptedRoomEvent:
     return EncryptedRoomEvent(
         content={
             "algorithm": MEGOLM,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 from vodozemac import Session
 
-from olmstate.actors._account import CreateInboundSessions, InboundSession, LookUpOwnDevice, NewInboundSession
+from olmstate.actors._account import CreateInboundSessions, InboundSession, NewInboundSession
 from olmstate.actors._algorithms import MEGOLM, OLM
 from olmstate.actors._base64 import decode as decode_base64
 from olmstate.actors._inbound_group_sessions import AddRoomKeys, AddWithheld, NewRoomKey
@@ -52,7 +52,7 @@ from olmstate.messages import (
 
 from ._devices import devices_of
 from ._payload import Payload, check_payload
-from ._turn import Turn
+from ._turn import Turn, own_device
 
 CURVE25519_KEY_BYTES = 32
 SECRET_FIELDS = {"m.room_key": "session_key", "m.forwarded_room_key": "session_key"}
@@ -69,7 +69,7 @@ class Intake:
 
 async def take_in(turn: Turn, events: Sequence[Json]) -> Intake:
     """Decrypt ``events`` and store what they bring."""
-    own = (await turn.actors.account.ask(LookUpOwnDevice())).identity
+    own = (await own_device(turn)).identity
     outcomes: dict[int, ToDeviceOutcome] = {}
     encrypted: dict[int, OlmMessage] = {}
     for position, event in enumerate(events):

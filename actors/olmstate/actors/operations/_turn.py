@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from olmstate.actors._account import AccountActor
+from olmstate.actors._account import AccountActor, LookUpOwnDevice, OwnDevice
 from olmstate.actors._devices import DevicesActor
 from olmstate.actors._inbound_group_sessions import InboundGroupSessionsActor
 from olmstate.actors._olm_sessions import OlmSessionsActor
@@ -32,3 +32,11 @@ class Turn:
     """Milliseconds since 1970. Decides on rotation, never on safety."""
     events: list[Event]
     """Published once the turn is committed."""
+
+
+async def own_device(turn: Turn) -> OwnDevice:
+    """This device: never changes, so the actor is asked only until it is known."""
+    known = turn.actors.account.own_device
+    if known is None:
+        known = await turn.actors.account.ask(LookUpOwnDevice())
+    return known
