@@ -78,8 +78,8 @@ class OwnAccount:
     """The account and its signed keys that wait for upload."""
 
     account: Account
-    one_time_keys: dict[KeyId, JsonObject] = attrs.field(factory=dict)
-    fallback_keys: dict[KeyId, JsonObject] = attrs.field(factory=dict)
+    one_time_keys: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
+    fallback_keys: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
     fallback_made: int | None = None
 
 
@@ -254,7 +254,7 @@ class AccountActor(Actor):
             case _:
                 return ((self._account, [self._account_key]),)
 
-    def handle(self, message: Message[Any]) -> Reply:
+    def handle(self, message: Message[Any]) -> Reply:  # noqa: C901 - one case a message
         """Answer one message."""
         asked = cast("Asked", message)
         match asked:

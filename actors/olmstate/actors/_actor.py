@@ -70,7 +70,7 @@ Notice: TypeAlias = Invalidate | Committed | RolledBack
 
 @attrs.define
 class Newest:
-    """The newest generation that this supervisor knows the store to have; its actors stamp with it what they are asked."""
+    """The newest generation that a supervisor knows of; its actors stamp with it what they are asked."""
 
     generation: int = 0
 

@@ -83,7 +83,7 @@ class Cache(Generic[E]):
                     raise StoreCorrupt(reason=f"a value in {self.table} can't be read") from error
 
     def trim(self) -> None:
-        """Drop the least recently used entries beyond capacity; between messages only, so that a message keeps its own."""
+        """Drop the least recently used entries beyond capacity; between messages, so that each keeps its own."""
         while len(self._clean) > self._capacity:
             self._clean.popitem(last=False)
             self._evicted += 1
@@ -149,7 +149,10 @@ class Cache(Generic[E]):
         self._dirty.clear()
 
     def invalidate(self, partitions: Collection[bytes] | None) -> None:
-        """Another has written ``partitions`` (None: anything): drop our copies, also those of a turn, which can't commit now."""
+        """Another has written ``partitions`` (None: anything): drop our copies.
+
+        Also those that a turn has changed: it can't commit any more.
+        """
         if partitions is None:
             self._invalidated_whole += 1
             self._clean.clear()

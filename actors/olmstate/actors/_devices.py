@@ -37,8 +37,8 @@ R = TypeVar("R")
 class UserDevices:
     """All devices of a user."""
 
-    by_id: dict[DeviceId, DeviceKeys] = attrs.field(factory=dict)
-    changed: set[DeviceId] = attrs.field(factory=set)
+    by_id: dict[DeviceId, DeviceKeys] = attrs.field(factory=dict[DeviceId, DeviceKeys])
+    changed: set[DeviceId] = attrs.field(factory=set[DeviceId])
     """New, other or gone against what is stored."""
 
 

@@ -1,5 +1,6 @@
-"""The replay guard: which event used which message index of a Megolm session (spec: m.megolm.v1.aes-sha2, Replay
-attacks).
+"""The replay guard: which event used which message index of a Megolm session.
+
+Spec: m.megolm.v1.aes-sha2, Replay attacks.
 
 Per session, blocks of 256 indices, each index with a hash of its event's id. What was decrypted since the last turn
 waits in `MessageIndices.pending` and is merged under the lock: if another process was first with an index, its event
@@ -34,8 +35,8 @@ class _Block:
 class UsedIndices:
     """Event hashes by message index of one session, as stored or about to be."""
 
-    events: dict[int, str] = attrs.field(factory=dict)
-    changed: set[int] = attrs.field(factory=set)
+    events: dict[int, str] = attrs.field(factory=dict[int, str])
+    changed: set[int] = attrs.field(factory=set[int])
     """Blocks that differ from what is stored."""
 
 

@@ -73,8 +73,8 @@ class OlmSession:
 class DeviceSessions:
     """All sessions with one device."""
 
-    by_id: dict[OlmSessionId, OlmSession] = attrs.field(factory=dict)
-    dropped: list[OlmSessionId] = attrs.field(factory=list)
+    by_id: dict[OlmSessionId, OlmSession] = attrs.field(factory=dict[OlmSessionId, OlmSession])
+    dropped: list[OlmSessionId] = attrs.field(factory=list[OlmSessionId])
 
     def by_recency(self) -> list[OlmSession]:
         """Most recently used first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ async def open_supervisor(
     device_id: str,
     key: bytes | str | None,
     options: Options | None = None,
-) -> AsyncIterator[Supervisor]:
+) -> AsyncGenerator[Supervisor]:
     """Open the store of a device and run its supervisor while the block runs.
 
     Several may be open on one store, in one process or in many.
@@ -51,7 +51,7 @@ async def open_supervisor(
 @asynccontextmanager
 async def run_supervisor(
     store: Store, *, user_id: UserId, device_id: DeviceId, options: Options | None = None
-) -> AsyncIterator[Supervisor]:
+) -> AsyncGenerator[Supervisor]:
     """Run a supervisor over an open store while the block runs; what was asked in it is answered before it ends."""
     options = options or Options()
     supervisor = Supervisor(store, user_id=user_id, device_id=device_id, options=options)
@@ -66,8 +66,8 @@ async def run_supervisor(
                     await supervisor.close()
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        # the nursery is ours, not the user's: what came out of the block comes out as it was. Where an actor has failed,
-        # that is the cause, and whoever waited for it only felt it.
+        # the nursery is ours, not the user's: what came out of the block comes out as it was. Where an actor has
+        # failed, that is the cause, and whoever waited for it only felt it.
         _, causes = group.split(ActorStopped)
         error = _alone(causes or group)
         raise error from error.__cause__
@@ -75,8 +75,5 @@ async def run_supervisor(
 
 def _alone(error: BaseException) -> BaseException:
     """The one exception in a group of one, however deep."""
-    if isinstance(error, BaseExceptionGroup):
-        group: BaseExceptionGroup[BaseException] = error
-        if len(group.exceptions) == 1:
-            return _alone(group.exceptions[0])
-    return error
+    inside: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+    return _alone(inside[0]) if len(inside) == 1 else error

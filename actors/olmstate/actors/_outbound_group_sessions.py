@@ -2,17 +2,18 @@
 
 Its invariants:
 
-- A message index is used once. Indices are *reserved*: a turn stores, durably, that those below `OutboundSession.reserved`
-  may have been used; only then does this process use them, one after another, without the lock and without a commit. Whoever
-  loads the session, after a crash or in another process, goes on behind the reserved ones.
-- What is reserved stays ours when others write: an invalidation drops the cached row, not the reservation. It ends with its
-  session, or with its *epoch*: exporting the key begins a new one, so that no message with an index before the exported one is
-  sent after it, which the new recipient could not read.
+- A message index is used once. Indices are *reserved*: a turn stores, durably, that those below
+  `OutboundSession.reserved` may have been used; only then does this process use them, one after another, without the
+  lock and without a commit. Whoever loads the session, after a crash or in another process, goes on behind the
+  reserved ones.
+- What is reserved stays ours when others write: an invalidation drops the cached row, not the reservation. It ends
+  with its session, or with its *epoch*: exporting the key begins a new one, so that no message with an index before
+  the exported one is sent after it, which the new recipient could not read.
 - Nothing is encrypted on a session that is due for rotation, or that was not marked as shared.
 - A recipient is recorded only once the server has taken the room key for it.
 
-One session a room. Its recipients are in a table of their own, so that a message doesn't rewrite a thousand of them; there
-the partition is (room, session).
+One session a room. Its recipients are in a table of their own, so that a message doesn't rewrite a thousand of them;
+there the partition is (room, session).
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ R = TypeVar("R")
 
 LEAST_RESERVED = 8
 MOST_RESERVED = 64
-"""Indices reserved at a time: few while others send too, since what a crash or another process skips counts for rotation;
-more each time that nobody has come in between."""
+"""Indices reserved at a time: few while others send too, since what a crash or another process skips counts for
+rotation; more each time that nobody has come in between."""
 
 
 # --- what is stored -----------------------------------------------------------------------------------------
@@ -115,8 +116,8 @@ class _RecipientsRecord:
 class Recipients:
     """Everybody that was given a session's key."""
 
-    devices: set[DeviceAddress] = attrs.field(factory=set)
-    rows: dict[bytes, bytes | None] = attrs.field(factory=dict)
+    devices: set[DeviceAddress] = attrs.field(factory=set[DeviceAddress])
+    rows: dict[bytes, bytes | None] = attrs.field(factory=dict[bytes, bytes | None])
     """Stored rows by key; a value where it must be written, None where it is."""
     gone: bool = False
     """The session was replaced: nobody asks for its recipients any more."""
@@ -333,7 +334,7 @@ class OutboundGroupSessionsActor(Actor):
             case Invalidate():
                 pass  # what is reserved is no cached copy
 
-    # --- sharing -------------------------------------------------------------------------------------------------------
+    # --- sharing --------------------------------------------------------------------------------------------
 
     def _current(self, asked: Current) -> CurrentSession | None:
         partition = self._partition(asked.room_id)
@@ -405,7 +406,7 @@ class OutboundGroupSessionsActor(Actor):
         if not session.shared:
             self._sessions.put(self._partition(asked.room_id), attrs.evolve(session, shared=True))
 
-    # --- encrypting ----------------------------------------------------------------------------------------------------
+    # --- encrypting -----------------------------------------------------------------------------------------
 
     def _encrypt(self, asked: Encrypt) -> MegolmCiphertext:
         partition = self._partition(asked.room_id)

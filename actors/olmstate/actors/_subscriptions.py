@@ -7,7 +7,7 @@ for a slow one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -26,7 +26,7 @@ class Subscriptions:
         self._changed = trio.Event()
 
     @contextmanager
-    def subscribe(self, *types: type[V]) -> Iterator[trio.MemoryReceiveChannel[V]]:
+    def subscribe(self, *types: type[V]) -> Generator[trio.MemoryReceiveChannel[V]]:
         """The events of ``types`` that are published in the block."""
         send, receive = trio.open_memory_channel[Any](math.inf)
         entry = (types, send)

@@ -33,6 +33,7 @@ from olmstate.messages import (
     Command,
     DeviceId,
     DevicesQuery,
+    EncryptedRoomEvent,
     EncryptRoomEvent,
     Event,
     ExportKeyFile,
@@ -42,7 +43,6 @@ from olmstate.messages import (
     InboundGroupSessionsQuery,
     Message,
     OlmStateError,
-    Procedure,
     Query,
     Statistics,
     StoreBusy,
@@ -174,19 +174,21 @@ class Supervisor:
             OlmStateError: What the message's class names, or `StoreError`.
             ActorStopped: The supervisor was closed.
         """
-        if isinstance(message, EncryptRoomEvent):
-            self._look()
-            encrypted = await encrypt_reserved(self._actors, message, self._options.wall_clock())
-            if encrypted is not None:
-                return cast("R", encrypted)
-        if isinstance(message, Command):
-            return await self._ask_in_turn(message)
-        if isinstance(message, Query):
-            return await self._ask_owner(message)
-        return cast("R", await self._run_procedure(cast("Procedure[Any]", message)))
+        asked = cast("Message[Any]", message)
+        reply: object
+        match asked:
+            case EncryptRoomEvent():
+                reply = await self._encrypt(asked)
+            case Command():
+                reply = await self._ask_in_turn(asked)
+            case Query():
+                reply = await self._ask_owner(asked)
+            case _:
+                reply = await self._run_procedure(asked)
+        return cast("R", reply)
 
     def subscribe(self, *types: type[V]) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]:
-        """Receive the events of ``types`` that are published in the block: ``with supervisor.subscribe(…) as events:``."""
+        """Receive the events of ``types`` that are published in a ``with supervisor.subscribe(…) as events:``."""
         return self._subscriptions.subscribe(*types)
 
     def publish(self, event: Event) -> None:
@@ -200,7 +202,15 @@ class Supervisor:
 
     # --- queries and procedures -----------------------------------------------------------------------------
 
-    async def _ask_owner(self, query: Query[R]) -> R:
+    async def _encrypt(self, command: EncryptRoomEvent) -> EncryptedRoomEvent:
+        """With a reserved index if there is one, else in a turn, which reserves more."""
+        self._look()
+        encrypted = await encrypt_reserved(self._actors, command, self._options.wall_clock())
+        if encrypted is None:
+            return await self._ask_in_turn(command)
+        return encrypted
+
+    async def _ask_owner(self, query: Query[Any]) -> object:
         self._look()
         match query:
             case AccountQuery():
@@ -211,11 +221,11 @@ class Supervisor:
                 return await self._actors.devices.ask(query)
             case Statistics():
                 await trio.lowlevel.checkpoint()
-                return cast("R", self._statistics())
+                return self._statistics()
             case _:
                 raise TypeError(f"{type(query).__name__} is not a query that olmstate knows")
 
-    async def _run_procedure(self, procedure: Procedure[Any]) -> object:
+    async def _run_procedure(self, procedure: Message[Any]) -> object:
         known = cast("ImportRoomKeys | ImportKeyFile | ExportRoomKeys | ExportKeyFile", procedure)
         match known:
             case ImportRoomKeys():
@@ -230,7 +240,7 @@ class Supervisor:
                 assert_never(known)
 
     def _look(self) -> None:
-        """Learn what others have committed, and tell the actors, so that nothing older answers what is asked from now on."""
+        """Learn what others have committed and tell the actors: nothing older answers what is asked from now on."""
         if self._poison is not None:
             raise self._poison
         try:
@@ -250,7 +260,7 @@ class Supervisor:
             return  # it was our own commit
         self._newest.generation = changes.generation
         # nothing is cached before the first look, so nothing need be dropped then
-        partitions = {} if first else changes.partitions
+        partitions: Mapping[Table, frozenset[bytes]] | None = {} if first else changes.partitions
         self._notify(Invalidate(generation=changes.generation, partitions=partitions))
         if not first:
             self._counters.foreign_writes += 1
@@ -308,7 +318,7 @@ class Supervisor:
             self._subscriptions.close()
 
     async def close(self) -> None:
-        """Take no more commands, and wait until those that were sent are answered and what is written behind is written."""
+        """Take no more commands; wait until those that were sent are answered and what waited to be written is."""
         with contextlib.suppress(OlmStateError):
             await self._ask_in_turn(Flush(closing=True))
         self._send.close()

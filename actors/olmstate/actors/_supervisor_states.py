@@ -1,5 +1,4 @@
-"""The supervisor's states, as a literal table: the code moves only along it, and the diagram in the docs is drawn
-from it.
+"""The supervisor's states, as a literal table: the code moves along it only, and the docs' diagram is drawn from it.
 
 The rule: every row ends in ``IDLE``, ``POISONED`` or ``CLOSED``, and the lock is held in the states of `LOCKED` only.
 A move that is not in the table raises, and nothing happens.

@@ -44,7 +44,7 @@ class StoreBusy(StoreError):
 
 @attrs.define(kw_only=True, eq=False)
 class StorePoisoned(StoreError):
-    """This handle must not be used any more: what is on the disk may differ from what it believes. Open the store anew."""
+    """This handle must not be used any more: the disk may differ from what it believes. Open the store anew."""
 
     text = "this handle on the store can't be trusted any more: {reason}; open the store anew"
     reason: str
@@ -196,7 +196,7 @@ class InvalidSignature(OlmStateError):
 
 @attrs.define(kw_only=True, eq=False)
 class DeviceKeyChanged(OlmStateError):
-    """A known device came with another Ed25519 key; the first one stays (spec: devices must never change their keys)."""
+    """A known device came with another Ed25519 key; the first one stays: devices never change their keys."""
 
     text = "{user_id} {device_id} came with another key than {ed25519}"
     user_id: UserId

@@ -1,7 +1,7 @@
 """Ids and JSON aliases: the nouns that every message is made of.
 
-NewTypes over ``str``, so that a room id can't be passed where a session id is wanted, at no cost at run time. All keys are
-unpadded standard base64, as Matrix writes them.
+NewTypes over ``str``, so that a room id can't be passed where a session id is wanted, at no cost at run time. All keys
+are unpadded standard base64, as Matrix writes them.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class EncryptedToDevice:
 
     messages: dict[UserId, dict[DeviceId, JsonObject]] = attrs.field(repr=False)
     missing: tuple[DeviceAddress, ...]
-    """Devices without an Olm session (or whose keys aren't known): claim a key for each, `CreateOlmSession`, ask again."""
+    """Devices without an Olm session or known keys: claim a key for each, `CreateOlmSession`, ask again."""
 
 
 @attrs.frozen(kw_only=True)

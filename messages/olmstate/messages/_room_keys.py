@@ -69,7 +69,10 @@ class ImportKeyFile(Procedure[RoomKeysImported]):
 
 @attrs.frozen(kw_only=True)
 class ExportRoomKeys(Procedure[tuple[JsonObject, ...]]):
-    """All room keys, each from its first known index (spec: Key export format). Not a snapshot: others may add meanwhile."""
+    """All room keys, each from its first known index (spec: Key export format).
+
+    Not a snapshot: others may add keys meanwhile.
+    """
 
     room_id: RoomId | None = None
     """Only this room's."""

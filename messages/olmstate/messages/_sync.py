@@ -22,8 +22,7 @@ class SyncReceived:
 
 @attrs.frozen(kw_only=True)
 class ReceiveSync(Command[SyncReceived]):
-    """Take in a /sync response: decrypt its to-device events, store room keys, withheld notices, key counts, and the
-    token.
+    """Take in a /sync response: to-device events, room keys, withheld notices, key counts, and the token.
 
     All in one commit: a token is never stored without what it acknowledges. Each event is apart: a bad one never
     harms the others. Taking in the same response twice is harmless.
@@ -36,7 +35,7 @@ class ReceiveSync(Command[SyncReceived]):
     sync: JsonObject | str | bytes = attrs.field(repr=False)
     """Parsed, or as it came."""
     since: str | None = None
-    """The token that the request was made with. If it isn't the stored one, the token is left alone. None: don't compare."""
+    """The token that the request was made with; if it isn't the stored one, that is left alone. None: don't compare."""
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,7 @@
-"""Operations: what commands do across actors. The supervisor runs them, one at a time; procedures run in their asker's task."""
+"""Operations: what commands do across actors.
+
+The supervisor runs them, one at a time; procedures run in their asker's task.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from olmstate.actors._devices import DevicesPage
 from olmstate.actors._inbound_group_sessions import AddRoomKeys, NewRoomKey, RoomKeyEntry, RoomKeysPage
 from olmstate.actors._key_file import decrypt_key_file, encrypt_key_file
 from olmstate.actors._room_key_copies import RoomKeyCopy, session_from_export, session_from_room_key
-from olmstate.actors._untrusted_json import as_object, check_depth, json_object, string
+from olmstate.actors._untrusted_json import as_object, check_depth, json_object, optional, string, strings
 from olmstate.messages import (
     AddRoomKey,
     Command,
@@ -109,7 +109,7 @@ def _exported(key: Json, owners: Mapping[Curve25519Key, DeviceKeys]) -> NewRoomK
     owner = owners.get(sender_key)
     if owner is not None and owner.ed25519 != claimed:
         owner = None  # the file says one thing and the device's own signature another: then nobody is named
-    chain = key.get("forwarding_curve25519_key_chain", ())
+    chain = optional(strings, key, "forwarding_curve25519_key_chain") or ()
     return NewRoomKey(
         room_id=RoomId(string(key, "room_id")),
         session_id=session_id,
@@ -121,7 +121,7 @@ def _exported(key: Json, owners: Mapping[Curve25519Key, DeviceKeys]) -> NewRoomK
             sender_device=owner.device_id if owner else None,
             imported=True,
             signed=False,
-            forwarding_chain=tuple(step for step in chain if isinstance(step, str)) if isinstance(chain, list) else (),
+            forwarding_chain=chain,
         ),
     )
 

@@ -1,5 +1,4 @@
-"""Taking in to-device events: decrypt each apart, believe what may be believed, keep the room keys and notices among
-them.
+"""Taking in to-device events: decrypt each apart, believe what may be believed, keep room keys and notices.
 
 Events are tried in their order. A pre-key message that no session matches needs the account, which is another actor,
 so decryption goes in rounds: all that can be decrypted, then new sessions, and again, until none is left. A one-time
