@@ -167,9 +167,12 @@ def test_the_holder_learns_that_somebody_waits_even_if_the_turn_file_was_lost(
         holder.acquire_nowait()
         lose(tmp_path / "turn")
         assert not holder.contended()
+        with closing(LockFile(tmp_path / "turn")) as head:
+            assert head.take()
+            assert holder.contended()
         lose(tmp_path / "turn")
         with closing(LockFile(tmp_path / "turn")) as head:
-            head.take()
+            assert head.take()
             assert holder.contended()
 
 
@@ -196,6 +199,19 @@ async def test_a_waiter_goes_over_to_the_file_that_replaced_the_one_it_waited_fo
                 assert not head.take()
         assert waiter.held
         waiter.check()
+
+
+def test_closing_lets_go_though_a_copy_of_the_descriptor_lives_on(tmp_path: Path) -> None:
+    # A process that is just being started has such copies, until it runs its program.
+    lock_file = LockFile(tmp_path / "lock")
+    lock_file.take()
+    copy = os.dup(lock_file._descriptor)  # pyright: ignore[reportPrivateUsage]
+    try:
+        lock_file.close()
+        with closing(LockFile(tmp_path / "lock")) as other:
+            assert other.take()
+    finally:
+        os.close(copy)
 
 
 async def test_a_waiter_behind_a_head_that_froze_on_a_lost_turn_file_gets_through(
