@@ -71,6 +71,10 @@ class Cache(Generic[E]):
         self._loading.update(absent)
         return absent
 
+    def holds(self, partitions: Iterable[bytes], *, committed: bool) -> bool:
+        """Whether none of ``partitions`` is `missing`."""
+        return all(key in self._clean or (not committed and key in self._dirty) for key in partitions)
+
     def fill(self, rows: Mapping[bytes, Sequence[Row]]) -> None:
         """Take in what was read; partitions that were invalidated since `missing` named them stay absent."""
         for partition, partition_rows in rows.items():

@@ -204,8 +204,10 @@ class Supervisor:
 
     async def _encrypt(self, command: EncryptRoomEvent) -> EncryptedRoomEvent:
         """With a reserved index if there is one, else in a turn, which reserves more."""
-        self._look()
         encrypted = await encrypt_reserved(self._actors, command, self._options.wall_clock())
+        if encrypted is None and self._look():
+            # it was refused because somebody has written something, which may have been anything
+            encrypted = await encrypt_reserved(self._actors, command, self._options.wall_clock())
         if encrypted is None:
             return await self._ask_in_turn(command)
         return encrypted
@@ -239,16 +241,21 @@ class Supervisor:
             case _:
                 assert_never(known)
 
-    def _look(self) -> None:
-        """Learn what others have committed and tell the actors: nothing older answers what is asked from now on."""
+    def _look(self) -> bool:
+        """Learn what others have committed and tell the actors: nothing older answers what is asked from now on.
+
+        Whether anybody, we too, has committed since the last look.
+        """
         if self._poison is not None:
             raise self._poison
         try:
-            if not self._looked or self._store.changed():
-                self._learn(self._store.changes(self._newest.generation))
+            if self._looked and not self._store.changed():
+                return False
+            self._learn(self._store.changes(self._newest.generation))
         except StorePoisoned as error:
             self._doubt(error)
             raise
+        return True
 
     def _fresh(self) -> bool:
         """Whether nobody has committed since the last look."""
