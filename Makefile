@@ -92,28 +92,31 @@ clean: ## Remove everything that a target made
 	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/_build
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# --- .venv -----------------------------------------------------------------------------------------------------------
-# .venv/.run: what the library and its programs need, and the project itself. .venv/.dev: what tests and checks need.
-# The stamps are written last, so a setup that was broken off is begun again. .run holds the folder's name, because the
-# editable install does too: after a move or a copy, the environment is made anew.
+# --- .venv -------------------------------------------------------------------------------------------------------
+# .venv/.locked: what the library and its programs need. .venv/.run: the project itself. .venv/.dev: what tests and
+# checks need. Each is written last, so a setup that was broken off is begun again. .locked holds the folder's name,
+# because the editable install does too: after a move or a copy, the environment is made anew.
 
-ifneq ($(wildcard .venv/.run),)
-ifneq ($(shell pwd -P | cmp -s - .venv/.run && echo same),same)
-.venv/.run: moved
+ifneq ($(wildcard .venv/.locked),)
+ifneq ($(shell pwd -P | cmp -s - .venv/.locked && echo same),same)
+.venv/.locked: moved
 endif
 endif
 .PHONY: moved
 moved: ;
 
-.venv/.run: .requirements/run.lock pyproject.toml
+.venv/.locked: .requirements/run.lock
 	@test -n "$(PYTHON)" || { echo 'olmstate needs Python 3.11 or newer; none was found on PATH.' \
 		'Say where it is with: make PYTHON=/path/to/python3' >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 		f"olmstate needs Python 3.11 or newer; this is {sys.version}")'
 	"$(PYTHON)" -m venv --clear .venv
 	$(PIP) install --quiet --require-hashes --requirement .requirements/run.lock
-	$(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
 	@pwd -P > $@
+
+.venv/.run: pyproject.toml .venv/.locked
+	$(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
 
 .venv/.dev: .requirements/dev.lock .venv/.run
 	$(PIP) install --quiet --require-hashes --requirement .requirements/dev.lock
