@@ -80,9 +80,7 @@ def run(*command: str | Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_an_installed_wheel_is_found_by_import_and_by_its_program(
-    distributions: Distributions, tmp_path: Path
-) -> None:
+def test_an_installed_wheel_is_found_by_import_and_by_its_program(distributions: Distributions, tmp_path: Path) -> None:
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=False, symlinks=True)
     python = environment / "bin" / "python"
