@@ -451,7 +451,7 @@ class Supervisor:
         events = len(turn.events)
         try:
             reply = await run_command(turn, cast("Command[Any]", envelope.message))
-        except StoreError:
+        except (StoreError, ActorStopped):
             raise  # not the command's fault: the whole turn fails
         except OlmStateError as error:
             if self._changes() != before or len(turn.events) != events:
