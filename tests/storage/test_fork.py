@@ -1,4 +1,4 @@
-"""A fork in another thread can't slip in between opening a descriptor and knowing of it."""
+"""A fork can't slip in between opening a descriptor and knowing of it."""
 
 from __future__ import annotations
 
@@ -7,40 +7,49 @@ import subprocess
 import sys
 
 # In a process of its own: forking a process with threads is just what newer Pythons warn of.
-PROGRAM = """
+PRELUDE = """
 import os, threading
 from olmstate.storage._fork import no_fork
 
-def fork():
+threading.excepthook = lambda _: os._exit(1)
+
+def fork(free_to_others):
     if not (child := os.fork()):
-        os._exit(0 if is_free_to_others() == (not inside) else 1)
+        os._exit(0 if are_others_free() == free_to_others else 1)
     assert os.waitpid(child, 0)[1] == 0
 
-def is_free_to_others():
+def are_others_free():
     taken = []
     other = threading.Thread(target=lambda: taken.append(no_fork.acquire(blocking=False)))
     other.start()
     other.join()
     return taken == [True]
-
-inside = False
-forking = threading.Thread(target=fork)
-with no_fork:
-    forking.start()
-    forking.join(0.05)
-    assert forking.is_alive(), "forked in the midst of it"
-    inside = True
-    fork()  # by this thread itself: a finalizer, say
-    inside = False
-forking.join()
-fork()
 """
 
 
-def test_a_fork_in_another_thread_waits_until_every_descriptor_has_a_handle() -> None:
+def run(program: str) -> None:
     subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM],
+        [sys.executable, "-W", "ignore", "-c", PRELUDE + program],
         check=True,
-        timeout=60,  # seconds; a deadlock is what this test is there to find
+        timeout=60,  # seconds; a deadlock is what these tests are there to find
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
+
+
+def test_a_fork_in_another_thread_waits_until_every_descriptor_has_a_handle() -> None:
+    run("""
+forking = threading.Thread(target=fork, args=(True,))
+with no_fork:
+    forking.start()
+    forking.join(0.05)
+    assert forking.is_alive()
+forking.join()
+""")
+
+
+def test_a_fork_by_the_thread_itself_does_not_wait_for_itself() -> None:
+    run("""
+with no_fork:
+    fork(False)
+fork(True)
+""")
