@@ -9,9 +9,10 @@ from pathlib import Path
 
 import trio
 
-from olmstate.messages import ActorStopped, DeviceId, UserId
+from olmstate.messages import DeviceId, UserId
 from olmstate.storage import Store, open_store
 
+from ._hidden_nursery import open_hidden_nursery
 from ._supervisor import Options, Supervisor
 
 
@@ -55,25 +56,12 @@ async def run_supervisor(
     """Run a supervisor over an open store while the block runs; what was asked in it is answered before it ends."""
     options = options or Options()
     supervisor = Supervisor(store, user_id=user_id, device_id=device_id, options=options)
-    try:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(supervisor.run)
-            try:
-                yield supervisor
-            finally:
-                # cancelled or not, what was sent is finished: whoever sent it may have told others
-                with trio.move_on_after(options.drain, shield=True):
-                    await supervisor.close()
-                nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        # the nursery is ours, not the user's: what came out of the block comes out as it was. Where an actor has
-        # failed, that is the cause, and whoever waited for it only felt it.
-        _, causes = group.split(ActorStopped)
-        error = _alone(causes or group)
-        raise error from error.__cause__
-
-
-def _alone(error: BaseException) -> BaseException:
-    """The one exception in a group of one, however deep."""
-    inside: tuple[BaseException, ...] = getattr(error, "exceptions", ())
-    return _alone(inside[0]) if len(inside) == 1 else error
+    async with open_hidden_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        try:
+            yield supervisor
+        finally:
+            # cancelled or not, what was sent is finished: whoever sent it may have told others
+            with trio.move_on_after(options.drain, shield=True):
+                await supervisor.close()
+            nursery.cancel_scope.cancel()

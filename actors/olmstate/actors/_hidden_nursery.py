@@ -1,0 +1,69 @@
+"""A nursery that whoever uses a context manager of ours doesn't see: what comes out of it isn't wrapped in a group.
+
+The rule: what the block raised comes out as it was. Where a task of ours has failed, that is what comes out, for
+whoever got `ActorStopped` only felt it. Both come out, in a group, where neither explains the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from olmstate.messages import ActorStopped
+
+
+@asynccontextmanager
+async def open_hidden_nursery() -> AsyncGenerator[trio.Nursery]:
+    """A nursery whose exceptions come out alone."""
+    raised: BaseException | None = None
+    cause: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                yield nursery
+            except BaseException as error:
+                raised = error
+                raise
+    except BaseExceptionGroup as group:
+        cause = _cause(group, raised)
+    if cause is not None:
+        raise cause  # not in the handler: the exception keeps the context that it had
+
+
+def _cause(group: BaseExceptionGroup[BaseException], raised: BaseException | None) -> BaseException:
+    """What to tell of ``group``, part of which the block has ``raised``."""
+    from_block = [] if raised is None else _leaves(raised)
+    causes: list[BaseException] = []
+    for error in group.exceptions:
+        leaves = _leaves(error)
+        if raised is not None and leaves == from_block:
+            error = raised  # noqa: PLW2901 - Trio looks for cancellations in a group and leaves a copy of it
+        elif not all(leaf in from_block for leaf in leaves):
+            error = _alone(error)  # noqa: PLW2901 - a group of ours
+        if not _says_only_stopped(error):
+            causes.append(error)
+    if not causes:
+        return raised or _alone(group)
+    return causes[0] if len(causes) == 1 else group.derive(causes)
+
+
+def _alone(error: BaseException) -> BaseException:
+    """The one exception in a group that says more than `ActorStopped`, however deep."""
+    telling = [inside for inside in _inside(error) if not _says_only_stopped(inside)] or _inside(error)
+    return _alone(telling[0]) if len(telling) == 1 else error
+
+
+def _says_only_stopped(error: BaseException) -> bool:
+    return all(isinstance(leaf, ActorStopped) for leaf in _leaves(error))
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    inside = _inside(error)
+    return [leaf for part in inside for leaf in _leaves(part)] if inside else [error]
+
+
+def _inside(error: BaseException) -> Sequence[BaseException]:
+    parts: Sequence[BaseException] = getattr(error, "exceptions", ())
+    return parts

@@ -1,0 +1,136 @@
+"""Actors without a supervisor: the test says when others' writes are looked for, and when a turn ends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from olmstate.actors._account import AccountActor
+from olmstate.actors._actor import Actor, Committed, Invalidate, Newest, Notice, RolledBack
+from olmstate.actors._devices import DevicesActor
+from olmstate.actors._hidden_nursery import open_hidden_nursery
+from olmstate.actors._inbound_group_sessions import InboundGroupSessionsActor
+from olmstate.actors._olm_sessions import OlmSessionsActor
+from olmstate.actors._outbound_group_sessions import OutboundGroupSessionsActor
+from olmstate.actors._supervisor import Options
+from olmstate.messages import DeviceId, StoreBusy, UserId
+from olmstate.storage import Row, Store, Table
+
+A = TypeVar("A", bound=Actor)
+
+USER = UserId("@alice:example.org")
+DEVICE = DeviceId("ALICE")
+
+
+class ActorsUnderTest:
+    """One actor a data type over one store, and the parts of a turn that a supervisor would do.
+
+    An actor answers only while `run_actor` runs it.
+
+    Example:
+        >>> import trio
+        >>> from olmstate.actors.testing import MemoryDisk, MemoryStore
+        >>> from olmstate.messages import Devices
+        >>> async def main() -> None:
+        ...     disk = MemoryDisk()
+        ...     actors = ActorsUnderTest(MemoryStore(disk))
+        ...     async with run_actor(actors.devices) as devices:
+        ...         print(await devices.ask(Devices(user_id=USER)))  # loads; nothing did before
+        ...         disk.write_from_elsewhere(told=False)
+        ...         actors.look()  # now the actor knows that its copy is worth nothing
+        ...         print(await devices.ask(Devices(user_id=USER)))
+        ...     print(devices.statistics()["devices"].loaded)
+        >>> trio.run(main)
+        ()
+        ()
+        2
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        user_id: UserId = USER,
+        device_id: DeviceId = DEVICE,
+        capacities: Mapping[Table, int] | None = None,
+    ) -> None:
+        """Actors that have loaded nothing.
+
+        Args:
+            store: What they read, and what `commit` writes to.
+            user_id: Whose device the account is of.
+            device_id: Which device.
+            capacities: Cached entries by data type, as in `Options`.
+        """
+        self._store = store
+        capacity = Options(capacities=capacities or {}).capacity
+        self.newest = Newest()
+        """The newest generation that was looked at; each message is stamped with it."""
+        self.account = AccountActor(store, self.newest, user_id=user_id, device_id=device_id)
+        self.olm_sessions = OlmSessionsActor(store, self.newest, capacity)
+        self.inbound_group_sessions = InboundGroupSessionsActor(store, self.newest, capacity)
+        self.outbound_group_sessions = OutboundGroupSessionsActor(
+            store, self.newest, capacity, lambda: not store.changed()
+        )
+        self.devices = DevicesActor(store, self.newest, capacity)
+
+    @property
+    def all(self) -> tuple[Actor, ...]:
+        """All of them."""
+        return (
+            self.account,
+            self.olm_sessions,
+            self.inbound_group_sessions,
+            self.outbound_group_sessions,
+            self.devices,
+        )
+
+    def look(self) -> None:
+        """Tell the actors what others have written, as a supervisor does before it passes a message on."""
+        changes = self._store.changes(self.newest.generation)
+        if changes.generation != self.newest.generation:
+            self.newest.generation = changes.generation
+            self._tell(Invalidate(generation=changes.generation, partitions=changes.partitions))
+
+    async def commit(self) -> int:
+        """End a turn: write, under the lock, what the actors have changed; the new generation.
+
+        Raises:
+            Fenced, StoreError: As `Store.commit`; the turn is rolled back.
+        """
+        rows: dict[Table, list[Row]] = {}
+        for actor in self.all:
+            rows.update(actor.changed_rows())
+        lock = self._store.lock
+        if not lock.acquire_nowait():
+            raise StoreBusy(holder_pid=lock.holder_pid(), waited=0)
+        try:
+            self.newest.generation = await self._store.commit(rows, self.newest.generation)
+        except BaseException:
+            self.roll_back()
+            raise
+        finally:
+            lock.release()
+        self._tell(Committed(generation=self.newest.generation))
+        return self.newest.generation
+
+    def roll_back(self) -> None:
+        """End a turn that failed: what the actors have changed is gone."""
+        self._tell(RolledBack())
+
+    def _tell(self, notice: Notice) -> None:
+        for actor in self.all:
+            actor.notify(notice)
+
+
+@asynccontextmanager
+async def run_actor(actor: A) -> AsyncGenerator[A]:
+    """Run one actor while the block runs.
+
+    An exception that the actor's handler raises, and that is no answer, comes out of the block as it is.
+    """
+    async with open_hidden_nursery() as nursery:
+        nursery.start_soon(actor.run)
+        yield actor
+        nursery.cancel_scope.cancel()
