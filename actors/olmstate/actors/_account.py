@@ -314,8 +314,9 @@ class AccountActor(Actor):
             self._own_device = self._describe(own.account)
         return self._own_device
 
-    def _take(self, notice: Notice) -> None:
-        super()._take(notice)
+    def notify(self, notice: Notice) -> None:
+        """Tell the actor something, which holds from now on."""
+        super().notify(notice)
         if isinstance(notice, RolledBack) and self._just_made:
             self._own_device = None
         self._just_made = False

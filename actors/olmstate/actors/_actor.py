@@ -5,8 +5,9 @@ Its rules:
 1. A message is handled by `Actor.handle`, a plain function: no await inside, so neither a cancellation nor another
    message can split a transition. What it needs is loaded before, and loaded again if it is invalidated meanwhile.
 2. A handler that raises has changed nothing.
-3. Notices (`Invalidate`, `Committed`, `RolledBack`) overtake messages: they are taken in before the next message is
-   begun, and after each load. They never wait for room in the mailbox, so whoever sends them never waits either.
+3. Notices (`Invalidate`, `Committed`, `RolledBack`) take effect at once: they overtake messages, and reach into a load
+   that is under way. So an idle actor keeps no list of them, and what a failed turn has changed is gone before the
+   next turn collects its changes.
 4. An envelope carries the generation that its asker had seen. An actor that is behind it has missed a notice, and drops
    everything rather than answer from a stale copy.
 5. An actor asks nobody. So asks can't form a cycle, and can't deadlock.
@@ -74,7 +75,7 @@ Notice: TypeAlias = Invalidate | Committed | RolledBack
 class _Bug(Message[None]):
     """A handler failed in an asker's slice of time: it is the actor that must fall."""
 
-    error: Exception
+    error: BaseException
 
 
 @attrs.define
@@ -105,7 +106,6 @@ class Actor(abc.ABC):
         self._newest = newest
         self._caches = tuple(caches)
         self._generation = 0
-        self._notices: list[Notice] = []
         self._idle = False
         self.page: list[Row] = []
         self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
@@ -149,12 +149,22 @@ class Actor(abc.ABC):
         return await envelope.wait()
 
     def notify(self, notice: Notice) -> None:
-        """Tell the actor something that it takes in before the next message."""
-        last = self._notices[-1] if self._notices else None
-        if isinstance(notice, Invalidate) and isinstance(last, Invalidate):
-            self._notices[-1] = _merged(last, notice)  # an idle actor's list must not grow
-        else:
-            self._notices.append(notice)
+        """Tell the actor something, which holds from now on, also for what it is loading."""
+        match notice:
+            case Invalidate(generation=generation, partitions=partitions):
+                self._generation = max(self._generation, generation)
+                for cache in self._caches:
+                    if partitions is None:
+                        cache.invalidate(None)
+                    elif keys := partitions.get(cache.table):
+                        cache.invalidate(keys)
+            case Committed(generation=generation):
+                self._generation = max(self._generation, generation)
+                for cache in self._caches:
+                    cache.commit()
+            case RolledBack():
+                for cache in self._caches:
+                    cache.roll_back()
 
     @property
     def dirty(self) -> bool:
@@ -232,7 +242,7 @@ class Actor(abc.ABC):
         except OlmStateError as error:
             self._after_error(error)
             raise
-        except Exception as error:
+        except BaseException as error:  # vodozemac's panics are no Exception
             self._idle = False
             self._send.send_nowait(Envelope(_Bug(error), 0))
             raise ActorStopped from error
@@ -246,9 +256,8 @@ class Actor(abc.ABC):
                 cache.invalidate(None)
 
     def _catch_up(self, generation: int) -> None:
-        self._take_notices()
         if self._generation < generation:
-            self._take(Invalidate(generation=generation, partitions=None))
+            self.notify(Invalidate(generation=generation, partitions=None))
 
     async def _load(self, message: Message[Any]) -> None:
         if isinstance(message, PageQuery):
@@ -266,32 +275,8 @@ class Actor(abc.ABC):
                 if missing:
                     complete = False
                     rows = await self._store.read(cache.table, missing)
-                    self._take_notices()
                     cache.fill(rows)
             first = False
-
-    def _take_notices(self) -> None:
-        if self._notices:
-            notices, self._notices = self._notices, []
-            for notice in notices:
-                self._take(notice)
-
-    def _take(self, notice: Notice) -> None:
-        match notice:
-            case Invalidate(generation=generation, partitions=partitions):
-                self._generation = max(self._generation, generation)
-                for cache in self._caches:
-                    if partitions is None:
-                        cache.invalidate(None)
-                    elif keys := partitions.get(cache.table):
-                        cache.invalidate(keys)
-            case Committed(generation=generation):
-                self._generation = max(self._generation, generation)
-                for cache in self._caches:
-                    cache.commit()
-            case RolledBack():
-                for cache in self._caches:
-                    cache.roll_back()
 
     def changed_rows(self) -> dict[Table, list[Row]]:
         """What the present turn must write; asked once a turn.
@@ -299,12 +284,3 @@ class Actor(abc.ABC):
         A plain call: only a turn changes anything, and the turn that asks is the only one.
         """
         return {cache.table: cache.changed_rows() for cache in self._caches if cache.dirty}
-
-
-def _merged(first: Invalidate, second: Invalidate) -> Invalidate:
-    if first.partitions is None or second.partitions is None:
-        return Invalidate(generation=second.generation, partitions=None)
-    partitions = dict(first.partitions)
-    for table, keys in second.partitions.items():
-        partitions[table] = partitions.get(table, frozenset()) | keys
-    return Invalidate(generation=second.generation, partitions=partitions)

@@ -360,8 +360,9 @@ class InboundGroupSessionsActor(Actor):
             merge(self._used.change(partition), pending)
             self._writing[partition] = dict(pending)
 
-    def _take(self, notice: Notice) -> None:
-        super()._take(notice)
+    def notify(self, notice: Notice) -> None:
+        """Tell the actor something, which holds from now on."""
+        super().notify(notice)
         if isinstance(notice, Committed):
             for partition, written in self._writing.items():
                 pending = self._pending[partition]

@@ -321,8 +321,9 @@ class OutboundGroupSessionsActor(Actor):
             case _:
                 assert_never(asked)
 
-    def _take(self, notice: Notice) -> None:
-        super()._take(notice)
+    def notify(self, notice: Notice) -> None:
+        """Tell the actor something, which holds from now on."""
+        super().notify(notice)
         match notice:
             case Committed():
                 self._tentative.clear()
