@@ -36,10 +36,14 @@ class StoreError(OlmStateError):
 class StoreBusy(StoreError):
     """Another process holds the lock. Nobody steals it; ask again, or look at that process."""
 
-    text = "the store has been locked for {waited:.1f} s by process {holder_pid}"
     holder_pid: int | None
+    """None: nobody can be named, as when the lock was just being handed over, or it is SQLite's own."""
     waited: float
     """Seconds."""
+
+    def __str__(self) -> str:
+        holder = "others" if self.holder_pid is None else f"process {self.holder_pid}"
+        return f"the store was locked by {holder} for {self.waited:.1f} s"
 
 
 @attrs.define(kw_only=True, eq=False)
