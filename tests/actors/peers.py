@@ -7,6 +7,8 @@ import json
 from vodozemac import Account, AnyOlmMessage, Curve25519PublicKey, GroupSession, Session
 
 from olmstate.actors._base64 import decode, encode
+from olmstate.actors._inbound_group_sessions import NewRoomKey
+from olmstate.actors._room_key_copies import RoomKeyCopy, session_from_room_key
 from olmstate.actors._signatures import signing_bytes
 from olmstate.messages import (
     AddDevices,
@@ -158,6 +160,19 @@ class Room:
             sender=self.sender.user_id,
             sender_device=self.sender.device_id,
         )
+
+    def new_room_key(self) -> NewRoomKey:
+        """The same, as its actor gets it."""
+        copy = RoomKeyCopy(
+            session=session_from_room_key(self.session.session_key.to_base64(), self.session_id),
+            sender_key=self.sender.curve25519,
+            sender_ed25519=self.sender.ed25519,
+            sender=self.sender.user_id,
+            sender_device=self.sender.device_id,
+            imported=False,
+            signed=True,
+        )
+        return NewRoomKey(room_id=self.room_id, session_id=self.session_id, copy=copy)
 
     def room_key_content(self) -> JsonObject:
         """``content`` of the ``m.room_key``."""

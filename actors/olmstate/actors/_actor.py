@@ -15,7 +15,7 @@ Its rules:
    that a mailbox costs. Nothing else differs: one message after another, and none overtakes one that waits.
 
 Failures have three tiers. A typed error is the answer, and state is unchanged. A store error is the answer too, and
-clean copies are dropped, since what they equal is in doubt. Anything else is a bug: the current and all waiting
+clean copies are dropped, since what they equal is in doubt; what a turn has changed is the turn's to roll back. Anything else is a bug: the current and all waiting
 askers get `ActorStopped`, and the exception takes the nursery down.
 """
 
@@ -253,7 +253,7 @@ class Actor(abc.ABC):
     def _after_error(self, error: OlmStateError) -> None:
         if isinstance(error, StoreError):
             for cache in self._caches:
-                cache.invalidate(None)
+                cache.doubt()
 
     def _catch_up(self, generation: int) -> None:
         if self._generation < generation:

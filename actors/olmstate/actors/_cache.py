@@ -169,6 +169,12 @@ class Cache(Generic[E]):
             self._dirty.pop(partition, None)
             self._loading.discard(partition)
 
+    def doubt(self) -> None:
+        """The store has failed: drop what should equal it. What a turn has changed stays, or the turn would lose it."""
+        self._invalidated_whole += 1
+        self._clean.clear()
+        self._loading.clear()
+
     def statistics(self) -> CacheStatistics:
         """The counters."""
         return CacheStatistics(
