@@ -52,7 +52,7 @@ from olmstate.messages import (
     SupervisorStatistics,
     UserId,
 )
-from olmstate.storage import Changes, Fenced, Row, Store, Table
+from olmstate.storage import Changes, Fenced, Row, Rows, Store, Table
 
 from ._account import AccountActor
 from ._actor import Actor, Committed, Invalidate, Newest, Notice, RolledBack
@@ -161,6 +161,10 @@ class Supervisor:
         self._state = State.IDLE
         self._poison: StorePoisoned | None = None
         self._looked = False
+        self._writing: int | None = None
+        """The generation that the commit under way makes."""
+        self._withheld: StoreChanged | None = None
+        """What was seen of that generation, which somebody else may have made instead."""
         self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
 
     # --- for users ------------------------------------------------------------------------------------------
@@ -269,16 +273,22 @@ class Supervisor:
         # nothing is cached before the first look, so nothing need be dropped then
         partitions: Mapping[Table, frozenset[bytes]] | None = {} if first else changes.partitions
         self._notify(Invalidate(generation=changes.generation, partitions=partitions))
-        if not first:
-            self._counters.foreign_writes += 1
-            tables = frozenset(Table) if partitions is None else frozenset(partitions)
-            self.publish(
-                StoreChanged(
-                    generation=changes.generation,
-                    tables=frozenset(table.value for table in tables),
-                    whole=partitions is None,
-                )
-            )
+        if first:
+            return
+        tables = frozenset(Table) if partitions is None else frozenset(partitions)
+        told = StoreChanged(
+            generation=changes.generation,
+            tables=frozenset(table.value for table in tables),
+            whole=partitions is None,
+        )
+        if changes.generation == self._writing:
+            self._withheld = told
+        else:
+            self._tell(told)
+
+    def _tell(self, told: StoreChanged) -> None:
+        self._counters.foreign_writes += 1
+        self.publish(told)
 
     def _notify(self, notice: Notice) -> None:
         for actor in self._all:
@@ -415,10 +425,11 @@ class Supervisor:
         """Run the batch and commit what it changed, again from fresh state for as long as somebody else is quicker."""
         for _ in range(MOST_FENCED):
             self._look()
+            seen = self._newest.generation
             self._move(Move.REFRESHED)
             results, events = await self._run_all(batch)
             self._move(Move.RAN)
-            if await self._commit():
+            if await self._commit(seen):
                 self._move(Move.COMMITTED)
                 self._counters.turns += 1
                 self._counters.commands += len(results)
@@ -462,24 +473,40 @@ class Supervisor:
     def _changes(self) -> int:
         return sum(actor.changes for actor in self._all)
 
-    async def _commit(self) -> bool:
-        """Write what the turn has changed; False if it was fenced."""
+    async def _commit(self, seen: int) -> bool:
+        """Write what the turn, which derives from generation ``seen``, has changed; False if it was fenced."""
         if self._actors.inbound_group_sessions.write_behind.is_set():
             await self._actors.inbound_group_sessions.ask(WriteBehind())
+        if self._newest.generation != seen:
+            return False  # a query has seen another's commit, and the actors have dropped what it contradicts
         rows: dict[Table, list[Row]] = {}
         for actor in self._all:
             rows.update(actor.changed_rows())
         if not any(rows.values()):
-            self._notify(Committed(generation=self._newest.generation))
+            self._notify(Committed(generation=seen))
             return True
-        with trio.CancelScope(shield=True):
-            try:
-                self._newest.generation = await self._store.commit(rows, self._newest.generation)
-            except Fenced:
-                return False
+        try:
+            generation = await self._write(rows, seen)
+        except Fenced:
+            return False
+        # a query may have seen more already
+        self._newest.generation = max(self._newest.generation, generation)
         self._counters.commits += 1
-        self._notify(Committed(generation=self._newest.generation))
+        self._notify(Committed(generation=generation))
         return True
+
+    async def _write(self, rows: Rows, seen: int) -> int:
+        """Commit ``rows``; what a query sees of it before we do is not told as another's, unless it was one."""
+        self._writing = seen + 1
+        try:
+            with trio.CancelScope(shield=True):
+                return await self._store.commit(rows, seen)
+        except BaseException:
+            if self._withheld is not None:
+                self._tell(self._withheld)
+            raise
+        finally:
+            self._writing = self._withheld = None
 
     def _roll_back(self) -> None:
         self._notify(RolledBack())

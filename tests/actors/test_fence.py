@@ -1,0 +1,132 @@
+"""A turn that derives from what is no longer true is turned back and runs again, even if the lock was lost."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from olmstate.actors import Options, Supervisor
+from olmstate.actors._supervisor import MOST_FENCED
+from olmstate.actors._supervisor_states import State
+from olmstate.actors.testing import Faults, MemoryDisk
+from olmstate.messages import (
+    CreateAccount,
+    DecryptRoomEvent,
+    Devices,
+    EncryptRoomEvent,
+    IdentityKeys,
+    MarkRoomKeyShared,
+    RoomKey,
+    Statistics,
+    StoreChanged,
+    StorePoisoned,
+    SyncToken,
+)
+from olmstate.storage import Fenced, Table
+from tests.actors.peers import ROOM, Peer, Room, keys_query
+from tests.actors.supervised import supervised
+
+MESSAGE = EncryptRoomEvent(room_id=ROOM, type="m.room.message", content={"body": "hello"})
+
+
+async def share(supervisor: Supervisor) -> None:
+    await supervisor.ask(CreateAccount())
+    made = await supervisor.ask(RoomKey(room_id=ROOM))
+    await supervisor.ask(MarkRoomKeyShared(room_id=ROOM, session_id=made.session_id, devices=()))
+
+
+async def test_a_turn_that_is_fenced_runs_again_from_what_is_true_now() -> None:
+    disk, faults, bob, carol = MemoryDisk(), Faults(), Peer(), Peer("@bob:example.org", "BOB2")
+    async with supervised(disk, faults=faults) as supervisor, supervised(disk, pid=2) as other:
+        await other.ask(keys_query(bob))
+        committed = disk.rows(Table.DEVICES)
+        disk.write_from_elsewhere({Table.DEVICES: [attrs.evolve(row, value=None) for row in committed]})
+        faults.at("commit", lambda: disk.write_from_elsewhere({Table.DEVICES: committed}))
+        added = await supervisor.ask(keys_query(carol))  # bob is gone, says this one: it must know of him
+        statistics = await supervisor.ask(Statistics())
+    assert (carol.address,) == added.added
+    assert (bob.address,) == added.removed
+    assert statistics.fenced == 1
+    assert statistics.turns == statistics.commits == 1
+
+
+async def test_an_index_that_another_has_reserved_meanwhile_is_not_used_though_a_query_has_looked_at_it(
+    autojump_clock: MockClock,
+) -> None:
+    # the commit was fenced by the newest generation known, which a query beside the turn had moved on
+    disk, faults, room = MemoryDisk(), Faults(), Room(Peer())
+    options = Options(capacities={Table.MESSAGE_INDICES: 0}, write_behind=3600)
+    async with supervised(disk) as other:
+        await share(other)
+        await other.ask(room.room_key())
+
+    def reserve_from_elsewhere() -> None:
+        (row,) = disk.rows(Table.OUTBOUND_GROUP_SESSIONS)
+        assert row.value is not None
+        session = json.loads(row.value)
+        value = json.dumps({**session, "reserved": session["reserved"] + 8}).encode()
+        disk.write_from_elsewhere({Table.OUTBOUND_GROUP_SESSIONS: [attrs.evolve(row, value=value)]})
+
+    async with supervised(disk, faults=faults, latency=lambda _: 1, options=options) as supervisor:
+        with supervisor.subscribe(StoreChanged):  # so that somebody looks while the turn is under way
+            await supervisor.ask(IdentityKeys())
+            await supervisor.ask(DecryptRoomEvent(room_id=ROOM, event=room.send()))
+            faults.at("read", lambda: faults.at("read", reserve_from_elsewhere))  # once it is encrypted
+            encrypted = await supervisor.ask(MESSAGE)
+        statistics = await supervisor.ask(Statistics())
+    assert encrypted.message_index == 8
+    assert statistics.fenced == 1
+
+
+async def test_a_turn_that_is_turned_back_again_and_again_is_given_up_and_nothing_leaves() -> None:
+    disk, faults = MemoryDisk(), Faults()
+    async with supervised(disk, faults=faults) as supervisor:
+        for _ in range(MOST_FENCED):
+            faults.at("commit", Fenced())
+        with pytest.raises(StorePoisoned, match="others commit"):
+            await supervisor.ask(CreateAccount())
+        assert supervisor.state is State.POISONED
+        with pytest.raises(StorePoisoned, match="others commit"):
+            await supervisor.ask(SyncToken())
+    assert disk.generation == 0
+
+
+async def test_a_turn_may_be_turned_back_all_times_but_one() -> None:
+    disk, faults = MemoryDisk(), Faults()
+    async with supervised(disk, faults=faults) as supervisor:
+        for _ in range(MOST_FENCED - 1):
+            faults.at("commit", Fenced())
+        await supervisor.ask(CreateAccount())
+        assert (await supervisor.ask(Statistics())).fenced == MOST_FENCED - 1
+    assert disk.generation == 1
+
+
+async def test_a_commit_that_a_query_sees_before_the_turn_does_is_our_own(autojump_clock: MockClock) -> None:
+    # it was counted and told as another's: who answers StoreChanged with a command never came to rest
+    disk = MemoryDisk()
+    async with supervised(disk, latency=lambda _: 1) as supervisor, trio.open_nursery() as nursery:
+        with supervisor.subscribe(StoreChanged) as events:  # the watch looks all the time
+            nursery.start_soon(supervisor.ask, CreateAccount())
+            await trio.sleep(60)
+            with pytest.raises(trio.WouldBlock):
+                events.receive_nowait()
+        assert (await supervisor.ask(Statistics())).foreign_writes == 0
+
+
+async def test_a_foreign_commit_that_is_seen_while_ours_is_under_way_is_told_once_ours_is_turned_back(
+    autojump_clock: MockClock,
+) -> None:
+    disk, faults, bob = MemoryDisk(), Faults(), Peer()
+    async with supervised(disk, faults=faults, latency=lambda _: 1) as supervisor:
+        await supervisor.ask(Devices(user_id=bob.user_id))
+        with supervisor.subscribe(StoreChanged) as events:
+            faults.at("commit", disk.write_from_elsewhere)
+            await supervisor.ask(CreateAccount())
+            assert StoreChanged(generation=1, tables=frozenset(), whole=False) == events.receive_nowait()
+            with pytest.raises(trio.WouldBlock):
+                events.receive_nowait()
+        assert (await supervisor.ask(Statistics())).foreign_writes == 1
