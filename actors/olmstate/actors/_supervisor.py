@@ -270,6 +270,9 @@ class Supervisor:
         if changes.generation == self._newest.generation and not first:
             return  # it was our own commit
         self._newest.generation = changes.generation
+        if changes.ours and not first:
+            self._notify(Committed(generation=changes.generation))  # a query was quicker than the commit's own answer
+            return
         # nothing is cached before the first look, so nothing need be dropped then
         partitions: Mapping[Table, frozenset[bytes]] | None = {} if first else changes.partitions
         self._notify(Invalidate(generation=changes.generation, partitions=partitions))

@@ -62,6 +62,8 @@ class Changes:
     """Up to which this holds."""
     partitions: Mapping[Table, frozenset[bytes]] | None
     """By table; None: too much or too long ago to tell, so everything may have changed."""
+    ours: bool = False
+    """It is nothing but this handle's own commit, which is on the disk while `Store.commit` has yet to return."""
 
 
 class RowReader(Protocol):

@@ -62,7 +62,7 @@ def _first(db: Database) -> None:
             db.table(table).create_index(["partition"])
         if table not in UNTRACKED:
             db.table(table).create_index(["generation"])
-            db.execute(f"CREATE INDEX {table}_marks ON {table} (generation) WHERE value IS NULL")
+            db.conn.execute(f"CREATE INDEX {table}_marks ON {table} (generation) WHERE value IS NULL")
 
 
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first,)
@@ -75,8 +75,8 @@ def version(db: Database) -> int:
         StoreCorrupt: It is somebody else's database.
         SchemaTooNew: A later olmstate wrote it.
     """
-    (found,) = db.execute("PRAGMA user_version").fetchone()
-    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (found,) = db.conn.execute("PRAGMA user_version").fetchone()
+    (application,) = db.conn.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION_ID and (application or found or db.table_names()):
         raise StoreCorrupt(reason="the database is not olmstate's")
     if found > len(MIGRATIONS):
@@ -99,5 +99,5 @@ def migrate(db: Database, make: Callable[[Database], None] | None = None) -> Non
             migration(db)
         if found == 0 and make is not None:
             make(db)
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        db.conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.conn.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")

@@ -1,4 +1,4 @@
-"""The sqlite3 module that sqlite-utils uses: two copies of SQLite in one process would cancel each other's file locks."""
+"""The sqlite3 module that sqlite-utils uses: two copies of SQLite in one process would cancel each other's locks."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from olmstate.messages import StoreBusy, StoreCorrupt, StoreError, StoreFull, StoreUnavailable
@@ -30,7 +30,7 @@ def store_error(error: sqlite3.Error) -> StoreError:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated() -> Generator[None]:
     """Turn sqlite3's exceptions in the block into `StoreError`."""
     try:
         yield

@@ -12,6 +12,7 @@ lock.
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -55,7 +56,7 @@ MOST_PARAMETERS = 500
 T = TypeVar("T")
 
 _CHANGED = " UNION ALL ".join(
-    f"SELECT '{table}', {'partition' if table in PARTITIONED else 'key'} FROM {table} WHERE generation > ?1"  # noqa: S608 - our own names
+    f"SELECT '{table}', {'partition' if table in PARTITIONED else 'key'} FROM {table} WHERE generation > ?1"  # noqa: S608 - ours
     for table in Table
     if table not in UNTRACKED
 )
@@ -69,14 +70,14 @@ def _upsert(table: Table) -> str:
     columns = ("key", "partition", "value", "generation") if table in PARTITIONED else ("key", "value", "generation")
     changed = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
     return (
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "  # noqa: S608 - our own names
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "  # noqa: S608 - ours
         f"ON CONFLICT (key) DO UPDATE SET {changed}"
     )
 
 
 _UPSERT = {table: _upsert(table) for table in Table}
 _SELECT = {
-    table: f"SELECT {_columns(table)} FROM {table} "  # noqa: S608 - our own names
+    table: f"SELECT {_columns(table)} FROM {table} "  # noqa: S608 - ours
     f"WHERE value IS NOT NULL AND {'partition' if table in PARTITIONED else 'key'}"
     for table in Table
 }
@@ -92,7 +93,7 @@ class StoreInfo:
     device_id: DeviceId
     generation: int
     writer: str
-    """Process id and number of the last commit's writer."""
+    """Process id, handle and number of the last commit."""
     restored_generation: int
     schema: int
     sealed: str
@@ -100,7 +101,9 @@ class StoreInfo:
 
 
 def _read_wrapping(db: Database) -> Wrapping:
-    row = db.execute("SELECT kind, salt, iterations, lanes, memory_kib, data_key FROM wrapping WHERE id = 1").fetchone()
+    row = db.conn.execute(
+        "SELECT kind, salt, iterations, lanes, memory_kib, data_key FROM wrapping WHERE id = 1"
+    ).fetchone()
     if row is None:
         raise StoreCorrupt(reason="the wrapped data key is missing")
     kind, salt, iterations, lanes, memory_kib, data_key = row
@@ -113,14 +116,14 @@ def _write_wrapping(db: Database, wrapping: Wrapping) -> None:
 
 @attrs.frozen(kw_only=True)
 class _Inodes:
-    """The files that we have open, as the folder names them: another inode means that somebody replaced or removed one."""
+    """The files that we have open, as the folder names them: with another inode, somebody has replaced one."""
 
     database: int
     wal: int
 
     @classmethod
     def of(cls, path: Path) -> _Inodes:
-        return cls(database=os.stat(path).st_ino, wal=os.stat(f"{path}-wal").st_ino)
+        return cls(database=path.stat().st_ino, wal=Path(f"{path}-wal").stat().st_ino)
 
 
 class SqliteStore:
@@ -136,15 +139,17 @@ class SqliteStore:
         self._seal: Seal | None = None
         self._data_version = -1
         self._last_commit = 0.0
+        self._name = f"{os.getpid()} {secrets.token_hex(4)}"
         self._commits = 0
         self._poison: str | None = None
         self._closed = False
         self._pid = os.getpid()
         with translated():
-            row = writer.execute("SELECT hex(store_id), restored_generation FROM meta WHERE id = 1").fetchone()
+            row = writer.conn.execute("SELECT hex(store_id), restored_generation FROM meta WHERE id = 1").fetchone()
         if row is None:
             raise StoreCorrupt(reason="the meta row is missing")
-        self._store_id, self._restored_generation = row
+        self._store_id: str = row[0]
+        self._restored_generation: int = row[1]
 
     # --- what it is -----------------------------------------------------------------------------------------
 
@@ -181,7 +186,7 @@ class SqliteStore:
     def info(self) -> StoreInfo:
         """What the store says of itself."""
         with translated():
-            user_id, device_id, generation, writer = self._reader.execute(
+            user_id, device_id, generation, writer = self._reader.conn.execute(
                 "SELECT user_id, device_id, generation, writer FROM meta WHERE id = 1"
             ).fetchone()
             return StoreInfo(
@@ -210,7 +215,7 @@ class SqliteStore:
         with translated():
             for start in range(0, len(wanted), MOST_PARAMETERS):
                 chunk = wanted[start : start + MOST_PARAMETERS]
-                for row in self._reader.execute(f"{_SELECT[table]} IN ({','.join('?' * len(chunk))})", chunk):
+                for row in self._reader.conn.execute(f"{_SELECT[table]} IN ({','.join('?' * len(chunk))})", chunk):
                     found[row[1]].append(self._row(table, *row))
         return found
 
@@ -218,8 +223,8 @@ class SqliteStore:
         """At most ``limit`` rows with a key greater than ``after``, by key."""
         self._check_usable()
         with translated():
-            rows = self._reader.execute(
-                f"SELECT {_columns(table)} FROM {table} WHERE value IS NOT NULL AND key > ? ORDER BY key LIMIT ?",  # noqa: S608 - our own names
+            rows = self._reader.conn.execute(
+                f"SELECT {_columns(table)} FROM {table} WHERE value IS NOT NULL AND key > ? ORDER BY key LIMIT ?",  # noqa: S608 - ours
                 [after, limit],
             ).fetchall()
         return [self._row(table, *row) for row in rows]
@@ -231,7 +236,7 @@ class SqliteStore:
         """Whether anybody, we too, has committed since the last `changes`: one pragma, 3 µs."""
         self._check_usable()
         with translated():
-            return bool(self._reader.execute("PRAGMA data_version").fetchone()[0] != self._data_version)
+            return bool(self._reader.conn.execute("PRAGMA data_version").fetchone()[0] != self._data_version)
 
     def changes(self, since: int) -> Changes:
         """What was committed after ``since``, from one snapshot.
@@ -241,29 +246,41 @@ class SqliteStore:
         """
         self._check_usable()
         with translated():
-            # sampled before the snapshot: a commit in between is then asked for once more, never missed
-            data_version = self._reader.execute("PRAGMA data_version").fetchone()[0]
-            self._reader.execute("BEGIN")
+            # sampled before the rest: a commit in between is then asked for once more, never missed
+            (data_version,) = self._reader.conn.execute("PRAGMA data_version").fetchone()
+            if self._meta() == (since, self._store_id):
+                self._data_version = data_version
+                return Changes(since, {})
+            self._reader.conn.execute("BEGIN")  # one snapshot
             try:
-                generation, floor, store_id = self._reader.execute(
-                    "SELECT generation, floor, hex(store_id) FROM meta WHERE id = 1"
+                generation, floor, store_id, writer = self._reader.conn.execute(
+                    "SELECT generation, floor, hex(store_id), writer FROM meta WHERE id = 1"
                 ).fetchone()
-                rows: list[tuple[str, bytes]] | None = []
-                if generation != since:
-                    rows = None
-                    if floor <= since <= generation:
-                        rows = self._reader.execute(f"{_CHANGED} LIMIT {MANY_CHANGES + 1}", [since]).fetchall()
+                rows: list[tuple[str, bytes]] | None = None
+                if floor <= since <= generation:
+                    rows = self._reader.conn.execute(f"{_CHANGED} LIMIT {MANY_CHANGES + 1}", [since]).fetchall()
             finally:
-                self._reader.execute("COMMIT")
+                self._reader.conn.execute("COMMIT")
         if generation < since or store_id != self._store_id:
             raise self._poisoned("the database was replaced by another or an older one")
         self._data_version = data_version
+        ours = generation == since + 1 and writer == self._writing()
         if rows is None or len(rows) > MANY_CHANGES:
-            return Changes(generation, None)
+            return Changes(generation, None, ours)
         partitions: dict[Table, set[bytes]] = {}
         for table, partition in rows:
             partitions.setdefault(Table(table), set()).add(partition)
-        return Changes(generation, {table: frozenset(keys) for table, keys in partitions.items()})
+        return Changes(generation, {table: frozenset(keys) for table, keys in partitions.items()}, ours)
+
+    def _meta(self) -> tuple[int, str]:
+        generation, store_id = self._reader.conn.execute(
+            "SELECT generation, hex(store_id) FROM meta WHERE id = 1"
+        ).fetchone()
+        return generation, store_id
+
+    def _writing(self) -> str:
+        """What the present or last commit says of its writer: no other commit, of any handle, says the same."""
+        return f"{self._name} {self._commits}"
 
     # --- writing: under the lock ----------------------------------------------------------------------------
 
@@ -279,7 +296,7 @@ class SqliteStore:
         """
         self._check_usable()
         self._commits += 1
-        writer = f"{os.getpid()} {self._commits}"
+        writer = self._writing()
         generation = seen + 1
         sealed = [
             (
@@ -334,14 +351,14 @@ class SqliteStore:
         self._check_files()
 
     def _commit_or_find_out(self, seen: int) -> None:
-        """COMMIT. One that raises is not yet a failed one: look, and if the answer can't be had, trust nothing any more."""
+        """COMMIT. One that raises is not yet a failed one: look, and if that doesn't tell, trust nothing any more."""
         try:
             self._writer.conn.execute("COMMIT")
         except sqlite3.Error as error:
             failure = store_error(error)
             try:
                 self._roll_back()
-                (generation,) = self._reader.execute("SELECT generation FROM meta WHERE id = 1").fetchone()
+                (generation,) = self._reader.conn.execute("SELECT generation FROM meta WHERE id = 1").fetchone()
             except (sqlite3.Error, StoreError):
                 raise self._poisoned(f"a commit has an unknown outcome ({failure})") from error
             if generation != seen or isinstance(failure, StoreUnavailable):
@@ -393,21 +410,21 @@ class SqliteStore:
         self._seal = Seal(wrapping.unwrap(wrapping_key), plain=wrapping.kind == "none")
 
     def forget_old_marks(self) -> None:
-        """Drop the marks of rows deleted long ago; whoever is still behind them invalidates everything. Under the lock."""
+        """Drop the marks of rows deleted long ago, under the lock; who is still behind them invalidates everything."""
         with translated(), self._writer.atomic():
-            (generation,) = self._writer.execute("SELECT generation FROM meta WHERE id = 1").fetchone()
+            (generation,) = self._writer.conn.execute("SELECT generation FROM meta WHERE id = 1").fetchone()
             floor = max(0, generation - MARKS_KEPT)
             forgotten = 0
             for table in Table:
-                forgotten += self._writer.execute(
-                    f"DELETE FROM {table} WHERE value IS NULL AND generation <= ?",  # noqa: S608 - our own names
+                forgotten += self._writer.conn.execute(
+                    f"DELETE FROM {table} WHERE value IS NULL AND generation <= ?",  # noqa: S608 - ours
                     [floor],
                 ).rowcount
             if forgotten:
-                self._writer.execute("UPDATE meta SET floor = ? WHERE id = 1", [floor])
+                self._writer.conn.execute("UPDATE meta SET floor = ? WHERE id = 1", [floor])
 
     async def aclose(self) -> None:
-        """Checkpoint and close. Waits a moment for the lock; without it, SQLite's files are left for the next to tidy up."""
+        """Checkpoint and close. Waits a moment for the lock; without it, the next to close tidies up."""
         if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
@@ -416,7 +433,7 @@ class SqliteStore:
                 if not self._lock.held:
                     await self._lock.acquire(CLOSE_SECONDS)
                 if self._poison is None:
-                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                    self._writer.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             except (StoreError, sqlite3.Error):
                 pass  # everything committed is in the WAL, whoever opens next reads it there
             finally:
@@ -565,6 +582,6 @@ def _open_locked(
 
 
 def _check_device(db: Database, user_id: UserId | None, device_id: DeviceId | None) -> None:
-    row = db.execute("SELECT user_id, device_id FROM meta WHERE id = 1").fetchone()
+    row = db.conn.execute("SELECT user_id, device_id FROM meta WHERE id = 1").fetchone()
     if row is not None and user_id is not None and row != (user_id, device_id):
         raise WrongDevice(user_id=row[0], device_id=row[1])

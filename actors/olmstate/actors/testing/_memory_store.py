@@ -43,6 +43,7 @@ class MemoryDisk:
         self._rows: dict[Table, dict[bytes, Row]] = {table: {} for table in Table}
         self._written: list[tuple[int, Table, bytes]] = []
         """Each row that was ever written or deleted, with its commit's generation: what `changes` tells."""
+        self._writer: object = None
         self._floor = 0
         """Changes up to this generation can't be told."""
 
@@ -65,7 +66,7 @@ class MemoryDisk:
             self._floor = generation
         return generation
 
-    def commit(self, rows: Rows, seen: int) -> int:
+    def commit(self, rows: Rows, seen: int, writer: object = None) -> int:
         """Write rows; the new generation.
 
         Raises:
@@ -74,6 +75,7 @@ class MemoryDisk:
         if seen != self.generation:
             raise Fenced
         self.generation += 1
+        self._writer = writer
         for table, table_rows in rows.items():
             for row in table_rows:
                 self._written.append((self.generation, table, row.partition))
@@ -83,16 +85,17 @@ class MemoryDisk:
                     self._rows[table][row.key] = attrs.evolve(row, generation=self.generation)
         return self.generation
 
-    def changes(self, since: int) -> Changes:
-        """What was committed after ``since``."""
+    def changes(self, since: int, reader: object) -> Changes:
+        """What was committed after ``since``, for a handle."""
+        ours = self.generation == since + 1 and self._writer is reader
         if since < self._floor:
-            return Changes(self.generation, None)
+            return Changes(self.generation, None, ours)
         partitions: dict[Table, set[bytes]] = {}
         for generation, table, partition in reversed(self._written):
             if generation <= since:
                 break
             partitions.setdefault(table, set()).add(partition)
-        return Changes(self.generation, {table: frozenset(keys) for table, keys in partitions.items()})
+        return Changes(self.generation, {table: frozenset(keys) for table, keys in partitions.items()}, ours)
 
 
 class MemoryStore:
@@ -183,7 +186,7 @@ class MemoryStore:
     def changes(self, since: int) -> Changes:
         """What was committed after ``since``."""
         step = self._count("changes")
-        changes = self._disk.changes(since)
+        changes = self._disk.changes(since, self)
         self._seen = changes.generation
         self._strike_after(step)
         return changes
@@ -199,7 +202,7 @@ class MemoryStore:
         step, rest = await self._begin("commit")
         if not self.lock.held:
             raise StorePoisoned(reason="a commit was tried without the lock")
-        generation = self._disk.commit(copied, seen)
+        generation = self._disk.commit(copied, seen, self)
         await self._end(step, rest)
         return generation
 
