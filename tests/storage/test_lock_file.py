@@ -1,5 +1,5 @@
 """The lock's files: how they are made, and what happens when somebody removes or replaces them."""
-# ruff: noqa: ARG001 - a mock clock works by being asked for
+
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The lock in one process: exclusion, order, cancellation, misuse. On Trio's mock clock: nothing really sleeps."""
-# ruff: noqa: ARG001 - a mock clock works by being asked for
+
 
 from __future__ import annotations
 

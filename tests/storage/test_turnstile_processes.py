@@ -2,7 +2,7 @@
 
 Rule: what another process has to reach first is waited for, however long it takes; nothing is judged by the clock.
 """
-# ruff: noqa: ARG001 - a mock clock works by being asked for
+
 
 from __future__ import annotations
 

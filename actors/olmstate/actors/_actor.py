@@ -15,8 +15,9 @@ Its rules:
    that a mailbox costs. Nothing else differs: one message after another, and none overtakes one that waits.
 
 Failures have three tiers. A typed error is the answer, and state is unchanged. A store error is the answer too, and
-clean copies are dropped, since what they equal is in doubt; what a turn has changed is the turn's to roll back. Anything else is a bug: the current and all waiting
-askers get `ActorStopped`, and the exception takes the nursery down.
+clean copies are dropped, since what they equal is in doubt; what a turn has changed is the turn's to roll back.
+Anything else is a bug: the current and all waiting askers get `ActorStopped`, and the exception takes the nursery
+down.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ from olmstate.messages import (
     SupervisorStatistics,
     UserId,
 )
-from olmstate.storage import Changes, Fenced, Row, Rows, Store, Table
+from olmstate.storage import Changes, Fenced, Row, Store, Table
 
 from ._account import AccountActor
 from ._actor import Actor, Committed, Invalidate, Newest, Notice, RolledBack
@@ -161,10 +161,6 @@ class Supervisor:
         self._state = State.IDLE
         self._poison: StorePoisoned | None = None
         self._looked = False
-        self._writing: int | None = None
-        """The generation that the commit under way makes."""
-        self._withheld: StoreChanged | None = None
-        """What was seen of that generation, which somebody else may have made instead."""
         self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
 
     # --- for users ------------------------------------------------------------------------------------------
@@ -278,20 +274,15 @@ class Supervisor:
         self._notify(Invalidate(generation=changes.generation, partitions=partitions))
         if first:
             return
-        tables = frozenset(Table) if partitions is None else frozenset(partitions)
-        told = StoreChanged(
-            generation=changes.generation,
-            tables=frozenset(table.value for table in tables),
-            whole=partitions is None,
-        )
-        if changes.generation == self._writing:
-            self._withheld = told
-        else:
-            self._tell(told)
-
-    def _tell(self, told: StoreChanged) -> None:
         self._counters.foreign_writes += 1
-        self.publish(told)
+        tables = frozenset(Table) if partitions is None else frozenset(partitions)
+        self.publish(
+            StoreChanged(
+                generation=changes.generation,
+                tables=frozenset(table.value for table in tables),
+                whole=partitions is None,
+            )
+        )
 
     def _notify(self, notice: Notice) -> None:
         for actor in self._all:
@@ -488,28 +479,16 @@ class Supervisor:
         if not any(rows.values()):
             self._notify(Committed(generation=seen))
             return True
-        try:
-            generation = await self._write(rows, seen)
-        except Fenced:
-            return False
+        with trio.CancelScope(shield=True):
+            try:
+                generation = await self._store.commit(rows, seen)
+            except Fenced:
+                return False
         # a query may have seen more already
         self._newest.generation = max(self._newest.generation, generation)
         self._counters.commits += 1
         self._notify(Committed(generation=generation))
         return True
-
-    async def _write(self, rows: Rows, seen: int) -> int:
-        """Commit ``rows``; what a query sees of it before we do is not told as another's, unless it was one."""
-        self._writing = seen + 1
-        try:
-            with trio.CancelScope(shield=True):
-                return await self._store.commit(rows, seen)
-        except BaseException:
-            if self._withheld is not None:
-                self._tell(self._withheld)
-            raise
-        finally:
-            self._writing = self._withheld = None
 
     def _roll_back(self) -> None:
         self._notify(RolledBack())
