@@ -14,6 +14,7 @@ The device's identity never changes: it is loaded once and never invalidated.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
 
 import attrs
@@ -263,7 +264,7 @@ class AccountActor(Actor):
                 return asked.reply(device.identity)
             case SignedDeviceKeys():
                 device = self.own_device or self._known(self._account.committed(self._account_key))
-                return asked.reply(device.signed_device_keys)
+                return asked.reply(deepcopy(device.signed_device_keys))
             case LookUpOwnDevice():
                 return asked.reply(self.own_device or self._known(self._account.current(self._account_key)))
             case SyncToken():
@@ -370,7 +371,8 @@ class AccountActor(Actor):
             own = self._changing()
             own.fallback_keys = self._make_fallback_key(own.account)
             own.fallback_made = now
-        return UnpublishedKeys(one_time_keys=dict(own.one_time_keys), fallback_keys=dict(own.fallback_keys))
+        # copies: whoever is given them may do with them what he likes
+        return UnpublishedKeys(one_time_keys=deepcopy(own.one_time_keys), fallback_keys=deepcopy(own.fallback_keys))
 
     def _changing(self) -> OwnAccount:
         own = self._account.change(self._account_key)
@@ -381,15 +383,16 @@ class AccountActor(Actor):
         with_fallback = cast("Any", account)  # the binding has both, its stub has neither
         with_fallback.generate_fallback_key()
         keys: dict[str, Curve25519PublicKey] = with_fallback.fallback_key
+        # vodozemac counts both kinds from 0; with the mark, an id means one key for ever
         return {
-            KeyId(f"{ALGORITHM}:{key_id}"): self._signed(account, {"key": key.to_base64(), "fallback": True})
+            KeyId(f"{ALGORITHM}:F{key_id}"): self._signed(account, {"key": key.to_base64(), "fallback": True})
             for key_id, key in keys.items()
         }
 
     def _published(self, key_ids: tuple[KeyId, ...], count: int | None) -> None:
         own = self._current()
-        taken = [key_id for key_id in key_ids if key_id in own.one_time_keys]
-        fallback = [key_id for key_id in key_ids if key_id in own.fallback_keys]
+        taken = own.one_time_keys.keys() & set(key_ids)
+        fallback = own.fallback_keys.keys() & set(key_ids)
         if taken or fallback:
             own = self._changing()
             for key_id in taken:

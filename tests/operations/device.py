@@ -1,0 +1,139 @@
+"""What tests do with the device under test more than once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+
+from olmstate.actors import Supervisor
+from olmstate.messages import (
+    CreateOlmSession,
+    DecryptedToDevice,
+    DecryptToDevice,
+    DeviceAddress,
+    DeviceId,
+    EncryptToDevice,
+    IdentityKeys,
+    JsonObject,
+    KeyId,
+    MarkKeysPublished,
+    MarkRoomKeyShared,
+    OlmStateError,
+    OneTimeKeys,
+    OutboundRoomKey,
+    RoomId,
+    RoomKey,
+    Statistics,
+    UserId,
+)
+from tests.operations.peer import Peer, claimed
+
+ALICE = UserId("@alice:example.org")
+ALICE_DEVICE = DeviceId("ALICEDEV")
+ALICE_ADDRESS = DeviceAddress(user_id=ALICE, device_id=ALICE_DEVICE)
+KEY = bytes(range(32))
+ROOM = RoomId("!room:example.org")
+DAY = 24 * 3600 * 1000
+"""Milliseconds."""
+
+
+@attrs.define
+class Clock:
+    """A wall clock that a test moves."""
+
+    now: int = 1_700_000_000_000
+
+    def __call__(self) -> int:
+        """Milliseconds since 1970."""
+        return self.now
+
+
+@attrs.define
+class KeyServer:
+    """The one-time keys and the fallback key that were uploaded and not claimed yet."""
+
+    one_time_keys: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
+    fallback_key: JsonObject | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """As a server tells them."""
+        return {"signed_curve25519": len(self.one_time_keys)}
+
+    async def upload(self, supervisor: Supervisor) -> None:
+        """Have the device upload what is due."""
+        keys = await supervisor.ask(OneTimeKeys())
+        self.one_time_keys.update(keys.one_time_keys)
+        for key in keys.fallback_keys.values():
+            self.fallback_key = key
+        await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=self.counts))
+
+    def claim(self) -> JsonObject:
+        """A one-time key; the fallback key if there are no more."""
+        if self.one_time_keys:
+            return self.one_time_keys.pop(next(iter(self.one_time_keys)))
+        assert self.fallback_key is not None
+        return self.fallback_key
+
+
+async def decrypt(supervisor: Supervisor, event: JsonObject) -> DecryptedToDevice:
+    """Decrypt an event that can be decrypted."""
+    (outcome,) = await supervisor.ask(DecryptToDevice(events=(event,)))
+    assert isinstance(outcome, DecryptedToDevice), outcome
+    return outcome
+
+
+async def send(supervisor: Supervisor, peer: Peer, body: str) -> JsonObject:
+    """What ``peer`` reads of what it is sent."""
+    message = EncryptToDevice(devices=(peer.address,), type="m.test", content={"body": body})
+    encrypted = await supervisor.ask(message)
+    return peer.read(encrypted.messages[peer.user_id][peer.device_id])
+
+
+async def meet(supervisor: Supervisor, peer: Peer, server: KeyServer) -> None:
+    """Give both an Olm session that both have used."""
+    if not server.one_time_keys:
+        await server.upload(supervisor)
+    me = await supervisor.ask(IdentityKeys())
+    peer.start_session(me, server.claim())
+    await decrypt(supervisor, peer.event(me))
+    await send(supervisor, peer, "hello")
+
+
+async def claim(supervisor: Supervisor, *peers: Peer) -> None:
+    """Have the device start a session with each of ``peers``."""
+    created = await supervisor.ask(CreateOlmSession(one_time_keys=claimed(peers)))
+    assert tuple(peer.address for peer in peers) == created.created
+
+
+async def ready_room(supervisor: Supervisor, room_id: RoomId = ROOM) -> OutboundRoomKey:
+    """A room with nobody else in it, in which the device may send."""
+    room_key = await supervisor.ask(RoomKey(room_id=room_id))
+    await supervisor.ask(MarkRoomKeyShared(room_id=room_id, session_id=room_key.session_id, devices=()))
+    return room_key
+
+
+async def generation(supervisor: Supervisor) -> int:
+    """How often anything was written."""
+    return (await supervisor.ask(Statistics())).generation
+
+
+@asynccontextmanager
+async def unchanged(supervisor: Supervisor) -> AsyncGenerator[None, None]:
+    """Nothing may be written in this block."""
+    before = await generation(supervisor)
+    yield
+    assert before == await generation(supervisor)
+
+
+@asynccontextmanager
+async def refused(
+    supervisor: Supervisor, error: type[OlmStateError]
+) -> AsyncGenerator[pytest.ExceptionInfo[OlmStateError], None]:
+    """What is asked in this block must be refused with ``error``, and nothing may be written."""
+    async with unchanged(supervisor):
+        with pytest.raises(error) as caught:
+            yield caught

@@ -1,0 +1,303 @@
+"""CreateAccount, ImportAccount, IdentityKeys, SignedDeviceKeys: who the device is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from vodozemac import Account, AnyOlmMessage, Curve25519PublicKey, GroupSession, PreKeyMessage, Session
+
+from olmstate.actors import Supervisor
+from olmstate.messages import (
+    AccountExists,
+    AddDevices,
+    Command,
+    CreateAccount,
+    CreateOlmSession,
+    Curve25519Key,
+    DecryptedToDevice,
+    DecryptToDevice,
+    DeviceIdentity,
+    EncryptRoomEvent,
+    EncryptToDevice,
+    IdentityKeys,
+    ImportAccount,
+    JsonObject,
+    MalformedPickle,
+    MarkKeysPublished,
+    Message,
+    NoAccount,
+    OlmSessionPickle,
+    OneTimeKeys,
+    ReceiveSync,
+    RoomKey,
+    RotateRoomKey,
+    ShareRoomKey,
+    SignedDeviceKeys,
+    SyncToken,
+)
+from tests.operations.conftest import Device
+from tests.operations.device import ALICE, ALICE_DEVICE, ROOM, decrypt, refused, send
+from tests.operations.peer import Peer, keys_query, padded
+
+PICKLE_KEY = bytes(range(32, 64))
+LIBOLM = json.loads((Path(__file__).parent / "recorded_libolm.json").read_text())
+
+
+def identity_of(account: Account) -> DeviceIdentity:
+    """What olmstate should say of ``account``."""
+    peer = Peer(account=account)
+    return DeviceIdentity(user_id=ALICE, device_id=ALICE_DEVICE, curve25519=peer.curve25519, ed25519=peer.ed25519)
+
+
+def as_alice(account: Account) -> Peer:
+    """``account`` as a peer of vodozemac's that has the tested device's names."""
+    return Peer(user_id=ALICE, device_id=ALICE_DEVICE, account=account)
+
+
+# --- creating
+
+
+async def test_a_created_account_is_the_same_in_every_supervisor_and_after_reopening(
+    empty: Supervisor, device: Device
+) -> None:
+    created = await empty.ask(CreateAccount())
+
+    assert (ALICE, ALICE_DEVICE) == (created.user_id, created.device_id)
+    assert created == await empty.ask(IdentityKeys())
+    async with device.open() as other:
+        assert created == await other.ask(IdentityKeys())
+
+
+async def test_a_second_account_is_refused_and_the_first_one_stays(alice: Supervisor, me: DeviceIdentity) -> None:
+    for message in (CreateAccount(), ImportAccount(pickle=Account().pickle(PICKLE_KEY), pickle_key=PICKLE_KEY)):
+        async with refused(alice, AccountExists):
+            await alice.ask(message)
+
+    assert me == await alice.ask(IdentityKeys())
+
+
+async def test_of_two_supervisors_that_create_at_once_one_succeeds(empty: Supervisor, device: Device) -> None:
+    async with device.open() as other:
+        created = await empty.ask(CreateAccount())
+        async with refused(other, AccountExists):
+            await other.ask(CreateAccount())
+
+        assert created == await other.ask(IdentityKeys())
+
+
+async def test_device_keys_are_signed_by_the_device_and_the_same_each_time(
+    alice: Supervisor, other: Supervisor, me: DeviceIdentity
+) -> None:
+    keys = await alice.ask(SignedDeviceKeys())
+
+    assert keys == await other.ask(SignedDeviceKeys())
+    assert (ALICE, ALICE_DEVICE) == (keys["user_id"], keys["device_id"])
+    assert {f"curve25519:{ALICE_DEVICE}": me.curve25519, f"ed25519:{ALICE_DEVICE}": me.ed25519} == keys["keys"]
+    added = await alice.ask(AddDevices(response=keys_query(keys)))
+    assert {} == added.rejected  # its signature was checked
+
+
+async def test_nobody_can_change_the_device_through_a_reply(alice: Supervisor) -> None:
+    keys = await alice.ask(SignedDeviceKeys())
+    expected = json.loads(json.dumps(keys))
+    keys["keys"].clear()
+    keys["user_id"] = "@mallory:example.org"
+
+    assert expected == await alice.ask(SignedDeviceKeys())
+
+
+# --- taking over
+
+
+async def test_a_vodozemac_account_is_taken_over_with_all_it_can_do(empty: Supervisor, device: Device) -> None:
+    account = Account()
+    theirs = as_alice(account)
+    published, fallback = theirs.one_time_key(), theirs.one_time_key(fallback=True)
+    bob, carol = Peer(), Peer(device_id=Peer().device_id)
+    identity = identity_of(account)
+    session = bob.start_session(identity, next(iter(published.values())))
+    first = bob.event(identity, content={"n": 1})
+    carol.start_session(identity, next(iter(fallback.values())))
+    second = carol.event(identity, content={"n": 2})
+
+    imported = await empty.ask(ImportAccount(pickle=account.pickle(PICKLE_KEY), pickle_key=PICKLE_KEY))
+
+    assert identity == imported
+    assert {"n": 1} == (await decrypt(empty, first)).content
+    async with device.open() as other:
+        assert imported == await other.ask(IdentityKeys())
+        assert {"n": 2} == (await decrypt(other, second)).content
+        assert {"n": 3} == (await decrypt(other, bob.event(identity, content={"n": 3}, session=session))).content
+
+
+async def test_keys_that_the_account_had_not_published_are_handed_out_after_an_import(empty: Supervisor) -> None:
+    account = Account()
+    account.generate_one_time_keys(3)
+    unpublished = {f"signed_curve25519:{key_id}": key.to_base64() for key_id, key in account.one_time_keys.items()}
+
+    await empty.ask(ImportAccount(pickle=account.pickle(PICKLE_KEY), pickle_key=PICKLE_KEY))
+
+    keys = await empty.ask(OneTimeKeys())
+    assert unpublished == {key_id: key["key"] for key_id, key in keys.one_time_keys.items()}
+
+
+async def test_imported_olm_sessions_go_on_where_they_were(empty: Supervisor) -> None:
+    account, bob = Account(), Peer()
+    identity = identity_of(account)
+    bob.start_session(identity, next(iter(as_alice(account).one_time_key().values())))
+    ours, _ = account.create_inbound_session(
+        Curve25519PublicKey.from_base64(bob.curve25519), _pre_key(bob.event(identity), identity)
+    )
+    pickled = OlmSessionPickle(sender_key=bob.curve25519, pickle=ours.pickle(PICKLE_KEY))
+
+    await empty.ask(ImportAccount(pickle=account.pickle(PICKLE_KEY), pickle_key=PICKLE_KEY, olm_sessions=(pickled,)))
+    await empty.ask(AddDevices(response=keys_query(bob)))
+
+    assert {"n": 1} == (await decrypt(empty, bob.event(identity, content={"n": 1}))).content
+    assert {"body": "back"} == (await send(empty, bob, "back"))["content"]
+    assert 1 == len(bob.sessions)
+
+
+def _pre_key(event: JsonObject, identity: DeviceIdentity) -> PreKeyMessage:
+    ciphertext = event["content"]["ciphertext"][identity.curve25519]
+    message = AnyOlmMessage.from_parts(ciphertext["type"], padded(ciphertext["body"])).to_pre_key()
+    assert message is not None
+    return message
+
+
+ACCOUNT = Account()
+SESSION = Account().create_outbound_session(
+    ACCOUNT.curve25519_key, Curve25519PublicKey.from_base64(Account().curve25519_key.to_base64())
+)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        ImportAccount(pickle=ACCOUNT.pickle(PICKLE_KEY), pickle_key=bytes(32)),
+        ImportAccount(pickle=ACCOUNT.pickle(PICKLE_KEY), pickle_key=b"short"),
+        ImportAccount(pickle=ACCOUNT.pickle(PICKLE_KEY), pickle_key=b""),
+        ImportAccount(pickle=ACCOUNT.pickle(PICKLE_KEY), pickle_key=PICKLE_KEY, format="libolm"),
+        ImportAccount(pickle=ACCOUNT.pickle(PICKLE_KEY)[:-5], pickle_key=PICKLE_KEY),
+        ImportAccount(pickle="", pickle_key=PICKLE_KEY),
+        ImportAccount(pickle="\ud800", pickle_key=PICKLE_KEY),
+        ImportAccount(pickle="no pickle!", pickle_key=PICKLE_KEY),
+        ImportAccount(pickle=LIBOLM["account"], pickle_key=b"another key", format="libolm"),
+        ImportAccount(pickle=LIBOLM["account"], pickle_key=LIBOLM["pickle_key"].encode()),
+        ImportAccount(pickle=LIBOLM["account"][4:], pickle_key=LIBOLM["pickle_key"].encode(), format="libolm"),
+        ImportAccount(
+            pickle=LIBOLM["sessions"][0]["pickle"], pickle_key=LIBOLM["pickle_key"].encode(), format="libolm"
+        ),
+        ImportAccount(
+            pickle=ACCOUNT.pickle(PICKLE_KEY),
+            pickle_key=PICKLE_KEY,
+            olm_sessions=(
+                OlmSessionPickle(sender_key=Curve25519Key("A" * 43), pickle=SESSION.pickle(PICKLE_KEY)),
+                OlmSessionPickle(sender_key=Curve25519Key("B" * 43), pickle=SESSION.pickle(bytes(32))),
+            ),
+        ),
+    ],
+    ids=[
+        "wrong-key",
+        "short-key",
+        "no-key",
+        "wrong-format",
+        "cut-off",
+        "empty",
+        "surrogate",
+        "no-base64",
+        "libolm-wrong-key",
+        "libolm-as-vodozemac",
+        "libolm-cut-off",
+        "libolm-session-as-account",
+        "second-session-with-another-key",
+    ],
+)
+async def test_a_pickle_that_cannot_be_read_is_refused_and_the_store_stays_empty(
+    message: ImportAccount, empty: Supervisor
+) -> None:
+    async with refused(empty, MalformedPickle) as caught:
+        await empty.ask(message)
+
+    assert PICKLE_KEY.hex() not in str(caught.value)
+    with pytest.raises(NoAccount):
+        await empty.ask(IdentityKeys())
+    await empty.ask(CreateAccount())
+
+
+# --- libolm
+
+
+def libolm_import() -> ImportAccount:
+    """What libolm has pickled."""
+    return ImportAccount(
+        pickle=LIBOLM["account"],
+        pickle_key=LIBOLM["pickle_key"].encode(),
+        format="libolm",
+        olm_sessions=tuple(
+            OlmSessionPickle(sender_key=session["sender_key"], pickle=session["pickle"])
+            for session in LIBOLM["sessions"]
+        ),
+    )
+
+
+async def test_a_libolm_account_is_taken_over_with_its_sessions_and_keys(empty: Supervisor) -> None:
+    imported = await empty.ask(libolm_import())
+
+    assert (LIBOLM["curve25519"], LIBOLM["ed25519"]) == (imported.curve25519, imported.ed25519)
+    for event in LIBOLM["events"]:
+        (outcome,) = await empty.ask(DecryptToDevice(events=(event["event"],)))
+        assert isinstance(outcome, DecryptedToDevice), (event["what"], outcome)
+        assert {"what": event["what"]} == outcome.content
+    assert set(LIBOLM["unpublished"]) == {key["key"] for key in (await empty.ask(OneTimeKeys())).one_time_keys.values()}
+
+
+async def test_libolm_reads_what_is_sent_on_a_session_that_it_pickled(empty: Supervisor) -> None:
+    await empty.ask(libolm_import())
+    bob = Peer(account=Account.from_libolm_pickle(LIBOLM["peer"], LIBOLM["pickle_key"].encode()))
+    bob.sessions.append(Session.from_libolm_pickle(LIBOLM["peer_session"], LIBOLM["pickle_key"].encode()))
+    await empty.ask(AddDevices(response=keys_query(bob)))
+
+    payload = await send(empty, bob, "from the new home")
+
+    assert {"body": "from the new home"} == payload["content"]
+    assert 1 == len(bob.sessions)
+
+
+# --- no account
+
+NEED_AN_ACCOUNT: list[Message[Any]] = [
+    IdentityKeys(),
+    SignedDeviceKeys(),
+    OneTimeKeys(),
+    MarkKeysPublished(key_ids=()),
+    CreateOlmSession(one_time_keys={}),
+    EncryptToDevice(devices=(), type="m.test", content={}),
+    DecryptToDevice(events=()),
+    RoomKey(room_id=ROOM),
+    RotateRoomKey(room_id=ROOM),
+    ShareRoomKey(room_id=ROOM, devices=()),
+    EncryptRoomEvent(room_id=ROOM, type="m.test", content={}),
+    ReceiveSync(sync={"next_batch": "s1"}),
+]
+
+
+@pytest.mark.parametrize("message", NEED_AN_ACCOUNT, ids=lambda message: type(message).__name__)
+async def test_without_an_account_what_needs_one_is_refused(message: Message[Any], empty: Supervisor) -> None:
+    async with refused(empty, NoAccount):
+        await empty.ask(message)
+
+    assert await empty.ask(SyncToken()) is None
+    await empty.ask(CreateAccount())
+
+
+async def test_what_needs_no_account_works_without_one(empty: Supervisor) -> None:
+    bob = Peer()
+    without: list[Command[Any]] = [AddDevices(response=keys_query(bob)), bob.add_room_key(ROOM, GroupSession())]
+    for message in without:
+        await empty.ask(message)
+
+    assert await empty.ask(SyncToken()) is None
