@@ -8,6 +8,8 @@ Its invariants:
 - We encrypt on the session with the most recent successful decryption (spec: m.olm.v1.curve25519-aes-sha2), by a rank
   that counts up within a device, since clocks don't.
 - A session that came from a backup is used to decrypt only: the original may have gone on with it.
+- A session that we started is used for the user whose one-time key it was started with. Anybody can publish another's
+  identity key as his own device's; a session with that key and his one-time key can be read by neither.
 
 The partition is the other device's identity key: all sessions with one device are loaded together.
 """
@@ -29,6 +31,7 @@ from olmstate.messages import (
     ReplayedMessage,
     Reply,
     UnknownOlmSession,
+    UserId,
 )
 from olmstate.storage import Row, RowReader, Table
 
@@ -55,6 +58,7 @@ class _Record:
     pickle: str = attrs.field(repr=False)
     rank: int
     decrypt_only: bool = False
+    claimed_from: UserId | None = None
 
 
 @attrs.define(kw_only=True)
@@ -65,6 +69,8 @@ class OlmSession:
     rank: int
     """The session with the highest one is encrypted on."""
     decrypt_only: bool = False
+    claimed_from: UserId | None = None
+    """Whose one-time key we started it with; None: the other device started it, so the identity key is its own."""
     changed: bool = False
     """Differs from what is stored."""
 
@@ -96,7 +102,10 @@ class _SessionsCodec:
             session = Session.from_pickle(record.pickle, self._store.pickle_key)
             restored = row.generation <= self._store.restored_generation
             sessions.by_id[OlmSessionId(session.session_id)] = OlmSession(
-                session=session, rank=record.rank, decrypt_only=record.decrypt_only or restored
+                session=session,
+                rank=record.rank,
+                decrypt_only=record.decrypt_only or restored,
+                claimed_from=record.claimed_from,
             )
         return sessions
 
@@ -110,6 +119,7 @@ class _SessionsCodec:
                     pickle=session.session.pickle(self._store.pickle_key),
                     rank=session.rank,
                     decrypt_only=session.decrypt_only,
+                    claimed_from=session.claimed_from,
                 )
                 session.changed = False
                 yield Row(self._key(session_id), partition, dumps(record))
@@ -169,10 +179,20 @@ DecryptOutcome: TypeAlias = bytes | DecryptionError | NeedsSession | Deferred
 
 
 @attrs.frozen(kw_only=True)
+class NewSession:
+    """A session that was just made."""
+
+    sender_key: Curve25519Key
+    session: Session
+    claimed_from: UserId | None = None
+    """See `OlmSession`."""
+
+
+@attrs.frozen(kw_only=True)
 class AddSessions(OlmSessionsStep[None]):
     """Keep sessions that were just made; they are the ones to encrypt on from now."""
 
-    sessions: tuple[tuple[Curve25519Key, Session], ...]
+    sessions: tuple[NewSession, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -191,9 +211,9 @@ class Remember(OlmSessionsStep[None]):
 
 @attrs.frozen(kw_only=True)
 class Encrypt(OlmSessionsStep[tuple[tuple[int, str] | None, ...]]):
-    """Encrypt each plaintext to its device: Olm message type and base64 body, or None without a session."""
+    """Encrypt each plaintext to its user's device: Olm message type and base64 body, or None without a session."""
 
-    plaintexts: tuple[tuple[Curve25519Key, bytes], ...] = attrs.field(repr=False)
+    plaintexts: tuple[tuple[UserId, Curve25519Key, bytes], ...] = attrs.field(repr=False)
 
 
 Step: TypeAlias = AddSessions | Decrypt | Remember | Encrypt
@@ -225,7 +245,7 @@ class OlmSessionsActor(Actor):
         asked = cast("Step", message)
         match asked:
             case AddSessions(sessions=sessions):
-                return ((self._sessions, [self._partition(key) for key, _ in sessions]),)
+                return ((self._sessions, [self._partition(new.sender_key) for new in sessions]),)
             case Decrypt(messages=messages):
                 return (
                     (self._sessions, [self._partition(olm.sender_key) for olm in messages]),
@@ -234,7 +254,7 @@ class OlmSessionsActor(Actor):
             case Remember():
                 return ()
             case Encrypt(plaintexts=plaintexts):
-                return ((self._sessions, [self._partition(key) for key, _ in plaintexts]),)
+                return ((self._sessions, [self._partition(key) for _, key, _ in plaintexts]),)
             case _:
                 assert_never(asked)
 
@@ -252,15 +272,15 @@ class OlmSessionsActor(Actor):
                     self._messages.put(self._hash(olm), True)  # noqa: FBT003 - the entry
                 return asked.reply(None)
             case Encrypt(plaintexts=plaintexts):
-                return asked.reply(tuple(self._encrypt(key, plaintext) for key, plaintext in plaintexts))
+                return asked.reply(tuple(self._encrypt(*plaintext) for plaintext in plaintexts))
             case _:
                 assert_never(asked)
 
-    def _add(self, sessions: tuple[tuple[Curve25519Key, Session], ...]) -> None:
-        for sender_key, session in sessions:
-            device = self._sessions.change(self._partition(sender_key))
-            device.by_id[OlmSessionId(session.session_id)] = OlmSession(
-                session=session, rank=device.next_rank(), changed=True
+    def _add(self, sessions: tuple[NewSession, ...]) -> None:
+        for new in sessions:
+            device = self._sessions.change(self._partition(new.sender_key))
+            device.by_id[OlmSessionId(new.session.session_id)] = OlmSession(
+                session=new.session, rank=device.next_rank(), claimed_from=new.claimed_from, changed=True
             )
             for least in device.by_recency()[SESSIONS_A_DEVICE:]:
                 session_id = OlmSessionId(least.session.session_id)
@@ -305,9 +325,13 @@ class OlmSessionsActor(Actor):
 
     # --- encrypting -----------------------------------------------------------------------------------------
 
-    def _encrypt(self, sender_key: Curve25519Key, plaintext: bytes) -> tuple[int, str] | None:
+    def _encrypt(self, user_id: UserId, sender_key: Curve25519Key, plaintext: bytes) -> tuple[int, str] | None:
         partition = self._partition(sender_key)
-        usable = [known for known in self._sessions.current(partition).by_recency() if not known.decrypt_only]
+        usable = [
+            known
+            for known in self._sessions.current(partition).by_recency()
+            if not known.decrypt_only and known.claimed_from in (None, user_id)
+        ]
         if not usable:
             return None
         self._sessions.change(partition)

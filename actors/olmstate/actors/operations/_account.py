@@ -5,7 +5,7 @@ from __future__ import annotations
 from vodozemac import Session
 
 from olmstate.actors._account import ALGORITHM, Create, KeysPublished, unpickle_account
-from olmstate.actors._olm_sessions import AddSessions
+from olmstate.actors._olm_sessions import AddSessions, NewSession
 from olmstate.messages import (
     DeviceIdentity,
     ImportAccount,
@@ -20,7 +20,10 @@ from ._turn import Turn
 async def import_account(turn: Turn, command: ImportAccount) -> DeviceIdentity:
     """Take over another library's account and its Olm sessions; all or nothing."""
     account = unpickle_account(command.pickle, command.pickle_key, command.format)
-    sessions = tuple((pickled.sender_key, _unpickle(pickled, command)) for pickled in command.olm_sessions)
+    sessions = tuple(
+        NewSession(sender_key=pickled.sender_key, session=_unpickle(pickled, command))
+        for pickled in command.olm_sessions
+    )
     identity = await turn.actors.account.ask(Create(account=account))
     if sessions:
         await turn.actors.olm_sessions.ask(AddSessions(sessions=sessions))

@@ -8,7 +8,7 @@ import attrs
 
 from olmstate.actors._account import ALGORITHM, CreateOutboundSessions
 from olmstate.actors._algorithms import OLM
-from olmstate.actors._olm_sessions import AddSessions, Encrypt
+from olmstate.actors._olm_sessions import AddSessions, Encrypt, NewSession
 from olmstate.actors._signatures import check_one_time_key
 from olmstate.actors._untrusted_json import as_object, check_depth
 from olmstate.messages import (
@@ -48,14 +48,17 @@ async def create_olm_session(turn: Turn, command: CreateOlmSession) -> OlmSessio
             rejected[address] = error
         else:
             checked[address] = device.curve25519, one_time_key
-    sessions = await turn.actors.account.ask(CreateOutboundSessions(keys=tuple(checked.values())))
+    started = await turn.actors.account.ask(CreateOutboundSessions(keys=tuple(checked.values())))
     made = [
         (address, keys[0], session)
-        for (address, keys), session in zip(checked.items(), sessions, strict=True)
+        for (address, keys), session in zip(checked.items(), started, strict=True)
         if session is not None
     ]
     if made:
-        await turn.actors.olm_sessions.ask(AddSessions(sessions=tuple((key, session) for _, key, session in made)))
+        sessions = tuple(
+            NewSession(sender_key=key, session=session, claimed_from=address.user_id) for address, key, session in made
+        )
+        await turn.actors.olm_sessions.ask(AddSessions(sessions=sessions))
     created = tuple(address for address, _, _ in made)
     for address in checked.keys() - set(created):
         rejected[address] = MalformedMessage(reason="no session can be made with that key")
@@ -97,6 +100,7 @@ async def encrypt_to(turn: Turn, devices: Collection[DeviceAddress], event_type:
     known = await look_up(turn, devices)
     plaintexts = tuple(
         (
+            device.user_id,
             device.curve25519,
             head
             + b","

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import attrs
-from vodozemac import Session
 
 from olmstate.actors._account import CreateInboundSessions, InboundSession, NewInboundSession
 from olmstate.actors._algorithms import MEGOLM, OLM
@@ -23,6 +22,7 @@ from olmstate.actors._olm_sessions import (
     Decrypt,
     Deferred,
     NeedsSession,
+    NewSession,
     OlmMessage,
     Remember,
     parse_olm_message,
@@ -124,7 +124,7 @@ def _without_secret(payload: Payload) -> JsonObject:
 
 def _open(event: Json, own: DeviceIdentity) -> OlmMessage | PlainToDevice | UndecryptableToDevice:
     """Check an event's shape."""
-    sender: str | None = None
+    sender = _sender_of(event)
     sender_key: str | None = None
     try:
         check_depth(event)
@@ -132,7 +132,7 @@ def _open(event: Json, own: DeviceIdentity) -> OlmMessage | PlainToDevice | Unde
         if event.get("type") is not None and string(event, "type") != "m.room.encrypted":
             return PlainToDevice(event=event)
         string(event, "type")
-        sender = string(event, "sender")
+        string(event, "sender")
         content = json_object(event, "content")
         if content.get("algorithm") != OLM:
             raise MalformedMessage(reason="not an Olm message")
@@ -150,6 +150,14 @@ def _open(event: Json, own: DeviceIdentity) -> OlmMessage | PlainToDevice | Unde
         return parse_olm_message(Curve25519Key(sender_key), message_type, body)
     except DecryptionError as error:
         return UndecryptableToDevice(sender=sender, sender_key=sender_key, error=error)
+
+
+def _sender_of(event: Json) -> str | None:
+    """The sender, worth naming whatever else is wrong with the event; None if there is none."""
+    try:
+        return string(as_object(event, "the event"), "sender")
+    except MalformedMessage:
+        return None
 
 
 # --- decrypting ---------------------------------------------------------------------------------------------
@@ -191,13 +199,13 @@ async def _create_sessions(turn: Turn, messages: Sequence[OlmMessage]) -> list[b
         if olm.pre_key is not None
     )
     created = await turn.actors.account.ask(CreateInboundSessions(messages=new))
-    sessions: list[tuple[Curve25519Key, Session]] = [
-        (message.sender_key, result.session)
+    sessions = tuple(
+        NewSession(sender_key=message.sender_key, session=result.session)
         for message, result in zip(new, created, strict=True)
         if isinstance(result, InboundSession)
-    ]
+    )
     if sessions:
-        await turn.actors.olm_sessions.ask(AddSessions(sessions=tuple(sessions)))
+        await turn.actors.olm_sessions.ask(AddSessions(sessions=sessions))
     return [result.plaintext if isinstance(result, InboundSession) else result for result in created]
 
 

@@ -1,0 +1,649 @@
+"""DecryptToDevice: what is decrypted, what is believed, and what is a replay."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from vodozemac import GroupSession
+
+from olmstate.actors import Supervisor
+from olmstate.messages import (
+    AddDevices,
+    DecryptedToDevice,
+    DecryptionError,
+    DecryptRoomEvent,
+    DecryptToDevice,
+    DeviceId,
+    DeviceIdentity,
+    ExportRoomKeys,
+    Json,
+    JsonObject,
+    MalformedMessage,
+    MegolmSessionId,
+    MismatchedRecipient,
+    MismatchedSender,
+    MissingRoomKey,
+    PlainToDevice,
+    ReplayedToDevice,
+    RoomKeysReceived,
+    RoomKeyWithheld,
+    UndecryptableToDevice,
+    UnknownOlmSession,
+    UserId,
+)
+from tests.operations.conftest import Device
+from tests.operations.device import ROOM, KeyServer, decrypt, meet, send, unchanged
+from tests.operations.peer import MEGOLM, OLM, Peer, keys_query, unpadded
+
+MALLORY = UserId("@mallory:example.org")
+
+
+async def outcome_of(supervisor: Supervisor, event: Json) -> Any:  # noqa: ANN401 - each test knows which
+    """What becomes of one event."""
+    (outcome,) = await supervisor.ask(DecryptToDevice(events=(event,)))
+    return outcome
+
+
+def nested(depth: int) -> Json:
+    """Arrays in arrays."""
+    value: Json = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+# --- the good cases
+
+
+async def test_messages_are_decrypted_whatever_their_type_and_whoever_is_asked(
+    alice: Supervisor, other: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
+) -> None:
+    await server.upload(alice)
+    bob.start_session(me, server.claim())
+    pre_key = bob.event(me, "m.first", {"n": 1})
+
+    first = await decrypt(other, pre_key)
+    assert {"body": "hello"} == (await send(alice, bob, "hello"))["content"]  # now both use the session
+    second = await decrypt(alice, bob.event(me, "m.second", {"n": 2}))
+
+    for outcome, event_type, content in ((first, "m.first", {"n": 1}), (second, "m.second", {"n": 2})):
+        assert outcome == DecryptedToDevice(
+            type=event_type,
+            content=content,
+            sender=bob.user_id,
+            sender_key=bob.curve25519,
+            sender_ed25519=bob.ed25519,
+            sender_device=bob.device_id,
+        )
+
+
+async def test_messages_that_overtook_one_another_are_all_decrypted(
+    alice: Supervisor, other: Supervisor, me: DeviceIdentity, friend: Peer
+) -> None:
+    events = [friend.event(me, content={"n": number}) for number in range(6)]
+
+    for number in (5, 0, 3, 1, 4, 2):
+        supervisor = (alice, other)[number % 2]
+        assert {"n": number} == (await decrypt(supervisor, events[number])).content
+
+
+async def test_one_command_may_carry_many_events_in_any_state(
+    alice: Supervisor, me: DeviceIdentity, server: KeyServer
+) -> None:
+    """Old and new sessions, plain and broken events, and replays, of several devices, all at once."""
+    await server.upload(alice)
+    old, new, crowd = Peer(), Peer(device_id=DeviceId("NEW")), Peer(device_id=DeviceId("CROWD"))
+    await alice.ask(AddDevices(response=keys_query(old, new, crowd)))
+    await meet(alice, old, server)
+    new.start_session(me, server.claim())
+    crowd.start_session(me, server.claim())
+    events: list[Json] = [
+        new.event(me, content={"n": 0}),
+        {"type": "m.plain", "content": {"n": 1}, "sender": old.user_id},
+        old.event(me, content={"n": 2}),
+        new.event(me, content={"n": 3}),
+        None,
+        crowd.event(me, content={"n": 5}),
+    ]
+    events.append(events[0])
+
+    outcomes = await alice.ask(DecryptToDevice(events=tuple(events)))
+
+    decrypted = {
+        position: outcome.content["n"]
+        for position, outcome in enumerate(outcomes)
+        if isinstance(outcome, DecryptedToDevice)
+    }
+    assert {0: 0, 2: 2, 3: 3, 5: 5} == decrypted
+    assert PlainToDevice(event=events[1]) == outcomes[1]
+    assert isinstance(outcomes[4], UndecryptableToDevice)
+    assert ReplayedToDevice(sender=new.user_id, sender_key=new.curve25519) == outcomes[6]
+
+
+async def test_no_events_are_no_work(alice: Supervisor) -> None:
+    async with unchanged(alice):
+        assert () == await alice.ask(DecryptToDevice(events=()))
+
+
+async def test_of_two_messages_on_one_one_time_key_the_first_one_gets_it(
+    alice: Supervisor, me: DeviceIdentity, server: KeyServer
+) -> None:
+    await server.upload(alice)
+    key = server.claim()
+    bob, carol = Peer(), Peer(user_id=UserId("@carol:example.org"))
+    bob.start_session(me, key)
+    carol.start_session(me, key)
+
+    first, second = await alice.ask(DecryptToDevice(events=(bob.event(me), carol.event(me))))
+
+    assert isinstance(first, DecryptedToDevice)
+    assert isinstance(second, UndecryptableToDevice)
+    assert isinstance(second.error, UnknownOlmSession)
+
+
+async def test_a_broken_copy_does_not_cost_the_one_time_key(
+    alice: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
+) -> None:
+    await server.upload(alice)
+    bob.start_session(me, server.claim())
+    event = bob.event(me)
+    broken = json.loads(json.dumps(event))
+    ciphertext = broken["content"]["ciphertext"][me.curve25519]
+    ciphertext["body"] = ciphertext["body"][:-8] + "AAAAAAAA"
+
+    assert isinstance(await outcome_of(alice, broken), UndecryptableToDevice)
+
+    assert {} == (await decrypt(alice, event)).content
+
+
+# --- sessions
+
+
+async def test_two_new_sessions_of_one_device_both_live(
+    alice: Supervisor, other: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
+) -> None:
+    await server.upload(alice)
+    sessions = [bob.start_session(me, server.claim()) for _ in range(2)]
+    for supervisor, session in zip((alice, other), sessions, strict=True):
+        await decrypt(supervisor, bob.event(me, session=session))
+
+    for session in sessions:
+        assert {"n": 1} == (await decrypt(alice, bob.event(me, content={"n": 1}, session=session))).content
+
+
+async def test_ten_sessions_of_a_device_are_kept_and_those_longest_unused_go_first(
+    alice: Supervisor, other: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
+) -> None:
+    await server.upload(alice)
+    sessions = [bob.start_session(me, server.claim()) for _ in range(10)]
+    for session in sessions:
+        await decrypt(alice, bob.event(me, session=session))
+    await decrypt(other, bob.event(me, session=sessions[0]))  # now the second is the one longest unused
+    sessions.append(bob.start_session(me, server.claim()))
+    await decrypt(alice, bob.event(me, session=sessions[-1]))
+
+    alive = [
+        isinstance(await outcome_of(other, bob.event(me, session=session)), DecryptedToDevice) for session in sessions
+    ]
+
+    # its messages still name their one-time key, which is used up
+    assert [True, False, *[True] * 9] == alive
+
+
+async def test_a_dropped_session_is_not_made_anew_from_a_replay(
+    alice: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
+) -> None:
+    await server.upload(alice)
+    fallback = server.fallback_key
+    assert fallback is not None
+    first = bob.start_session(me, fallback)
+    event = bob.event(me, session=first)
+    await decrypt(alice, event)
+    for _ in range(10):
+        await decrypt(alice, bob.event(me, session=bob.start_session(me, fallback)))
+
+    assert isinstance(await outcome_of(alice, event), ReplayedToDevice)
+
+
+# --- replays
+
+
+async def test_a_replay_is_recognised_by_every_supervisor_and_after_reopening(
+    alice: Supervisor, other: Supervisor, device: Device, me: DeviceIdentity, server: KeyServer
+) -> None:
+    bob = Peer()
+    await alice.ask(AddDevices(response=keys_query(bob)))
+    await server.upload(alice)
+    bob.start_session(me, server.claim())
+    events = [bob.event(me)]
+    await decrypt(alice, events[0])
+    await send(alice, bob, "so that the next one is a normal message")
+    events.append(bob.event(me))
+    await decrypt(other, events[1])
+
+    async with device.open() as third:
+        for supervisor in (alice, other, third):
+            for event in events:
+                async with unchanged(supervisor):
+                    assert ReplayedToDevice(sender=bob.user_id, sender_key=bob.curve25519) == await outcome_of(
+                        supervisor, event
+                    )
+
+
+async def test_an_undecryptable_message_is_no_replay_the_second_time(
+    alice: Supervisor, me: DeviceIdentity, friend: Peer
+) -> None:
+    stranger = Peer()
+    stranger.start_session(me, friend.one_time_key().popitem()[1])  # not a key of ours
+    event = stranger.event(me)
+
+    for _ in range(2):
+        async with unchanged(alice):
+            outcome = await outcome_of(alice, event)
+            assert isinstance(outcome, UndecryptableToDevice)
+            assert isinstance(outcome.error, UnknownOlmSession)
+
+
+async def test_a_message_whose_payload_lies_is_no_replay_the_second_time(
+    alice: Supervisor, me: DeviceIdentity, friend: Peer
+) -> None:
+    event = friend.event(me, sender=MALLORY)
+
+    for _ in range(2):
+        assert isinstance(await outcome_of(alice, event), UndecryptableToDevice)
+
+
+# --- payloads that lie
+
+LIES: dict[str, tuple[dict[str, Json], type[DecryptionError]]] = {
+    "another-sender": ({"sender": MALLORY}, MismatchedSender),
+    "no-sender": ({"sender": None}, MismatchedSender),
+    "another-recipient": ({"recipient": MALLORY}, MismatchedRecipient),
+    "no-recipient": ({"recipient": None}, MismatchedRecipient),
+    "another-recipient-key": ({"recipient_keys": {"ed25519": "A" * 43}}, MismatchedRecipient),
+    "no-recipient-keys": ({"recipient_keys": None}, MalformedMessage),
+    "recipient-keys-list": ({"recipient_keys": []}, MalformedMessage),
+    "another-key": ({"keys": {"ed25519": "A" * 43}}, MismatchedSender),
+    "no-keys": ({"keys": None}, MalformedMessage),
+    "no-ed25519": ({"keys": {}}, MalformedMessage),
+    "key-number": ({"keys": {"ed25519": 5}}, MalformedMessage),
+    "type-number": ({"type": 5}, MalformedMessage),
+    "no-type": ({"type": None}, MalformedMessage),
+    "no-content": ({"content": None}, MalformedMessage),
+    "content-list": ({"content": []}, MalformedMessage),
+    "sender-device-keys-text": ({"sender_device_keys": "keys"}, MalformedMessage),
+    "type-surrogate": ({"type": "\ud800"}, MalformedMessage),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_a_payload_that_does_not_agree_is_not_believed_and_the_session_goes_on(
+    lie: str, alice: Supervisor, other: Supervisor, me: DeviceIdentity, friend: Peer
+) -> None:
+    changes, error = LIES[lie]
+    fields = {**friend.payload(me, "m.test", {}), **changes}
+    said = {field: value for field, value in fields.items() if value is not None}
+
+    outcome = await outcome_of(alice, friend.olm_event(me, json.dumps(said).encode()))
+
+    assert isinstance(outcome, UndecryptableToDevice)
+    assert isinstance(outcome.error, error), outcome.error
+    assert (friend.user_id, friend.curve25519) == (outcome.sender, outcome.sender_key)
+    assert {"n": 1} == (await decrypt(other, friend.event(me, content={"n": 1}))).content
+
+
+@pytest.mark.parametrize(
+    "plaintext",
+    [
+        b"",
+        b"not JSON",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b'{"type":NaN}',
+        b'{"type":"m","content":{"n":1e999}}',
+        b"[" * 100_000,
+        b'{"content":' * 100_000,
+    ],
+    ids=["empty", "text", "no-utf8", "array", "null", "nan", "infinity", "brackets", "braces"],
+)
+async def test_a_plaintext_that_is_no_event_is_malformed_and_the_session_goes_on(
+    plaintext: bytes, alice: Supervisor, me: DeviceIdentity, friend: Peer
+) -> None:
+    outcome = await outcome_of(alice, friend.olm_event(me, plaintext))
+
+    assert isinstance(outcome, UndecryptableToDevice)
+    assert isinstance(outcome.error, MalformedMessage)
+    assert {} == (await decrypt(alice, friend.event(me))).content
+
+
+async def test_an_envelope_that_names_another_sender_is_not_believed(
+    alice: Supervisor, me: DeviceIdentity, friend: Peer
+) -> None:
+    outcome = await outcome_of(alice, {**friend.event(me), "sender": MALLORY})
+
+    assert isinstance(outcome, UndecryptableToDevice)
+    assert isinstance(outcome.error, MismatchedSender)
+
+
+async def test_a_room_key_in_a_payload_that_lies_is_not_stored(
+    alice: Supervisor, me: DeviceIdentity, friend: Peer
+) -> None:
+    group = GroupSession()
+
+    outcome = await outcome_of(alice, friend.event(me, "m.room_key", friend.room_key(ROOM, group), sender=MALLORY))
+
+    assert isinstance(outcome, UndecryptableToDevice)
+    assert () == await alice.ask(ExportRoomKeys())
+
+
+# --- the sender's device
+
+
+async def test_a_sender_whose_device_is_not_known_is_believed_but_not_named(
+    alice: Supervisor, me: DeviceIdentity, server: KeyServer
+) -> None:
+    await server.upload(alice)
+    stranger = Peer()
+    stranger.start_session(me, server.claim())
+
+    outcome = await decrypt(alice, stranger.event(me))
+
+    assert outcome.sender_device is None
+    assert (stranger.user_id, stranger.ed25519) == (outcome.sender, outcome.sender_ed25519)
+
+
+async def test_a_sender_that_brings_its_device_keys_is_named(
+    alice: Supervisor, me: DeviceIdentity, server: KeyServer
+) -> None:
+    await server.upload(alice)
+    stranger = Peer()
+    stranger.start_session(me, server.claim())
+
+    outcome = await decrypt(alice, stranger.event(me, sender_device_keys=stranger.device_keys()))
+
+    assert stranger.device_id == outcome.sender_device
+
+
+def wrong_device_keys(peer: Peer) -> dict[str, tuple[Json, type[DecryptionError]]]:
+    """``sender_device_keys`` that aren't the sender's."""
+    twin = Peer(peer.user_id, peer.device_id)
+    stranger = Peer(user_id=MALLORY)
+    keys = peer.device_keys()
+    return {
+        "another-device": (twin.device_keys(), MismatchedSender),
+        "another-user": (stranger.device_keys(), MalformedMessage),
+        "changed": ({**keys, "algorithms": []}, MismatchedSender),
+        "unsigned": ({**keys, "signatures": {}}, MismatchedSender),
+        "another-identity-key": (
+            peer.device_keys(keys={**keys["keys"], f"curve25519:{peer.device_id}": twin.curve25519}),
+            MismatchedSender,
+        ),
+        "no-device-id": ({"user_id": peer.user_id}, MalformedMessage),
+        "array": ([keys], MalformedMessage),
+        "nested": ({**keys, "unsigned": nested(200)}, MalformedMessage),
+    }
+
+
+@pytest.mark.parametrize("known", ["known", "unknown"])
+@pytest.mark.parametrize("what", wrong_device_keys(Peer()))
+async def test_device_keys_that_are_not_the_senders_are_not_believed(
+    what: str, known: str, alice: Supervisor, me: DeviceIdentity, server: KeyServer
+) -> None:
+    bob = Peer()
+    if known == "known":
+        await alice.ask(AddDevices(response=keys_query(bob)))
+    await meet_unknown(alice, bob, me, server)
+    keys, error = wrong_device_keys(bob)[what]
+
+    outcome = await outcome_of(alice, bob.event(me, sender_device_keys=keys))
+
+    assert isinstance(outcome, UndecryptableToDevice)
+    assert isinstance(outcome.error, error), outcome.error
+
+
+async def meet_unknown(alice: Supervisor, bob: Peer, me: DeviceIdentity, server: KeyServer) -> None:
+    """Give both a session though the device's keys may be unknown."""
+    await server.upload(alice)
+    bob.start_session(me, server.claim())
+    await decrypt(alice, bob.event(me))
+
+
+# --- room keys and notices in them
+
+
+async def test_a_room_key_is_stored_and_its_secret_left_out_of_the_reply(
+    alice: Supervisor, other: Supervisor, me: DeviceIdentity, friend: Peer
+) -> None:
+    group = GroupSession()
+    room_key = friend.room_key(ROOM, group)
+    with alice.subscribe(RoomKeysReceived) as events:
+        outcome = await decrypt(alice, friend.event(me, "m.room_key", room_key))
+
+        assert {field: value for field, value in room_key.items() if field != "session_key"} == outcome.content
+        assert RoomKeysReceived(room_keys=((ROOM, MegolmSessionId(group.session_id)),)) == await events.receive()
+
+    decrypted = await other.ask(DecryptRoomEvent(room_id=ROOM, event=friend.room_event(ROOM, group, {"body": "hi"})))
+    assert {"body": "hi"} == decrypted.content
+    assert (friend.user_id, friend.device_id) == (decrypted.sender, decrypted.sender_device)
+    assert (friend.curve25519, friend.ed25519) == (decrypted.sender_key, decrypted.sender_ed25519)
+    assert not decrypted.imported
+
+
+def no_room_keys(peer: Peer) -> dict[str, JsonObject]:
+    """Contents that are no room keys."""
+    group, another = GroupSession(), GroupSession()
+    good = peer.room_key(ROOM, group)
+    return {
+        "another-session": {**good, "session_id": another.session_id},
+        "another-algorithm": {**good, "algorithm": OLM},
+        "no-algorithm": {**good, "algorithm": None},
+        "no-room": {**good, "room_id": None},
+        "room-number": {**good, "room_id": 7},
+        "room-surrogate": {**good, "room_id": "\ud800"},
+        "broken-key": {**good, "session_key": good["session_key"][:-4]},
+        "no-base64": {**good, "session_key": "!"},
+        "no-key": {**good, "session_key": None},
+        "key-list": {**good, "session_key": []},
+        "empty": {},
+    }
+
+
+@pytest.mark.parametrize("what", no_room_keys(Peer()))
+async def test_what_is_no_room_key_is_decrypted_and_not_stored(
+    what: str, alice: Supervisor, me: DeviceIdentity, friend: Peer
+) -> None:
+    content = no_room_keys(friend)[what]
+
+    outcome = await decrypt(alice, friend.event(me, "m.room_key", content))
+
+    assert {field: value for field, value in content.items() if field != "session_key"} == outcome.content
+    assert () == await alice.ask(ExportRoomKeys())
+
+
+@pytest.mark.parametrize("event_type", ["m.forwarded_room_key", "m.room_key.other"])
+async def test_a_room_key_that_nobody_asked_for_is_not_stored(
+    event_type: str, alice: Supervisor, me: DeviceIdentity, friend: Peer
+) -> None:
+    group = GroupSession()
+
+    await decrypt(alice, friend.event(me, event_type, friend.room_key(ROOM, group)))
+
+    assert () == await alice.ask(ExportRoomKeys())
+
+
+async def test_a_room_key_that_came_in_the_clear_is_not_stored(alice: Supervisor, bob: Peer) -> None:
+    event = {"type": "m.room_key", "sender": bob.user_id, "content": bob.room_key(ROOM, GroupSession())}
+
+    assert PlainToDevice(event=event) == await outcome_of(alice, event)
+
+    assert () == await alice.ask(ExportRoomKeys())
+
+
+async def test_a_withheld_notice_says_why_until_the_key_comes(
+    alice: Supervisor, other: Supervisor, me: DeviceIdentity, friend: Peer
+) -> None:
+    group = GroupSession()
+    event = friend.room_event(ROOM, group)
+    notice: JsonObject = {
+        "type": "m.room_key.withheld",
+        "sender": friend.user_id,
+        "content": {
+            "algorithm": MEGOLM,
+            "room_id": ROOM,
+            "session_id": group.session_id,
+            "code": "m.unverified",
+            "sender_key": friend.curve25519,
+        },
+    }
+    with pytest.raises(MissingRoomKey):
+        await other.ask(DecryptRoomEvent(room_id=ROOM, event=event))
+
+    await alice.ask(DecryptToDevice(events=(notice, {**notice, "content": {**notice["content"], "code": "m.later"}})))
+
+    with pytest.raises(RoomKeyWithheld) as caught:
+        await other.ask(DecryptRoomEvent(room_id=ROOM, event=event))
+    assert "m.unverified" == caught.value.code
+    late = GroupSession()
+    await decrypt(alice, friend.event(me, "m.room_key", friend.room_key(ROOM, late)))
+    with pytest.raises(RoomKeyWithheld):
+        await other.ask(DecryptRoomEvent(room_id=ROOM, event=event))
+
+
+async def test_a_key_that_comes_after_a_notice_counts(alice: Supervisor, me: DeviceIdentity, friend: Peer) -> None:
+    group = GroupSession()
+    content = {"room_id": ROOM, "session_id": group.session_id, "code": "m.unverified"}
+    await alice.ask(DecryptToDevice(events=({"type": "m.room_key.withheld", "content": content},)))
+
+    await decrypt(alice, friend.event(me, "m.room_key", friend.room_key(ROOM, group)))
+
+    decrypted = await alice.ask(DecryptRoomEvent(room_id=ROOM, event=friend.room_event(ROOM, group)))
+    assert 0 == decrypted.message_index
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        [],
+        {},
+        {"room_id": ROOM, "session_id": "s"},
+        {"room_id": ROOM, "code": "m.no_olm"},
+        {"room_id": ROOM, "session_id": ["s"], "code": "m.unverified"},
+        {"room_id": ROOM, "session_id": "s", "code": "\ud800"},
+        nested(10_000),
+    ],
+)
+async def test_a_malformed_notice_harms_nothing(content: Json, alice: Supervisor) -> None:
+    async with unchanged(alice):
+        await alice.ask(DecryptToDevice(events=({"type": "m.room_key.withheld", "content": content},)))
+
+
+# --- events that are none
+
+
+def envelopes(peer: Peer, me: DeviceIdentity) -> dict[str, tuple[Json, type[DecryptionError], bool]]:
+    """Broken events, what they are refused with, and whether their sender can be told."""
+    event = peer.event(me)
+    content = event["content"]
+    ciphertext = content["ciphertext"][me.curve25519]
+
+    def with_content(**changes: Json) -> JsonObject:
+        return {**event, "content": {**content, **changes}}
+
+    def with_ciphertext(**changes: Json) -> JsonObject:
+        return with_content(ciphertext={me.curve25519: {**ciphertext, **changes}})
+
+    body = ciphertext["body"]
+    return {
+        "null": (None, MalformedMessage, False),
+        "text": ("event", MalformedMessage, False),
+        "empty": ({}, MalformedMessage, False),
+        "no-type": ({**event, "type": None}, MalformedMessage, True),
+        "type-number": ({**event, "type": 5}, MalformedMessage, True),
+        "no-sender": ({**event, "sender": None}, MalformedMessage, False),
+        "sender-number": ({**event, "sender": 5}, MalformedMessage, False),
+        "sender-surrogate": ({**event, "sender": "@\ud800"}, MalformedMessage, False),
+        "no-content": ({**event, "content": None}, MalformedMessage, True),
+        "another-algorithm": (with_content(algorithm=MEGOLM), MalformedMessage, True),
+        "no-sender-key": (with_content(sender_key=None), MalformedMessage, True),
+        "short-sender-key": (with_content(sender_key="AAAA"), MalformedMessage, True),
+        "long-sender-key": (with_content(sender_key=unpadded(bytes(33))), MalformedMessage, True),
+        "sender-key-no-base64": (with_content(sender_key="?" * 43), MalformedMessage, True),
+        "another-sender-key": (with_content(sender_key=Peer().curve25519), UnknownOlmSession, True),
+        "for-others": (with_content(ciphertext={"A" * 43: ciphertext}), MismatchedRecipient, True),
+        "ciphertext-list": (with_content(ciphertext=[]), MalformedMessage, True),
+        "ciphertext-null": (with_content(ciphertext={me.curve25519: None}), MalformedMessage, True),
+        "message-type-2": (with_ciphertext(type=2), MalformedMessage, True),
+        "message-type-negative": (with_ciphertext(type=-1), MalformedMessage, True),
+        "message-type-bool": (with_ciphertext(type=True), MalformedMessage, True),
+        "message-type-text": (with_ciphertext(type="1"), MalformedMessage, True),
+        "message-type-huge": (with_ciphertext(type=2**70), MalformedMessage, True),
+        "pre-key-as-normal": (with_ciphertext(type=1 - ciphertext["type"]), MalformedMessage, True),
+        "no-body": (with_ciphertext(body=None), MalformedMessage, True),
+        "body-empty": (with_ciphertext(body=""), MalformedMessage, True),
+        "body-no-base64": (with_ciphertext(body="ä" + body), MalformedMessage, True),
+        "body-cut-off": (with_ciphertext(body=body[:-4]), MalformedMessage, True),
+        "body-surrogate": (with_ciphertext(body="\ud800"), MalformedMessage, True),
+        "nested": ({**event, "unsigned": nested(10_000)}, MalformedMessage, True),
+        "content-nested": (with_content(ciphertext=nested(10_000)), MalformedMessage, True),
+    }
+
+
+def strangers() -> tuple[Peer, DeviceIdentity]:
+    """Two devices with a session, for the names of the cases only."""
+    peer, stranger = Peer(), Peer()
+    identity = DeviceIdentity(
+        user_id=stranger.user_id,
+        device_id=stranger.device_id,
+        curve25519=stranger.curve25519,
+        ed25519=stranger.ed25519,
+    )
+    peer.start_session(identity, stranger.one_time_key().popitem()[1])
+    return peer, identity
+
+
+@pytest.mark.parametrize("what", envelopes(*strangers()))
+async def test_a_broken_event_is_refused_alone_and_names_its_sender(
+    what: str, alice: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
+) -> None:
+    """Once, the sender of an event that was nested too deep, or had no type, was not told."""
+    await server.upload(alice)
+    bob.start_session(me, server.claim())
+    event, error, named = envelopes(bob, me)[what]
+    good = bob.event(me, content={"n": 1})
+
+    broken, decrypted = await alice.ask(DecryptToDevice(events=(event, good)))
+
+    assert isinstance(broken, UndecryptableToDevice)
+    assert isinstance(broken.error, error), broken.error
+    assert (bob.user_id if named else None) == broken.sender
+    assert isinstance(decrypted, DecryptedToDevice)
+    assert {"n": 1} == decrypted.content
+
+
+@pytest.mark.parametrize("what", envelopes(*strangers()))
+async def test_a_broken_event_alone_changes_nothing(
+    what: str, alice: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
+) -> None:
+    await server.upload(alice)
+    bob.start_session(me, server.claim())
+    event, _, _ = envelopes(bob, me)[what]
+
+    async with unchanged(alice):
+        await alice.ask(DecryptToDevice(events=(event, event)))
+
+
+async def test_any_other_event_is_handed_through_as_it_is(alice: Supervisor) -> None:
+    events: list[JsonObject] = [
+        {"type": "m.room_key_request", "sender": "@bob:example.org", "content": {"action": "request"}},
+        {"type": "m.secret.send", "content": 5},
+        {"type": ""},
+        {"type": "m.x", "sender": ["odd"]},
+    ]
+    async with unchanged(alice):
+        outcomes = await alice.ask(DecryptToDevice(events=tuple(events)))
+
+    assert tuple(PlainToDevice(event=event) for event in events) == outcomes
