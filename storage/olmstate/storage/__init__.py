@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ._backup import backup
+from ._meta import StoreInfo
+from ._open import open_store
 from ._rows import Changes, Fenced, Lock, Row, RowReader, Rows, Store, Table
-from ._store import SqliteStore, StoreInfo, open_store
+from ._store import SqliteStore
 from ._turnstile import Turnstile
 
 __all__ = [

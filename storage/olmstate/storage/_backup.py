@@ -7,68 +7,90 @@ generation that it was made at: an Olm session as old as that is used to decrypt
 
 from __future__ import annotations
 
+import contextlib
 import os
+from contextlib import closing
 from pathlib import Path
 
 import trio
 from sqlite_utils import Database
+from trio.lowlevel import enable_ki_protection
 
-from olmstate.messages import StoreUnavailable
-
-from ._connection import connect, create_file
+from ._connection import connect
+from ._folder import (
+    DATABASE,
+    UNFINISHED,
+    create_file,
+    make_folder,
+    name_database,
+    os_errors,
+    remove_database,
+    require_vacant,
+)
 from ._rows import Table
 from ._sqlite_errors import translated
-from ._store import DATABASE, SqliteStore
+from ._store import SqliteStore
+from ._turnstile import Turnstile
 
 PAGES_A_STEP = 256
-"""1 MiB: so long is a writer kept waiting at the most."""
+"""1 MiB: so much is copied between two looks whether the backup was cancelled."""
+
+_NOT_RESTORED = (Table.OUTBOUND_GROUP_SESSIONS, Table.ROOM_KEY_RECIPIENTS)
 
 
-async def backup(store: SqliteStore, folder: Path) -> None:
+@enable_ki_protection
+async def backup(store: SqliteStore, folder: Path, *, lock_timeout: float = 5.0) -> None:
     """Write a backup of an open store into ``folder``, as a store of the same device under the same key.
 
-    Others go on reading and writing meanwhile.
+    It is what was committed when it began; others go on reading and writing meanwhile. Cancelled, it leaves nothing.
+
+    Args:
+        store: It must be open until the backup is made.
+        folder: Made, with mode 0700, if it isn't there.
+        lock_timeout: Seconds to wait for the lock of ``folder``, for another backup may be going there.
 
     Raises:
         StoreUnavailable: ``folder`` can't be written, or a store is there already.
         StoreFull: No room.
+        StoreBusy: ``folder`` is in use.
+        StoreCorrupt, StorePoisoned: As for reading ``store``.
     """
-    target = folder / DATABASE
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if target.exists():
-            raise StoreUnavailable(reason=f"there is a store in {folder} already")
-        # under another name until it is whole, so that nobody opens half a backup
-        partial = folder / f"{DATABASE}.partial"
-        partial.unlink(missing_ok=True)
-        create_file(partial)
-    except OSError as error:
-        raise StoreUnavailable(reason=f"{folder}: {error.strerror}") from error
-    try:
-        await trio.to_thread.run_sync(_copy, store, partial)
-        partial.replace(target)
-        _sync_folder(folder)
-    except BaseException:
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{partial}{suffix}").unlink(missing_ok=True)
-        raise
-
-
-def _copy(store: SqliteStore, partial: Path) -> None:
-    with translated():
-        # a connection of its own: the store's reader stays with its own thread
-        source = connect(store.path, write=False)
-        try:
-            copy = connect(partial, write=True)
+    store.check_usable()
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow a link that may be changed later
+    target, unfinished = folder / DATABASE, folder / UNFINISHED
+    with os_errors(folder):
+        make_folder(folder)
+        require_vacant(target)
+        with closing(Turnstile(folder)) as lock:
+            await lock.acquire(lock_timeout)
+            require_vacant(target)
+            remove_database(unfinished)
             try:
-                source.conn.backup(copy.conn, pages=PAGES_A_STEP)
-                _make_another_store(copy)
-                # a single file, so that renaming it is atomic
-                copy.conn.execute("PRAGMA journal_mode = DELETE").fetchall()
-            finally:
-                copy.close()
-        finally:
-            source.close()
+                create_file(unfinished)
+                await trio.to_thread.run_sync(_copy, store.path, unfinished)
+                name_database(unfinished, target)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    remove_database(unfinished)
+                raise
+
+
+def _copy(path: Path, unfinished: Path) -> None:
+    # A connection of its own: the store's reader stays with its own thread. It needs no lock, since it can't write and
+    # the store, which is open, has no recovery to do.
+    with translated(), closing(connect(path, write=False)) as source:
+        # one snapshot for all steps: else each commit of others in between would start the copy again
+        source.conn.execute("BEGIN")
+        source.conn.execute("SELECT id FROM meta").fetchall()
+        with closing(connect(unfinished, write=True)) as copy:
+            source.conn.backup(copy.conn, pages=PAGES_A_STEP, progress=_stop_if_cancelled)
+            _make_another_store(copy)
+            # a single file, so that renaming it is atomic
+            copy.conn.execute("PRAGMA journal_mode = DELETE").fetchall()
+
+
+def _stop_if_cancelled(_status: int, _remaining: int, _total: int) -> None:
+    trio.from_thread.check_cancelled()
 
 
 def _make_another_store(copy: Database) -> None:
@@ -77,13 +99,5 @@ def _make_another_store(copy: Database) -> None:
             "UPDATE meta SET store_id = ?, restored_generation = generation, writer = '' WHERE id = 1",
             [os.urandom(16)],
         )
-        for table in (Table.OUTBOUND_GROUP_SESSIONS, Table.ROOM_KEY_RECIPIENTS):
+        for table in _NOT_RESTORED:
             copy.conn.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

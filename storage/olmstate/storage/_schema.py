@@ -1,7 +1,7 @@
 """The schema, and how an older one becomes it.
 
-One migration a version, all that are due in one transaction; ``PRAGMA user_version`` counts them. A database of a
-later version is refused, never guessed at.
+One migration a version, all that are due in one transaction; ``meta.schema`` counts them. A database of a later version
+is refused, never guessed at, and so is a handle's commit after a later version has migrated the database under it.
 
 Every table of rows looks the same: ``key`` (what the row is), ``partition`` (with whom it is loaded; only where there
 are such others), the sealed ``value``, and the ``generation`` that wrote it, by which "what changed since g" is one
@@ -27,6 +27,7 @@ def _first(db: Database) -> None:
     db.table("meta").create(
         {
             "id": int,
+            "schema": int,
             "store_id": bytes,
             "user_id": str,
             "device_id": str,
@@ -36,7 +37,16 @@ def _first(db: Database) -> None:
             "restored_generation": int,
         },
         pk="id",
-        not_null={"store_id", "user_id", "device_id", "generation", "writer", "floor", "restored_generation"},
+        not_null={
+            "schema",
+            "store_id",
+            "user_id",
+            "device_id",
+            "generation",
+            "writer",
+            "floor",
+            "restored_generation",
+        },
         strict=True,
     )
     db.table("wrapping").create(
@@ -68,28 +78,45 @@ def _first(db: Database) -> None:
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first,)
 
 
-def version(db: Database) -> int:
-    """The schema that the database has; 0 for an empty one.
+def create(db: Database, fill: Callable[[Database], None]) -> None:
+    """Make the newest schema in an empty database, and what ``fill`` puts into it, in one transaction.
 
     Raises:
-        StoreCorrupt: It is somebody else's database.
-        SchemaTooNew: A later olmstate wrote it.
+        sqlite3.Error: Any.
     """
-    (found,) = db.conn.execute("PRAGMA user_version").fetchone()
+    with db.atomic():
+        for migration in MIGRATIONS:
+            migration(db)
+        fill(db)
+        db.conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def version(db: Database) -> int:
+    """The schema that the database has.
+
+    Raises:
+        StoreCorrupt: It is somebody else's database, or has lost its content.
+        SchemaTooNew: A later olmstate wrote it.
+        sqlite3.Error: Any.
+    """
     (application,) = db.conn.execute("PRAGMA application_id").fetchone()
-    if application != APPLICATION_ID and (application or found or db.table_names()):
-        raise StoreCorrupt(reason="the database is not olmstate's")
+    if application != APPLICATION_ID:
+        raise StoreCorrupt(reason="the database is empty, or not olmstate's")
+    row = db.conn.execute("SELECT schema FROM meta WHERE id = 1").fetchone()
+    if row is None:
+        raise StoreCorrupt(reason="the meta row is missing")
+    found = int(row[0])
     if found > len(MIGRATIONS):
         raise SchemaTooNew(found=found, supported=len(MIGRATIONS))
-    return int(found)
+    return found
 
 
-def migrate(db: Database, make: Callable[[Database], None] | None = None) -> None:
-    """Bring the database to the newest schema in one transaction; under the lock only.
+def migrate(db: Database) -> None:
+    """Bring the database to the newest schema, in one transaction. Under the lock only.
 
-    Args:
-        db: The writer.
-        make: What else a new store needs; in the same transaction, so that a crash leaves no half-made store.
+    Raises:
+        StoreCorrupt, SchemaTooNew: See `version`.
+        sqlite3.Error: Any.
     """
     found = version(db)
     if found == len(MIGRATIONS):
@@ -97,7 +124,5 @@ def migrate(db: Database, make: Callable[[Database], None] | None = None) -> Non
     with db.atomic():
         for migration in MIGRATIONS[found:]:
             migration(db)
-        if found == 0 and make is not None:
-            make(db)
-        db.conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.conn.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        # the generation moves too: other handles look, and find that the schema isn't theirs any more
+        db.conn.execute("UPDATE meta SET schema = ?, generation = generation + 1 WHERE id = 1", [len(MIGRATIONS)])

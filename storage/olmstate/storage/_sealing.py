@@ -6,7 +6,7 @@ lookup columns, one is the pickle key that vodozemac wants. So a new passphrase 
 
 Values are sealed with AES-256-GCM-SIV (RFC 8452): a repeated random nonce then shows only that two equal values are
 equal, where plain GCM would lose everything. Associated data is table, key and partition: a row can't be moved to
-another place.
+another place. What sealing can't show is that a row, or the whole file, is an older one of the same place.
 """
 
 from __future__ import annotations
@@ -15,27 +15,30 @@ import hashlib
 import os
 
 import attrs
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from olmstate.messages import StoreCorrupt, WrongKey
+from olmstate.messages import StoreCorrupt, StoreUnavailable, WrongKey
 
 from ._rows import Table
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
+TAG_BYTES = 16
+SALT_BYTES = 16
 HASH_BYTES = 16
 
 # RFC 9106, second recommended option: 64 MiB for machines that can't spare 2 GiB
 ITERATIONS = 3
 LANES = 4
 MEMORY_KIB = 65_536
-# an edited row must not make us compute for hours, or take all memory
+# an edited row must not make us compute for hours, or take all memory; RFC 9106's first option is within
 MAX_ITERATIONS = 100
-MAX_MEMORY_KIB = 4 * 1024 * 1024
+MAX_LANES = 64
+MAX_MEMORY_KIB = 2 * 1024 * 1024
 
 
 @attrs.frozen(kw_only=True)
@@ -62,7 +65,7 @@ class Wrapping:
             case str():
                 return cls(
                     kind="passphrase",
-                    salt=os.urandom(16),
+                    salt=os.urandom(SALT_BYTES),
                     iterations=ITERATIONS,
                     lanes=LANES,
                     memory_kib=MEMORY_KIB,
@@ -76,48 +79,73 @@ class Wrapping:
         """The key that wraps the data key. A passphrase takes about 0.2 s: call it in a thread.
 
         Raises:
-            WrongKey: ``secret`` is not of the kind that the store wants.
-            StoreCorrupt: The parameters ask for more than `MAX_ITERATIONS` or `MAX_MEMORY_KIB`.
+            WrongKey: ``secret`` is not of the kind that the store wants: none, 32 bytes, or some text.
+            StoreCorrupt: The parameters were never ours, or would take more than `MAX_ITERATIONS`, `MAX_LANES` or
+                `MAX_MEMORY_KIB`.
+            StoreUnavailable: This build of cryptography has no Argon2id, or there is no memory for it.
         """
         match self.kind, secret:
             case "none", None:
                 return b""
             case "key", bytes() if len(secret) == KEY_BYTES:
                 return secret
-            case "passphrase", str():
-                if not (0 < self.iterations <= MAX_ITERATIONS and 0 < self.memory_kib <= MAX_MEMORY_KIB):
-                    raise StoreCorrupt(reason="the passphrase's parameters are out of bounds")
-                return Argon2id(
-                    salt=self.salt,
-                    length=KEY_BYTES,
-                    iterations=self.iterations,
-                    lanes=self.lanes,
-                    memory_cost=self.memory_kib,
-                ).derive(secret.encode("utf-8", "surrogatepass"))
-            case _:
+            case "passphrase", str() if secret:
+                return self._derive(secret)
+            case (("none" | "key" | "passphrase"), _):
                 raise WrongKey
+            case _:
+                raise StoreCorrupt(reason="it doesn't say how its data key is wrapped")
+
+    def _derive(self, passphrase: str) -> bytes:
+        if not (
+            0 < self.iterations <= MAX_ITERATIONS
+            and 0 < self.lanes <= MAX_LANES
+            and 8 * self.lanes <= self.memory_kib <= MAX_MEMORY_KIB
+            and len(self.salt) == SALT_BYTES
+        ):
+            raise StoreCorrupt(reason="the passphrase's parameters are out of bounds")
+        try:
+            return Argon2id(
+                salt=self.salt,
+                length=KEY_BYTES,
+                iterations=self.iterations,
+                lanes=self.lanes,
+                memory_cost=self.memory_kib,
+            ).derive(passphrase.encode("utf-8", "surrogatepass"))
+        except (UnsupportedAlgorithm, MemoryError) as error:
+            raise StoreUnavailable(reason=f"no Argon2id with {self.memory_kib} KiB: {error}") from error
 
     def wrap(self, data_key: bytes, wrapping_key: bytes) -> Wrapping:
         """This wrapping with ``data_key`` in it."""
         if self.kind == "none":
             return attrs.evolve(self, data_key=data_key)
         nonce = os.urandom(NONCE_BYTES)
-        return attrs.evolve(self, data_key=nonce + AESGCMSIV(wrapping_key).encrypt(nonce, data_key, self._associated))
+        return attrs.evolve(self, data_key=nonce + _cipher(wrapping_key).encrypt(nonce, data_key, self._associated))
 
     def unwrap(self, wrapping_key: bytes) -> bytes:
         """The data key.
 
         Raises:
             WrongKey: ``wrapping_key`` is not the one that it was wrapped with, or the row was edited.
+            StoreCorrupt: What is wrapped can't be a data key.
         """
-        if self.kind == "none":
+        sealed = self.kind != "none"
+        if len(self.data_key) != KEY_BYTES + sealed * (NONCE_BYTES + TAG_BYTES):
+            raise StoreCorrupt(reason="the wrapped data key was changed")
+        if not sealed:
             return self.data_key
+        nonce, data_key = self.data_key[:NONCE_BYTES], self.data_key[NONCE_BYTES:]
         try:
-            return AESGCMSIV(wrapping_key).decrypt(
-                self.data_key[:NONCE_BYTES], self.data_key[NONCE_BYTES:], self._associated
-            )
-        except (InvalidTag, ValueError):
+            return _cipher(wrapping_key).decrypt(nonce, data_key, self._associated)
+        except InvalidTag:
             raise WrongKey from None
+
+
+def _cipher(key: bytes) -> AESGCMSIV:
+    try:
+        return AESGCMSIV(key)
+    except UnsupportedAlgorithm as error:
+        raise StoreUnavailable(reason="this build of cryptography has no AES-GCM-SIV") from error
 
 
 def _expand(data_key: bytes, purpose: bytes) -> bytes:
@@ -130,7 +158,7 @@ class Seal:
     def __init__(self, data_key: bytes, *, plain: bool) -> None:
         """Derive the keys; ``plain`` leaves values as they are (a store opened without a key)."""
         self.data_key = data_key
-        self._cipher = None if plain else AESGCMSIV(_expand(data_key, b"values"))
+        self._cipher = None if plain else _cipher(_expand(data_key, b"values"))
         lookup = _expand(data_key, b"lookup")
         # keyed once here: copying the state is cheaper than keying it for each hash
         self._hashes = {
@@ -152,7 +180,7 @@ class Seal:
         if self._cipher is None:
             return value
         nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, value, table.encode() + key + partition)
+        return nonce + self._cipher.encrypt(nonce, _PAD + value, _place(table, key, partition))
 
     def unseal(self, table: Table, key: bytes, partition: bytes, sealed: bytes) -> bytes:
         """The value that was sealed for this place.
@@ -162,7 +190,17 @@ class Seal:
         """
         if self._cipher is None:
             return sealed
+        nonce, value = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         try:
-            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], table.encode() + key + partition)
-        except (InvalidTag, ValueError):
+            return self._cipher.decrypt(nonce, value, _place(table, key, partition))[len(_PAD) :]
+        except (InvalidTag, ValueError):  # ValueError: too short even for a nonce
             raise StoreCorrupt(reason=f"a value in {table} fails its integrity check") from None
+
+
+_PAD = b"\0"
+"""Before each value: OpenSSL before 3.5 can't seal an empty one."""
+
+
+def _place(table: Table, key: bytes, partition: bytes) -> bytes:
+    # with its length, so that no other key and partition make the same
+    return b"%s\0%d\0%s%s" % (table.encode(), len(key), key, partition)

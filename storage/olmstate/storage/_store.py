@@ -1,155 +1,128 @@
-"""The store of one device: an SQLite database in a folder of its own, shared by any number of handles and processes.
+"""One handle on a store: an SQLite database in a folder of its own, shared by any number of handles and processes.
 
 It owns three promises. *Durable*: `SqliteStore.commit` returns after the disk has the rows (``synchronous=FULL``), or
 raises. *Fenced*: a commit that derives from a generation that is not the newest any more writes nothing, so that even
 a lost lock can't make a ratchet go back. *Told*: what changed since a generation is known by key, deletions too, for
 as long as the marks are kept.
 
-It knows rows, not Olm. Everything that writes, checkpoints, opens or closes does so under `Turnstile`; reads take no
-lock.
+It knows rows, not Olm. Everything that writes or checkpoints does so under `Turnstile`; reads take no lock.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import attrs
 import trio
 from sqlite_utils import Database
+from trio.lowlevel import enable_ki_protection
 
 from olmstate.messages import (
-    DeviceId,
+    SchemaTooNew,
     StoreCorrupt,
     StoreError,
+    StoreFull,
     StorePoisoned,
     StoreUnavailable,
-    UserId,
-    WrongDevice,
     WrongKey,
 )
 
-from ._connection import connect, create_file
-from ._filesystem import refuse_network_filesystem
+from ._connection import abandon
+from ._folder import DATABASE
+from ._fork import poison_in_child
+from ._meta import StoreInfo, read_info, read_wrapping, write_wrapping
 from ._rows import PARTITIONED, UNTRACKED, Changes, Fenced, Row, Rows, Table
-from ._schema import migrate, version
-from ._sealing import KEY_BYTES, Seal, Wrapping
+from ._schema import MIGRATIONS
+from ._sealing import Seal, Wrapping
 from ._sqlite3 import sqlite3
-from ._sqlite_errors import store_error, translated
+from ._sqlite_errors import PRIMARY, result_code, store_error, translated
+from ._statements import CHANGED, COUNT, DELETE, FENCE, FORGET, MOST_PARAMETERS, PAGE, READ, STATE, UPSERT, places
 from ._turnstile import Turnstile
-
-DATABASE = "olmstate.sqlite"
 
 MANY_CHANGES = 4096
 """So many changed rows are not worth telling by key."""
 MARKS_KEPT = 10_000
 """Generations for which a deleted row's mark is kept at least."""
+FORGET_EVERY = 1_000
+"""Generations between two sweeps of older marks."""
+
 SLOW_COMMIT = 0.001
 """Seconds. A commit that takes longer is worth a thread (which costs about 0.1 ms), so that the event loop goes on."""
-MOST_PARAMETERS = 500
-"""Of one statement; SQLite allows 32,766, older ones 999."""
+MANY_ROWS = 50
+"""A commit of more takes about so long however fast the disk is."""
+CHECKPOINT_PAGES = 1_000
+"""Of the WAL, written by this handle, before it takes them into the database."""
+PAGE_BYTES = 4096
 
-T = TypeVar("T")
+CLOSE_SECONDS = 2.0
+"""How long closing waits for the lock, in order to tidy up."""
 
-_CHANGED = " UNION ALL ".join(
-    f"SELECT '{table}', {'partition' if table in PARTITIONED else 'key'} FROM {table} WHERE generation > ?1"  # noqa: S608 - ours
-    for table in Table
-    if table not in UNTRACKED
-)
+__all__ = ["DATABASE", "SqliteStore", "StoreInfo"]
 
-
-def _columns(table: Table) -> str:
-    return f"key, {'partition' if table in PARTITIONED else 'key'}, value, generation"
+_Fetched = list[tuple[bytes, bytes, bytes, int]]
 
 
-def _upsert(table: Table) -> str:
-    columns = ("key", "partition", "value", "generation") if table in PARTITIONED else ("key", "value", "generation")
-    changed = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
-    return (
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "  # noqa: S608 - ours
-        f"ON CONFLICT (key) DO UPDATE SET {changed}"
-    )
-
-
-_UPSERT = {table: _upsert(table) for table in Table}
-_SELECT = {
-    table: f"SELECT {_columns(table)} FROM {table} "  # noqa: S608 - ours
-    f"WHERE value IS NOT NULL AND {'partition' if table in PARTITIONED else 'key'}"
-    for table in Table
-}
-
-
-@attrs.frozen(kw_only=True)
-class StoreInfo:
-    """What a store says of itself without its key."""
-
-    store_id: str
-    """Hexadecimal."""
-    user_id: UserId
-    device_id: DeviceId
+@attrs.frozen
+class _State:
     generation: int
+    floor: int
+    """Marks of rows that were deleted up to this generation are gone."""
     writer: str
-    """Process id, handle and number of the last commit."""
-    restored_generation: int
-    schema: int
-    sealed: str
-    """``none``, ``key`` or ``passphrase``."""
 
 
-def _read_wrapping(db: Database) -> Wrapping:
-    row = db.conn.execute(
-        "SELECT kind, salt, iterations, lanes, memory_kib, data_key FROM wrapping WHERE id = 1"
-    ).fetchone()
-    if row is None:
-        raise StoreCorrupt(reason="the wrapped data key is missing")
-    kind, salt, iterations, lanes, memory_kib, data_key = row
-    return Wrapping(kind=kind, salt=salt, iterations=iterations, lanes=lanes, memory_kib=memory_kib, data_key=data_key)
-
-
-def _write_wrapping(db: Database, wrapping: Wrapping) -> None:
-    db.table("wrapping").upsert({"id": 1, **attrs.asdict(wrapping)}, pk="id")
-
-
-@attrs.frozen(kw_only=True)
-class _Inodes:
-    """The files that we have open, as the folder names them: with another inode, somebody has replaced one."""
+@attrs.frozen
+class _Files:
+    """The files that we have open, as the folder names them: another inode means that one was replaced or removed."""
 
     database: int
     wal: int
+    shm: int
 
     @classmethod
-    def of(cls, path: Path) -> _Inodes:
-        return cls(database=path.stat().st_ino, wal=Path(f"{path}-wal").stat().st_ino)
+    def of(cls, path: str) -> _Files:
+        return cls(os.stat(path).st_ino, os.stat(path + "-wal").st_ino, os.stat(path + "-shm").st_ino)  # noqa: PTH116 - by the string it is twice as fast
 
 
 class SqliteStore:
-    """A handle on a store. `open_store` makes one; it is used from one Trio thread and must be closed."""
+    """A handle on a store. `open_store` makes one; it is used from one Trio thread and must be closed.
 
-    def __init__(self, folder: Path, lock: Turnstile, writer: Database, reader: Database) -> None:
-        """Take over two open connections; `unlock` must follow before rows are read or written."""
-        self._path = folder / DATABASE
+    After a fork the child can't use it: everything raises `StorePoisoned` there, and the parent notices nothing.
+    """
+
+    def __init__(self, path: Path, lock: Turnstile, writer: Database, reader: Database) -> None:
+        """Take over two open connections; `unlock` must follow before rows are read or written.
+
+        Raises:
+            OSError: The files aren't there any more.
+            sqlite3.Error: Any.
+        """
+        self._path = path
         self._lock = lock
-        self._writer = writer
-        self._reader = reader
-        self._inodes = _Inodes.of(self._path)
+        self._writer = writer.conn
+        self._reader = reader.conn
+        info = read_info(self._reader)
+        self._store_id = bytes.fromhex(info.store_id)
+        self._restored_generation = info.restored_generation
+        self._files = _Files.of(os.fspath(path))
+        # what a killed process has left there counts as ours
+        self._wal_pages = os.stat(f"{path}-wal").st_size // PAGE_BYTES  # noqa: PTH116 - no Path to build for it
+        # one thread at a time uses the writer; not from Trio's threads, which the user's program may have taken all
+        self._thread = trio.CapacityLimiter(1)
         self._seal: Seal | None = None
         self._data_version = -1
         self._last_commit = 0.0
         self._name = f"{os.getpid()} {secrets.token_hex(4)}"
         self._commits = 0
-        self._poison: str | None = None
+        self._doubt: str | None = None
         self._closed = False
-        self._pid = os.getpid()
-        with translated():
-            row = writer.conn.execute("SELECT hex(store_id), restored_generation FROM meta WHERE id = 1").fetchone()
-        if row is None:
-            raise StoreCorrupt(reason="the meta row is missing")
-        self._store_id: str = row[0]
-        self._restored_generation: int = row[1]
+        poison_in_child(self)
 
     # --- what it is -----------------------------------------------------------------------------------------
 
@@ -180,103 +153,119 @@ class SqliteStore:
     @property
     def _unlocked(self) -> Seal:
         if self._seal is None:
+            self.check_usable()
             raise StorePoisoned(reason="it was not unlocked")
         return self._seal
 
     def info(self) -> StoreInfo:
         """What the store says of itself."""
+        self.check_usable()
         with translated():
-            user_id, device_id, generation, writer = self._reader.conn.execute(
-                "SELECT user_id, device_id, generation, writer FROM meta WHERE id = 1"
-            ).fetchone()
-            return StoreInfo(
-                store_id=self._store_id,
-                user_id=user_id,
-                device_id=device_id,
-                generation=generation,
-                writer=writer,
-                restored_generation=self._restored_generation,
-                schema=version(self._reader),
-                sealed=_read_wrapping(self._reader).kind,
-            )
+            return read_info(self._reader)
 
     def counts(self) -> dict[Table, int]:
         """Rows of each table."""
+        self.check_usable()
         with translated():
-            return {table: self._reader.table(table).count_where("value IS NOT NULL") for table in Table}
+            return {table: self._reader.execute(COUNT[table]).fetchone()[0] for table in Table}
 
     # --- reading: no lock -----------------------------------------------------------------------------------
 
     async def read(self, table: Table, partitions: Collection[bytes]) -> dict[bytes, list[Row]]:
-        """The rows of each of ``partitions``; never reaches a checkpoint, since a point read costs less than one."""
-        self._check_usable()
+        """The rows of each of ``partitions``, from one snapshot.
+
+        Never reaches a checkpoint, since a point read costs less than one.
+        """
+        self.check_usable()
         found: dict[bytes, list[Row]] = {partition: [] for partition in partitions}
         wanted = list(found)
         with translated():
-            for start in range(0, len(wanted), MOST_PARAMETERS):
-                chunk = wanted[start : start + MOST_PARAMETERS]
-                for row in self._reader.conn.execute(f"{_SELECT[table]} IN ({','.join('?' * len(chunk))})", chunk):
-                    found[row[1]].append(self._row(table, *row))
+            if len(wanted) <= MOST_PARAMETERS:
+                fetched = self._fetch(table, wanted)
+            else:
+                self._reader.execute("BEGIN")
+                try:
+                    fetched = [
+                        row
+                        for start in range(0, len(wanted), MOST_PARAMETERS)
+                        for row in self._fetch(table, wanted[start : start + MOST_PARAMETERS])
+                    ]
+                finally:
+                    self._end_snapshot()
+        for row in fetched:
+            found[row[1]].append(self._row(table, *row))
         return found
+
+    def _fetch(self, table: Table, wanted: Sequence[bytes]) -> _Fetched:
+        # all at once: a statement that isn't run to its end keeps its snapshot, and all later reads would be as old
+        return self._reader.execute(READ[table] + places(len(wanted)), wanted).fetchall()
+
+    def _end_snapshot(self) -> None:
+        if self._reader.in_transaction:  # after some errors SQLite has ended it by itself
+            self._reader.execute("ROLLBACK")
 
     async def page(self, table: Table, after: bytes, limit: int) -> list[Row]:
         """At most ``limit`` rows with a key greater than ``after``, by key."""
-        self._check_usable()
+        self.check_usable()
         with translated():
-            rows = self._reader.conn.execute(
-                f"SELECT {_columns(table)} FROM {table} WHERE value IS NOT NULL AND key > ? ORDER BY key LIMIT ?",  # noqa: S608 - ours
-                [after, limit],
-            ).fetchall()
-        return [self._row(table, *row) for row in rows]
+            fetched: _Fetched = self._reader.execute(PAGE[table], [after, limit]).fetchall()
+        return [self._row(table, *row) for row in fetched]
 
     def _row(self, table: Table, key: bytes, partition: bytes, sealed: bytes, generation: int) -> Row:
         return Row(key, partition, self._unlocked.unseal(table, key, partition, sealed), generation)
 
     def changed(self) -> bool:
         """Whether anybody, we too, has committed since the last `changes`: one pragma, 3 µs."""
-        self._check_usable()
+        self.check_usable()
         with translated():
-            return bool(self._reader.conn.execute("PRAGMA data_version").fetchone()[0] != self._data_version)
+            return self._read_data_version() != self._data_version
+
+    def _read_data_version(self) -> int:
+        (data_version,) = self._reader.execute("PRAGMA data_version").fetchone()
+        return int(data_version)
 
     def changes(self, since: int) -> Changes:
         """What was committed after ``since``, from one snapshot.
 
         Raises:
             StorePoisoned: The generation went back: the file was replaced by an older one.
+            SchemaTooNew: A later olmstate has migrated the store.
         """
-        self._check_usable()
+        self.check_usable()
+        rows: list[tuple[str, bytes]] = []
         with translated():
             # sampled before the rest: a commit in between is then asked for once more, never missed
-            (data_version,) = self._reader.conn.execute("PRAGMA data_version").fetchone()
-            if self._meta() == (since, self._store_id):
-                self._data_version = data_version
-                return Changes(since, {})
-            self._reader.conn.execute("BEGIN")  # one snapshot
-            try:
-                generation, floor, store_id, writer = self._reader.conn.execute(
-                    "SELECT generation, floor, hex(store_id), writer FROM meta WHERE id = 1"
-                ).fetchone()
-                rows: list[tuple[str, bytes]] | None = None
-                if floor <= since <= generation:
-                    rows = self._reader.conn.execute(f"{_CHANGED} LIMIT {MANY_CHANGES + 1}", [since]).fetchall()
-            finally:
-                self._reader.conn.execute("COMMIT")
-        if generation < since or store_id != self._store_id:
-            raise self._poisoned("the database was replaced by another or an older one")
+            data_version = self._read_data_version()
+            state = self._state(self._reader)
+            if state.generation != since:
+                self._reader.execute("BEGIN")
+                try:
+                    state = self._state(self._reader)
+                    if since >= state.floor:
+                        rows = self._reader.execute(f"{CHANGED} LIMIT {MANY_CHANGES + 1}", [since]).fetchall()
+                finally:
+                    self._end_snapshot()
+        if state.generation < since:
+            raise self._poisoned("the database was replaced by an older one")
         self._data_version = data_version
-        ours = generation == since + 1 and writer == self._writing()
-        if rows is None or len(rows) > MANY_CHANGES:
-            return Changes(generation, None, ours)
+        ours = state.generation == since + 1 and state.writer == self._writing()
+        if since < state.floor or len(rows) > MANY_CHANGES:
+            return Changes(state.generation, None, ours)
         partitions: dict[Table, set[bytes]] = {}
         for table, partition in rows:
             partitions.setdefault(Table(table), set()).add(partition)
-        return Changes(generation, {table: frozenset(keys) for table, keys in partitions.items()}, ours)
+        return Changes(state.generation, {table: frozenset(keys) for table, keys in partitions.items()}, ours)
 
-    def _meta(self) -> tuple[int, str]:
-        generation, store_id = self._reader.conn.execute(
-            "SELECT generation, hex(store_id) FROM meta WHERE id = 1"
-        ).fetchone()
-        return generation, store_id
+    def _state(self, connection: sqlite3.Connection) -> _State:
+        row = connection.execute(STATE).fetchone()
+        if row is None:
+            raise StoreCorrupt(reason="the meta row is missing")
+        generation, floor, writer, store_id, schema = row
+        if store_id != self._store_id:
+            raise self._poisoned("the database was replaced by another store's")
+        if schema != len(MIGRATIONS):
+            raise SchemaTooNew(found=schema, supported=len(MIGRATIONS))
+        return _State(generation, floor, writer)
 
     def _writing(self) -> str:
         """What the present or last commit says of its writer: no other commit, of any handle, says the same."""
@@ -284,178 +273,235 @@ class SqliteStore:
 
     # --- writing: under the lock ----------------------------------------------------------------------------
 
+    @enable_ki_protection
     async def commit(self, rows: Rows, seen: int) -> int:
         """Write ``rows`` in one durable transaction if the generation is still ``seen``; the new generation.
 
-        The caller shields it: cancelled half-way, its outcome would be unknown.
+        No cancellation reaches it, so its outcome never gets lost.
 
         Raises:
             Fenced: The generation isn't ``seen`` any more; nothing was written.
             StoreFull, StoreBusy, StoreUnavailable, StoreCorrupt: Nothing was written.
-            StorePoisoned: Nobody knows what was written.
+            StorePoisoned: Nobody knows what was written; or nothing was, since the lock isn't held or the handle was in
+                doubt before.
         """
-        self._check_usable()
-        self._commits += 1
-        writer = self._writing()
-        generation = seen + 1
-        sealed = [
-            (
-                _UPSERT[table],
-                [self._sealed(table, row, generation) for row in table_rows],
-            )
-            for table, table_rows in rows.items()
-        ]
-        await self._timed(lambda: self._write(sealed, seen, writer))
-        return generation
+        self.check_usable()
+        if not self._lock.held:
+            raise StorePoisoned(reason="a commit was tried without the lock")
+        slow = self._last_commit > SLOW_COMMIT or sum(map(len, rows.values())) > MANY_ROWS
+        self._last_commit = await self._run(lambda: self._write(rows, seen), slow=slow)
+        if self._wal_pages >= CHECKPOINT_PAGES:
+            await self._run(self._checkpoint, slow=True)
+        return seen + 1
 
-    def _sealed(self, table: Table, row: Row, generation: int) -> tuple[object, ...]:
-        value = None if row.value is None else self._unlocked.seal(table, row.key, row.partition, row.value)
-        if table in PARTITIONED:
-            return row.key, row.partition, value, generation
-        return row.key, value, generation
-
-    async def _timed(self, write: Callable[[], None]) -> None:
-        """Run ``write`` here if the last one was quick, else in a thread."""
+    async def _run(self, work: Callable[[], Any], *, slow: bool) -> float:
+        """Do ``work`` with the writer, in a thread if it is slow or another is at it; the seconds that it took."""
 
         def timed() -> float:
             start = time.perf_counter()
-            write()
+            work()
             return time.perf_counter() - start
 
-        if self._last_commit > SLOW_COMMIT:
-            self._last_commit = await trio.to_thread.run_sync(timed)
-        else:
-            self._last_commit = timed()
+        if slow or self._thread.borrowed_tokens:
+            # shielded, for it may wait for the other; what runs in the thread can't be cancelled anyhow
+            with trio.CancelScope(shield=True):
+                return await trio.to_thread.run_sync(timed, limiter=self._thread)
+        return timed()
 
-    def _write(self, sealed: list[tuple[str, list[tuple[object, ...]]]], seen: int, writer: str) -> None:
-        if not self._lock.held:
-            raise StorePoisoned(reason="a commit was tried without the lock")
-        self._check_files()
-        execute = self._writer.conn.execute
+    def _write(self, rows: Rows, seen: int) -> None:
+        generation = seen + 1
+
+        def write(writer: sqlite3.Connection) -> None:
+            for table, table_rows in rows.items():
+                self._write_rows(writer, table, table_rows, generation)
+            if generation % FORGET_EVERY == 0:
+                _forget_marks(writer, generation - MARKS_KEPT)
+
+        self._commits += 1
+        self._transact(write, seen, self._lock, self._writing())
+
+    def _write_rows(self, writer: sqlite3.Connection, table: Table, rows: Sequence[Row], generation: int) -> None:
+        seal = self._unlocked.seal
+        kept: list[tuple[object, ...]] = []
+        gone: list[tuple[bytes]] = []
+        for row in rows:
+            partition = row.partition if table in PARTITIONED else row.key
+            if row.value is None and table in UNTRACKED:
+                gone.append((row.key,))
+                continue
+            sealed = None if row.value is None else seal(table, row.key, partition, row.value)
+            place = (row.key, partition) if table in PARTITIONED else (row.key,)
+            kept.append((*place, sealed, generation))
+            self._wal_pages += 4 + len(row.value or b"") // PAGE_BYTES  # the row, and its place in three indexes
+        writer.executemany(UPSERT[table], kept)
+        if gone:
+            writer.executemany(DELETE[table], gone)
+
+    def _transact(
+        self, write: Callable[[sqlite3.Connection], None], seen: int, lock: Turnstile, writer_name: str
+    ) -> None:
+        """Run ``write`` in one transaction that moves the generation on from ``seen``."""
+        self._check_files(lock)
+        writer = self._writer
+        self._wal_pages += 2
         try:
-            execute("BEGIN IMMEDIATE")
-            fence = execute(
-                "UPDATE meta SET generation = generation + 1, writer = ?2 "
-                "WHERE id = 1 AND generation = ?1 AND hex(store_id) = ?3",
-                [seen, writer, self._store_id],
-            )
-            if fence.rowcount != 1:
-                execute("ROLLBACK")
-                raise Fenced
-            for statement, parameters in sealed:
-                self._writer.conn.executemany(statement, parameters)
+            writer.execute("BEGIN IMMEDIATE")
+            self._pass_fence(seen, writer_name)
+            write(writer)
         except sqlite3.Error as error:
             self._roll_back()
-            raise store_error(error) from error
-        self._commit_or_find_out(seen)
-        self._check_files()
-
-    def _commit_or_find_out(self, seen: int) -> None:
-        """COMMIT. One that raises is not yet a failed one: look, and if that doesn't tell, trust nothing any more."""
+            raise self._failed_write(error) from error
+        except BaseException:
+            self._roll_back()
+            raise
         try:
-            self._writer.conn.execute("COMMIT")
-        except sqlite3.Error as error:
-            failure = store_error(error)
-            try:
-                self._roll_back()
-                (generation,) = self._reader.conn.execute("SELECT generation FROM meta WHERE id = 1").fetchone()
-            except (sqlite3.Error, StoreError):
-                raise self._poisoned(f"a commit has an unknown outcome ({failure})") from error
-            if generation != seen or isinstance(failure, StoreUnavailable):
-                # after a failed fsync the disk may hold less, or later more, than anybody can read now
-                raise self._poisoned(f"a commit has an unknown outcome ({failure})") from error
-            raise failure from error
+            writer.execute("COMMIT")
+        except BaseException as error:
+            self._roll_back()
+            raise self._failed_commit(error, seen) from error
+        self._check_files(lock)
+
+    def _pass_fence(self, seen: int, writer_name: str) -> None:
+        if self._writer.execute(FENCE, [writer_name, seen, self._store_id, len(MIGRATIONS)]).rowcount != 1:
+            raise Fenced
 
     def _roll_back(self) -> None:
-        if self._writer.conn.in_transaction:  # SQLite may have rolled back by itself
-            with translated():
-                self._writer.conn.execute("ROLLBACK")
+        if self._writer.in_transaction:  # after some errors SQLite has done it by itself
+            try:
+                self._writer.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                raise self._poisoned(f"a transaction can't be rolled back ({error})") from error
 
+    def _failed_write(self, error: sqlite3.Error) -> StoreError:
+        failure = store_error(error)
+        if isinstance(failure, StoreUnavailable) and result_code(error) & PRIMARY == sqlite3.SQLITE_IOERR:
+            return self._poisoned(f"the disk has failed ({error})")
+        return failure
+
+    def _failed_commit(self, error: BaseException, seen: int) -> StoreError:
+        """A COMMIT that raises has not failed yet. What is sure to have failed is so; else, trust nothing any more.
+
+        After a failed fsync the disk may hold less, or later more, than anybody can read now.
+        """
+        if isinstance(error, sqlite3.Error) and result_code(error) & PRIMARY in _NOT_COMMITTED:
+            with contextlib.suppress(sqlite3.Error, StoreError):
+                if self._state(self._writer).generation == seen:
+                    return store_error(error)
+        return self._poisoned(f"a commit has an unknown outcome ({error})")
+
+    def _checkpoint(self) -> None:
+        """Take the WAL into the database, as far as nobody reads an older snapshot. Under the lock."""
+        self._wal_pages = 0
+        try:
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            if not isinstance(store_error(error), StoreFull):
+                # what was committed is in the WAL, and whoever opens the store takes it from there once more
+                self._poisoned(f"the write-ahead log can't be taken into the database ({error})")
+
+    @enable_ki_protection
     async def change_secret(self, secret: bytes | str | None, *, lock_timeout: float = 5.0) -> None:
         """Wrap the data key with another key or passphrase. No value is rewritten.
 
-        Other open handles go on: they hold the data key.
+        Other open handles go on: they hold the data key. Others may take turns with this one meanwhile, but not who
+        asks for this.
 
         Raises:
-            WrongKey: A store is sealed, or not, for its whole life.
+            WrongKey: A store is sealed, or not, for its whole life; or ``secret`` can't be a key.
             StoreBusy: The lock was held by another for ``lock_timeout`` seconds.
+            StoreError: As for `commit`.
         """
-        self._check_usable()
+        self.check_usable()
         if (self.wrapping().kind == "none") != (secret is None):
             # values would stay as they are, sealed or plain, and the store would claim the contrary
             raise WrongKey
         new = Wrapping.new(secret)
         wrapped = new.wrap(self._unlocked.data_key, await trio.to_thread.run_sync(new.derive, secret))
-        await self._lock.acquire(lock_timeout)
-        try:
-            self._check_files()
-            with translated(), self._writer.atomic():
-                _write_wrapping(self._writer, wrapped)
-        finally:
-            self._lock.release()
+        # a handle of its own on the lock: another task may be waiting with the store's
+        with closing(Turnstile(self._path.parent)) as lock:
+            await lock.acquire(lock_timeout)
+            self.check_usable()
+            await self._run(lambda: self._rewrap(wrapped, lock), slow=True)
+
+    def _rewrap(self, wrapping: Wrapping, lock: Turnstile) -> None:
+        with translated():
+            seen = self._state(self._writer).generation
+        self._transact(lambda writer: write_wrapping(writer, wrapping), seen, lock, self._name)
+        # or whoever has the old passphrase finds the data key in the WAL that it opened
+        with translated():
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     # --- opening and closing --------------------------------------------------------------------------------
 
     def wrapping(self) -> Wrapping:
         """How the data key is wrapped now."""
+        self.check_usable()
         with translated():
-            return _read_wrapping(self._reader)
+            return read_wrapping(self._reader)
 
     def unlock(self, wrapping: Wrapping, wrapping_key: bytes) -> None:
         """Unwrap the data key.
 
         Raises:
             WrongKey: ``wrapping_key`` is not the one.
+            StoreCorrupt: What is wrapped is no data key.
         """
         self._seal = Seal(wrapping.unwrap(wrapping_key), plain=wrapping.kind == "none")
 
-    def forget_old_marks(self) -> None:
-        """Drop the marks of rows deleted long ago, under the lock; who is still behind them invalidates everything."""
-        with translated(), self._writer.atomic():
-            (generation,) = self._writer.conn.execute("SELECT generation FROM meta WHERE id = 1").fetchone()
-            floor = max(0, generation - MARKS_KEPT)
-            forgotten = 0
-            for table in Table:
-                forgotten += self._writer.conn.execute(
-                    f"DELETE FROM {table} WHERE value IS NULL AND generation <= ?",  # noqa: S608 - ours
-                    [floor],
-                ).rowcount
-            if forgotten:
-                self._writer.conn.execute("UPDATE meta SET floor = ? WHERE id = 1", [floor])
-
+    @enable_ki_protection
     async def aclose(self) -> None:
-        """Checkpoint and close. Waits a moment for the lock; without it, the next to close tidies up."""
-        if self._closed or os.getpid() != self._pid:
+        """Checkpoint and close. Waits a moment for the lock; without it, the WAL is left for the next to take in.
+
+        Closing again, or in a forked child, does nothing.
+        """
+        if self._closed:
             return
         self._closed = True
         with trio.CancelScope(shield=True):
-            try:
+            # without the lock nothing is tidied up; that is all that these errors mean
+            with contextlib.suppress(StoreError, trio.BusyResourceError):
                 if not self._lock.held:
                     await self._lock.acquire(CLOSE_SECONDS)
-                if self._poison is None:
-                    self._writer.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            except (StoreError, sqlite3.Error):
-                pass  # everything committed is in the WAL, whoever opens next reads it there
-            finally:
-                self._reader.close()
-                self._writer.close()
-                self._lock.close()
+            await self._run(self._close, slow=self._last_commit > SLOW_COMMIT)
+
+    def _close(self) -> None:
+        self._seal = None
+        try:
+            if self._lock.held and self._doubt is None:
+                with contextlib.suppress(sqlite3.Error):
+                    # an open snapshot of another process, a backup say, is no reason to keep the lock for long
+                    self._writer.execute("PRAGMA busy_timeout = 50").fetchall()
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            self._writer.close()
+            self._reader.close()  # the last one: see _connection
+            self._lock.close()
 
     # --- doubts ---------------------------------------------------------------------------------------------
 
-    def _check_usable(self) -> None:
-        if self._poison is not None:
-            raise StorePoisoned(reason=self._poison)
+    def check_usable(self) -> None:
+        """Make sure that the handle is open, and in no doubt.
+
+        Raises:
+            StorePoisoned: It isn't.
+        """
+        if self._doubt is not None:
+            raise StorePoisoned(reason=self._doubt)
         if self._closed:
             raise StorePoisoned(reason="it was closed")
-        if os.getpid() != self._pid:
-            raise StorePoisoned(reason="it belongs to the process that forked this one; open the store in the child")
 
-    def _check_files(self) -> None:
+    def poison(self) -> None:
+        """Become unusable: this is a forked child, and the connections are its parent's."""
+        self._poisoned("it belongs to the process that forked this one; open the store in the child")
+        self._closed = True
+        abandon(self._writer)
+        abandon(self._reader)
+
+    def _check_files(self, lock: Turnstile) -> None:
         """Poison the handle if a file that we have open isn't the one in the folder any more."""
         try:
-            self._lock.check()
-            same = _Inodes.of(self._path) == self._inodes
+            lock.check()
+            same = _Files.of(os.fspath(self._path)) == self._files
         except StorePoisoned as error:
             raise self._poisoned(error.reason) from error
         except OSError as error:
@@ -464,124 +510,15 @@ class SqliteStore:
             raise self._poisoned("a file of the store was replaced")
 
     def _poisoned(self, reason: str) -> StorePoisoned:
-        self._poison = reason
+        self._doubt = reason
         return StorePoisoned(reason=reason)
 
 
-CLOSE_SECONDS = 2.0
-"""How long closing waits for the lock, in order to tidy up."""
+_NOT_COMMITTED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
+"""Primary result codes of a COMMIT that left the transaction open, or undid it."""
 
 
-async def open_store(
-    folder: Path,
-    *,
-    user_id: UserId | None = None,
-    device_id: DeviceId | None = None,
-    key: bytes | str | None,
-    lock_timeout: float = 5.0,
-) -> SqliteStore:
-    """Open the store in ``folder``, or make it there.
-
-    Args:
-        folder: Made, with mode 0700, if it isn't there.
-        user_id: Whose; needed to make a store, compared when one is there. None: open whatever is there.
-        device_id: Which device; likewise.
-        key: 32 bytes, or a passphrase, or None for a store that isn't sealed.
-        lock_timeout: Seconds to wait for the lock.
-
-    Raises:
-        StoreError: Any of them.
-    """
-    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow a link that may be changed later
-    try:
-        if user_id is not None:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
-        refuse_network_filesystem(folder)
-        lock = Turnstile(folder)
-    except OSError as error:
-        raise StoreUnavailable(reason=f"{folder}: {error.strerror}") from error
-    store: SqliteStore | None = None
-    try:
-        made: Wrapping | None = None
-        wrapping_key = b""
-        while store is None:
-            await lock.acquire(lock_timeout)
-            try:
-                store = _open_locked(folder, lock, user_id, device_id, made)
-            finally:
-                lock.release()
-            if store is None:
-                # an empty folder; deriving a key takes long, so it is done without the lock, and another may be quicker
-                new = Wrapping.new(key)
-                wrapping_key = await trio.to_thread.run_sync(new.derive, key)
-                made = new.wrap(os.urandom(KEY_BYTES), wrapping_key)
-        wrapping = store.wrapping()
-        if wrapping != made:
-            wrapping_key = await trio.to_thread.run_sync(wrapping.derive, key)
-        store.unlock(wrapping, wrapping_key)
-    except BaseException:
-        if store is None:
-            lock.close()
-        else:
-            await store.aclose()
-        raise
-    return store
-
-
-def _open_locked(
-    folder: Path,
-    lock: Turnstile,
-    user_id: UserId | None,
-    device_id: DeviceId | None,
-    made: Wrapping | None,
-) -> SqliteStore | None:
-    """Under the lock: open the database, and make it if there is none and ``made`` says with which key; else None."""
-    path = folder / DATABASE
-
-    def make(db: Database) -> None:
-        if made is None or user_id is None or device_id is None:
-            raise StoreUnavailable(reason=f"there is no store in {folder}")
-        db.table("meta").insert(
-            {
-                "id": 1,
-                "store_id": os.urandom(16),
-                "user_id": user_id,
-                "device_id": device_id,
-                "generation": 0,
-                "writer": "",
-                "floor": 0,
-                "restored_generation": 0,
-            }
-        )
-        _write_wrapping(db, made)
-
-    if user_id is None and not path.exists():
-        raise StoreUnavailable(reason=f"there is no store in {folder}")
-    try:
-        create_file(path)
-    except OSError as error:
-        raise StoreUnavailable(reason=f"{path}: {error.strerror}") from error
-    connections: list[Database] = []
-    try:
-        with translated():
-            connections.append(writer := connect(path, write=True))
-            if version(writer) == 0 and made is None:
-                writer.close()
-                return None
-            migrate(writer, make)
-            _check_device(writer, user_id, device_id)
-            connections.append(reader := connect(path, write=False))
-            store = SqliteStore(folder, lock, writer, reader)
-            store.forget_old_marks()
-            return store
-    except BaseException:
-        for connection in connections:
-            connection.close()
-        raise
-
-
-def _check_device(db: Database, user_id: UserId | None, device_id: DeviceId | None) -> None:
-    row = db.conn.execute("SELECT user_id, device_id FROM meta WHERE id = 1").fetchone()
-    if row is not None and user_id is not None and row != (user_id, device_id):
-        raise WrongDevice(user_id=row[0], device_id=row[1])
+def _forget_marks(writer: sqlite3.Connection, floor: int) -> None:
+    """Drop the marks of rows deleted long ago; whoever is still behind them invalidates everything."""
+    if sum(writer.execute(statement, [floor]).rowcount for statement in FORGET):
+        writer.execute("UPDATE meta SET floor = ? WHERE id = 1", [floor])
