@@ -20,7 +20,7 @@ from pathlib import Path
 from olmstate.messages import StoreCorrupt, StoreFull, StoreUnavailable
 
 DATABASE = "olmstate.sqlite"
-UNFINISHED = f"{DATABASE}.new"
+UNFINISHED = f"{DATABASE}.partial"
 """A database on its way: it is renamed when it is whole, so that nobody opens half of one."""
 
 _COMPANIONS = ("-wal", "-shm", "-journal")

@@ -7,7 +7,7 @@ from sqlite_utils import Database
 
 from olmstate.messages import DeviceId, StoreCorrupt, UserId
 
-from ._schema import MIGRATIONS
+from ._schema import newest
 from ._sealing import Wrapping
 from ._sqlite3 import sqlite3
 
@@ -38,7 +38,7 @@ def insert_meta(db: Database, *, store_id: bytes, user_id: UserId, device_id: De
     db.table("meta").insert(
         {
             "id": 1,
-            "schema": len(MIGRATIONS),
+            "schema": newest(),
             "store_id": store_id,
             "user_id": user_id,
             "device_id": device_id,

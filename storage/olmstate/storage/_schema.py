@@ -78,6 +78,11 @@ def _first(db: Database) -> None:
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first,)
 
 
+def newest() -> int:
+    """The schema that this version writes."""
+    return len(MIGRATIONS)
+
+
 def create(db: Database, fill: Callable[[Database], None]) -> None:
     """Make the newest schema in an empty database, and what ``fill`` puts into it, in one transaction.
 
@@ -106,8 +111,8 @@ def version(db: Database) -> int:
     if row is None:
         raise StoreCorrupt(reason="the meta row is missing")
     found = int(row[0])
-    if found > len(MIGRATIONS):
-        raise SchemaTooNew(found=found, supported=len(MIGRATIONS))
+    if found > newest():
+        raise SchemaTooNew(found=found, supported=newest())
     return found
 
 
@@ -119,10 +124,10 @@ def migrate(db: Database) -> None:
         sqlite3.Error: Any.
     """
     found = version(db)
-    if found == len(MIGRATIONS):
+    if found == newest():
         return
     with db.atomic():
         for migration in MIGRATIONS[found:]:
             migration(db)
         # the generation moves too: other handles look, and find that the schema isn't theirs any more
-        db.conn.execute("UPDATE meta SET schema = ?, generation = generation + 1 WHERE id = 1", [len(MIGRATIONS)])
+        db.conn.execute("UPDATE meta SET schema = ?, generation = generation + 1 WHERE id = 1", [newest()])

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import attrs
 import trio
@@ -39,7 +38,6 @@ from ._folder import DATABASE
 from ._fork import poison_in_child
 from ._meta import StoreInfo, read_info, read_wrapping, write_wrapping
 from ._rows import PARTITIONED, UNTRACKED, Changes, Fenced, Row, Rows, Table
-from ._schema import MIGRATIONS
 from ._sealing import Seal, Wrapping
 from ._sqlite3 import sqlite3
 from ._sqlite_errors import PRIMARY, result_code, store_error, translated
@@ -54,11 +52,13 @@ FORGET_EVERY = 1_000
 """Generations between two sweeps of older marks."""
 
 SLOW_COMMIT = 0.001
-"""Seconds. A commit that takes longer is worth a thread (which costs about 0.1 ms), so that the event loop goes on."""
-MANY_ROWS = 50
-"""A commit of more takes about so long however fast the disk is."""
+"""Seconds. What takes longer is worth a thread (which costs about 0.1 ms), so that the event loop goes on."""
+ROW_SECONDS = 0.000_02
+"""About what it takes to seal and to write a row, however fast the disk is."""
 CHECKPOINT_PAGES = 1_000
 """Of the WAL, written by this handle, before it takes them into the database."""
+CHECKPOINT_SECONDS = 0.005
+"""About what that takes at the least."""
 PAGE_BYTES = 4096
 
 CLOSE_SECONDS = 2.0
@@ -109,6 +109,7 @@ class SqliteStore:
         self._reader = reader.conn
         info = read_info(self._reader)
         self._store_id = bytes.fromhex(info.store_id)
+        self._schema = info.schema
         self._restored_generation = info.restored_generation
         self._files = _Files.of(os.fspath(path))
         # what a killed process has left there counts as ours
@@ -263,8 +264,8 @@ class SqliteStore:
         generation, floor, writer, store_id, schema = row
         if store_id != self._store_id:
             raise self._poisoned("the database was replaced by another store's")
-        if schema != len(MIGRATIONS):
-            raise SchemaTooNew(found=schema, supported=len(MIGRATIONS))
+        if schema != self._schema:
+            raise SchemaTooNew(found=schema, supported=self._schema)
         return _State(generation, floor, writer)
 
     def _writing(self) -> str:
@@ -288,21 +289,21 @@ class SqliteStore:
         self.check_usable()
         if not self._lock.held:
             raise StorePoisoned(reason="a commit was tried without the lock")
-        slow = self._last_commit > SLOW_COMMIT or sum(map(len, rows.values())) > MANY_ROWS
-        self._last_commit = await self._run(lambda: self._write(rows, seen), slow=slow)
+        estimate = max(self._last_commit, ROW_SECONDS * sum(map(len, rows.values())))
+        self._last_commit = await self._run(lambda: self._write(rows, seen), estimate)
         if self._wal_pages >= CHECKPOINT_PAGES:
-            await self._run(self._checkpoint, slow=True)
+            await self._run(self._checkpoint, CHECKPOINT_SECONDS)
         return seen + 1
 
-    async def _run(self, work: Callable[[], Any], *, slow: bool) -> float:
-        """Do ``work`` with the writer, in a thread if it is slow or another is at it; the seconds that it took."""
+    async def _run(self, work: Callable[[], None], estimate: float) -> float:
+        """Do ``work`` with the writer, in a thread if that takes long or other work is there; the seconds it took."""
 
         def timed() -> float:
             start = time.perf_counter()
             work()
             return time.perf_counter() - start
 
-        if slow or self._thread.borrowed_tokens:
+        if estimate > SLOW_COMMIT or self._thread.borrowed_tokens:
             # shielded, for it may wait for the other; what runs in the thread can't be cancelled anyhow
             with trio.CancelScope(shield=True):
                 return await trio.to_thread.run_sync(timed, limiter=self._thread)
@@ -362,7 +363,7 @@ class SqliteStore:
         self._check_files(lock)
 
     def _pass_fence(self, seen: int, writer_name: str) -> None:
-        if self._writer.execute(FENCE, [writer_name, seen, self._store_id, len(MIGRATIONS)]).rowcount != 1:
+        if self._writer.execute(FENCE, [writer_name, seen, self._store_id, self._schema]).rowcount != 1:
             raise Fenced
 
     def _roll_back(self) -> None:
@@ -421,7 +422,7 @@ class SqliteStore:
         with closing(Turnstile(self._path.parent)) as lock:
             await lock.acquire(lock_timeout)
             self.check_usable()
-            await self._run(lambda: self._rewrap(wrapped, lock), slow=True)
+            await self._run(lambda: self._rewrap(wrapped, lock), CHECKPOINT_SECONDS)
 
     def _rewrap(self, wrapping: Wrapping, lock: Turnstile) -> None:
         with translated():
@@ -462,7 +463,7 @@ class SqliteStore:
             with contextlib.suppress(StoreError, trio.BusyResourceError):
                 if not self._lock.held:
                     await self._lock.acquire(CLOSE_SECONDS)
-            await self._run(self._close, slow=self._last_commit > SLOW_COMMIT)
+            await self._run(self._close, self._last_commit)
 
     def _close(self) -> None:
         self._seal = None
