@@ -10,7 +10,9 @@ documentation of Trio and attrs need their inventories from the net, so they are
 from __future__ import annotations
 
 import os
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
 
 project = "olmstate"
 author = "The olmstate authors"
@@ -18,12 +20,22 @@ copyright = "2026, The olmstate authors"
 release = version_of("olmstate")
 version = release
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.intersphinx"]
+sys.path.insert(0, str(Path(__file__).parent))
+extensions = [
+    "extensions.message_reference",
+    "extensions.overview",
+    "extensions.state_diagrams",
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.intersphinx",
+]
 exclude_patterns = ["_build", "examples"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 
+default_role = "py:obj"  # how docstrings name things
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
@@ -41,6 +53,7 @@ intersphinx_mapping = (
 )
 
 html_theme = "furo"
+html_theme_options = {"light_css_variables": {"code-font-size": "75%"}}  # 96 columns fit
 html_title = f"olmstate {release}"
 html_copy_source = False
 html_show_sphinx = False

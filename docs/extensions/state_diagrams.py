@@ -1,0 +1,100 @@
+"""The state diagrams: the directives ``supervisor-states`` and ``cache-states``.
+
+Owns: what stands on the page: the drawing, and for the supervisor what its states and moves are.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from olmstate.actors import _cache, _supervisor_states
+from olmstate.actors._supervisor_states import TRANSITIONS
+
+from .column import Column, draw
+from .source import classes_in, syntax_of
+from .states import cache_column, supervisor_column, supervisor_edges
+
+
+def meanings(module: ModuleType, class_name: str) -> dict[str, str]:
+    """The text below each member of an enumeration."""
+    [found] = [found for found in classes_in(syntax_of(Path(inspect.getfile(module)))) if found.name == class_name]
+    return {name.name: " ".join(name.text.split()) for name in found.names}
+
+
+class _Drawing(SphinxDirective):
+    has_content = False
+
+    def drawn(self, column: Column, title: str) -> nodes.raw:
+        return nodes.raw("", draw(column, title=title), format="html")
+
+
+class SupervisorStates(_Drawing):
+    """The supervisor's states, drawn."""
+
+    def run(self) -> list[nodes.Node]:
+        """Draw the table, and say what its states and moves are."""
+        self.env.note_dependency(inspect.getfile(_supervisor_states))
+        said = re.findall(r"^ {4}([A-Z]+) +(.+)$", inspect.getdoc(_supervisor_states) or "", flags=re.MULTILINE)
+        if [state for state, _ in said] != [state.name for state in TRANSITIONS]:
+            raise self.error("the module's list of states isn't that of its table")
+        return [
+            self.drawn(supervisor_column(), "The supervisor's states and moves"),
+            _table(("state", "what it does there"), said),
+            _table(("move", "from", "to", "what has happened"), list(_moves())),
+        ]
+
+
+def _moves() -> Iterator[tuple[str, str, str, str]]:
+    edges = supervisor_edges()
+    sources: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for edge in edges:
+        sources[edge.label, edge.target].append(edge.source)
+    for move, text in meanings(_supervisor_states, "Move").items():
+        for (label, target), found in sources.items():
+            if label == move.lower():
+                yield label, _listed(found), target, text
+
+
+def _listed(states: Sequence[str]) -> str:
+    others = [state.name for state in TRANSITIONS if state.name not in states]
+    if not others:
+        return "every state"
+    return f"every state but {others[0]}" if len(others) == 1 else ", ".join(states)
+
+
+class CacheStates(_Drawing):
+    """A cache entry's states, drawn."""
+
+    def run(self) -> list[nodes.Node]:
+        """Draw the table."""
+        self.env.note_dependency(inspect.getfile(_cache))
+        return [self.drawn(cache_column(), "A cache entry's states and moves")]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> nodes.table:
+    group = nodes.tgroup(cols=len(head))
+    group += [nodes.colspec(colwidth=1) for _ in head]
+    group += nodes.thead("", _row(head))
+    group += nodes.tbody("", *(_row(row) for row in rows))
+    return nodes.table("", group)
+
+
+def _row(cells: Sequence[str]) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", cell)) for cell in cells))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives."""
+    app.add_directive("supervisor-states", SupervisorStates)
+    app.add_directive("cache-states", CacheStates)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,74 @@
+"""The two state machines as columns to draw.
+
+Owns: what of a table goes where.
+Rule: the supervisor's comes from the very table that its code moves along. The cache has no such table, since its code
+    needs none; `CACHE_MOVES` is one, and a test takes a real cache through each of its rows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from olmstate.actors._supervisor_states import LOCKED, TRANSITIONS
+
+from .column import Column, Edge
+
+CACHE_STATES = ("ABSENT", "LOADING", "CLEAN", "DIRTY")
+CACHE_MOVES: Sequence[tuple[str, str, str]] = (
+    ("ABSENT", "wanted", "LOADING"),
+    ("ABSENT", "put", "DIRTY"),
+    ("LOADING", "filled", "CLEAN"),
+    ("LOADING", "invalidated", "ABSENT"),
+    ("LOADING", "put", "DIRTY"),
+    ("CLEAN", "changed", "DIRTY"),
+    ("CLEAN", "put", "DIRTY"),
+    ("CLEAN", "invalidated", "ABSENT"),
+    ("CLEAN", "evicted", "ABSENT"),
+    ("DIRTY", "committed", "CLEAN"),
+    ("DIRTY", "rolled back", "ABSENT"),
+    ("DIRTY", "invalidated", "ABSENT"),
+)
+
+
+def supervisor_edges() -> list[Edge]:
+    """Every row of the supervisor's table."""
+    return [
+        Edge(state.name, move.name.lower(), target.name)
+        for state, moves in TRANSITIONS.items()
+        for move, target in moves.items()
+    ]
+
+
+def supervisor_column() -> Column:
+    """The supervisor's table as a column; beside it the states that lead nowhere any more."""
+    edges = supervisor_edges()
+    ends = _ends(edges, first=edges[0].source)
+    column = list(dict.fromkeys(edge.source for edge in edges if edge.source not in ends))
+    sources: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for edge in edges:
+        if edge.source in column and edge.target in ends:
+            sources[edge.label, edge.target].append(edge.source)
+    return Column(
+        states=column,
+        edges=[edge for edge in edges if edge.source in column and edge.target in column],
+        marked=frozenset(state.name for state in LOCKED),
+        always=[
+            Edge("every state", label if found == column else f"{label}, only\nfrom {', '.join(found)}", target)
+            for (label, target), found in sources.items()
+        ],
+        beside=[edge for edge in edges if edge.source in ends and edge.source != edge.target],
+    )
+
+
+def _ends(edges: Sequence[Edge], *, first: str) -> set[str]:
+    """The states from which ``first`` is never reached again."""
+    reaching = {first}
+    while new := {edge.source for edge in edges if edge.target in reaching} - reaching:
+        reaching |= new
+    return {edge.source for edge in edges} - reaching
+
+
+def cache_column() -> Column:
+    """The cache's table as a column."""
+    return Column(states=CACHE_STATES, edges=[Edge(*move) for move in CACHE_MOVES], marked=frozenset({"DIRTY"}))
