@@ -1,0 +1,230 @@
+"""Every snippet that the pages show does what they say."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+import vodozemac
+
+from olmstate.actors import Supervisor, open_supervisor
+from olmstate.messages import (
+    AddRoomKey,
+    CreateAccount,
+    DecryptedRoomEvent,
+    DecryptRoomEvent,
+    DeviceAddress,
+    EncryptRoomEvent,
+    IdentityKeys,
+    JsonObject,
+    MarkRoomKeyShared,
+    OutboundRoomKey,
+    ReceiveSync,
+    RoomId,
+    RoomKey,
+    Statistics,
+    UserId,
+)
+from olmstate.storage import Turnstile
+from tests.docs.homeserver import Homeserver
+from tests.docs.pages import ENVIRONMENT, EXAMPLES, ROOT, example, fences, pages
+
+ROOM = RoomId("!room:example.org")
+USER = UserId("@bot:example.org")
+KEY = bytes(32)
+
+
+def test_every_example_is_shown_on_a_page() -> None:
+    shown = "".join(page.read_text(encoding="utf-8") for page in pages())
+    assert [] == [file.name for file in EXAMPLES.glob("*.py") if f"examples/{file.name}" not in shown]
+
+
+def test_no_page_shows_code_that_is_not_an_example() -> None:
+    for page in pages():
+        if page != ROOT / "README.md":
+            assert [] == fences(page, "python") + fences(page, "py"), page
+
+
+@asynccontextmanager
+async def device(folder: Path, user_id: str = USER, device_id: str = "BOT") -> AsyncGenerator[Supervisor]:
+    async with open_supervisor(folder, user_id=user_id, device_id=device_id, key=KEY) as supervisor:
+        yield supervisor
+
+
+async def shared_key(supervisor: Supervisor) -> OutboundRoomKey:
+    key = await supervisor.ask(RoomKey(room_id=ROOM))
+    await supervisor.ask(MarkRoomKeyShared(room_id=ROOM, session_id=key.session_id, devices=()))
+    return key
+
+
+async def encrypted(supervisor: Supervisor) -> JsonObject:
+    sent = await supervisor.ask(EncryptRoomEvent(room_id=ROOM, type="m.room.message", content={"body": "hello"}))
+    return {"event_id": "$1", "sender": USER, "content": sent.content}
+
+
+async def test_the_client_sends_to_a_device_that_reads_with_two_processes(tmp_path: Path) -> None:
+    client = example("client")
+    server = Homeserver()
+    bob_at_work, bot_at_work = server.session("@bob:example.org", "PHONE"), server.session(USER, "BOT")
+    async with (
+        device(tmp_path / "bot") as bot,
+        device(tmp_path / "bob", "@bob:example.org", "PHONE") as bob,
+        device(tmp_path / "bob", "@bob:example.org", "PHONE") as bobs_helper,
+    ):
+        for supervisor, session in ((bot, bot_at_work), (bob, bob_at_work)):
+            await supervisor.ask(CreateAccount())
+            await client.upload_keys(supervisor, session.request)
+        assert 50 == len(server.devices["@bob:example.org", "PHONE"].one_time_keys)
+
+        users = [USER, UserId("@bob:example.org")]
+        devices = await client.learn_devices(bot, bot_at_work.request, users)
+        await client.learn_devices(bob, bob_at_work.request, users)
+        assert {(USER, "BOT"), ("@bob:example.org", "PHONE")} == {(at.user_id, at.device_id) for at in devices}
+
+        for body in ("one", "two"):
+            await client.send(bot, bot_at_work.request, ROOM, {"body": body}, devices)
+        read = await client.sync(bob, bob_at_work.request)
+        assert ["one", "two"] == [event.content["body"] for event in read]
+        assert ["BOT", "BOT"] == [event.sender_device for event in read]
+
+        await client.send(bot, bot_at_work.request, ROOM, {"body": "three"}, devices)
+        assert ["three"] == [event.content["body"] for event in await client.sync(bobs_helper, bob_at_work.request)]
+        assert [] == await client.sync(bob, bob_at_work.request)  # the helper has moved the token
+
+        # one key is gone, one was uploaded in its place, and nothing more is due
+        await client.upload_keys(bob, bob_at_work.request)
+        await client.upload_keys(bobs_helper, bob_at_work.request)
+        assert 50 == len(server.devices["@bob:example.org", "PHONE"].one_time_keys)
+        assert 2 == server.devices["@bob:example.org", "PHONE"].uploads
+
+
+async def test_the_client_gives_a_new_device_the_key_and_shuts_one_out_that_has_left(tmp_path: Path) -> None:
+    client = example("client")
+    server = Homeserver()
+    sessions = {name: server.session(f"@{name}:example.org", "PHONE") for name in ("bot", "ann", "bob")}
+    async with (
+        device(tmp_path / "bot", "@bot:example.org", "PHONE") as bot,
+        device(tmp_path / "ann", "@ann:example.org", "PHONE") as ann,
+        device(tmp_path / "bob", "@bob:example.org", "PHONE") as bob,
+    ):
+        for supervisor, session in zip((bot, ann, bob), sessions.values(), strict=True):
+            await supervisor.ask(CreateAccount())
+            await client.upload_keys(supervisor, session.request)
+        everyone: tuple[DeviceAddress, ...] = await client.learn_devices(
+            bot, sessions["bot"].request, [session.user_id for session in sessions.values()]
+        )
+        for_ann = tuple(address for address in everyone if address.user_id != "@bob:example.org")
+        for body, readers in (("to Ann", for_ann), ("to both", everyone), ("to Ann again", for_ann)):
+            await client.send(bot, sessions["bot"].request, ROOM, {"body": body}, readers)
+        ann_read = [event.content["body"] for event in await client.sync(ann, sessions["ann"].request)]
+        bob_read = [event.content["body"] for event in await client.sync(bob, sessions["bob"].request)]
+        assert ["to Ann", "to both", "to Ann again"] == ann_read
+        assert ["to both"] == bob_read
+
+
+async def room_key_of(writer: Supervisor) -> AddRoomKey:
+    key, own = await shared_key(writer), await writer.ask(IdentityKeys())
+    return AddRoomKey(
+        room_id=ROOM,
+        session_id=key.session_id,
+        session_key=key.session_key,
+        sender_key=own.curve25519,
+        sender_ed25519=own.ed25519,
+        sender=own.user_id,
+    )
+
+
+@pytest.mark.parametrize("receiver", ["this process", "another process"])
+async def test_an_event_is_read_once_its_key_comes(receiver: str, tmp_path: Path) -> None:
+    shown: list[DecryptedRoomEvent] = []
+    async with device(tmp_path / "writer") as writer, device(tmp_path / "reader") as reader:
+        await writer.ask(CreateAccount())
+        await reader.ask(CreateAccount())
+        room_key = await room_key_of(writer)
+        unread = [(ROOM, await encrypted(writer))]
+        async with device(tmp_path / "reader") as other, trio.open_nursery() as nursery:
+            nursery.start_soon(example("read_later").read_later, reader, unread, shown.append)
+            await trio.testing.wait_all_tasks_blocked()
+            assert [] == shown
+            await (reader if receiver == "this process" else other).ask(room_key)
+    assert ["hello"] == [event.content["body"] for event in shown]
+    assert [] == unread
+
+
+async def test_a_device_moves_in_with_its_account_and_its_sessions(tmp_path: Path) -> None:
+    account, peer, pickle_key = vodozemac.Account(), vodozemac.Account(), os.urandom(32)
+    peer.generate_one_time_keys(1)
+    [one_time_key] = peer.one_time_keys.values()
+    session = account.create_outbound_session(peer.curve25519_key, one_time_key)
+    async with device(tmp_path) as supervisor:
+        identity = await example("move_in").move_in(
+            supervisor,
+            account.pickle(pickle_key),
+            pickle_key,
+            [(peer.curve25519_key.to_base64(), session.pickle(pickle_key))],
+        )
+        assert identity == await supervisor.ask(IdentityKeys())
+        assert account.curve25519_key.to_base64() == identity.curve25519
+
+
+async def test_a_key_file_lets_another_device_read(tmp_path: Path) -> None:
+    async with device(tmp_path / "old") as old, device(tmp_path / "new", device_id="NEW") as new:
+        await old.ask(CreateAccount())
+        await shared_key(old)
+        event = await encrypted(old)
+        imported = await example("key_file").carry_over(old, new, "correct horse battery staple")
+        assert (1, 1) == (imported.total, imported.imported)
+        assert "hello" == (await new.ask(DecryptRoomEvent(room_id=ROOM, event=event))).content["body"]
+
+
+async def test_every_trouble_has_its_words(tmp_path: Path) -> None:
+    trouble = example("trouble")
+    async with device(tmp_path / "writer") as writer, device(tmp_path / "reader") as reader:
+        await writer.ask(CreateAccount())
+        await reader.ask(CreateAccount())
+        await shared_key(writer)
+        event = await encrypted(writer)
+        assert "hello" == await trouble.show(writer, DecryptRoomEvent(room_id=ROOM, event=event))
+        assert "Waiting for this message's key." == await trouble.show(
+            reader, DecryptRoomEvent(room_id=ROOM, event=event)
+        )
+        session_id = event["content"]["session_id"]
+        notice = {"room_id": ROOM, "session_id": session_id, "code": "m.blacklisted"}
+        withheld = {"type": "m.room_key.withheld", "sender": USER, "content": notice}
+        sync = ReceiveSync(sync={"next_batch": "1", "to_device": {"events": [withheld]}})
+        assert "taken in" == await trouble.take_in(reader, sync)
+        assert "The sender keeps this message's key from us: m.blacklisted." == await trouble.show(
+            reader, DecryptRoomEvent(room_id=ROOM, event=event)
+        )
+        event["content"]["ciphertext"] = "AAAA"
+        assert (await trouble.show(writer, DecryptRoomEvent(room_id=ROOM, event=event))).startswith("Unable to decrypt")
+
+
+async def test_a_store_that_another_holds_is_named_as_busy(tmp_path: Path) -> None:
+    async with example("options").open_small(tmp_path, KEY) as supervisor:
+        await supervisor.ask(CreateAccount())
+        lock = Turnstile(tmp_path)
+        assert lock.acquire_nowait()
+        said = await example("trouble").take_in(supervisor, ReceiveSync(sync={"next_batch": "1"}))
+        assert said.startswith(f"not yet: the store was locked by process {os.getpid()} for 1.")
+        lock.close()
+        caches = (await supervisor.ask(Statistics())).caches
+    assert (100, 0) == (caches["inbound_group_sessions"].capacity, caches["devices"].capacity)
+
+
+def test_the_tests_of_the_bot_pass(tmp_path: Path) -> None:
+    for name in ("bot.py", "test_bot.py"):
+        shutil.copy(EXAMPLES / name, tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntrio_mode = true\nfilterwarnings = error\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stdout
+    assert "4 passed" in done.stdout

@@ -1,0 +1,120 @@
+"""The diagrams show what the code does: all of it, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+
+import attrs
+import pytest
+from docs.extensions.column import Column, Edge, draw
+from docs.extensions.states import CACHE_MOVES, CACHE_STATES, cache_column, supervisor_column
+
+from olmstate.actors._cache import Cache
+from olmstate.actors._supervisor_states import LOCKED, TRANSITIONS
+from olmstate.storage import Row, Table
+
+KEY = b"key"
+
+
+def test_the_supervisors_diagram_has_every_row_of_its_table() -> None:
+    column = supervisor_column()
+    always = [Edge(state, edge.label, edge.target) for edge in column.always for state in column.states]
+    drawn = {(edge.source, edge.label, edge.target) for edge in (*column.edges, *always, *column.beside)}
+    table = {
+        (state.name, move.name.lower(), target.name)
+        for state, moves in TRANSITIONS.items()
+        for move, target in moves.items()
+        # a state at the end that stays what it is needs no line
+        if state is not target or state.name in column.states
+    }
+    assert table == drawn
+    assert {state.name for state in LOCKED} == column.marked
+
+
+@pytest.mark.parametrize("column", [supervisor_column(), cache_column()])
+def test_everything_in_a_diagram_is_on_paper(column: Column) -> None:
+    svg = draw(column, title="a title")
+    assert "<title>a title</title>" in svg
+    for state in {*column.states, *(edge.target for edge in column.always)}:
+        assert f">{state}</text>" in svg
+    for edge in (*column.edges, *column.always, *column.beside):
+        for line in edge.lines:
+            assert f">{line}</text>" in svg
+    edges = {(edge.source, edge.target) for edge in (*column.edges, *column.always, *column.beside)}
+    assert len(edges) == svg.count("marker-end=")
+
+
+def test_a_move_that_only_some_states_have_says_so() -> None:
+    svg = draw(
+        Column(
+            states=("A", "B"), edges=[Edge("A", "go", "B")], always=[Edge("every state", "end, only\nfrom B", "END")]
+        ),
+        title="t",
+    )
+    assert ">from B</text>" in svg
+
+
+@attrs.frozen
+class Nothing:
+    """A codec of entries that hold nothing."""
+
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> str:
+        del partition, rows
+        return "entry"
+
+    def encode(self, partition: bytes, entry: str) -> Iterable[Row]:
+        del partition, entry
+        return ()
+
+
+def state_of(cache: Cache[str]) -> str:
+    if cache.dirty:
+        return "DIRTY"
+    if cache.holds([KEY], committed=True):
+        return "CLEAN"
+    filled = copy.deepcopy(cache)
+    filled.fill({KEY: ()})
+    return "LOADING" if filled.holds([KEY], committed=True) else "ABSENT"
+
+
+MOVES: dict[str, Callable[[Cache[str]], object]] = {
+    "wanted": lambda cache: cache.missing([KEY], committed=False),
+    "filled": lambda cache: cache.fill({KEY: ()}),
+    "changed": lambda cache: cache.change(KEY),
+    "put": lambda cache: cache.put(KEY, "other entry"),
+    "committed": lambda cache: cache.commit(),
+    "rolled back": lambda cache: cache.roll_back(),
+    "invalidated": lambda cache: cache.invalidate([KEY]),
+    "evicted": lambda cache: cache.trim(),
+}
+
+
+def cache_in(state: str) -> Cache[str]:
+    """A cache without room, so that `trim` evicts, whose one entry is in ``state``."""
+    cache = Cache[str](Table.DEVICES, Nothing(), 0)
+    for move in ("wanted", "filled", "changed")[: CACHE_STATES.index(state)]:
+        MOVES[move](cache)
+    assert state == state_of(cache)
+    return cache
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("state", CACHE_STATES)
+def test_a_real_cache_moves_as_the_diagram_says(state: str, move: str) -> None:
+    cache = cache_in(state)
+    drawn = {target for source, label, target in CACHE_MOVES if (source, label) == (state, move)}
+    try:
+        MOVES[move](cache)
+    except KeyError:
+        assert set() == drawn  # what isn't loaded can't be changed
+    else:
+        assert (drawn or {state}) == {state_of(cache)}
+
+
+def test_a_query_finds_the_committed_copy_of_an_entry_that_a_turn_has_changed() -> None:
+    cache = cache_in("DIRTY")
+    assert [KEY] == cache.missing([KEY], committed=True)
+    cache.fill({KEY: ()})
+    cache.roll_back()
+    assert "CLEAN" == state_of(cache)
