@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._backup import backup
+from ._inspect import StoreInspection, inspect_store
 from ._meta import StoreInfo
 from ._open import open_store
 from ._rows import Changes, Fenced, Lock, Row, RowReader, Rows, Store, Table
@@ -19,8 +20,10 @@ __all__ = [
     "SqliteStore",
     "Store",
     "StoreInfo",
+    "StoreInspection",
     "Table",
     "Turnstile",
     "backup",
+    "inspect_store",
     "open_store",
 ]
