@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import trio
@@ -44,7 +44,9 @@ class Subscriptions:
         """Give ``event`` to everybody who wants it."""
         for types, channel in self._channels:
             if isinstance(event, types):
-                channel.send_nowait(event)
+                # closed by its subscriber, or by us: nobody reads it
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    channel.send_nowait(event)
 
     def wanted(self, event_type: type[Event]) -> bool:
         """Whether anybody subscribes to such events."""
