@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
 
 from olmstate.actors import Options, Supervisor, run_supervisor
+from olmstate.actors._supervisor_states import State
 from olmstate.actors.testing import DEVICE, USER, Faults, Latency, MemoryDisk, MemoryStore
+from olmstate.messages import Message, OlmStateError
 
 
 def supervised(
@@ -19,3 +24,15 @@ def supervised(
     """A supervisor of Alice's device, with a handle of its own."""
     store = MemoryStore(disk, faults=faults, latency=latency, pid=pid)
     return run_supervisor(store, user_id=USER, device_id=DEVICE, options=options)
+
+
+async def refusal(supervisor: Supervisor, message: Message[Any]) -> OlmStateError:
+    """The error that a message is answered with."""
+    with pytest.raises(OlmStateError) as caught:
+        await supervisor.ask(message)
+    return caught.value
+
+
+def state_of(supervisor: Supervisor) -> State:
+    """Its present state: a type checker takes an attribute for one that stays as it was."""
+    return supervisor.state

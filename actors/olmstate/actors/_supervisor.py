@@ -45,7 +45,6 @@ from olmstate.messages import (
     OlmStateError,
     Query,
     Statistics,
-    StoreBusy,
     StoreChanged,
     StoreError,
     StorePoisoned,
@@ -62,7 +61,7 @@ from ._inbound_group_sessions import InboundGroupSessionsActor, RoomKeysPage, Wr
 from ._olm_sessions import OlmSessionsActor
 from ._outbound_group_sessions import OutboundGroupSessionsActor
 from ._subscriptions import Subscriptions
-from ._supervisor_states import Move, State, next_state
+from ._supervisor_states import TRANSITIONS, Move, State, next_state
 from .operations import (
     Actors,
     Flush,
@@ -247,7 +246,9 @@ class Supervisor:
         Whether anybody, we too, has committed since the last look.
         """
         if self._poison is not None:
-            raise self._poison
+            raise _copy(self._poison)
+        if self._state is State.CLOSED:
+            raise ActorStopped
         try:
             if self._looked and not self._store.changed():
                 return False
@@ -292,7 +293,7 @@ class Supervisor:
 
     async def _ask_in_turn(self, command: Command[R]) -> R:
         if self._poison is not None:
-            raise self._poison
+            raise _copy(self._poison)
         envelope = Envelope(command, self._newest.generation)
         try:
             try:
@@ -342,6 +343,8 @@ class Supervisor:
         return batch
 
     def _move(self, move: Move) -> None:
+        if self._poison is not None and move not in TRANSITIONS[State.POISONED]:
+            raise _copy(self._poison)  # found by a query beside the turn, which ends here
         self._state = next_state(self._state, move)
 
     def _doubt(self, error: StorePoisoned) -> None:
@@ -361,20 +364,6 @@ class Supervisor:
                 self._move(Move.COMMAND)
                 await self._acquire()
             results, events = await self._run_fenced(batch)
-        except StorePoisoned as error:
-            self._roll_back()
-            self._doubt(error)
-            if self._store.lock.held:
-                self._store.lock.release()
-            _fail_all(batch, error)
-            return
-        except StoreBusy as error:
-            if self._state is State.ACQUIRING:
-                self._move(Move.BUSY)
-                _fail_all(batch, error)
-                return
-            self._give_up(batch, error)
-            return
         except StoreError as error:
             self._give_up(batch, error)
             return
@@ -386,10 +375,21 @@ class Supervisor:
         self._release()
 
     def _give_up(self, batch: Sequence[Envelope[Any]], error: StoreError) -> None:
+        """End a turn of which nothing was written, or nobody knows what."""
         self._roll_back()
-        self._move(Move.FAILED)
-        _fail_all(batch, error)
-        self._release()
+        if isinstance(error, StorePoisoned):
+            self._doubt(error)
+        if self._poison is not None:
+            if self._store.lock.held:
+                self._store.lock.release()
+            _fail_all(batch, self._poison)
+        elif self._state is State.ACQUIRING:
+            self._move(Move.BUSY)
+            _fail_all(batch, error)
+        else:
+            self._move(Move.FAILED)
+            _fail_all(batch, error)
+            self._release()
 
     async def _acquire(self) -> None:
         lock = self._store.lock
@@ -407,7 +407,11 @@ class Supervisor:
     def _release(self) -> None:
         """Let the lock go, unless more work waits and nobody else does."""
         lock = self._store.lock
-        if self._inbox.statistics().current_buffer_used and not lock.contended():
+        keep = False
+        if self._inbox.statistics().current_buffer_used:
+            with contextlib.suppress(StoreError):  # whoever can't be seen is waited for
+                keep = not lock.contended()
+        if keep:
             self._move(Move.KEPT)
         else:
             lock.release()
@@ -484,10 +488,10 @@ class Supervisor:
                 generation = await self._store.commit(rows, seen)
             except Fenced:
                 return False
-        # a query may have seen more already
-        self._newest.generation = max(self._newest.generation, generation)
-        self._counters.commits += 1
-        self._notify(Committed(generation=generation))
+            # a query may have seen more already
+            self._newest.generation = max(self._newest.generation, generation)
+            self._counters.commits += 1
+            self._notify(Committed(generation=generation))
         return True
 
     def _roll_back(self) -> None:
@@ -502,7 +506,8 @@ class Supervisor:
             await inbound.write_behind.wait()
             await trio.sleep(self._options.write_behind)
             if inbound.write_behind.is_set():
-                with contextlib.suppress(StoreError):  # it still waits, and the next turn takes it along
+                # it still waits, and the next turn takes it along, if there is one
+                with contextlib.suppress(StoreError, ActorStopped):
                     await self._ask_in_turn(Flush())
 
     async def _watch(self) -> None:
@@ -529,4 +534,11 @@ class Supervisor:
 
 def _fail_all(batch: Sequence[Envelope[Any]], error: StoreError) -> None:
     for envelope in batch:
-        envelope.fail(error)
+        envelope.fail(_copy(error))
+
+
+def _copy(error: StoreError) -> StoreError:
+    """One's own, to raise: an exception collects the traces of all tasks that raise it."""
+    copy = attrs.evolve(error)
+    copy.__cause__ = error
+    return copy

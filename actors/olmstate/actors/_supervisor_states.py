@@ -38,7 +38,7 @@ class Move(enum.Enum):
     COMMAND = "command"
     LOCKED = "locked"
     BUSY = "busy"
-    """The lock could not be had in time."""
+    """The lock could not be had, or not in time."""
     REFRESHED = "refreshed"
     RAN = "ran"
     SPOILED = "spoiled"
