@@ -93,11 +93,26 @@ async def test_a_failed_task_and_a_failed_block_come_out_together() -> None:
         await fail_in_task(ValueError("a bug"), KeyError("the user's own"))
 
 
+async def test_of_a_group_with_a_cancellation_the_rest_comes_out() -> None:
+    async def fail_while_cancelled() -> None:
+        async with open_hidden_nursery() as nursery:
+            nursery.cancel_scope.cancel()
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled as cancelled:
+                raise BaseExceptionGroup("mixed", [cancelled, KeyError("the user's own")]) from None
+
+    with pytest.RaisesGroup(KeyError):
+        await fail_while_cancelled()
+
+
 async def test_where_nothing_but_stopping_happened_that_is_what_comes_out() -> None:
     error = ActorStopped()
     with pytest.raises(ActorStopped) as caught:
         await fail_in_task(ExceptionGroup("the supervisor's own", [error]))
     assert error is caught.value
+    with pytest.raises(ActorStopped):
+        await fail_in_task(ActorStopped(), ActorStopped())
 
 
 async def test_a_cancelled_block_ends_without_an_exception() -> None:

@@ -39,14 +39,13 @@ def _cause(group: BaseExceptionGroup[BaseException], raised: BaseException | Non
     for error in group.exceptions:
         leaves = _leaves(error)
         if raised is not None and leaves == from_block:
-            error = raised  # noqa: PLW2901 - Trio looks for cancellations in a group and leaves a copy of it
-        elif not all(leaf in from_block for leaf in leaves):
-            error = _alone(error)  # noqa: PLW2901 - a group of ours
-        if not _says_only_stopped(error):
+            causes.append(raised)  # Trio looks for cancellations in a group, and leaves a copy of it
+        elif all(leaf in from_block for leaf in leaves):
             causes.append(error)
-    if not causes:
-        return raised or _alone(group)
-    return causes[0] if len(causes) == 1 else group.derive(causes)
+        else:
+            causes.append(_alone(error))  # a group of ours
+    causes = [error for error in causes if not _says_only_stopped(error)] or causes
+    return causes[0] if len(causes) == 1 or _says_only_stopped(causes[0]) else group.derive(causes)
 
 
 def _alone(error: BaseException) -> BaseException:

@@ -56,12 +56,18 @@ async def run_supervisor(
     """Run a supervisor over an open store while the block runs; what was asked in it is answered before it ends."""
     options = options or Options()
     supervisor = Supervisor(store, user_id=user_id, device_id=device_id, options=options)
+    running = trio.CancelScope(shield=True)
+
+    async def run() -> None:
+        with running:
+            await supervisor.run()
+
     async with open_hidden_nursery() as nursery:
-        await nursery.start(supervisor.run)
+        nursery.start_soon(run)
         try:
             yield supervisor
         finally:
             # cancelled or not, what was sent is finished: whoever sent it may have told others
             with trio.move_on_after(options.drain, shield=True):
                 await supervisor.close()
-            nursery.cancel_scope.cancel()
+            running.cancel()
