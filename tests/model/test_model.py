@@ -59,12 +59,17 @@ SAFE = [
     Safe("all faults", ALL_FAULTS, full=("P=2 FAULTS=3", "P=3 FAULTS=1")),
     Safe("other rows written, lock lost", "FOREIGN_WRITES=1 LOCK_LOSS", short="P=2 FAULTS=1"),
     Safe("other rows written, all faults", f"FOREIGN_WRITES=1 {ALL_FAULTS}", short="P=2 FAULTS=1", full=("P=2",)),
-    Safe("answers from the cache", "QUERIES LOCK_LOSS", short="P=2 FAULTS=1", full=("P=2", "P=3 MESSAGES=1 FAULTS=1")),
+    Safe(
+        "answers from the cache, all faults",
+        f"QUERIES {ALL_FAULTS}",
+        short="P=2 FAULTS=1",
+        full=("P=2", "P=3 MESSAGES=1 FAULTS=1"),
+    ),
     Safe("queue", "QUEUE", full=("P=2 MESSAGES=3", "P=3 FAULTS=1")),
     Safe("queue, head frozen", "QUEUE FREEZE"),
     Safe("reserved blocks, lock lost", "RESERVE=2 LOCK_LOSS", short="P=2 FAULTS=1", full=("P=2", "P=3 MESSAGES=1")),
     Safe("reserved blocks, all faults", f"RESERVE=2 {ALL_FAULTS}", short="P=2 FAULTS=1", full=("P=2",)),
-    # What each of the two guards is worth without the other: see the first three of BROKEN.
+    # What each of the two guards is worth without the other: see the first four of BROKEN.
     Safe("fence without revalidation, lock lost", "NO_REVALIDATION LOCK_LOSS"),
     Safe("revalidation without fence, lock kept", "NO_FENCE POWER_LOSS UNKNOWN_COMMIT"),
     Safe("SQLite's lock lost, ours kept", "SQLITE_LOCK_LOSS"),
@@ -81,6 +86,7 @@ BROKEN = [
     Broken("neither revalidation nor fence, no fault", "REUSE_ONLY NO_REVALIDATION NO_FENCE FAULTS=0", REUSED),
     Broken("fence without revalidation, answers, no fault", "NO_REVALIDATION QUERIES FAULTS=0", STALE),
     Broken("revalidation without fence, lock lost", "REUSE_ONLY NO_FENCE LOCK_LOSS", REUSED),
+    Broken("revalidation without fence, answers, unknown commits", "NO_FENCE QUERIES UNKNOWN_COMMIT", STALE),
     Broken("rows without their generation, no fault", "REUSE_ONLY NO_STAMP FAULTS=0", REUSED),
     Broken("emit before commit", "REUSE_ONLY EMIT_BEFORE_COMMIT", REUSED),
     Broken("emit before commit, no fault", "EMIT_BEFORE_COMMIT FAULTS=0", NOT_DURABLE),
