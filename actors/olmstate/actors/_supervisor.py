@@ -252,7 +252,7 @@ class Supervisor:
         try:
             if self._looked and not self._store.changed():
                 return False
-            self._learn(self._store.changes(self._newest.generation))
+            self._learn(self._store.changes(self._newest.generation if self._looked else None))
         except StorePoisoned as error:
             self._doubt(error)
             raise
@@ -270,18 +270,16 @@ class Supervisor:
         if changes.ours and not first:
             self._notify(Committed(generation=changes.generation))  # a query was quicker than the commit's own answer
             return
-        # nothing is cached before the first look, so nothing need be dropped then
-        partitions: Mapping[Table, frozenset[bytes]] | None = {} if first else changes.partitions
-        self._notify(Invalidate(generation=changes.generation, partitions=partitions))
+        self._notify(Invalidate(generation=changes.generation, partitions=changes.partitions))
         if first:
-            return
+            return  # nothing was cached, and nobody had heard of anything
         self._counters.foreign_writes += 1
-        tables = frozenset(Table) if partitions is None else frozenset(partitions)
+        tables = frozenset(Table) if changes.partitions is None else frozenset(changes.partitions)
         self.publish(
             StoreChanged(
                 generation=changes.generation,
                 tables=frozenset(table.value for table in tables),
-                whole=partitions is None,
+                whole=changes.partitions is None,
             )
         )
 

@@ -123,8 +123,8 @@ class Store(RowReader, Protocol):
         """Whether anybody, we too, has committed since the last `changes`. Cheap; no false negatives."""
         ...
 
-    def changes(self, since: int) -> Changes:
-        """What was committed after generation ``since``."""
+    def changes(self, since: int | None) -> Changes:
+        """What was committed after generation ``since``; with None, only how far the store is."""
         ...
 
     async def commit(self, rows: Rows, seen: int) -> int:

@@ -225,8 +225,8 @@ class SqliteStore:
         (data_version,) = self._reader.execute("PRAGMA data_version").fetchone()
         return int(data_version)
 
-    def changes(self, since: int) -> Changes:
-        """What was committed after ``since``, from one snapshot.
+    def changes(self, since: int | None) -> Changes:
+        """What was committed after ``since``, from one snapshot; with None, only how far the store is.
 
         Raises:
             StorePoisoned: The generation went back: the file was replaced by an older one.
@@ -238,6 +238,8 @@ class SqliteStore:
             # sampled before the rest: a commit in between is then asked for once more, never missed
             data_version = self._read_data_version()
             state = self._state(self._reader)
+            if since is None:
+                since = state.generation
             if state.generation != since:
                 self._reader.execute("BEGIN")
                 try:

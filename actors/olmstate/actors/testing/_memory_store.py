@@ -183,10 +183,10 @@ class MemoryStore:
         self._strike_after(step)
         return self._seen != self._disk.generation
 
-    def changes(self, since: int) -> Changes:
-        """What was committed after ``since``."""
+    def changes(self, since: int | None) -> Changes:
+        """What was committed after ``since``; with None, only how far the disk is."""
         step = self._count("changes")
-        changes = self._disk.changes(since, self)
+        changes = Changes(self._disk.generation, {}) if since is None else self._disk.changes(since, self)
         self._seen = changes.generation
         self._strike_after(step)
         return changes
