@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -82,22 +82,22 @@ async def test_a_message_waits_for_a_process_that_holds_the_store_for_a_minute(
         debugged.lock.release()
 
 
-async def test_a_disk_that_fails_once_at_any_step_makes_no_index_come_twice(
+async def test_a_disk_that_fails_once_costs_one_message_at_most(
     autojump_clock: MockClock,
 ) -> None:
     for step in range(1000):
         disk = await disk_with_a_room_key()
         faults = Faults()
         faults.at(step, StoreUnavailable(reason="I/O error"))
+        used: list[int] = []
         async with process(disk, faults) as supervisor:
-            try:
-                used = {(await say(supervisor, ROOM, "hello")).message_index}
-            except StoreUnavailable:
-                used = set()
-            assert (await say(supervisor, ROOM, "hello again")).message_index not in used
+            for _ in range(3):
+                with suppress(StoreUnavailable):
+                    used.append((await say(supervisor, ROOM, "hello")).message_index)
+        assert len(set(used)) == len(used) >= 2
         if step >= len(faults.steps):
-            return  # a message has no more steps: all were tried
-    pytest.fail("a message takes more than 1,000 steps")
+            return  # there is no such step any more: all were tried
+    pytest.fail("three messages take more than 1,000 steps")
 
 
 async def test_devices_are_read_again_when_another_process_has_written() -> None:
