@@ -16,6 +16,7 @@ The partition is the other device's identity key: all sessions with one device a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
 
@@ -157,11 +158,8 @@ class OlmMessage:
     body: bytes = attrs.field(repr=False)
     parsed: AnyOlmMessage = attrs.field(repr=False)
     pre_key: PreKeyMessage | None = attrs.field(default=None, repr=False)
-
-    @property
-    def hashed(self) -> tuple[str, str, str]:
-        """What makes it the same message again."""
-        return self.sender_key, str(self.type), self.body.hex()
+    digest: str
+    """What makes it the same message again: SHA-256 of sender key, type and body, hexadecimal."""
 
 
 @attrs.frozen
@@ -238,7 +236,7 @@ class OlmSessionsActor(Actor):
         return self._store.key(Table.OLM_SESSIONS, sender_key)
 
     def _hash(self, message: OlmMessage) -> bytes:
-        return self._store.key(Table.OLM_MESSAGES, *message.hashed)
+        return self._store.key(Table.OLM_MESSAGES, message.digest)
 
     def wanted(self, message: Message[Any]) -> Wanted:
         """The sessions of the devices named, and whether messages to decrypt are known."""
@@ -351,4 +349,7 @@ def parse_olm_message(sender_key: Curve25519Key, message_type: int, body: bytes)
         pre_key = parsed.to_pre_key() if message_type == PRE_KEY else None
     except ValueError as error:
         raise MalformedMessage(reason=str(error)) from None
-    return OlmMessage(sender_key=sender_key, type=message_type, body=body, parsed=parsed, pre_key=pre_key)
+    digest = hashlib.sha256(f"{sender_key} {message_type} ".encode() + body).hexdigest()
+    return OlmMessage(
+        sender_key=sender_key, type=message_type, body=body, parsed=parsed, pre_key=pre_key, digest=digest
+    )

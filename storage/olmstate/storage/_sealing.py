@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import lru_cache
 
 import attrs
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
@@ -30,6 +31,7 @@ NONCE_BYTES = 12
 TAG_BYTES = 16
 SALT_BYTES = 16
 HASH_BYTES = 16
+KEYS_REMEMBERED = 8192
 
 # RFC 9106, second recommended option: 64 MiB for machines that can't spare 2 GiB
 ITERATIONS = 3
@@ -166,9 +168,11 @@ class Seal:
         }
         self.pickle_key = _expand(data_key, b"pickles")
         """32 bytes, for vodozemac's pickles inside the sealed values."""
+        # one message asks for the same key several times, and the next one on its session for it again
+        self.key = lru_cache(KEYS_REMEMBERED)(self._key)
+        """16 bytes that stand for some parts in a table; without the data key they tell nothing."""
 
-    def key(self, table: Table, *parts: str) -> bytes:
-        """16 bytes that stand for ``parts`` in ``table``; without the data key they tell nothing."""
+    def _key(self, table: Table, *parts: str) -> bytes:
         state = self._hashes[table].copy()
         for part in parts:
             data = part.encode("utf-8", "surrogatepass")

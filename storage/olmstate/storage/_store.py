@@ -217,13 +217,16 @@ class SqliteStore:
 
     def changed(self) -> bool:
         """Whether anybody, we too, has committed since the last `changes`: one pragma, 3 µs."""
-        self.check_usable()
-        with translated():
+        if self._doubt is not None or self._closed:
+            self.check_usable()
+        try:  # not translated(): each query pays for this
             return self._read_data_version() != self._data_version
+        except sqlite3.Error as error:
+            raise store_error(error) from error
 
     def _read_data_version(self) -> int:
         (data_version,) = self._reader.execute("PRAGMA data_version").fetchone()
-        return int(data_version)
+        return data_version  # type: ignore[no-any-return] # an integer, as SQLite documents
 
     def changes(self, since: int | None) -> Changes:
         """What was committed after ``since``, from one snapshot; with None, only how far the store is.

@@ -98,11 +98,11 @@ async def take_in(turn: Turn, events: Sequence[Json]) -> Intake:
             )
         except DecryptionError as error:
             outcomes[position] = UndecryptableToDevice(sender=sender, sender_key=sender_key, error=error)
-    believed = {encrypted[position].hashed: encrypted[position] for position in payloads}
+    believed = {encrypted[position].digest: encrypted[position] for position in payloads}
     for position, outcome in outcomes.items():
         if isinstance(outcome, UndecryptableToDevice) and (
             isinstance(outcome.error, ReplayedMessage)
-            or (position in encrypted and encrypted[position].hashed in believed)  # came twice in this very batch
+            or (position in encrypted and encrypted[position].digest in believed)  # came twice in this very batch
         ):
             outcomes[position] = ReplayedToDevice(sender=outcome.sender, sender_key=outcome.sender_key)
     if believed:
