@@ -15,7 +15,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from olmstate.actors.operations import Actors
-from olmstate.storage._store import DATABASE
+from olmstate.storage._folder import DATABASE
 
 from .svg import box, document, path, rectangle, text
 
