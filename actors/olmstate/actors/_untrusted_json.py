@@ -78,6 +78,22 @@ def check_depth(value: Json) -> None:
         raise MalformedMessage(reason=_TOO_DEEP)
 
 
+def has_text_keys(value: Json) -> bool:
+    """Whether all keys are text, in a value that `check_depth` lets pass.
+
+    `json.dumps` writes numbers, booleans and None as if they were.
+    """
+    level: dict[int, Json] = {id(child): child for child in _containers_in([value])}
+    while level:
+        for container in level.values():
+            if is_object(container):
+                keys: list[object] = list(container)
+                if not all(isinstance(key, str) for key in keys):
+                    return False
+        level = {id(child): child for container in level.values() for child in _containers_in(container)}
+    return True
+
+
 def is_object(value: Json) -> TypeGuard[JsonObject]:
     """Whether ``value`` is a JSON object."""
     return isinstance(value, dict)

@@ -10,7 +10,7 @@ import json
 import attrs
 
 from olmstate.actors._signatures import check_device_keys
-from olmstate.actors._untrusted_json import as_object, check_depth, json_object, loads, string
+from olmstate.actors._untrusted_json import as_object, check_depth, has_text_keys, is_object, json_object, loads, string
 from olmstate.messages import (
     Curve25519Key,
     DeviceId,
@@ -43,10 +43,17 @@ def encode_payload(payload: JsonObject) -> bytes:
     """JSON for encryption.
 
     Raises:
-        MalformedContent: Not JSON, a NaN, text that UTF-8 can't hold, or nested too deep.
+        MalformedContent: ``type`` is no text or ``content`` no object; not JSON, a NaN, text that UTF-8 can't hold, or
+            nested too deep.
     """
+    if not isinstance(payload.get("type", ""), str):
+        raise MalformedContent(reason="the event's type is no text")
+    if not is_object(payload.get("content", {})):
+        raise MalformedContent(reason="not an object")
     try:
         check_depth(payload)
+        if not has_text_keys(payload):
+            raise MalformedContent(reason="a key is no text")
         return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except MalformedMessage as error:
         raise MalformedContent(reason=error.reason) from None
