@@ -4,9 +4,9 @@ A command waits in its mailbox. A *turn* takes one command and all others that w
 processes have written and tells the actors, runs the commands, and writes what they changed in one transaction. Only
 then does anybody get an answer. That gives, in this order:
 
-1. *One step, one message.* Ratchets move only under the lock, from state that was current when the lock was taken;
-   and the commit is fenced by the generation, so that even a lost lock turns the turn back instead of writing over
-   another's.
+1. *One step, one message.* What is stored of a ratchet moves only under the lock, from state that was current when the
+   lock was taken; and the commit is fenced by the generation, so that even a lost lock turns the turn back instead of
+   writing over another's. Megolm indices are reserved that way, a block at a time, and then used without a turn.
 2. *Durable before it leaves.* Answers and events go out after the commit, or not at all.
 3. *All or nothing.* A command that is refused half-way is taken out, everything is rolled back, and the others run
    again.
@@ -137,7 +137,7 @@ class _Spoiled(Exception):
 
 
 class Supervisor:
-    """See the module. `open_supervisor` makes one and runs it."""
+    """The way in to a device's state: ask it, and subscribe to what it publishes. `open_supervisor` runs one."""
 
     def __init__(self, store: Store, *, user_id: UserId, device_id: DeviceId, options: Options | None = None) -> None:
         """A supervisor over an open store; it answers only while `run` is running."""

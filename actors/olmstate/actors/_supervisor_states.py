@@ -36,14 +36,19 @@ class Move(enum.Enum):
     """What takes it from one state to another."""
 
     COMMAND = "command"
+    """Somebody asks for something that needs a turn."""
     LOCKED = "locked"
+    """The lock is ours."""
     BUSY = "busy"
     """The lock could not be had, or not in time."""
     REFRESHED = "refreshed"
+    """The actors know what others have written."""
     RAN = "ran"
+    """Every command has run or was refused."""
     SPOILED = "spoiled"
     """A command failed half-way: the others run again without it."""
     COMMITTED = "committed"
+    """What changed is on the disk."""
     FENCED = "fenced"
     """Somebody has committed in between: everything runs again from what is true now."""
     FAILED = "failed"
@@ -51,9 +56,11 @@ class Move(enum.Enum):
     DOUBT = "doubt"
     """Nobody knows what was written."""
     RELEASED = "released"
+    """The lock is free again."""
     KEPT = "kept"
     """The next turn goes on with the lock."""
     CLOSE = "close"
+    """The supervisor ends, however."""
 
 
 TRANSITIONS: Mapping[State, Mapping[Move, State]] = {

@@ -1,6 +1,6 @@
 """Events: what subscribers get, after the commit that caused it.
 
-``async with supervisor.subscribe(RoomKeysReceived) as events: async for event in events: ...``
+``with supervisor.subscribe(RoomKeysReceived) as events:`` and then ``async for event in events:``.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from ._message import Command
 class RotationPeriod:
     """When an outbound session is due for replacement (spec: m.room.encryption)."""
 
-    messages: int = 100
-    """``rotation_period_msgs``."""
-    milliseconds: int = 604_800_000
-    """``rotation_period_ms``."""
+    messages: int = attrs.field(default=100, validator=attrs.validators.ge(1))
+    """``rotation_period_msgs``, at least 1."""
+    milliseconds: int = attrs.field(default=604_800_000, validator=attrs.validators.ge(1))
+    """``rotation_period_ms``, at least 1."""
 
 
 @attrs.frozen(kw_only=True)

@@ -33,7 +33,10 @@ class Message(Generic[R]):
 
 @attrs.frozen(kw_only=True)
 class Command(Message[R], Generic[R]):
-    """Changes the device's state. Runs in a turn under the lock; durable before it is answered."""
+    """Changes the device's state; what it needs of that is durable before it is answered.
+
+    Runs in a turn under the lock, unless a turn before has reserved what it uses up.
+    """
 
 
 @attrs.frozen(kw_only=True)

@@ -83,7 +83,7 @@ class ExportKeyFile(Procedure[str]):
     """All room keys as an encrypted key file (spec: Key exports)."""
 
     passphrase: str = attrs.field(repr=False)
-    rounds: int = 500_000
+    rounds: int = attrs.field(default=500_000, validator=attrs.validators.ge(1))
     """Of PBKDF2."""
     room_id: RoomId | None = None
 
@@ -112,8 +112,13 @@ class DecryptRoomEvent(InboundGroupSessionsQuery[DecryptedRoomEvent]):
     """Decrypt one room event.
 
     Raises:
-        MissingRoomKey, RoomKeyWithheld, UnknownMessageIndex, ReplayedMessage, MismatchedRoom, MismatchedSender,
-        MalformedMessage.
+        MissingRoomKey: Its session's key hasn't come.
+        RoomKeyWithheld: Nor will it, the sender said.
+        UnknownMessageIndex: It was sent before our copy of the key begins.
+        ReplayedMessage: Its message index was used by another event.
+        MismatchedRoom: It was encrypted for another room.
+        MismatchedSender: The key isn't its sender's.
+        MalformedMessage: The wrong shape, or a MAC or signature that doesn't hold.
     """
 
     room_id: RoomId

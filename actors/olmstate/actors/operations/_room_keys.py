@@ -31,7 +31,6 @@ from olmstate.messages import (
     ImportRoomKeys,
     Json,
     JsonObject,
-    MalformedKeyFile,
     MalformedMessage,
     MegolmSessionId,
     Message,
@@ -170,8 +169,6 @@ async def _owners(supervisor: Asking) -> dict[Curve25519Key, DeviceKeys]:
 async def import_key_file(supervisor: Asking, procedure: ImportKeyFile) -> RoomKeysImported:
     """Decrypt a key file and take in what it holds."""
     keys: Sequence[Json] = await trio.to_thread.run_sync(decrypt_key_file, procedure.file, procedure.passphrase)
-    if not isinstance(keys, list):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise MalformedKeyFile(reason="it holds no list of room keys")
     return await supervisor.ask(ImportRoomKeys(keys=tuple(keys)))
 
 
