@@ -1,0 +1,8 @@
+"""``python -m olmstate.cli``: the program where no script is on PATH."""
+
+from __future__ import annotations
+
+from . import main
+
+if __name__ == "__main__":
+    main(prog_name="olmstate")

@@ -1,0 +1,61 @@
+"""The program: the group that commands add themselves to, and how each of them ends.
+
+Rule: what went wrong is one line on stderr and exit code 1, never a traceback. A traceback is a bug of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+import trio
+
+from olmstate.messages import OlmStateError
+
+T = TypeVar("T")
+
+
+class _Commands(click.Group):
+    """A group whose commands may raise the library's errors."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except OlmStateError as error:
+            raise click.ClickException(" ".join(str(error).split())) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="olmstate")
+def commands() -> None:
+    """One Matrix device, several processes, one store, and never a broken ratchet."""
+
+
+def run(work: Callable[[], Awaitable[T]]) -> T:
+    """Run a command's asynchronous part; its errors come out as they were raised, not in Trio's groups.
+
+    Raises:
+        OlmStateError, click.ClickException: What the work raised.
+        KeyboardInterrupt: Somebody pressed Ctrl-C.
+    """
+    try:
+        return trio.run(work)
+    except BaseExceptionGroup as group:
+        error = _cause(group)
+        raise error from error.__cause__
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What to tell the user of several that failed together."""
+    for kind in (KeyboardInterrupt, click.ClickException, OlmStateError):
+        kept, rest = group.split(kind)
+        if kept is not None and (rest is None or kind is KeyboardInterrupt):
+            return _first(kept)
+    return group
+
+
+def _first(error: BaseException) -> BaseException:
+    inside: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+    return _first(inside[0]) if inside else error

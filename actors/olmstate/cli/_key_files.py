@@ -1,0 +1,143 @@
+"""``olmstate export-keys`` and ``import-keys``: room keys as an encrypted file (spec: Key exports)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import trio
+
+from olmstate.actors import open_supervisor
+from olmstate.messages import ExportKeyFile, ImportKeyFile, RoomId, RoomKeyImportProgress, RoomKeysImported
+from olmstate.storage import Table, inspect_store
+
+from ._commands import commands, run
+from ._output import Output, json_option
+from ._private_files import refuse_existing, write_private_file
+from ._secrets import FILE, Secret, store_secret, store_secret_options
+
+
+def _file_secret(passphrase_file: Path | None) -> Secret:
+    return Secret(
+        what="Passphrase of the key file",
+        variable="OLMSTATE_EXPORT_PASSPHRASE",
+        passphrase_file=passphrase_file,
+    )
+
+
+export_passphrase_option = click.option(
+    "--export-passphrase-file", type=FILE, help="File with the passphrase of the key file, which is not the store's."
+)
+
+
+@commands.command("export-keys")
+@click.argument("store", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@store_secret_options
+@export_passphrase_option
+@click.option("--room", help="Only the keys of this room.")
+@click.option("--rounds", type=click.IntRange(100_000, 10_000_000), default=500_000, help="Of PBKDF2.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@json_option
+def export_keys(
+    store: Path,
+    file: Path,
+    *,
+    passphrase_file: Path | None,
+    key_file: Path | None,
+    export_passphrase_file: Path | None,
+    room: str | None,
+    rounds: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write the room keys in STORE to FILE, encrypted, as all clients read them.
+
+    Without the options, the passphrases come from OLMSTATE_PASSPHRASE and OLMSTATE_EXPORT_PASSPHRASE, or are asked for.
+    """
+    refuse_existing(file, force=force)
+    inspection = inspect_store(store)
+    key = store_secret(passphrase_file, key_file).for_store(inspection.info.sealed)
+    passphrase = _file_secret(export_passphrase_file).passphrase(new=True)
+    message = ExportKeyFile(passphrase=passphrase, rounds=rounds, room_id=RoomId(room) if room else None)
+
+    async def export() -> str:
+        info = inspection.info
+        async with open_supervisor(store, user_id=info.user_id, device_id=info.device_id, key=key) as supervisor:
+            return await supervisor.ask(message)
+
+    click.echo(f"reading {inspection.rows[Table.INBOUND_GROUP_SESSIONS]:,} room keys …", err=True)
+    content = run(export).encode()
+    write_private_file(file, content, force=force)
+    output = Output(as_json)
+    output.say(f"wrote {file}, {len(content):,} bytes")
+    output.finish({"store": str(store), "file": str(file), "bytes": len(content)})
+
+
+@commands.command("import-keys")
+@click.argument("store", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("file", type=FILE)
+@store_secret_options
+@export_passphrase_option
+@json_option
+def import_keys(
+    store: Path,
+    file: Path,
+    *,
+    passphrase_file: Path | None,
+    key_file: Path | None,
+    export_passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Take the room keys in FILE into STORE.
+
+    Broken off half-way, it keeps what it has taken in; the same command again takes in the rest. Without the options,
+    the passphrases come from OLMSTATE_PASSPHRASE and OLMSTATE_EXPORT_PASSPHRASE, or are asked for.
+    """
+    info = inspect_store(store).info
+    key = store_secret(passphrase_file, key_file).for_store(info.sealed)
+    message = ImportKeyFile(file=_text(file), passphrase=_file_secret(export_passphrase_file).passphrase())
+
+    async def import_all() -> RoomKeysImported:
+        async with open_supervisor(store, user_id=info.user_id, device_id=info.device_id, key=key) as supervisor:
+            with supervisor.subscribe(RoomKeyImportProgress) as events:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_show_progress, events)
+                    imported = await supervisor.ask(message)
+                    if imported.total == 0:
+                        nursery.cancel_scope.cancel()  # no step, no progress
+                return imported
+
+    imported = run(import_all)
+    output = Output(as_json)
+    output.say(
+        f"{imported.total:,} room keys in {file}: {imported.imported:,} new or better, {imported.rejected:,} refused"
+    )
+    output.finish(
+        {
+            "store": str(store),
+            "file": str(file),
+            "total": imported.total,
+            "imported": imported.imported,
+            "rejected": imported.rejected,
+        }
+    )
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_bytes().decode("utf-8", "replace")  # what isn't text is no key file, and is told so
+    except OSError as error:
+        raise click.ClickException(f"{file}: {error.strerror}") from error
+
+
+async def _show_progress(events: trio.MemoryReceiveChannel[RoomKeyImportProgress]) -> None:
+    """Draw a bar until everything is done."""
+    event = await events.receive()
+    with click.progressbar(length=event.total, label="importing", file=sys.stderr) as bar:
+        bar.update(event.done)
+        while event.done < event.total:
+            before = event.done
+            event = await events.receive()
+            bar.update(event.done - before)

@@ -1,0 +1,33 @@
+"""What a command says and where: results on stdout, everything else on stderr.
+
+With ``--json``, stdout gets one JSON object as its last line and nothing else; the words for people go to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+import click
+
+from olmstate.messages import JsonObject
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object as the last line of standard output."
+)
+
+
+@attrs.frozen
+class Output:
+    """One command's output."""
+
+    as_json: bool
+
+    def say(self, text: str) -> None:
+        """Tell people."""
+        click.echo(text, err=self.as_json)
+
+    def finish(self, result: JsonObject) -> None:
+        """Tell programs, if asked to."""
+        if self.as_json:
+            click.echo(json.dumps(result))

@@ -1,0 +1,157 @@
+"""`olmstate export-keys` and `import-keys`."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from olmstate.storage import Table, inspect_store
+from tests.cli.conftest import KEY, ROOMS, Olmstate, complaint, last_json, make_store
+
+FEW_ROUNDS = ("--rounds", "100000")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Another store, without room keys."""
+    folder = tmp_path / "other"
+    make_store(folder, KEY, rooms=())
+    return folder
+
+
+@pytest.fixture
+def words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The passphrase of key files."""
+    monkeypatch.setenv("OLMSTATE_EXPORT_PASSPHRASE", "words")
+
+
+def room_keys(store: Path) -> int:
+    return inspect_store(store).rows[Table.INBOUND_GROUP_SESSIONS]
+
+
+@pytest.mark.usefixtures("words")
+def test_what_one_store_exports_another_takes_in(
+    olmstate: Olmstate, store: Path, other: Path, key_file: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.txt"
+
+    exported = olmstate("export-keys", store, file, "--key-file", key_file, *FEW_ROUNDS, "--json")
+    imported = olmstate("import-keys", other, file, "--key-file", key_file, "--json")
+
+    assert file.stat().st_size == last_json(exported)["bytes"]
+    assert {"total": 2, "imported": 2, "rejected": 0} == {
+        name: last_json(imported)[name] for name in ("total", "imported", "rejected")
+    }
+    assert room_keys(other) == 2
+
+
+@pytest.mark.usefixtures("words")
+def test_an_import_shows_progress_on_stderr_only(
+    olmstate: Olmstate, store: Path, other: Path, key_file: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.txt"
+    olmstate("export-keys", store, file, "--key-file", key_file, *FEW_ROUNDS)
+
+    result = olmstate("import-keys", other, file, "--key-file", key_file)
+
+    assert "importing" in result.stderr
+    assert "2 new or better, 0 refused" in result.stdout
+
+
+@pytest.mark.usefixtures("words")
+def test_only_one_rooms_keys_are_exported_if_asked(
+    olmstate: Olmstate, store: Path, other: Path, key_file: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.txt"
+
+    olmstate("export-keys", store, file, "--key-file", key_file, "--room", ROOMS[0], *FEW_ROUNDS)
+    last_json(olmstate("import-keys", other, file, "--key-file", key_file, "--json"))
+
+    assert room_keys(other) == 1
+
+
+@pytest.mark.usefixtures("words")
+def test_an_export_without_keys_can_be_imported(
+    olmstate: Olmstate, other: Path, store: Path, key_file: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.txt"
+
+    olmstate("export-keys", other, file, "--key-file", key_file, *FEW_ROUNDS)
+
+    assert last_json(olmstate("import-keys", store, file, "--key-file", key_file, "--json"))["total"] == 0
+
+
+def test_the_passphrase_of_a_new_file_is_typed_twice_and_never_shown(
+    olmstate: Olmstate, store: Path, other: Path, key_file: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.txt"
+
+    exported = olmstate("export-keys", store, file, "--key-file", key_file, *FEW_ROUNDS, typed="words\nwords\n")
+    imported = olmstate("import-keys", other, file, "--key-file", key_file, typed="words\n")
+
+    assert exported.exit_code == imported.exit_code == 0, exported.output + imported.output
+    assert "words" not in exported.output + imported.output
+    assert room_keys(other) == 2
+
+
+@pytest.mark.usefixtures("words")
+def test_the_file_is_for_its_owner_only_under_any_umask(
+    olmstate: Olmstate, store: Path, key_file: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.txt"
+    before = os.umask(0)
+    try:
+        olmstate("export-keys", store, file, "--key-file", key_file, *FEW_ROUNDS)
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.usefixtures("words")
+def test_an_existing_file_is_replaced_only_by_force(
+    olmstate: Olmstate, store: Path, key_file: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.txt"
+    file.write_text("something dear")
+
+    refused = olmstate("export-keys", store, file, "--key-file", key_file, *FEW_ROUNDS)
+    assert "--force" in complaint(refused)
+    assert file.read_text() == "something dear"
+
+    forced = olmstate("export-keys", store, file, "--key-file", key_file, *FEW_ROUNDS, "--force")
+    assert forced.exit_code == 0
+    assert file.read_text().startswith("-----BEGIN MEGOLM SESSION DATA-----")
+
+
+@pytest.mark.usefixtures("words")
+def test_a_wrong_passphrase_of_the_file_is_one_clear_line(
+    olmstate: Olmstate, store: Path, key_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "keys.txt"
+    olmstate("export-keys", store, file, "--key-file", key_file, *FEW_ROUNDS)
+    monkeypatch.setenv("OLMSTATE_EXPORT_PASSPHRASE", "other words")
+
+    assert "passphrase does not open the key file" in complaint(
+        olmstate("import-keys", store, file, "--key-file", key_file)
+    )
+
+
+@pytest.mark.usefixtures("words")
+def test_what_is_no_key_file_is_one_clear_line(olmstate: Olmstate, store: Path, key_file: Path) -> None:
+
+    assert "malformed key file" in complaint(olmstate("import-keys", store, key_file, "--key-file", key_file))
+
+
+@pytest.mark.usefixtures("words")
+def test_a_wrong_key_of_the_store_is_one_clear_line(olmstate: Olmstate, store: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.write_bytes(bytes(32))
+
+    refused = olmstate("export-keys", store, tmp_path / "keys.txt", "--key-file", wrong, *FEW_ROUNDS)
+
+    assert "that key does not open the store" in complaint(refused)
+    assert not (tmp_path / "keys.txt").exists()
