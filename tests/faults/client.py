@@ -1,0 +1,323 @@
+"""A client that may die at any moment: what it does with a device's store, and what it expects to find in it again.
+
+Owns: a *round*, which is a bit of everything that a device does, from opening its store to closing it.
+Rule: every step works on whatever state there is, as a real client has to: it asks the homeserver for what followed its
+    token, uploads what waits, shares what isn't marked as shared. Everything that a reply gives out goes to the
+    homeserver before the next question.
+Why: so the same code runs before the fault, and again after it, where it finds out whether anything was lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from pathlib import Path
+
+import trio
+
+from olmstate.actors import Options, Supervisor, run_supervisor
+from olmstate.actors._outbound_group_sessions import OutboundSession
+from olmstate.actors._records import loads
+from olmstate.messages import (
+    AccountExists,
+    AddDevices,
+    CreateAccount,
+    CreateOlmSession,
+    DecryptedRoomEvent,
+    DecryptedToDevice,
+    DecryptRoomEvents,
+    DeviceAddress,
+    DiscardRoomKey,
+    EncryptRoomEvent,
+    EncryptToDevice,
+    EventId,
+    ExportKeyFile,
+    IdentityKeys,
+    ImportRoomKeys,
+    JsonObject,
+    MarkKeysPublished,
+    MarkRoomKeyShared,
+    MegolmSessionId,
+    NoAccount,
+    OneTimeKeys,
+    ReceiveSync,
+    RoomId,
+    RoomKeyNotShared,
+    RotateRoomKey,
+    RotationPeriod,
+    ShareRoomKey,
+    StoreUnavailable,
+    SyncToken,
+    ToDeviceOutcome,
+    UndecryptableToDevice,
+    WrongKey,
+)
+from olmstate.storage import SqliteStore, Table, backup, open_store
+from olmstate.storage._folder import DATABASE
+from tests.faults.homeserver import ALICE, ALICE_DEVICE, Backup, Homeserver, Sync, require
+from tests.operations.peer import keys_query
+
+ROTATION = RotationPeriod(messages=20)
+BUSY, QUIET = RoomId("!busy:example.org"), RoomId("!quiet:example.org")
+MESSAGES = 26
+"""To the busy room, a round: blocks of 8 and 12 indices are reserved, then the session is due for rotation."""
+SENDERS = 3
+"""Tasks that send at once."""
+EXPORT_ROUNDS = 10
+"""Of PBKDF2: the work it makes is not what is tested."""
+
+OPTIONS = Options(write_behind=math.inf, lock_timeout=30)
+"""Nothing happens by itself, so that each run makes about the same system calls."""
+
+
+async def open_device_store(folder: Path, homeserver: Homeserver) -> SqliteStore:
+    """Open the store with the key that its owner has; if a change of key was not answered, one of two must do."""
+    store, secret = await _open_with(
+        homeserver.secrets,
+        lambda secret: open_store(folder, user_id=ALICE, device_id=ALICE_DEVICE, key=secret, lock_timeout=30),
+    )
+    homeserver.secret_changed(secret)
+    return store
+
+
+async def _open_with(
+    secrets: Sequence[bytes], opened: Callable[[bytes], Awaitable[SqliteStore]]
+) -> tuple[SqliteStore, bytes]:
+    for secret in reversed(secrets):
+        with contextlib.suppress(WrongKey):
+            return await opened(secret), secret
+    raise WrongKey
+
+
+@contextlib.asynccontextmanager
+async def open_client(folder: Path, homeserver: Homeserver) -> AsyncGenerator[tuple[Supervisor, SqliteStore]]:
+    """The device, for as long as the block runs."""
+    store = await open_device_store(folder, homeserver)
+    try:
+        async with run_supervisor(store, user_id=ALICE, device_id=ALICE_DEVICE, options=OPTIONS) as supervisor:
+            yield supervisor, store
+    finally:
+        await store.aclose()
+
+
+async def live(folder: Path, homeserver: Homeserver) -> None:
+    """Open the store, see that nothing is missing, do a round, close it."""
+    async with open_client(folder, homeserver) as (supervisor, store):
+        await check(supervisor, store, homeserver)
+        await work(supervisor, homeserver)
+        await change_secret(store, homeserver)
+        await back_up(store, homeserver)
+
+
+async def look(folder: Path, homeserver: Homeserver) -> None:
+    """Open the store, see that nothing is missing, close it."""
+    async with open_client(folder, homeserver) as (supervisor, store):
+        await check(supervisor, store, homeserver)
+
+
+# --- what must be there still -------------------------------------------------------------------------------
+
+
+async def check(supervisor: Supervisor, store: SqliteStore, homeserver: Homeserver) -> None:
+    """Whatever anybody was told is still so.
+
+    Raises:
+        Violation: It isn't.
+    """
+    check_database(store)
+    await check_reservations(store, homeserver)
+    await check_backups(homeserver)
+    try:
+        homeserver.saw_device(await supervisor.ask(IdentityKeys()))
+    except NoAccount:
+        require(homeserver.device is None, "the account is gone")
+        return
+    syncs = homeserver.taken_until(await supervisor.ask(SyncToken()))
+    await _check_readable(supervisor, [event for sync in syncs for event in sync.readable], "of a sync taken in")
+    await _check_readable(supervisor, homeserver.imported, "whose key was imported")
+    await _check_readable(supervisor, homeserver.sent, "of our own")
+
+
+def check_database(store: SqliteStore) -> None:
+    """SQLite finds no fault with its file."""
+    found = store._reader.execute("PRAGMA integrity_check").fetchall()  # pyright: ignore[reportPrivateUsage]
+    require(found == [("ok",)], f"the database is damaged: {found}")
+
+
+async def check_reservations(store: SqliteStore, homeserver: Homeserver) -> None:
+    """Every released message index is below what the store says may have been used."""
+    for row in await store.page(Table.OUTBOUND_GROUP_SESSIONS, b"", 1000):
+        session = loads(row, OutboundSession)
+        released = homeserver.released.get(session.session_id, -1)
+        require(
+            released < session.reserved,
+            f"index {released} of {session.session_id} was released, and the store would use {session.reserved} next",
+        )
+
+
+async def _check_readable(supervisor: Supervisor, events: list[tuple[RoomId, JsonObject]], which: str) -> None:
+    outcomes = await supervisor.ask(DecryptRoomEvents(events=tuple(events)))
+    for (_, event), outcome in zip(events, outcomes, strict=True):
+        require(isinstance(outcome, DecryptedRoomEvent), f"an event {which} can't be read: {outcome}")
+        assert isinstance(outcome, DecryptedRoomEvent)
+        require(outcome.event_id == EventId(event["event_id"]), "an event was taken for another")
+
+
+async def check_backups(homeserver: Homeserver) -> None:
+    """A backup that was made can be opened; one that was not is not there, or whole as well."""
+    for made in homeserver.backups:
+        if made.finished or (made.folder / DATABASE).exists():
+            await _check_backup(made, homeserver)
+
+
+async def _check_backup(made: Backup, homeserver: Homeserver) -> None:
+    store, _ = await _open_with(made.secrets, lambda secret: open_store(made.folder, key=secret))
+    try:
+        check_database(store)
+        require(not await store.page(Table.OUTBOUND_GROUP_SESSIONS, b"", 1), "a backup has outbound sessions")
+        require(store.restored_generation > 0, "a backup doesn't know that it is one")
+        async with run_supervisor(store, user_id=ALICE, device_id=ALICE_DEVICE, options=OPTIONS) as supervisor:
+            require(await supervisor.ask(IdentityKeys()) == homeserver.device, "a backup is of another device")
+    finally:
+        await store.aclose()
+
+
+# --- a round ------------------------------------------------------------------------------------------------
+
+
+async def work(supervisor: Supervisor, homeserver: Homeserver) -> None:
+    """A bit of everything."""
+    await create_account(supervisor, homeserver)
+    await supervisor.ask(AddDevices(response=keys_query(*homeserver.peers.values())))
+    await upload_keys(supervisor, homeserver)
+    for _ in range(2):
+        await sync(supervisor, homeserver)
+    for room_id in (BUSY, QUIET):
+        await share(supervisor, homeserver, room_id)
+    async with trio.open_nursery() as nursery:
+        for _ in range(SENDERS):
+            nursery.start_soon(send, supervisor, homeserver, BUSY, MESSAGES // SENDERS)
+    await write_to_devices(supervisor, homeserver)
+    await supervisor.ask(RotateRoomKey(room_id=BUSY, rotation=ROTATION))
+    await send(supervisor, homeserver, BUSY, 2)
+    await supervisor.ask(DiscardRoomKey(room_id=QUIET))
+    await send(supervisor, homeserver, QUIET, 2)
+    await import_keys(supervisor, homeserver)
+    await supervisor.ask(ExportKeyFile(passphrase="for a friend", rounds=EXPORT_ROUNDS))
+    await sync(supervisor, homeserver)
+
+
+async def create_account(supervisor: Supervisor, homeserver: Homeserver) -> None:
+    """The account, if there is none."""
+    try:
+        homeserver.saw_device(await supervisor.ask(CreateAccount()))
+    except AccountExists:
+        homeserver.saw_device(await supervisor.ask(IdentityKeys()))
+
+
+async def upload_keys(supervisor: Supervisor, homeserver: Homeserver) -> None:
+    """What waits for upload."""
+    keys = await supervisor.ask(OneTimeKeys())
+    homeserver.upload(keys.one_time_keys)
+    homeserver.upload(keys.fallback_keys)
+    await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=homeserver.key_counts))
+    homeserver.marked_published(keys.key_ids)
+
+
+async def sync(supervisor: Supervisor, homeserver: Homeserver) -> None:
+    """What came since the token, and whether it can be read then."""
+    token = await supervisor.ask(SyncToken())
+    homeserver.taken_until(token)
+    answer = homeserver.next_sync(token)
+    received = await supervisor.ask(ReceiveSync(sync=answer.response, since=token))
+    homeserver.sync_taken(answer)
+    _check_received(answer, received.to_device)
+    require(received.token_stored, "a token was not stored, though nobody else syncs")
+    await _check_readable(supervisor, list(answer.readable), "of the sync just taken in")
+
+
+def _check_received(answer: Sync, outcomes: tuple[ToDeviceOutcome, ...]) -> None:
+    kinds = [type(outcome) for outcome in outcomes]
+    wanted = [DecryptedToDevice, DecryptedToDevice, UndecryptableToDevice]
+    require(kinds == wanted, f"{answer.next_batch} gave {outcomes}")
+
+
+async def share(supervisor: Supervisor, homeserver: Homeserver, room_id: RoomId) -> None:
+    """Give everybody the room's key who hasn't got it."""
+    everybody = homeserver.addresses
+    while True:
+        known = {session_id: set(users) for (_, session_id), users in homeserver.shared.items()}
+        shared = await supervisor.ask(ShareRoomKey(room_id=room_id, devices=everybody, rotation=ROTATION))
+        again = {address.user_id for address in shared.recipients} & known.get(shared.session_id, set())
+        require(not again, f"{room_id}: that {again} have the key was forgotten")
+        for request in shared.requests:
+            homeserver.to_device(request)
+        await _mark_shared(supervisor, homeserver, room_id, shared.session_id, shared.recipients)
+        if not shared.missing:
+            return
+        for address in shared.missing:
+            claimed = homeserver.claim(address.user_id)
+            created = await supervisor.ask(CreateOlmSession(one_time_keys=claimed))
+            require(created.created == (address,), f"no Olm session was made: {created.rejected}")
+
+
+async def _mark_shared(
+    supervisor: Supervisor,
+    homeserver: Homeserver,
+    room_id: RoomId,
+    session_id: MegolmSessionId,
+    devices: tuple[DeviceAddress, ...],
+) -> None:
+    await supervisor.ask(MarkRoomKeyShared(room_id=room_id, session_id=session_id, devices=devices))
+    homeserver.marked_shared(room_id, session_id, devices)
+
+
+async def send(supervisor: Supervisor, homeserver: Homeserver, room_id: RoomId, number: int) -> None:
+    """Some messages, each with the room's key shared as often as it must be."""
+    for _ in range(number):
+        message = EncryptRoomEvent(room_id=room_id, type="m.room.message", content={"body": os.urandom(8).hex()})
+        event = None
+        while event is None:
+            try:
+                event = await supervisor.ask(message)
+            except RoomKeyNotShared:
+                await share(supervisor, homeserver, room_id)
+        homeserver.room_event(room_id, event.content)
+
+
+async def write_to_devices(supervisor: Supervisor, homeserver: Homeserver) -> None:
+    """An event to everybody's device."""
+    message = EncryptToDevice(devices=homeserver.addresses, type="m.test", content={"body": "hello"})
+    encrypted = await supervisor.ask(message)
+    require(not encrypted.missing, f"the Olm sessions with {encrypted.missing} are gone")
+    homeserver.to_device(encrypted.messages)
+
+
+async def import_keys(supervisor: Supervisor, homeserver: Homeserver) -> None:
+    """Room keys that another client has exported."""
+    keys, events = homeserver.exported_keys(3)
+    imported = await supervisor.ask(ImportRoomKeys(keys=tuple(keys)))
+    require(imported.imported == len(keys), f"of {len(keys)} room keys {imported.imported} were imported")
+    homeserver.keys_imported(events)
+
+
+async def change_secret(store: SqliteStore, homeserver: Homeserver) -> None:
+    """Seal the store with another key."""
+    secret = os.urandom(32)
+    homeserver.secret_begun(secret)
+    await store.change_secret(secret, lock_timeout=30)
+    homeserver.secret_changed(secret)
+
+
+async def back_up(store: SqliteStore, homeserver: Homeserver) -> None:
+    """Make one more backup; into the same folder again if nobody knows what became of the last try."""
+    folder = homeserver.next_backup()
+    homeserver.backup_begun(folder)
+    try:
+        await backup(store, folder)
+    except StoreUnavailable:
+        # it was made, but nobody was told
+        require((folder / DATABASE).exists(), "a backup was refused for no reason")
+    homeserver.backup_made(folder)
