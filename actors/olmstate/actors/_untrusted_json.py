@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeGuard, TypeVar
 from olmstate.messages import MalformedMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from olmstate.messages import Json, JsonObject
 
@@ -68,30 +68,38 @@ def check_depth(value: Json) -> None:
     Raises:
         MalformedMessage: Nested deeper than `MAX_DEPTH`, or without end.
     """
-    # By identity, so that a part that is shared, or contains itself, is walked once a level.
+    for _ in _levels(value):
+        pass
+
+
+def check_text_keys(value: Json) -> None:
+    """`check_depth`, and that all keys are text: `json.dumps` writes numbers, booleans and None as if they were.
+
+    Raises:
+        MalformedMessage: Nested deeper than `MAX_DEPTH`, or without end; or a key is no text.
+    """
+    for level in _levels(value):
+        for container in level:
+            if is_object(container):
+                keys: Iterable[object] = container
+                for key in keys:
+                    if not isinstance(key, str):
+                        raise MalformedMessage(reason="a key is no text")
+
+
+def _levels(value: Json) -> Iterator[Iterable[Json]]:
+    """The objects and arrays at each depth of a value.
+
+    By identity, so that a part that is shared, or contains itself, is walked once a level.
+    """
     level: dict[int, Json] = {id(child): child for child in _containers_in([value])}
     for _ in range(MAX_DEPTH):
         if not level:
             return
+        yield level.values()
         level = {id(child): child for container in level.values() for child in _containers_in(container)}
     if level:
         raise MalformedMessage(reason=_TOO_DEEP)
-
-
-def has_text_keys(value: Json) -> bool:
-    """Whether all keys are text, in a value that `check_depth` lets pass.
-
-    `json.dumps` writes numbers, booleans and None as if they were.
-    """
-    level: dict[int, Json] = {id(child): child for child in _containers_in([value])}
-    while level:
-        for container in level.values():
-            if is_object(container):
-                keys: list[object] = list(container)
-                if not all(isinstance(key, str) for key in keys):
-                    return False
-        level = {id(child): child for container in level.values() for child in _containers_in(container)}
-    return True
 
 
 def is_object(value: Json) -> TypeGuard[JsonObject]:

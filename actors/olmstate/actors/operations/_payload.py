@@ -10,7 +10,7 @@ import json
 import attrs
 
 from olmstate.actors._signatures import check_device_keys
-from olmstate.actors._untrusted_json import as_object, check_depth, has_text_keys, is_object, json_object, loads, string
+from olmstate.actors._untrusted_json import as_object, check_text_keys, is_object, json_object, loads, string
 from olmstate.messages import (
     Curve25519Key,
     DeviceId,
@@ -51,15 +51,21 @@ def encode_payload(payload: JsonObject) -> bytes:
     if not is_object(payload.get("content", {})):
         raise MalformedContent(reason="not an object")
     try:
-        check_depth(payload)
-        if not has_text_keys(payload):
-            raise MalformedContent(reason="a key is no text")
-        return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        check_text_keys(payload)
+        return encode_checked(payload)
     except MalformedMessage as error:
         raise MalformedContent(reason=error.reason) from None
     except (TypeError, ValueError) as error:
         # the error's text may quote the content
         raise MalformedContent(reason=f"not JSON ({type(error).__name__})") from None
+
+
+def encode_checked(value: JsonObject) -> bytes:
+    """JSON of what is known to be nothing else."""
+    return _encoder.encode(value).encode()
+
+
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def check_payload(
