@@ -44,7 +44,7 @@ from olmstate.messages import (
 )
 from olmstate.storage import Row, RowReader, Table
 
-from ._actor import Actor, Newest, Notice, RolledBack, Wanted
+from ._actor import Actor, Committed, Invalidate, Newest, Notice, Wanted
 from ._algorithms import MEGOLM, OLM
 from ._cache import Cache
 from ._pre_key_message import one_time_key
@@ -318,9 +318,10 @@ class AccountActor(Actor):
     def notify(self, notice: Notice) -> None:
         """Tell the actor something, which holds from now on."""
         super().notify(notice)
-        if isinstance(notice, RolledBack) and self._just_made:
-            self._own_device = None
-        self._just_made = False
+        if self._just_made and not isinstance(notice, Committed):
+            self._own_device = None  # it may be another's by now
+        if not isinstance(notice, Invalidate):
+            self._just_made = False
 
     def _describe(self, account: Account) -> OwnDevice:
         identity = DeviceIdentity(
