@@ -130,8 +130,8 @@ class Actor(abc.ABC):
             OlmStateError: What was answered instead.
             ActorStopped: The actor isn't running any more.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()  # switches only to raise
         if self._idle and self._has_all(message):
-            await trio.lowlevel.checkpoint_if_cancelled()  # switches only to raise
             try:
                 return cast("R", self._handle_now(message))
             finally:
@@ -168,11 +168,6 @@ class Actor(abc.ABC):
                     cache.roll_back()
 
     @property
-    def dirty(self) -> bool:
-        """Whether the present turn has something to write here."""
-        return any(cache.dirty for cache in self._caches)
-
-    @property
     def changes(self) -> int:
         """How often anything was changed, ever."""
         return sum(cache.changes for cache in self._caches)
@@ -186,7 +181,7 @@ class Actor(abc.ABC):
         current: Envelope[Any] | None = None
         try:
             while True:
-                self._idle = True
+                self._idle = not self._inbox.statistics().current_buffer_used
                 current = await self._inbox.receive()
                 self._idle = False
                 await self._answer(current)
@@ -230,7 +225,12 @@ class Actor(abc.ABC):
             return False
         self._catch_up(self._newest.generation)
         committed = isinstance(message, Query)
-        wanted = [(cache, tuple(partitions)) for cache, partitions in self.wanted(message)]
+        try:
+            wanted = [(cache, tuple(partitions)) for cache, partitions in self.wanted(message)]
+        except OlmStateError:
+            raise
+        except BaseException as error:
+            raise self._fall(error) from error
         if not all(cache.holds(partitions, committed=committed) for cache, partitions in wanted):
             return False
         for cache, partitions in wanted:
@@ -243,13 +243,17 @@ class Actor(abc.ABC):
         except OlmStateError as error:
             self._after_error(error)
             raise
-        except BaseException as error:  # vodozemac's panics are no Exception
-            self._idle = False
-            self._send.send_nowait(Envelope(_Bug(error), 0))
-            raise ActorStopped from error
+        except BaseException as error:
+            raise self._fall(error) from error
         finally:
             for cache in self._caches:
                 cache.trim()
+
+    def _fall(self, error: BaseException) -> ActorStopped:
+        """A bug in an asker's slice of time is the actor's; even a panic of vodozemac's, which is no Exception."""
+        self._idle = False
+        self._send.send_nowait(Envelope(_Bug(error), 0))
+        return ActorStopped()
 
     def _after_error(self, error: OlmStateError) -> None:
         if isinstance(error, StoreError):

@@ -292,6 +292,7 @@ class Supervisor:
     async def _ask_in_turn(self, command: Command[R]) -> R:
         if self._poison is not None:
             raise _copy(self._poison)
+        await trio.lowlevel.checkpoint_if_cancelled()  # switches only to raise
         envelope = Envelope(command, self._newest.generation)
         try:
             try:
