@@ -44,6 +44,7 @@ from olmstate.messages import (
     Message,
     OlmStateError,
     Query,
+    RoomId,
     Statistics,
     StoreChanged,
     StoreError,
@@ -67,6 +68,7 @@ from .operations import (
     Flush,
     Turn,
     encrypt_reserved,
+    event_payload,
     export_key_file,
     export_room_keys,
     import_key_file,
@@ -127,6 +129,14 @@ class _Counters:
     fenced: int = 0
 
 
+@attrs.define(eq=False)
+class _Reserving:
+    """A turn that is to reserve message indices of a room."""
+
+    ended: trio.Event = attrs.field(factory=trio.Event)
+    error: StoreError | None = None
+
+
 class _Spoiled(Exception):
     """A command was refused after it had changed something."""
 
@@ -160,6 +170,7 @@ class Supervisor:
         self._state = State.IDLE
         self._poison: StorePoisoned | None = None
         self._looked = False
+        self._reserving: dict[RoomId, _Reserving] = {}
         self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
 
     # --- for users ------------------------------------------------------------------------------------------
@@ -202,14 +213,33 @@ class Supervisor:
     # --- queries and procedures -----------------------------------------------------------------------------
 
     async def _encrypt(self, command: EncryptRoomEvent) -> EncryptedRoomEvent:
-        """With a reserved index if there is one, else in a turn, which reserves more."""
-        encrypted = await encrypt_reserved(self._actors, command, self._options.wall_clock())
-        if encrypted is None and self._look():
-            # it was refused because somebody has written something, which may have been anything
-            encrypted = await encrypt_reserved(self._actors, command, self._options.wall_clock())
-        if encrypted is None:
+        """With a reserved index if there is one, else in a turn, which reserves more: for all that wait for it."""
+        room_id, plaintext = command.room_id, event_payload(command)
+        while True:
+            encrypted = await encrypt_reserved(self._actors, room_id, plaintext, self._options.wall_clock())
+            if encrypted is None and self._look():
+                # it was refused because somebody has written something, which may have been anything
+                encrypted = await encrypt_reserved(self._actors, room_id, plaintext, self._options.wall_clock())
+            if encrypted is not None:
+                return encrypted
+            other = self._reserving.get(room_id)
+            if other is None:
+                return await self._reserve(command)
+            await other.ended.wait()
+            if other.error is not None:
+                raise other.error  # the store's: it would be the same for each
+
+    async def _reserve(self, command: EncryptRoomEvent) -> EncryptedRoomEvent:
+        """Encrypt in a turn, which reserves indices for more."""
+        reserving = self._reserving[command.room_id] = _Reserving()
+        try:
             return await self._ask_in_turn(command)
-        return encrypted
+        except StoreError as error:
+            reserving.error = error
+            raise
+        finally:
+            del self._reserving[command.room_id]
+            reserving.ended.set()
 
     async def _ask_owner(self, query: Query[Any]) -> object:
         self._look()

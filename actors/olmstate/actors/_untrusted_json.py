@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeGuard, TypeVar
 from olmstate.messages import MalformedMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from olmstate.messages import Json, JsonObject
 
@@ -68,8 +68,7 @@ def check_depth(value: Json) -> None:
     Raises:
         MalformedMessage: Nested deeper than `MAX_DEPTH`, or without end.
     """
-    for _ in _levels(value):
-        pass
+    _walk(value, text_keys=False)
 
 
 def check_text_keys(value: Json) -> None:
@@ -78,28 +77,30 @@ def check_text_keys(value: Json) -> None:
     Raises:
         MalformedMessage: Nested deeper than `MAX_DEPTH`, or without end; or a key is no text.
     """
-    for level in _levels(value):
-        for container in level:
-            if is_object(container):
-                keys: Iterable[object] = container
-                for key in keys:
-                    if not isinstance(key, str):
-                        raise MalformedMessage(reason="a key is no text")
+    _walk(value, text_keys=True)
 
 
-def _levels(value: Json) -> Iterator[Iterable[Json]]:
-    """The objects and arrays at each depth of a value.
-
-    By identity, so that a part that is shared, or contains itself, is walked once a level.
-    """
-    level: dict[int, Json] = {id(child): child for child in _containers_in([value])}
+def _walk(value: Json, *, text_keys: bool) -> None:
+    level = _containers_in([value])
     for _ in range(MAX_DEPTH):
         if not level:
             return
-        yield level.values()
-        level = {id(child): child for container in level.values() for child in _containers_in(container)}
+        below: list[Json] = []
+        for container in level:
+            if text_keys and is_object(container) and not all(map(_is_text, container)):
+                raise MalformedMessage(reason="a key is no text")
+            below += _containers_in(container)
+        # by identity, so that a part that is shared, or contains itself, is walked once a level
+        level = below if len(below) < _FEW else list({id(child): child for child in below}.values())
     if level:
         raise MalformedMessage(reason=_TOO_DEEP)
+
+
+_FEW: Final = 16
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def is_object(value: Json) -> TypeGuard[JsonObject]:

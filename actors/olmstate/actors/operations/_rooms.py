@@ -101,23 +101,26 @@ async def encrypt_room_event(turn: Turn, command: EncryptRoomEvent) -> Encrypted
     """Encrypt an event on the room's session."""
     own = (await own_device(turn)).identity
     encrypted = await turn.actors.outbound_group_sessions.ask(
-        Encrypt(room_id=command.room_id, plaintext=_plaintext(command), now=turn.now)
+        Encrypt(room_id=command.room_id, plaintext=event_payload(command), now=turn.now)
     )
     return _encrypted(own, encrypted)
 
 
-async def encrypt_reserved(actors: Actors, command: EncryptRoomEvent, now: int) -> EncryptedRoomEvent | None:
-    """Encrypt an event with an index that this process has reserved, outside any turn; None if that can't be."""
+async def encrypt_reserved(actors: Actors, room_id: RoomId, plaintext: bytes, now: int) -> EncryptedRoomEvent | None:
+    """Encrypt an event's payload with an index that is reserved, outside any turn; None if that can't be."""
     own = actors.account.own_device
     if own is None:
         return None
-    encrypted = await actors.outbound_group_sessions.ask(
-        EncryptReserved(room_id=command.room_id, plaintext=_plaintext(command), now=now)
-    )
+    encrypted = await actors.outbound_group_sessions.ask(EncryptReserved(room_id=room_id, plaintext=plaintext, now=now))
     return None if encrypted is None else _encrypted(own.identity, encrypted)
 
 
-def _plaintext(command: EncryptRoomEvent) -> bytes:
+def event_payload(command: EncryptRoomEvent) -> bytes:
+    """What is encrypted of an event (spec: m.megolm.v1.aes-sha2).
+
+    Raises:
+        MalformedContent: It is no JSON that Matrix allows.
+    """
     return encode_payload({"type": command.type, "content": command.content, "room_id": command.room_id})
 
 
