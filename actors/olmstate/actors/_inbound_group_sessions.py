@@ -293,7 +293,7 @@ class InboundGroupSessionsActor(Actor):
         entry = self._room_keys.current(partition)
         before = () if entry is None else entry.copies
         copies, change = add_copy(before, new.copy)
-        if copies != before or change in ("new", "better"):
+        if copies is not before:
             self._room_keys.put(partition, RoomKeyEntry(room_id=new.room_id, session_id=new.session_id, copies=copies))
         return change
 
@@ -318,7 +318,7 @@ class InboundGroupSessionsActor(Actor):
             if code is not None:
                 raise RoomKeyWithheld(code=code)
             raise MissingRoomKey(room_id=room_id, session_id=session_id)
-        copy, index, plaintext = _decrypt_with(entry.copies, ciphertext)
+        copy, index, plaintext = _decrypt_with(entry.copies, ciphertext, event.get("sender"))
         payload = as_object(parse_json(plaintext), "the payload")
         event_type, event_content = string(payload, "type"), json_object(payload, "content")
         if payload.get("room_id") != room_id:
@@ -326,11 +326,11 @@ class InboundGroupSessionsActor(Actor):
         if copy.sender is not None and event.get("sender") != copy.sender:
             raise MismatchedSender(reason="the room key is not from the event's sender")
         event_id = event.get("event_id")
-        if isinstance(event_id, str):
-            self._guard(partition, index, EventId(event_id))
+        event_id = EventId(event_id) if isinstance(event_id, str) else None
+        self._guard(partition, index, event_id)
         return DecryptedRoomEvent(
             room_id=room_id,
-            event_id=EventId(event_id) if isinstance(event_id, str) else None,
+            event_id=event_id,
             type=event_type,
             content=event_content,
             session_id=session_id,
@@ -344,12 +344,12 @@ class InboundGroupSessionsActor(Actor):
 
     # --- the replay guard -----------------------------------------------------------------------------------
 
-    def _guard(self, partition: bytes, index: int, event_id: EventId) -> None:
-        """Let an event have a message index, or refuse it because another has it."""
-        event = event_hash(event_id)
+    def _guard(self, partition: bytes, index: int, event_id: EventId | None) -> None:
+        """Let an event have a message index, or refuse it because another has it; one without an id gets none."""
+        event = None if event_id is None else event_hash(event_id)
         pending = self._pending.get(partition, {})
         first = self._used.committed(partition).events.get(index) or pending.get(index)
-        if first is None:
+        if first is None and event is not None:
             self._pending.setdefault(partition, {})[index] = event
             self.write_behind.set()
         elif first != event:
@@ -383,8 +383,8 @@ def _session_id_of(event: Json) -> str | None:
     return session_id if isinstance(session_id, str) else None
 
 
-def _decrypt_with(copies: tuple[RoomKeyCopy, ...], ciphertext: str) -> tuple[RoomKeyCopy, int, bytes]:
-    """The copy that decrypts it, the message index, and the plaintext."""
+def _decrypt_with(copies: tuple[RoomKeyCopy, ...], ciphertext: str, sender: Json) -> tuple[RoomKeyCopy, int, bytes]:
+    """The copy that decrypts it, the sender's if there is one; the message index, and the plaintext."""
     try:
         message = MegolmMessage.from_base64(ciphertext)
     except ValueError as error:
@@ -396,7 +396,7 @@ def _decrypt_with(copies: tuple[RoomKeyCopy, ...], ciphertext: str) -> tuple[Roo
             message_index=index, first_known_index=min(copy.session.first_known_index for copy in copies)
         )
     reason = ""
-    for copy in able:
+    for copy in sorted(able, key=lambda copy: copy.sender != sender):
         try:
             return copy, index, copy.session.decrypt(message).plaintext
         except ValueError as error:

@@ -5,6 +5,9 @@ The same session may reach us several times: from its maker (signed by the sessi
 copies are one: the earlier index is kept, and it is as trustworthy as the better of the two, since it can't lead to a
 genuine ratchet without being it. Copies that don't connect are kept apart: one of them is a forgery, and only
 decrypting tells which.
+
+Who was given a session's key can pass it on as if he had made it. So of connected copies one is kept for each user
+whose device says that the session is its own; a message is read as its sender's, or not at all.
 """
 
 from __future__ import annotations
@@ -23,14 +26,14 @@ from olmstate.messages import (
 )
 
 MOST_COPIES = 4
-"""Of one session. Whoever sends more forgeries than that has them dropped."""
+"""Of one session. Whoever sends more forgeries, or more claims, than that has them dropped."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class RoomKeyCopy:
     """One copy: the session from some index on, and where it came from."""
 
-    session: InboundGroupSession = attrs.field(repr=False, eq=False)
+    session: InboundGroupSession = attrs.field(repr=False)
     sender_key: Curve25519Key
     sender_ed25519: Ed25519Key
     sender: UserId | None
@@ -44,40 +47,49 @@ class RoomKeyCopy:
 
 
 def add_copy(copies: tuple[RoomKeyCopy, ...], new: RoomKeyCopy) -> tuple[tuple[RoomKeyCopy, ...], RoomKeyChange]:
-    """The copies to keep once ``new`` has come, most trusted first, and what it was."""
-    if not copies:
-        return (new,), "new"
-    first = min(copy.session.first_known_index for copy in copies)
+    """The copies to keep, most trusted first, and what ``new`` was; ``copies`` itself if nothing is to be stored."""
     connected = [copy for copy in copies if _connected(copy.session, new.session)]
-    apart = tuple(copy for copy in copies if copy not in connected)
     if not connected:
-        kept = sorted((*copies, new), key=_trust, reverse=True)[:MOST_COPIES]
-        return tuple(kept), "unconnected"
-    merged = new
-    for copy in connected:
-        merged = _merged(copy, merged)
-    change: RoomKeyChange = "better" if merged.session.first_known_index < first else "known"
-    # a signature that was just learnt is worth storing, though no more can be decrypted
-    if change == "known" and len(connected) == 1 and merged == connected[0]:
+        return _best([*copies, new]), "unconnected" if copies else "new"
+    earliest = min((copy.session for copy in (*connected, new)), key=_first)
+    better = _first(earliest) < min(_first(copy.session) for copy in connected)
+    claims = _claims([*connected, new])
+    if claims == connected and not better and all(_first(copy.session) == _first(earliest) for copy in connected):
         return copies, "known"
-    return tuple(sorted((merged, *apart), key=_trust, reverse=True)), change
+    signed = any(copy.signed for copy in (*connected, new))
+    apart = [copy for copy in copies if copy not in connected]
+    merged = [attrs.evolve(claim, session=earliest, signed=signed) for claim in claims]
+    if better:
+        return _best([*merged, *apart]), "better"
+    another_claim = new in claims and any(not copy.imported for copy in connected)
+    return _best([*merged, *apart]), "unconnected" if another_claim else "known"
 
 
 def _connected(one: InboundGroupSession, other: InboundGroupSession) -> bool:
-    index = max(one.first_known_index, other.first_known_index)
+    index = max(_first(one), _first(other))
     exports = one.export_at(index), other.export_at(index)
     return None not in exports and exports[0].to_base64() == exports[1].to_base64()  # type: ignore[union-attr]
 
 
+def _first(session: InboundGroupSession) -> int:
+    return session.first_known_index
+
+
+def _claims(connected: list[RoomKeyCopy]) -> list[RoomKeyCopy]:
+    """The first copy from each user's devices, or, if there is none, the first of all."""
+    claims: dict[UserId | None, RoomKeyCopy] = {}
+    for copy in connected:
+        if not copy.imported:
+            claims.setdefault(copy.sender, copy)
+    return list(claims.values()) or connected[:1]
+
+
+def _best(copies: list[RoomKeyCopy]) -> tuple[RoomKeyCopy, ...]:
+    return tuple(sorted(copies, key=_trust, reverse=True)[:MOST_COPIES])
+
+
 def _trust(copy: RoomKeyCopy) -> tuple[bool, bool, int]:
-    return copy.signed, not copy.imported, -copy.session.first_known_index
-
-
-def _merged(old: RoomKeyCopy, new: RoomKeyCopy) -> RoomKeyCopy:
-    """The earlier session of two connected copies, with the better word on where it came from."""
-    earlier = new if new.session.first_known_index < old.session.first_known_index else old
-    better = new if _trust(new)[:2] > _trust(old)[:2] else old
-    return attrs.evolve(better, session=earlier.session, signed=old.signed or new.signed)
+    return copy.signed, not copy.imported, -_first(copy.session)
 
 
 def session_from_room_key(session_key: str, session_id: MegolmSessionId) -> InboundGroupSession:

@@ -12,7 +12,7 @@ from ._message import Command, InboundGroupSessionsQuery, Procedure
 
 RoomKeyChange: TypeAlias = Literal["new", "better", "known", "unconnected"]
 """``better``: starts at a lower index than our copy and connects to it. ``unconnected``: kept apart from our copy,
-since nothing proves that it is the same ratchet."""
+since nothing proves that it is the same ratchet, or since another user's device says that it made it."""
 
 
 @attrs.frozen(kw_only=True)
