@@ -1,0 +1,552 @@
+"""RoomKey, RotateRoomKey, DiscardRoomKey, ShareRoomKey, MarkRoomKeyShared, EncryptRoomEvent: sending to rooms."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from vodozemac import InboundGroupSession, SessionKey
+
+from olmstate.actors import Supervisor
+from olmstate.messages import (
+    AddDevices,
+    DecryptRoomEvent,
+    DeviceAddress,
+    DeviceId,
+    DeviceIdentity,
+    DiscardRoomKey,
+    EncryptedRoomEvent,
+    EncryptRoomEvent,
+    Json,
+    JsonObject,
+    MalformedContent,
+    MarkRoomKeyShared,
+    OutboundRoomKey,
+    RoomId,
+    RoomKey,
+    RoomKeyNotShared,
+    RoomKeyReplaced,
+    RoomKeyShare,
+    RotateRoomKey,
+    RotationPeriod,
+    ShareRoomKey,
+    UserId,
+)
+from tests.operations.conftest import Device
+from tests.operations.device import ALICE, ALICE_ADDRESS, DAY, ROOM, Clock, claim, ready_room, refused, unchanged
+from tests.operations.peer import MEGOLM, Peer, keys_query, peers, read_room_event
+
+OTHER_ROOM = RoomId("!other:example.org")
+
+
+async def encrypt(supervisor: Supervisor, body: str = "hi", room_id: RoomId = ROOM) -> EncryptedRoomEvent:
+    """Encrypt a message."""
+    return await supervisor.ask(EncryptRoomEvent(room_id=room_id, type="m.room.message", content={"body": body}))
+
+
+def reader(room_key: OutboundRoomKey) -> InboundGroupSession:
+    """Whoever was given ``room_key``."""
+    return InboundGroupSession(SessionKey(room_key.session_key))
+
+
+async def share_with(supervisor: Supervisor, *devices: Peer, room_id: RoomId = ROOM) -> RoomKeyShare:
+    """Share the room's key and mark it, as if the server had taken all requests."""
+    addresses = tuple(peer.address for peer in devices)
+    share = await supervisor.ask(ShareRoomKey(room_id=room_id, devices=addresses))
+    await supervisor.ask(MarkRoomKeyShared(room_id=room_id, session_id=share.session_id, devices=share.recipients))
+    return share
+
+
+def received(share: RoomKeyShare, peer: Peer) -> JsonObject:
+    """The room key that ``peer`` reads in what was shared."""
+    (content,) = (
+        request[peer.user_id][peer.device_id] for request in share.requests if peer.device_id in request[peer.user_id]
+    )
+    payload = peer.read(content)
+    assert "m.room_key" == payload["type"]
+    room_key: JsonObject = payload["content"]
+    return room_key
+
+
+def session_of(room_key: JsonObject) -> InboundGroupSession:
+    """The session that ``room_key`` gives."""
+    return InboundGroupSession(SessionKey(room_key["session_key"]))
+
+
+@pytest.fixture
+async def devices(alice: Supervisor) -> list[Peer]:
+    """Three devices with Olm sessions."""
+    made = peers(3)
+    await alice.ask(AddDevices(response=keys_query(*made)))
+    await claim(alice, *made)
+    return made
+
+
+# --- encrypting
+
+
+async def test_what_is_encrypted_is_read_by_who_has_the_key_and_by_the_device_itself(
+    alice: Supervisor, other: Supervisor, me: DeviceIdentity
+) -> None:
+    room_key = await ready_room(alice)
+    content = {"body": "ключ 🔐 \x00", "nested": {"list": [1, None, True, "x"]}}
+
+    encrypted = await other.ask(EncryptRoomEvent(room_id=ROOM, type="m.room.message", content=content))
+
+    assert {
+        "algorithm": MEGOLM,
+        "sender_key": me.curve25519,
+        "device_id": me.device_id,
+        "session_id": room_key.session_id,
+        "ciphertext": encrypted.content["ciphertext"],
+    } == encrypted.content
+    payload = {"type": "m.room.message", "content": content, "room_id": ROOM}
+    assert (encrypted.message_index, payload) == read_room_event(reader(room_key), encrypted.content)
+    for supervisor in (alice, other):
+        event = {"content": encrypted.content, "sender": ALICE, "event_id": "$1"}
+        decrypted = await supervisor.ask(DecryptRoomEvent(room_id=ROOM, event=event))
+        assert content == decrypted.content
+        assert (me.user_id, me.device_id, me.curve25519) == (
+            decrypted.sender,
+            decrypted.sender_device,
+            decrypted.sender_key,
+        )
+
+
+async def test_a_message_index_is_used_once_whoever_encrypts(
+    alice: Supervisor, other: Supervisor, device: Device
+) -> None:
+    room_key = await ready_room(alice)
+    sent = [await encrypt((alice, other)[number % 2], str(number)) for number in range(12)]
+    async with device.open() as third:
+        sent.append(await encrypt(third, "12"))
+    sent.append(await encrypt(alice, "13"))
+
+    read = [read_room_event(reader(room_key), each.content) for each in sent]
+
+    assert [str(number) for number in range(14)] == [payload["content"]["body"] for _, payload in read]
+    assert [each.message_index for each in sent] == [index for index, _ in read]
+    assert 14 == len({index for index, _ in read})
+
+
+async def test_many_at_once_each_get_an_index_of_their_own(alice: Supervisor, other: Supervisor) -> None:
+    room_key = await ready_room(alice)
+    sent: list[EncryptedRoomEvent] = []
+
+    async def encrypt_one(number: int) -> None:
+        sent.append(await encrypt((alice, other)[number % 2], str(number)))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(30):
+            nursery.start_soon(encrypt_one, number)
+
+    read = [read_room_event(reader(room_key), each.content) for each in sent]
+    assert 30 == len({index for index, _ in read}) == len({payload["content"]["body"] for _, payload in read})
+
+
+async def test_rooms_have_sessions_of_their_own(alice: Supervisor) -> None:
+    first, second = await ready_room(alice), await ready_room(alice, OTHER_ROOM)
+
+    assert first.session_id != second.session_id
+    _, payload = read_room_event(reader(second), (await encrypt(alice, room_id=OTHER_ROOM)).content)
+    assert OTHER_ROOM == payload["room_id"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"x": float("nan")},
+        {"x": float("-inf")},
+        {"x": "\ud800"},
+        {"\ud800": 1},
+        {"x": b"bytes"},
+        {"x": object()},
+        {1: 2},
+        {"x": [{True: 2}]},
+        [],
+        "text",
+        None,
+    ],
+    ids=repr,
+)
+async def test_content_that_is_no_json_object_is_refused_and_uses_no_index(content: Json, alice: Supervisor) -> None:
+    await ready_room(alice)
+    first = await encrypt(alice)
+
+    async with refused(alice, MalformedContent):
+        await alice.ask(EncryptRoomEvent(room_id=ROOM, type="m.room.message", content=content))
+
+    assert first.message_index + 1 == (await encrypt(alice)).message_index
+
+
+async def test_content_that_is_nested_too_deep_is_refused(alice: Supervisor) -> None:
+    await ready_room(alice)
+    deep: Json = {}
+    for _ in range(10_000):
+        deep = {"x": deep}
+
+    async with refused(alice, MalformedContent):
+        await alice.ask(EncryptRoomEvent(room_id=ROOM, type="m.room.message", content=deep))
+
+
+@pytest.mark.parametrize("event_type", ["\ud800", 5, None])
+async def test_a_type_that_is_no_text_is_refused(event_type: Json, alice: Supervisor) -> None:
+    await ready_room(alice)
+
+    async with refused(alice, MalformedContent):
+        await alice.ask(EncryptRoomEvent(room_id=ROOM, type=event_type, content={}))
+
+
+async def test_large_content_is_encrypted(alice: Supervisor) -> None:
+    room_key = await ready_room(alice)
+
+    _, payload = read_room_event(reader(room_key), (await encrypt(alice, "x" * 200_000)).content)
+
+    assert 200_000 == len(payload["content"]["body"])
+
+
+# --- not before it is shared
+
+
+async def test_nothing_is_encrypted_before_the_key_is_marked_as_shared(
+    alice: Supervisor, other: Supervisor, devices: list[Peer]
+) -> None:
+    async with refused(alice, RoomKeyNotShared) as caught:
+        await encrypt(alice)
+    assert ROOM in str(caught.value)
+    share = await alice.ask(ShareRoomKey(room_id=ROOM, devices=(devices[0].address,)))
+    for supervisor in (alice, other):
+        async with refused(supervisor, RoomKeyNotShared):
+            await encrypt(supervisor)
+
+    await other.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=share.recipients))
+
+    for supervisor in (alice, other):
+        await encrypt(supervisor)
+
+
+async def test_a_room_with_nobody_else_in_it_is_marked_with_no_devices(alice: Supervisor) -> None:
+    share = await alice.ask(ShareRoomKey(room_id=ROOM, devices=()))
+    assert ((), (), ()) == (share.requests, share.recipients, share.missing)
+
+    await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=()))
+
+    await encrypt(alice)
+
+
+# --- sharing
+
+
+async def test_a_key_is_shared_with_each_device_once(alice: Supervisor, other: Supervisor, devices: list[Peer]) -> None:
+    first, second, third = devices
+
+    share = await share_with(alice, first, second)
+
+    assert {first.address, second.address} == set(share.recipients)
+    assert {first.user_id: {first.device_id, second.device_id}} == {
+        user: set(contents) for request in share.requests for user, contents in request.items()
+    }
+    message = (await encrypt(alice, "to two")).content
+    for peer in (first, second):
+        room_key = received(share, peer)
+        assert (MEGOLM, ROOM, share.session_id) == (
+            room_key["algorithm"],
+            room_key["room_id"],
+            room_key["session_id"],
+        )
+        assert "to two" == read_room_event(session_of(room_key), message)[1]["content"]["body"]
+    again = await share_with(other, first, second, third)
+    assert (third.address,) == again.recipients
+    assert share.session_id == again.session_id
+    async with unchanged(alice):
+        nobody = await alice.ask(ShareRoomKey(room_id=ROOM, devices=tuple(peer.address for peer in devices)))
+        assert ((), (), ()) == (nobody.requests, nobody.recipients, nobody.missing)
+
+
+async def test_who_comes_later_reads_what_is_sent_from_then_on_and_nothing_older(
+    alice: Supervisor, other: Supervisor, devices: list[Peer]
+) -> None:
+    await share_with(alice, devices[0])
+    old = [(await encrypt(supervisor)).content for supervisor in (alice, other) for _ in range(3)]
+
+    share = await share_with(alice, *devices[:2])
+
+    session = session_of(received(share, devices[1]))
+    for content in old:
+        with pytest.raises(ValueError, match="index"):
+            read_room_event(session, content)
+    for supervisor in (alice, other, alice):
+        assert "new" == read_room_event(session, (await encrypt(supervisor, "new")).content)[1]["content"]["body"]
+
+
+async def test_what_was_not_marked_is_shared_again(alice: Supervisor, devices: list[Peer]) -> None:
+    addresses = tuple(peer.address for peer in devices)
+    first = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
+
+    second = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
+
+    assert (first.session_id, first.recipients) == (second.session_id, second.recipients)
+    assert first.requests != second.requests  # a ratchet step is used once
+
+
+async def test_only_what_was_marked_counts_as_shared(alice: Supervisor, devices: list[Peer]) -> None:
+    addresses = tuple(peer.address for peer in devices)
+    share = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
+    await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=addresses[:1]))
+
+    again = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
+
+    assert set(addresses[1:]) == set(again.recipients)
+    room_key = await alice.ask(RoomKey(room_id=ROOM))
+    assert frozenset(addresses[:1]) == room_key.shared_with
+
+
+async def test_devices_without_a_session_are_missing_and_get_the_key_when_they_have_one(
+    alice: Supervisor, devices: list[Peer]
+) -> None:
+    late = Peer(device_id=DeviceId("LATE"))
+    await alice.ask(AddDevices(response=keys_query(*devices, late)))
+    nobody = DeviceAddress(user_id=UserId("@nobody:example.org"), device_id=DeviceId("NONE"))
+    addresses = (devices[0].address, late.address, nobody)
+
+    share = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
+    assert ((devices[0].address,), (late.address, nobody)) == (share.recipients, share.missing)
+    await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=share.recipients))
+    await claim(alice, late)
+
+    again = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
+
+    assert ((late.address,), (nobody,)) == (again.recipients, again.missing)
+    assert ROOM == received(again, late)["room_id"]
+
+
+async def test_the_key_is_not_shared_with_the_device_itself(alice: Supervisor, devices: list[Peer]) -> None:
+    share = await alice.ask(ShareRoomKey(room_id=ROOM, devices=(ALICE_ADDRESS, devices[0].address)))
+
+    assert ((devices[0].address,), ()) == (share.recipients, share.missing)
+
+
+async def test_a_request_reaches_two_hundred_and_fifty_devices_at_most(alice: Supervisor) -> None:
+    crowd = [*peers(300), *peers(251, "@carol:example.org")]
+    await alice.ask(AddDevices(response=keys_query(*crowd)))
+    await claim(alice, *crowd)
+
+    share = await alice.ask(ShareRoomKey(room_id=ROOM, devices=tuple(peer.address for peer in crowd)))
+
+    sizes = [sum(len(contents) for contents in request.values()) for request in share.requests]
+    assert [250, 250, 51] == sizes
+    reached = [
+        DeviceAddress(user_id=user_id, device_id=device_id)
+        for request in share.requests
+        for user_id, contents in request.items()
+        for device_id in contents
+    ]
+    assert {peer.address for peer in crowd} == set(reached) == set(share.recipients)
+    assert 551 == len(reached)
+    await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=share.recipients))
+    room_key = await alice.ask(RoomKey(room_id=ROOM))
+    assert 551 == len(room_key.shared_with)
+
+
+# --- rotation
+
+
+async def test_a_device_that_leaves_makes_a_new_session_which_it_is_not_given(
+    alice: Supervisor, other: Supervisor, devices: list[Peer]
+) -> None:
+    share = await share_with(alice, *devices)
+    await encrypt(alice)
+
+    left = await other.ask(ShareRoomKey(room_id=ROOM, devices=tuple(peer.address for peer in devices[:2])))
+
+    assert share.session_id != left.session_id
+    assert {peer.address for peer in devices[:2]} == set(left.recipients)
+    for supervisor in (alice, other):
+        async with refused(supervisor, RoomKeyNotShared):
+            await encrypt(supervisor)
+
+
+async def test_a_session_is_rotated_after_so_many_messages(alice: Supervisor, other: Supervisor) -> None:
+    rotation = RotationPeriod(messages=5)
+    first = await alice.ask(RoomKey(room_id=ROOM, rotation=rotation))
+    await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=first.session_id, devices=()))
+    for _ in range(5):
+        await encrypt(alice)
+
+    for supervisor in (alice, other):
+        async with refused(supervisor, RoomKeyNotShared):
+            await encrypt(supervisor)
+    second = await other.ask(RoomKey(room_id=ROOM, rotation=rotation))
+    assert first.session_id != second.session_id
+    assert (0, frozenset()) == (second.message_index, second.shared_with)
+    async with refused(alice, RoomKeyNotShared):
+        await encrypt(alice)  # the new one was not shared yet
+
+
+async def test_two_supervisors_together_never_go_beyond_the_messages_of_a_session(
+    alice: Supervisor, other: Supervisor
+) -> None:
+    rotation = RotationPeriod(messages=20)
+    room_key = await alice.ask(RoomKey(room_id=ROOM, rotation=rotation))
+    await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=room_key.session_id, devices=()))
+    sent: list[int] = []
+    turned_back: set[Supervisor] = set()
+    while len(turned_back) < 2:
+        for supervisor in (alice, other):
+            try:
+                sent.append((await encrypt(supervisor)).message_index)
+            except RoomKeyNotShared:
+                turned_back.add(supervisor)
+
+    assert len(sent) == len(set(sent))
+    assert max(sent) < 20
+
+
+@pytest.mark.parametrize("later", [0, DAY - 1, DAY, 400 * DAY, -1])
+async def test_a_session_is_rotated_after_some_time_and_when_the_clock_was_set_back(
+    later: int, alice: Supervisor, other: Supervisor, clock: Clock
+) -> None:
+    due = not 0 <= later < DAY
+    rotation = RotationPeriod(milliseconds=DAY)
+    first = await alice.ask(RoomKey(room_id=ROOM, rotation=rotation))
+    await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=first.session_id, devices=()))
+    await encrypt(alice)
+
+    clock.now += later
+
+    for supervisor in (alice, other):
+        if due:
+            async with refused(supervisor, RoomKeyNotShared):
+                await encrypt(supervisor)
+        else:
+            await encrypt(supervisor)
+    second = await other.ask(RoomKey(room_id=ROOM, rotation=rotation))
+    assert due == (first.session_id != second.session_id)
+
+
+async def test_a_room_key_is_rotated_on_demand(alice: Supervisor, other: Supervisor) -> None:
+    first = await ready_room(alice)
+    await encrypt(alice)
+
+    second = await other.ask(RotateRoomKey(room_id=ROOM))
+
+    assert first.session_id != second.session_id
+    assert 0 == second.message_index
+    for supervisor in (alice, other):
+        async with refused(supervisor, RoomKeyNotShared):
+            await encrypt(supervisor)
+
+
+async def test_a_discarded_session_is_not_used_again(alice: Supervisor, other: Supervisor) -> None:
+    first = await ready_room(alice)
+    message = (await encrypt(alice)).content
+
+    await other.ask(DiscardRoomKey(room_id=ROOM))
+
+    for supervisor in (alice, other):
+        async with refused(supervisor, RoomKeyNotShared):
+            await encrypt(supervisor)
+    async with unchanged(alice):
+        await alice.ask(DiscardRoomKey(room_id=ROOM))
+        await alice.ask(DiscardRoomKey(room_id=OTHER_ROOM))
+    second = await alice.ask(RoomKey(room_id=ROOM))
+    assert first.session_id != second.session_id
+    event = {"content": message, "sender": ALICE, "event_id": "$1"}
+    assert {"body": "hi"} == (await other.ask(DecryptRoomEvent(room_id=ROOM, event=event))).content
+
+
+async def test_a_room_key_stays_until_it_is_due(alice: Supervisor, other: Supervisor) -> None:
+    first = await alice.ask(RoomKey(room_id=ROOM))
+    second = await other.ask(RoomKey(room_id=ROOM))
+
+    assert (first.session_id, first.message_index, first.session_key) == (
+        second.session_id,
+        second.message_index,
+        second.session_key,
+    )
+    assert {
+        "algorithm": MEGOLM,
+        "room_id": ROOM,
+        "session_id": first.session_id,
+        "session_key": first.session_key,
+    } == first.content
+
+
+async def test_a_key_asked_for_later_starts_later_and_reads_all_that_follows(
+    alice: Supervisor, other: Supervisor
+) -> None:
+    await ready_room(alice)
+    for supervisor in (alice, other, alice):
+        await encrypt(supervisor)
+
+    room_key = await other.ask(RoomKey(room_id=ROOM))
+
+    assert 3 <= room_key.message_index
+    for supervisor in (alice, other, alice):
+        index, _ = read_room_event(reader(room_key), (await encrypt(supervisor)).content)
+        assert room_key.message_index <= index
+
+
+# --- marking a session that was replaced
+
+
+async def test_marking_a_replaced_session_is_refused_and_the_new_one_stays_unshared(
+    alice: Supervisor, other: Supervisor, devices: list[Peer]
+) -> None:
+    old = await alice.ask(ShareRoomKey(room_id=ROOM, devices=(devices[0].address,)))
+    await other.ask(RotateRoomKey(room_id=ROOM))
+
+    async with refused(alice, RoomKeyReplaced) as caught:
+        await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=old.session_id, devices=old.recipients))
+
+    assert isinstance(caught.value, RoomKeyReplaced)
+    assert (ROOM, old.session_id) == (caught.value.room_id, caught.value.session_id)
+    async with refused(alice, RoomKeyNotShared):
+        await encrypt(alice)
+
+
+async def test_marking_a_session_of_a_room_that_has_none_is_refused(alice: Supervisor) -> None:
+    room_key = await alice.ask(RoomKey(room_id=ROOM))
+    await alice.ask(DiscardRoomKey(room_id=ROOM))
+
+    for room_id in (ROOM, OTHER_ROOM):
+        async with refused(alice, RoomKeyReplaced):
+            await alice.ask(MarkRoomKeyShared(room_id=room_id, session_id=room_key.session_id, devices=()))
+
+
+async def test_marking_twice_is_harmless(alice: Supervisor, other: Supervisor, devices: list[Peer]) -> None:
+    share = await share_with(alice, *devices)
+
+    async with unchanged(other):
+        await other.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=share.recipients * 2))
+
+
+# --- odd rooms
+
+
+@pytest.mark.parametrize("room_id", ["", "\x00", "\ud800", "!" + "x" * 100_000])
+async def test_a_room_id_may_be_any_text_that_can_be_sent(room_id: str, alice: Supervisor) -> None:
+    room = RoomId(room_id)
+    room_key = await alice.ask(RoomKey(room_id=room))
+    await alice.ask(MarkRoomKeyShared(room_id=room, session_id=room_key.session_id, devices=()))
+
+    if room_id == "\ud800":
+        async with refused(alice, MalformedContent):
+            await encrypt(alice, room_id=room)
+        async with refused(alice, MalformedContent):
+            await alice.ask(ShareRoomKey(room_id=room, devices=(Peer().address,)))
+    else:
+        assert room_key.session_id == (await encrypt(alice, room_id=room)).session_id
+
+
+@pytest.mark.parametrize("rotation", [RotationPeriod(messages=1), RotationPeriod(milliseconds=1)])
+async def test_the_shortest_rotation_still_lets_one_message_out(rotation: RotationPeriod, alice: Supervisor) -> None:
+    for _ in range(3):
+        room_key = await alice.ask(RoomKey(room_id=ROOM, rotation=rotation))
+        await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=room_key.session_id, devices=()))
+
+        assert 0 == (await encrypt(alice)).message_index
+
+        if rotation.messages == 1:
+            async with refused(alice, RoomKeyNotShared):
+                await encrypt(alice)
+        await alice.ask(RotateRoomKey(room_id=ROOM, rotation=rotation))
