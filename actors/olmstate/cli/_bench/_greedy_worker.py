@@ -1,0 +1,142 @@
+"""A process that encrypts in one room as fast as it can: with olmstate, or bare. Its order comes as JSON on stdin."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import trio
+from vodozemac import GroupSession
+
+from olmstate.actors import run_supervisor
+from olmstate.messages import DeviceId, JsonObject, UserId
+from olmstate.storage import Store, Turnstile, open_store
+
+from ._bare import BareStore
+from ._device import DEVICE, MESSAGE, USER
+from ._rooms import bare_plaintext
+
+LOCK_TIMEOUT = 30.0
+
+
+@attrs.define
+class TimedLock:
+    """The store's lock, noting when it was asked for, taken, and let go."""
+
+    lock: Turnstile
+    turns: list[tuple[float, float, float]] = attrs.field(factory=list[tuple[float, float, float]])
+    _asked: float | None = None
+    _taken: float = 0.0
+
+    @property
+    def held(self) -> bool:
+        """The lock's."""
+        return self.lock.held
+
+    async def acquire(self, timeout: float) -> object:  # noqa: ASYNC109 - the protocol's
+        """The lock's."""
+        self._ask()
+        how = await self.lock.acquire(timeout)
+        self._take()
+        return how
+
+    def acquire_nowait(self) -> bool:
+        """The lock's."""
+        self._ask()
+        taken = self.lock.acquire_nowait()
+        if taken:
+            self._take()
+        return taken
+
+    def contended(self) -> bool:
+        """The lock's."""
+        return self.lock.contended()
+
+    def release(self) -> None:
+        """The lock's."""
+        self.lock.release()
+        assert self._asked is not None  # noqa: S101 - it was held
+        self.turns.append((self._asked, self._taken, time.monotonic()))
+        self._asked = None
+
+    def holder_pid(self) -> int | None:
+        """The lock's."""
+        return self.lock.holder_pid()
+
+    def _ask(self) -> None:
+        if self._asked is None:
+            self._asked = time.monotonic()
+
+    def _take(self) -> None:
+        self._taken = time.monotonic()
+
+
+class TimedStore:
+    """A store whose lock notes times; everything else is the store's own."""
+
+    def __init__(self, store: Store, lock: TimedLock) -> None:
+        self._store = store
+        self.lock = lock
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the store has
+        return getattr(self._store, name)
+
+
+async def ours(path: Path, key: bytes, start: float, seconds: float) -> JsonObject:
+    """Encrypt with olmstate."""
+    user_id, device_id = UserId(USER), DeviceId(DEVICE)
+    store = await open_store(path, user_id=user_id, device_id=device_id, key=key, lock_timeout=LOCK_TIMEOUT)
+    timed = TimedStore(store, TimedLock(store.lock))
+    messages = 0
+    try:
+        async with run_supervisor(cast("Store", timed), user_id=user_id, device_id=device_id) as supervisor:
+            await trio.sleep(max(0.0, start - time.monotonic()))
+            timed.lock.turns.clear()
+            while time.monotonic() < start + seconds:
+                await supervisor.ask(MESSAGE)
+                messages += 1
+    finally:
+        await store.aclose()
+    return {"messages": messages, "turns": timed.lock.turns}
+
+
+def bare(path: Path, start: float, seconds: float) -> JsonObject:
+    """Encrypt with a flock, a generation check and a commit a message."""
+    store = BareStore(path, pickle_key=bytes(32))
+    descriptor = os.open(f"{path}-lock", os.O_CREAT | os.O_RDWR, 0o600)
+    plaintext = bare_plaintext()
+    seen, session, messages = -1, GroupSession(), 0
+    time.sleep(max(0.0, start - time.monotonic()))
+    while time.monotonic() < start + seconds:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        generation = int(store.value("generation"))
+        if generation != seen:
+            session = GroupSession.from_pickle(store.value("session"), store.pickle_key)
+        session.encrypt(plaintext).to_base64()
+        seen = generation + 1
+        store.commit([("session", session.pickle(store.pickle_key)), ("generation", str(seen))])
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        messages += 1
+    store.close()
+    return {"messages": messages, "turns": []}
+
+
+def main() -> None:
+    """Do what stdin says."""
+    order = json.load(sys.stdin)
+    path, start, seconds = Path(order["path"]), order["start"], order["seconds"]
+    if order["side"] == "bare":
+        done = bare(path, start, seconds)
+    else:
+        done = trio.run(ours, path, bytes.fromhex(order["key"]), start, seconds)
+    json.dump(done, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

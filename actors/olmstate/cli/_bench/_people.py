@@ -1,0 +1,123 @@
+"""Whom the measured device talks to: devices made with vodozemac, with what a homeserver would tell of them."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+from canonicaljson import encode_canonical_json
+from vodozemac import Account, Curve25519PublicKey, GroupSession, Session
+
+from olmstate.messages import DeviceAddress, DeviceId, DeviceIdentity, JsonObject, RoomId, UserId
+
+OLM = "m.olm.v1.curve25519-aes-sha2"
+MEGOLM = "m.megolm.v1.aes-sha2"
+
+
+PHONE = DeviceId("PHONE")
+
+
+@attrs.define
+class Person:
+    """A device of somebody else's."""
+
+    user_id: UserId
+    device_id: DeviceId = PHONE
+    account: Account = attrs.field(factory=Account)
+
+    @property
+    def address(self) -> DeviceAddress:
+        """Where to send to."""
+        return DeviceAddress(user_id=self.user_id, device_id=self.device_id)
+
+    @property
+    def curve25519(self) -> str:
+        """Its identity key."""
+        return self.account.curve25519_key.to_base64()
+
+    @property
+    def ed25519(self) -> str:
+        """Its fingerprint key."""
+        return self.account.ed25519_key.to_base64()
+
+    def sign(self, obj: JsonObject) -> JsonObject:
+        """``obj`` with the device's signature."""
+        signature = self.account.sign(encode_canonical_json(obj)).to_base64()
+        return {**obj, "signatures": {self.user_id: {f"ed25519:{self.device_id}": signature}}}
+
+    def device_keys(self) -> JsonObject:
+        """Its part of a /keys/query response."""
+        return self.sign(
+            {
+                "user_id": self.user_id,
+                "device_id": self.device_id,
+                "algorithms": [OLM, MEGOLM],
+                "keys": {
+                    f"curve25519:{self.device_id}": self.curve25519,
+                    f"ed25519:{self.device_id}": self.ed25519,
+                },
+            }
+        )
+
+    def claimed_key(self) -> JsonObject:
+        """Its part of a /keys/claim response."""
+        self.account.generate_one_time_keys(1)
+        ((key_id, key),) = self.account.one_time_keys.items()
+        self.account.mark_keys_as_published()
+        return {f"signed_curve25519:{key_id}": self.sign({"key": key.to_base64()})}
+
+    def session_with(self, to: DeviceIdentity, one_time_key: str) -> Session:
+        """A new Olm session with the measured device."""
+        return self.account.create_outbound_session(
+            Curve25519PublicKey.from_base64(to.curve25519), Curve25519PublicKey.from_base64(one_time_key)
+        )
+
+    def room_key(self, room_id: RoomId) -> JsonObject:
+        """``content`` of an m.room_key for a new session."""
+        group = GroupSession()
+        return {
+            "algorithm": MEGOLM,
+            "room_id": room_id,
+            "session_id": group.session_id,
+            "session_key": group.session_key.to_base64(),
+        }
+
+    def payload(self, to: DeviceIdentity, event_type: str, content: JsonObject) -> bytes:
+        """The payload of an Olm message."""
+        return json.dumps(
+            {
+                "type": event_type,
+                "content": content,
+                "sender": self.user_id,
+                "keys": {"ed25519": self.ed25519},
+                "recipient": to.user_id,
+                "recipient_keys": {"ed25519": to.ed25519},
+            }
+        ).encode()
+
+    def event(self, to: DeviceIdentity, message_type: int, body: str) -> JsonObject:
+        """An m.room.encrypted to-device event."""
+        return {
+            "type": "m.room.encrypted",
+            "sender": self.user_id,
+            "content": {
+                "algorithm": OLM,
+                "sender_key": self.curve25519,
+                "ciphertext": {to.curve25519: {"type": message_type, "body": body}},
+            },
+        }
+
+
+def people(count: int) -> list[Person]:
+    """So many users with a device each."""
+    return [Person(UserId(f"@person{number}:example.org")) for number in range(count)]
+
+
+def keys_query(known: list[Person]) -> JsonObject:
+    """A /keys/query response."""
+    return {"device_keys": {person.user_id: {person.device_id: person.device_keys()} for person in known}}
+
+
+def keys_claim(known: list[Person]) -> JsonObject:
+    """``one_time_keys`` of a /keys/claim response."""
+    return {person.user_id: {person.device_id: person.claimed_key()} for person in known}
