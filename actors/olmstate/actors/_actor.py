@@ -24,19 +24,29 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, cast
 
 import attrs
 import trio
 
-from olmstate.messages import ActorStopped, CacheStatistics, Message, OlmStateError, Query, Reply, StoreError
+from olmstate.messages import (
+    ActorStopped,
+    CacheStatistics,
+    Message,
+    OlmStateError,
+    Query,
+    Reply,
+    StoreCorrupt,
+    StoreError,
+)
 from olmstate.storage import Row, RowReader, Table
 
 from ._cache import Cache
 from ._envelope import Envelope
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 MAILBOX_SIZE = 256
 """Messages that may wait for an actor; more askers wait outside."""
@@ -282,6 +292,18 @@ class Actor(abc.ABC):
                     rows = await self._store.read(cache.table, missing)
                     cache.fill(rows)
             first = False
+
+    def decoded_page(self, table: Table, decode: Callable[[Row], T]) -> tuple[bytes, tuple[T, ...]]:
+        """The last key of the page that was read, and what its rows stand for.
+
+        Raises:
+            StoreCorrupt: A row can't be read.
+        """
+        last = self.page[-1].key if self.page else b""
+        try:
+            return last, tuple(decode(row) for row in self.page)
+        except Exception as error:
+            raise StoreCorrupt(reason=f"a value in {table} can't be read") from error
 
     def changed_rows(self) -> dict[Table, list[Row]]:
         """What the present turn must write; asked once a turn.

@@ -131,8 +131,7 @@ class DevicesActor(Actor):
             case LookUp(users=users):
                 return asked.reply(tuple(self._devices.current(self._partition(user)).by_id for user in users))
             case DevicesPage():
-                last = self.page[-1].key if self.page else b""
-                return asked.reply((last, tuple(loads(row, DeviceKeys) for row in self.page)))
+                return asked.reply(self.decoded_page(asked.table, lambda row: loads(row, DeviceKeys)))
             case StoreDevices(users=by_user):
                 return asked.reply(self._store_devices(by_user))
             case _:

@@ -280,8 +280,7 @@ class InboundGroupSessionsActor(Actor):
                         self._withheld.put(partition, code)
                 return asked.reply(None)
             case RoomKeysPage():
-                last = self.page[-1].key if self.page else b""
-                return asked.reply((last, tuple(self._codec.entry(row) for row in self.page)))
+                return asked.reply(self.decoded_page(asked.table, self._codec.entry))
             case WriteBehind():
                 self._merge_pending()
                 return asked.reply(None)

@@ -1,0 +1,206 @@
+"""The devices actor: a device's key never changes, and a user's devices are those that the server names."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import attrs
+import pytest
+
+from olmstate.actors._devices import DevicesActor, DevicesPage, LookUp, StoreDevices
+from olmstate.actors.testing import ActorsUnderTest, MemoryDisk, MemoryStore, run_actor
+from olmstate.messages import (
+    DeviceAddress,
+    DeviceId,
+    DeviceKeyChanged,
+    DeviceKeys,
+    Devices,
+    InvalidSignature,
+    OlmStateError,
+    StoreCorrupt,
+    UserId,
+)
+from olmstate.storage import Row, Table
+from tests.actors.peers import Peer
+
+BOB = UserId("@bob:example.org")
+
+
+def said(*devices: Peer, user_id: UserId = BOB) -> StoreDevices:
+    """All that the server says of a user."""
+    told: dict[DeviceId, DeviceKeys | OlmStateError] = {device.device_id: device.keys for device in devices}
+    return StoreDevices(users={user_id: told})
+
+
+@pytest.fixture
+def disk() -> MemoryDisk:
+    return MemoryDisk()
+
+
+@pytest.fixture
+def actors(disk: MemoryDisk) -> ActorsUnderTest:
+    return ActorsUnderTest(MemoryStore(disk))
+
+
+@pytest.fixture
+async def devices(actors: ActorsUnderTest) -> AsyncIterator[DevicesActor]:
+    async with run_actor(actors.devices) as devices:
+        yield devices
+
+
+@pytest.fixture
+def phone() -> Peer:
+    return Peer(device_id="PHONE")
+
+
+@pytest.fixture
+def laptop() -> Peer:
+    return Peer(device_id="LAPTOP")
+
+
+async def test_a_user_of_whom_nothing_is_known_has_no_devices(devices: DevicesActor) -> None:
+    assert () == await devices.ask(Devices(user_id=BOB))
+    assert ({}, {}) == await devices.ask(LookUp(users=(BOB, UserId("@carol:example.org"))))
+
+
+async def test_devices_are_told_by_their_ids(
+    devices: DevicesActor, actors: ActorsUnderTest, phone: Peer, laptop: Peer
+) -> None:
+    added = await devices.ask(said(phone, laptop))
+    await actors.commit()
+    assert {phone.address, laptop.address} == set(added.added)
+    assert ((), {}) == (added.removed, added.rejected)
+    assert (laptop.keys, phone.keys) == await devices.ask(Devices(user_id=BOB))
+
+
+async def test_a_turn_sees_its_own_devices_and_a_query_the_committed_ones(
+    devices: DevicesActor, actors: ActorsUnderTest, phone: Peer
+) -> None:
+    await devices.ask(said(phone))
+    assert ({phone.device_id: phone.keys},) == await devices.ask(LookUp(users=(BOB,)))
+    assert () == await devices.ask(Devices(user_id=BOB))
+    actors.roll_back()
+    assert ({},) == await devices.ask(LookUp(users=(BOB,)))
+
+
+async def test_a_device_that_the_server_leaves_out_is_removed(
+    devices: DevicesActor, actors: ActorsUnderTest, phone: Peer, laptop: Peer, disk: MemoryDisk
+) -> None:
+    await devices.ask(said(phone, laptop))
+    await actors.commit()
+    added = await devices.ask(said(laptop))
+    await actors.commit()
+    assert ((), (phone.address,)) == (added.added, added.removed)
+    assert (laptop.keys,) == await devices.ask(Devices(user_id=BOB))
+    assert len(disk.rows(Table.DEVICES)) == 1
+
+
+async def test_a_device_that_comes_with_another_key_is_refused_and_the_first_stays(
+    devices: DevicesActor, actors: ActorsUnderTest, phone: Peer
+) -> None:
+    await devices.ask(said(phone))
+    await actors.commit()
+    added = await devices.ask(said(Peer(device_id="PHONE")))
+    error = added.rejected[phone.address]
+    assert isinstance(error, DeviceKeyChanged)
+    assert error.ed25519 == phone.ed25519
+    assert devices.changed_rows() == {}
+    assert (phone.keys,) == await devices.ask(Devices(user_id=BOB))
+
+
+async def test_a_device_that_is_not_believed_stays_as_it_was(
+    devices: DevicesActor, actors: ActorsUnderTest, phone: Peer, laptop: Peer
+) -> None:
+    await devices.ask(said(phone))
+    await actors.commit()
+    bad = InvalidSignature(reason="wrong")
+    added = await devices.ask(
+        StoreDevices(users={BOB: {phone.device_id: bad, laptop.device_id: laptop.keys, DeviceId("THIRD"): bad}})
+    )
+    await actors.commit()
+    assert (laptop.address,) == added.added
+    assert () == added.removed
+    assert {phone.address, DeviceAddress(user_id=BOB, device_id=DeviceId("THIRD"))} == set(added.rejected)
+    assert (laptop.keys, phone.keys) == await devices.ask(Devices(user_id=BOB))
+
+
+async def test_what_a_device_says_anew_of_itself_is_stored_and_is_no_new_device(
+    devices: DevicesActor, actors: ActorsUnderTest, phone: Peer
+) -> None:
+    await devices.ask(said(phone))
+    await actors.commit()
+    more = attrs.evolve(phone.keys, algorithms=(*phone.keys.algorithms, "m.new"))
+    added = await devices.ask(StoreDevices(users={BOB: {phone.device_id: more}}))
+    await actors.commit()
+    assert ((), (), {}) == (added.added, added.removed, added.rejected)
+    assert (more,) == await devices.ask(Devices(user_id=BOB))
+
+
+async def test_nothing_new_writes_nothing(devices: DevicesActor, actors: ActorsUnderTest, phone: Peer) -> None:
+    await devices.ask(said(phone))
+    await actors.commit()
+    await devices.ask(said(phone))
+    assert devices.changed_rows() == {}
+
+
+async def test_only_devices_that_changed_are_written(
+    devices: DevicesActor, actors: ActorsUnderTest, phone: Peer, laptop: Peer
+) -> None:
+    await devices.ask(said(phone))
+    await actors.commit()
+    await devices.ask(said(phone, laptop))
+    assert len(devices.changed_rows()[Table.DEVICES]) == 1
+
+
+async def test_a_users_devices_are_read_together_and_another_users_are_not(
+    devices: DevicesActor, actors: ActorsUnderTest, phone: Peer, laptop: Peer, disk: MemoryDisk
+) -> None:
+    carol = Peer("@carol:example.org", "CAROL")
+    await devices.ask(said(phone, laptop))
+    await devices.ask(said(carol, user_id=carol.user_id))
+    await actors.commit()
+    async with run_actor(ActorsUnderTest(MemoryStore(disk)).devices) as another:
+        assert (laptop.keys, phone.keys) == await another.ask(Devices(user_id=BOB))
+        assert another.statistics()["devices"].loaded == 1
+
+
+async def test_another_users_devices_survive_an_invalidation(
+    devices: DevicesActor, actors: ActorsUnderTest, phone: Peer, laptop: Peer, disk: MemoryDisk
+) -> None:
+    carol, others = Peer("@carol:example.org", "CAROL"), ActorsUnderTest(MemoryStore(disk))
+    await devices.ask(said(phone))
+    await devices.ask(said(carol, user_id=carol.user_id))
+    await actors.commit()
+    async with run_actor(others.devices) as other:
+        others.look()
+        await other.ask(said(phone, laptop))
+        await others.commit()
+    actors.look()
+    assert (carol.keys,) == await devices.ask(Devices(user_id=carol.user_id))
+    assert devices.statistics()["devices"].loaded == 2  # as before
+    assert (laptop.keys, phone.keys) == await devices.ask(Devices(user_id=BOB))
+    assert devices.statistics()["devices"].loaded == 3
+
+
+async def test_pages_walk_all_devices_of_all_users(
+    devices: DevicesActor, actors: ActorsUnderTest, phone: Peer, laptop: Peer
+) -> None:
+    carol = Peer("@carol:example.org", "CAROL")
+    await devices.ask(said(phone, laptop))
+    await devices.ask(said(carol, user_id=carol.user_id))
+    await actors.commit()
+    found: list[DeviceKeys] = []
+    after, page = await devices.ask(DevicesPage(limit=2))
+    while page:
+        found += page
+        after, page = await devices.ask(DevicesPage(after=after, limit=2))
+    assert {phone.keys, laptop.keys, carol.keys} == set(found)
+    assert len(found) == 3
+
+
+async def test_a_damaged_row_in_a_page_is_a_damaged_store_and_no_bug(devices: DevicesActor, disk: MemoryDisk) -> None:
+    # walking the whole table, as an import does, stopped the actor
+    disk.write_from_elsewhere({Table.DEVICES: [Row(b"damaged", b"damaged", b"{")]})
+    with pytest.raises(StoreCorrupt, match="devices"):
+        await devices.ask(DevicesPage())
+    assert () == await devices.ask(Devices(user_id=BOB))
