@@ -1,0 +1,377 @@
+"""The Olm sessions actor: each message on the session that it is for, and no ratchet step that isn't stored."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from vodozemac import Account, AnyOlmMessage, Curve25519PublicKey, Session
+
+from olmstate.actors._base64 import decode
+from olmstate.actors._olm_sessions import (
+    SESSIONS_A_DEVICE,
+    AddSessions,
+    Decrypt,
+    DecryptOutcome,
+    Deferred,
+    Encrypt,
+    NeedsSession,
+    NewSession,
+    OlmMessage,
+    OlmSessionsActor,
+    Remember,
+    parse_olm_message,
+)
+from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
+from olmstate.messages import Curve25519Key, MalformedMessage, ReplayedMessage, UnknownOlmSession
+from olmstate.storage import Table
+from tests.actors.peers import Peer
+
+MALLORY = Peer("@mallory:example.org").user_id
+
+
+class Ours:
+    """Our side's account, which another actor would own."""
+
+    def __init__(self) -> None:
+        self.account = Account()
+        self.key = Curve25519Key(self.account.curve25519_key.to_base64())
+
+    def session_to(self, peer: Peer) -> Session:
+        """A session that we start."""
+        return self.account.create_outbound_session(
+            Curve25519PublicKey.from_base64(peer.curve25519), Curve25519PublicKey.from_base64(peer.one_time_key())
+        )
+
+    def session_from(self, peer: Peer, text: bytes = b"first") -> Session:
+        """A session that the peer starts; its first message is used up for that."""
+        self.account.generate_one_time_keys(1)
+        ((_, key),) = self.account.one_time_keys.items()
+        self.account.mark_keys_as_published()
+        message = peer.start_session(self.key, key.to_base64()).encrypt(text).to_pre_key()
+        assert message is not None
+        session, _ = self.account.create_inbound_session(peer.account.curve25519_key, message)
+        return session
+
+    def message(self, peer: Peer, text: bytes) -> OlmMessage:
+        """The peer's next message on its session with us."""
+        message_type, body = peer.sessions[self.key].encrypt(text).to_parts()
+        return parse_olm_message(peer.curve25519, message_type, body)
+
+
+class Reader:
+    """The peer's end of sessions that we have started."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.sessions: list[Session] = []
+
+    def read(self, ours: Ours, encrypted: tuple[int, str] | None) -> bytes:
+        assert encrypted is not None
+        message = AnyOlmMessage.from_parts(encrypted[0], decode(encrypted[1], "body"))
+        pre_key = message.to_pre_key()
+        for session in self.sessions:
+            if pre_key is None or session.session_matches(pre_key):
+                return session.decrypt(message)
+        assert pre_key is not None
+        session, plaintext = self.peer.account.create_inbound_session(ours.account.curve25519_key, pre_key)
+        self.sessions.append(session)
+        return plaintext
+
+
+@pytest.fixture
+def disk() -> MemoryDisk:
+    return MemoryDisk()
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults()
+
+
+@pytest.fixture
+def actors(disk: MemoryDisk, faults: Faults) -> ActorsUnderTest:
+    return ActorsUnderTest(MemoryStore(disk, faults=faults))
+
+
+@pytest.fixture
+def ours() -> Ours:
+    return Ours()
+
+
+@pytest.fixture
+def bob() -> Peer:
+    return Peer()
+
+
+@pytest.fixture
+async def olm(actors: ActorsUnderTest) -> AsyncIterator[OlmSessionsActor]:
+    async with run_actor(actors.olm_sessions) as olm:
+        yield olm
+
+
+def added(peer: Peer, *sessions: Session) -> AddSessions:
+    return AddSessions(sessions=tuple(NewSession(sender_key=peer.curve25519, session=session) for session in sessions))
+
+
+def to(peer: Peer, text: bytes = b"hello") -> Encrypt:
+    return Encrypt(plaintexts=((peer.user_id, peer.curve25519, text),))
+
+
+async def decrypt(olm: OlmSessionsActor, *messages: OlmMessage) -> list[DecryptOutcome]:
+    outcomes = await olm.ask(Decrypt(messages=messages))
+    return list(outcomes)
+
+
+def rows(actor: OlmSessionsActor, table: Table) -> int:
+    return len(actor.changed_rows().get(table, []))
+
+
+# --- decrypting ---------------------------------------------------------------------------------------------
+
+
+async def test_messages_of_a_session_are_decrypted_in_their_order(olm: OlmSessionsActor, ours: Ours, bob: Peer) -> None:
+    await olm.ask(added(bob, ours.session_from(bob)))
+    messages = [ours.message(bob, text) for text in (b"1", b"2", b"3")]
+    assert [b"1", b"2", b"3"] == await decrypt(olm, *messages)
+
+
+async def test_the_same_message_is_not_decrypted_twice(
+    olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer
+) -> None:
+    await olm.ask(added(bob, ours.session_from(bob)))
+    message = ours.message(bob, b"once")
+    first, second = await decrypt(olm, message, message)
+    assert first == b"once"
+    assert isinstance(second, UnknownOlmSession)  # whether it is a replay depends on whether it was believed
+    await olm.ask(Remember(messages=(message,)))
+    assert isinstance((await decrypt(olm, message))[0], ReplayedMessage)
+    await actors.commit()
+    assert isinstance((await decrypt(olm, message))[0], ReplayedMessage)
+
+
+async def test_a_replay_is_known_to_every_process_and_only_once_it_is_committed(
+    olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer, disk: MemoryDisk
+) -> None:
+    await olm.ask(added(bob, ours.session_from(bob)))
+    await actors.commit()
+    message = ours.message(bob, b"once")
+    assert [b"once"] == await decrypt(olm, message)
+    await olm.ask(Remember(messages=(message,)))
+    actors.roll_back()
+    assert [b"once"] == await decrypt(olm, message)  # the failed turn's step is undone with it
+    await olm.ask(Remember(messages=(message,)))
+    await actors.commit()
+    async with run_actor(ActorsUnderTest(MemoryStore(disk)).olm_sessions) as another:
+        assert isinstance((await decrypt(another, message))[0], ReplayedMessage)
+
+
+async def test_a_pre_key_message_goes_to_its_own_session_only(olm: OlmSessionsActor, ours: Ours, bob: Peer) -> None:
+    await olm.ask(added(bob, ours.session_from(bob)))
+    old = bob.sessions[ours.key]
+    ours.session_from(bob)  # which the actor doesn't have
+    unknown = ours.message(bob, b"other session")
+    bob.sessions[ours.key] = old
+    known = ours.message(bob, b"same session")
+    outcomes = await decrypt(olm, known, unknown)
+    assert [b"same session", NeedsSession()] == outcomes
+
+
+async def test_behind_a_message_that_needs_a_session_the_same_device_waits_and_others_do_not(
+    olm: OlmSessionsActor, ours: Ours, bob: Peer
+) -> None:
+    carol = Peer("@carol:example.org", "CAROL")
+    await olm.ask(added(carol, ours.session_from(carol)))
+    ours.session_from(bob)
+    messages = [ours.message(bob, b"1"), ours.message(carol, b"2"), ours.message(bob, b"3")]
+    assert [NeedsSession(), b"2", Deferred()] == await decrypt(olm, *messages)
+
+
+async def test_a_pre_key_message_that_was_decrypted_starts_no_second_session(
+    olm: OlmSessionsActor, ours: Ours, bob: Peer
+) -> None:
+    ours.session_from(bob)
+    message = ours.message(bob, b"with a fallback key")
+    await olm.ask(Remember(messages=(message,)))
+    assert isinstance((await decrypt(olm, message))[0], ReplayedMessage)
+
+
+async def test_a_normal_message_is_tried_on_all_sessions_of_its_device(
+    olm: OlmSessionsActor, ours: Ours, bob: Peer
+) -> None:
+    reader, sessions = Reader(bob), [ours.session_to(bob) for _ in range(3)]
+    for session in sessions:
+        message_type, body = session.encrypt(b"from us").to_parts()
+        pre_key = AnyOlmMessage.from_parts(message_type, body).to_pre_key()
+        assert pre_key is not None
+        reader.sessions.append(bob.account.create_inbound_session(ours.account.curve25519_key, pre_key)[0])
+    await olm.ask(added(bob, *sessions))
+    for end in reader.sessions:
+        message_type, body = end.encrypt(b"answer").to_parts()
+        assert [b"answer"] == await decrypt(olm, parse_olm_message(bob.curve25519, message_type, body))
+
+
+async def test_a_message_under_another_devices_key_is_not_decrypted_and_changes_nothing(
+    olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer
+) -> None:
+    carol, reader, session = Peer("@carol:example.org", "CAROL"), Reader(bob), ours.session_to(bob)
+    await olm.ask(added(bob, session))
+    (sent,) = await olm.ask(to(bob))
+    await actors.commit()
+    reader.read(ours, sent)
+    message_type, body = reader.sessions[0].encrypt(b"answer").to_parts()
+    ours.session_from(bob)
+    pre_key = ours.message(bob, b"hello")
+    refused, needs = await decrypt(
+        olm,
+        parse_olm_message(carol.curve25519, message_type, body),
+        parse_olm_message(carol.curve25519, pre_key.type, pre_key.body),
+    )
+    assert isinstance(refused, UnknownOlmSession)
+    assert needs == NeedsSession()
+    assert olm.changed_rows() == {}
+    assert [b"answer"] == await decrypt(olm, parse_olm_message(bob.curve25519, message_type, body))
+
+
+def test_what_is_no_olm_message_is_malformed() -> None:
+    for message_type in (0, 1):
+        with pytest.raises(MalformedMessage):
+            parse_olm_message(Curve25519Key("key"), message_type, b"\xff\xff")
+
+
+def test_a_message_is_the_same_again_by_sender_type_and_body(ours: Ours, bob: Peer) -> None:
+    ours.session_from(bob)
+    message = ours.message(bob, b"hello")
+    same = parse_olm_message(bob.curve25519, message.type, message.body)
+    other_sender = parse_olm_message(Peer().curve25519, message.type, message.body)
+    assert same.digest == message.digest
+    assert other_sender.digest != message.digest
+
+
+# --- encrypting ---------------------------------------------------------------------------------------------
+
+
+async def test_without_a_session_there_is_no_ciphertext(olm: OlmSessionsActor, bob: Peer) -> None:
+    assert (None,) == await olm.ask(to(bob))
+    assert olm.changed_rows() == {}
+
+
+async def test_a_step_is_undone_with_its_turn(
+    olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer
+) -> None:
+    reader = Reader(bob)
+    await olm.ask(added(bob, ours.session_to(bob)))
+    await actors.commit()
+    (lost,) = await olm.ask(to(bob, b"lost"))
+    actors.roll_back()
+    (sent,) = await olm.ask(to(bob, b"sent"))
+    await actors.commit()
+    (next_one,) = await olm.ask(to(bob, b"next"))
+    assert lost is not None
+    assert [b"sent", b"next"] == [reader.read(ours, message) for message in (sent, next_one)]
+
+
+async def test_two_processes_take_turns_on_one_session(
+    olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer, disk: MemoryDisk
+) -> None:
+    reader, others = Reader(bob), ActorsUnderTest(MemoryStore(disk))
+    await olm.ask(added(bob, ours.session_to(bob)))
+    await actors.commit()
+    async with run_actor(others.olm_sessions) as other:
+        for number in range(4):
+            process, side = ((olm, actors), (other, others))[number % 2]
+            side.look()
+            (message,) = await process.ask(to(bob, b"%d" % number))
+            await side.commit()
+            assert b"%d" % number == reader.read(ours, message)
+    assert len(reader.sessions) == 1
+
+
+async def test_we_encrypt_on_the_session_that_was_last_decrypted_with(
+    olm: OlmSessionsActor, ours: Ours, bob: Peer
+) -> None:
+    old = ours.session_from(bob)
+    bobs_old = bob.sessions[ours.key]
+    new = ours.session_from(bob)
+    await olm.ask(added(bob, old, new))
+    (first,) = await olm.ask(to(bob))
+    assert first is not None
+    bob.sessions[ours.key].decrypt(AnyOlmMessage.from_parts(first[0], decode(first[1], "body")))  # the newest
+    bob.sessions[ours.key] = bobs_old
+    await decrypt(olm, ours.message(bob, b"on the old one"))
+    (second,) = await olm.ask(to(bob))
+    assert second is not None
+    assert b"hello" == bobs_old.decrypt(AnyOlmMessage.from_parts(second[0], decode(second[1], "body")))
+
+
+async def test_a_session_that_came_from_a_backup_decrypts_and_never_encrypts(
+    olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer, disk: MemoryDisk
+) -> None:
+    await olm.ask(added(bob, ours.session_from(bob)))
+    await actors.commit()
+    disk.restored_generation = disk.generation
+    restored = ActorsUnderTest(MemoryStore(disk))
+    async with run_actor(restored.olm_sessions) as copy:
+        restored.look()
+        assert (None,) == await copy.ask(to(bob))
+        assert [b"late"] == await decrypt(copy, ours.message(bob, b"late"))
+        await restored.commit()
+        assert (None,) == await copy.ask(to(bob))  # though its row is newer than the backup now
+    reopened = ActorsUnderTest(MemoryStore(disk))
+    async with run_actor(reopened.olm_sessions) as copy:
+        assert (None,) == await copy.ask(to(bob))
+
+
+async def test_a_session_started_with_a_key_that_a_thief_published_serves_the_thief_only(
+    olm: OlmSessionsActor, ours: Ours, bob: Peer
+) -> None:
+    thiefs = NewSession(sender_key=bob.curve25519, session=ours.session_to(bob), claimed_from=MALLORY)
+    await olm.ask(AddSessions(sessions=(thiefs,)))
+    assert (None,) == await olm.ask(to(bob))
+    (message,) = await olm.ask(Encrypt(plaintexts=((MALLORY, bob.curve25519, b"hello"),)))
+    assert message is not None
+
+
+# --- keeping ------------------------------------------------------------------------------------------------
+
+
+async def test_the_least_recently_used_session_goes_when_there_are_too_many(
+    olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer, disk: MemoryDisk
+) -> None:
+    await olm.ask(added(bob, *(ours.session_to(bob) for _ in range(SESSIONS_A_DEVICE))))
+    await actors.commit()
+    oldest = {row.key for row in disk.rows(Table.OLM_SESSIONS)}
+    await olm.ask(added(bob, ours.session_to(bob), ours.session_to(bob)))
+    await actors.commit()
+    kept = {row.key for row in disk.rows(Table.OLM_SESSIONS)}
+    assert len(kept) == SESSIONS_A_DEVICE
+    assert len(oldest - kept) == 2
+    actors.look()
+
+
+async def test_only_sessions_that_changed_are_written(
+    olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer
+) -> None:
+    await olm.ask(added(bob, *(ours.session_to(bob) for _ in range(5))))
+    assert rows(olm, Table.OLM_SESSIONS) == 5
+    actors.roll_back()
+    await olm.ask(added(bob, *(ours.session_to(bob) for _ in range(5))))
+    await actors.commit()
+    await olm.ask(to(bob))
+    assert rows(olm, Table.OLM_SESSIONS) == 1
+
+
+async def test_all_sessions_of_a_device_are_one_read_and_those_of_others_none(
+    olm: OlmSessionsActor, actors: ActorsUnderTest, disk: MemoryDisk, faults: Faults
+) -> None:
+    ours, bob = Ours(), Peer()
+    carol = Peer("@carol:example.org", "CAROL")
+    await olm.ask(added(bob, *(ours.session_to(bob) for _ in range(5))))
+    await olm.ask(added(carol, ours.session_to(carol)))
+    await actors.commit()
+    disk.write_from_elsewhere(told=False)
+    actors.look()
+    faults.steps.clear()
+    await olm.ask(to(bob))
+    await olm.ask(to(bob))
+    assert [step.table for step in faults.steps] == [Table.OLM_SESSIONS]
