@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ from olmstate.messages import (
 )
 from tests.operations.conftest import Device
 from tests.operations.device import ROOM, KeyServer, decrypt, meet, send, unchanged
-from tests.operations.peer import MEGOLM, OLM, Peer, keys_query, unpadded
+from tests.operations.peer import MEGOLM, OLM, Peer, keys_query, padded, unpadded
 
 MALLORY = UserId("@mallory:example.org")
 
@@ -52,6 +53,12 @@ def nested(depth: int) -> Json:
     for _ in range(depth):
         value = [value]
     return value
+
+
+def _with_bit_255(key: str) -> str:
+    """The key with the bit set that Curve25519 ignores."""
+    octets = padded(key)
+    return unpadded(octets[:31] + bytes([octets[31] | 0x80]))
 
 
 # --- the good cases
@@ -203,6 +210,51 @@ async def test_a_dropped_session_is_not_made_anew_from_a_replay(
     await decrypt(alice, event)
     for _ in range(10):
         await decrypt(alice, bob.event(me, session=bob.start_session(me, fallback)))
+
+    assert isinstance(await outcome_of(alice, event), ReplayedToDevice)
+
+
+@pytest.mark.parametrize("spell", [lambda key: key + "=", _with_bit_255], ids=["padding", "bit-255"])
+async def test_a_message_is_a_replay_however_its_sender_key_is_spelt(
+    spell: Callable[[str], str], alice: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
+) -> None:
+    """Once, a server could have a message on a fallback key decrypted again: it looked like another device's."""
+    await server.upload(alice)
+    assert server.fallback_key is not None
+    bob.start_session(me, server.fallback_key)
+    event = bob.event(me)
+    await decrypt(alice, event)
+    event["content"]["sender_key"] = spell(event["content"]["sender_key"])
+
+    async with unchanged(alice):
+        assert not isinstance(await outcome_of(alice, event), DecryptedToDevice)
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        lambda body: body + b"\x28\x01",
+        lambda body: body + b"\x2a\x01a",
+        lambda body: body + b"\x2d1234",
+        lambda body: body + b"\x2912345678",
+        lambda body: body[:1] + body[1:35] + body[1:],
+        lambda body: body[:1] + body[35:69] + body[1:35] + body[69:],
+        lambda body: body[:68] + bytes([body[68] | 0x80]) + body[69:],
+    ],
+    ids=["number", "bytes", "fixed32", "fixed64", "key-twice", "other-order", "base-key-bit-255"],
+)
+async def test_a_dropped_session_is_not_made_anew_from_a_replay_that_was_written_anew(
+    rewrite: Callable[[bytes], bytes], alice: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
+) -> None:
+    """Once, a replay was known by all its bytes, and only those within have a MAC."""
+    await server.upload(alice)
+    assert server.fallback_key is not None
+    event = bob.event(me, session=bob.start_session(me, server.fallback_key))
+    await decrypt(alice, event)
+    for _ in range(10):
+        await decrypt(alice, bob.event(me, session=bob.start_session(me, server.fallback_key)))
+    ciphertext = event["content"]["ciphertext"][me.curve25519]
+    ciphertext["body"] = unpadded(rewrite(padded(ciphertext["body"])))
 
     assert isinstance(await outcome_of(alice, event), ReplayedToDevice)
 
@@ -571,6 +623,11 @@ def envelopes(peer: Peer, me: DeviceIdentity) -> dict[str, tuple[Json, type[Decr
         "no-sender-key": (with_content(sender_key=None), MalformedMessage, True),
         "short-sender-key": (with_content(sender_key="AAAA"), MalformedMessage, True),
         "long-sender-key": (with_content(sender_key=unpadded(bytes(33))), MalformedMessage, True),
+        "sender-key-not-reduced": (
+            with_content(sender_key=_with_bit_255(content["sender_key"])),
+            MalformedMessage,
+            True,
+        ),
         "sender-key-no-base64": (with_content(sender_key="?" * 43), MalformedMessage, True),
         "another-sender-key": (with_content(sender_key=Peer().curve25519), UnknownOlmSession, True),
         "for-others": (with_content(ciphertext={"A" * 43: ciphertext}), MismatchedRecipient, True),

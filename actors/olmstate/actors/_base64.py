@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 
 from olmstate.messages import MalformedMessage
 
@@ -19,7 +18,9 @@ def decode(text: str, what: str) -> bytes:
     Raises:
         MalformedMessage: Not base64; the reason calls it ``what``.
     """
+    digits = text.rstrip("=")
     try:
-        return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise MalformedMessage(reason=f"{what} is not base64") from None
+        return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
+    except ValueError:  # binascii's own, and what is not ASCII
+        pass
+    raise MalformedMessage(reason=f"{what} is not base64")

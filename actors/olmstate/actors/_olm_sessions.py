@@ -39,6 +39,7 @@ from olmstate.storage import Row, RowReader, Table
 from ._actor import Actor, Newest, Wanted
 from ._base64 import encode as encode_base64
 from ._cache import Cache
+from ._pre_key_message import inner_message
 from ._records import dumps, loads
 
 SESSIONS_A_DEVICE = 10
@@ -159,7 +160,7 @@ class OlmMessage:
     parsed: AnyOlmMessage = attrs.field(repr=False)
     pre_key: PreKeyMessage | None = attrs.field(default=None, repr=False)
     digest: str
-    """What makes it the same message again: SHA-256 of sender key, type and body, hexadecimal."""
+    """What makes it the same message again: SHA-256 of sender key and what its sender authenticated, hexadecimal."""
 
 
 @attrs.frozen
@@ -349,7 +350,8 @@ def parse_olm_message(sender_key: Curve25519Key, message_type: int, body: bytes)
         pre_key = parsed.to_pre_key() if message_type == PRE_KEY else None
     except ValueError as error:
         raise MalformedMessage(reason=str(error)) from None
-    digest = hashlib.sha256(f"{sender_key} {message_type} ".encode() + body).hexdigest()
+    authenticated = inner_message(body) if message_type == PRE_KEY else body
+    digest = hashlib.sha256(f"{sender_key} ".encode() + authenticated).hexdigest()
     return OlmMessage(
         sender_key=sender_key, type=message_type, body=body, parsed=parsed, pre_key=pre_key, digest=digest
     )

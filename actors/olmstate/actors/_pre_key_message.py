@@ -1,26 +1,79 @@
-"""Which one-time key a pre-key message was made with: vodozemac's binding doesn't tell.
+"""What a pre-key message carries: vodozemac's binding doesn't tell.
 
-The layout is the Olm specification's: a version byte, then protobuf fields, of which number 1 is the one-time key.
+The layout is the Olm specification's: a version byte, then protobuf fields, of which the last of its number counts.
+Number 1 is the one-time key, number 4 the message proper.
+
+Only the message proper is authenticated. What is around it can be written in many ways that mean the same, so it says
+nothing about whether a message was seen before.
 """
 
 from __future__ import annotations
 
-from olmstate.messages import Curve25519Key
+from typing import Final
+
+from olmstate.messages import Curve25519Key, MalformedMessage
 
 from ._base64 import encode
 
-_KEY_FIELD = b"\x0a\x20"  # field 1, length-delimited, 32 bytes
-_IDENTITY_FIELDS = (b"\x12\x20", b"\x1a\x20")  # fields 2 and 3: base key and identity key, of the same length
+_ONE_TIME_KEY: Final = 1
+_MESSAGE: Final = 4
+
+_VARINT: Final = 0
+_FIXED64: Final = 1
+_DELIMITED: Final = 2
+_FIXED32: Final = 5
+_LONGEST_VARINT: Final = 10
 
 
 def one_time_key(body: bytes) -> Curve25519Key | None:
-    """The one-time or fallback key that a pre-key message names, or None if it isn't where every Olm puts it."""
+    """The one-time or fallback key that a pre-key message names, or None if it names none.
+
+    Raises:
+        MalformedMessage: Not a pre-key message.
+    """
+    key = _fields(body).get(_ONE_TIME_KEY)
+    return None if key is None else Curve25519Key(encode(key))
+
+
+def inner_message(body: bytes) -> bytes:
+    """The message proper, which the sender's MAC is over.
+
+    Raises:
+        MalformedMessage: Not a pre-key message.
+    """
+    message = _fields(body).get(_MESSAGE)
+    if message is None:
+        raise MalformedMessage(reason="the pre-key message carries no message")
+    return message
+
+
+def _fields(body: bytes) -> dict[int, bytes]:
+    """Length-delimited fields by number."""
+    found: dict[int, bytes] = {}
     position = 1
-    while len(body) >= position + 34:
-        field, value = body[position : position + 2], body[position + 2 : position + 34]
-        if field == _KEY_FIELD:
-            return Curve25519Key(encode(value))
-        if field not in _IDENTITY_FIELDS:
-            return None
-        position += 34
-    return None
+    while position < len(body):
+        tag, position = _varint(body, position)
+        number, kind = tag >> 3, tag & 7
+        if kind == _VARINT:
+            _, position = _varint(body, position)
+            continue
+        if kind == _DELIMITED:
+            length, position = _varint(body, position)
+            found[number] = body[position : position + length]
+        elif kind in (_FIXED32, _FIXED64):
+            length = 4 if kind == _FIXED32 else 8
+        else:
+            raise MalformedMessage(reason="a field of the pre-key message has no known type")
+        position += length
+    if position > len(body):
+        raise MalformedMessage(reason="the pre-key message is cut off")
+    return found
+
+
+def _varint(body: bytes, position: int) -> tuple[int, int]:
+    value = 0
+    for shift, octet in enumerate(body[position : position + _LONGEST_VARINT]):
+        value |= (octet & 0x7F) << 7 * shift
+        if octet < 0x80:  # noqa: PLR2004 - the last one
+            return value, position + shift + 1
+    raise MalformedMessage(reason="a number in the pre-key message has no end")

@@ -13,10 +13,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from canonicaljson import encode_canonical_json
-from vodozemac import Curve25519PublicKey, Ed25519PublicKey, Ed25519Signature
+from vodozemac import Ed25519PublicKey, Ed25519Signature
 
 from olmstate.messages import Curve25519Key, DeviceKeys, Ed25519Key, InvalidSignature, MalformedMessage
 
+from ._curve25519 import curve25519_key
 from ._untrusted_json import as_object, check_depth, is_array, is_object, json_object, string, strings
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def check_device_keys(user_id: UserId, device_id: DeviceId, device_keys: Json) -
         raise MalformedMessage(reason="the keys are of another device")
     algorithms = strings(device_keys, "algorithms")
     keys = json_object(device_keys, "keys")
-    curve25519 = _curve25519(string(keys, f"curve25519:{device_id}"))
+    curve25519 = curve25519_key(string(keys, f"curve25519:{device_id}"), "the identity key")
     ed25519 = _ed25519(string(keys, f"ed25519:{device_id}"))
     if ed25519 is None:
         raise MalformedMessage(reason="not an Ed25519 key")
@@ -128,7 +129,7 @@ def check_one_time_key(key: Json, user_id: UserId, device_id: DeviceId, ed25519:
         InvalidSignature: The device didn't sign it.
     """
     key = as_object(key, "the one-time key")
-    curve25519 = _curve25519(string(key, "key"))
+    curve25519 = curve25519_key(string(key, "key"), "the one-time key")
     verify_signed(key, user_id, device_id, ed25519)
     return curve25519
 
@@ -161,12 +162,3 @@ def _ed25519(text: str) -> Ed25519PublicKey | None:
         return Ed25519PublicKey.from_base64(text)
     except ValueError:
         return None
-
-
-def _curve25519(text: str) -> Curve25519Key:
-    # Through vodozemac and back: padding is allowed, but keys are compared as text from here on.
-    try:
-        return Curve25519Key(Curve25519PublicKey.from_base64(text).to_base64())
-    except ValueError:
-        pass
-    raise MalformedMessage(reason="not a Curve25519 key")

@@ -14,6 +14,7 @@ import attrs
 from olmstate.actors._account import CreateInboundSessions, InboundSession, NewInboundSession
 from olmstate.actors._algorithms import MEGOLM, OLM
 from olmstate.actors._base64 import decode as decode_base64
+from olmstate.actors._curve25519 import curve25519_key
 from olmstate.actors._inbound_group_sessions import AddRoomKeys, AddWithheld, NewRoomKey
 from olmstate.actors._olm_sessions import (
     NORMAL,
@@ -53,7 +54,6 @@ from ._devices import devices_of
 from ._payload import Payload, check_payload
 from ._turn import Turn, own_device
 
-CURVE25519_KEY_BYTES = 32
 SECRET_FIELDS = {"m.room_key": "session_key", "m.forwarded_room_key": "session_key"}
 
 
@@ -137,8 +137,7 @@ def _open(event: Json, own: DeviceIdentity) -> OlmMessage | PlainToDevice | Unde
         if content.get("algorithm") != OLM:
             raise MalformedMessage(reason="not an Olm message")
         sender_key = string(content, "sender_key")
-        if len(decode_base64(sender_key, "sender_key")) != CURVE25519_KEY_BYTES:
-            raise MalformedMessage(reason="sender_key is no Curve25519 key")
+        sender_key = known_as = curve25519_key(sender_key, "sender_key")
         ciphertexts = json_object(content, "ciphertext")
         if own.curve25519 not in ciphertexts:
             raise MismatchedRecipient(reason="there is no ciphertext for this device")
@@ -147,7 +146,7 @@ def _open(event: Json, own: DeviceIdentity) -> OlmMessage | PlainToDevice | Unde
         if message_type not in (PRE_KEY, NORMAL):
             raise MalformedMessage(reason="no such type of Olm message")
         body = decode_base64(string(ciphertext, "body"), "body")
-        return parse_olm_message(Curve25519Key(sender_key), message_type, body)
+        return parse_olm_message(known_as, message_type, body)
     except DecryptionError as error:
         return UndecryptableToDevice(sender=sender, sender_key=sender_key, error=error)
 
