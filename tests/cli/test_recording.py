@@ -77,10 +77,19 @@ def test_each_field_that_differs_is_named(small: Recording) -> None:
     assert ["sender", "content"] == small.differences(event, {**known, "sender": "@mallory", "content": {}})
 
 
+ALICE: dict[str, Json] = {
+    "user_id": "@alice:example.org",
+    "device_id": "ALICE",
+    "pickle_key": "",
+    "account_pickle": "",
+    "olm_sessions": [],
+}
+
+
 def changed(**changes: Json) -> bytes:
     raw: dict[str, Json] = {
         "format": 1,
-        "alice": {},
+        "alice": ALICE,
         "keys_query": {},
         "syncs": [],
         "imports": [],
@@ -106,6 +115,18 @@ def changed(**changes: Json) -> bytes:
         changed(syncs=[{"to_device": {"events": [{}]}}]),
         changed(syncs=[7]),
         changed(syncs=None),
+        # once, these were found when half of the demo was done, and ended it with a traceback
+        gzip.compress(b"7"),
+        changed(alice={}),
+        changed(alice={**ALICE, "pickle_key": "?"}),
+        changed(alice={**ALICE, "olm_sessions": [{}]}),
+        changed(keys_query=None),
+        changed(syncs=[{}]),
+        changed(syncs=[{"next_batch": "a", "rooms": {"join": {"!a": {}}}}]),
+        changed(syncs=[{"next_batch": "a", "rooms": {"join": {"!a": {"timeline": {"events": [{"event_id": "$a"}]}}}}}]),
+        changed(imports=[{"after_sync": True, "keys": []}]),
+        changed(expected={"$a": {"sync": 0}}),
+        changed(to_device_expected=[{}]),
     ],
 )
 def test_what_is_no_recording_is_one_clear_line(tmp_path: Path, content: bytes) -> None:

@@ -8,22 +8,47 @@ the imports that follow it, and pending ones again.
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import zlib
 from collections import deque
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import click
 
 from olmstate.messages import Json, JsonObject
 
+from ._shape import ANY, Each, check_shape
+
 FORMAT = 1
 FIELDS = ("room_id", "sender", "sender_device", "session_id", "message_index", "type", "content")
 """What is recorded of a room event in clear."""
+
+_SHAPE: Final = {
+    "alice": {
+        "user_id": str,
+        "device_id": str,
+        "pickle_key": str,
+        "account_pickle": str,
+        "olm_sessions": [{"sender_key": str, "pickle": str}],
+    },
+    "keys_query": dict,
+    "syncs": [
+        {
+            "next_batch": str,
+            "to_device?": {"events?": list},
+            "rooms?": {"join?": Each({"timeline": {"events": [{"event_id": str}]}})},
+        }
+    ],
+    "imports": [{"after_sync": int, "keys": list}],
+    "expected": Each({**dict.fromkeys(FIELDS, ANY), "sync": int, "needs_sync?": int, "needs_import?": int}),
+    "undecryptable": Each(str),
+    "to_device_expected": [{"outcome": str, "type": (str, type(None)), "sender": ANY}],
+}
 
 
 @attrs.frozen
@@ -62,7 +87,15 @@ class Recording:
     """One recording."""
 
     def __init__(self, raw: JsonObject) -> None:
-        """Over the parsed file."""
+        """Over the parsed file.
+
+        Raises:
+            ValueError: It has another shape, or the pickle key is not base64.
+            IndexError: Not every to-device event is judged.
+            KeyError: Not every room event is judged.
+        """
+        check_shape(raw, _SHAPE, "it")
+        base64.b64decode(raw["alice"]["pickle_key"], validate=True)
         self._raw = raw
         self.account: JsonObject = raw["alice"]
         self.keys_query: JsonObject = raw["keys_query"]
@@ -75,6 +108,9 @@ class Recording:
             [_known(event, known.popleft()) for event in sync.get("to_device", {}).get("events", ())]
             for sync in self.syncs
         ]
+        for sync in range(len(self.syncs)):
+            for event in self.room_events(sync):
+                self.reason(event)
 
     def to_device(self, sync: int) -> list[ToDeviceEvent]:
         """The to-device events of a sync."""
