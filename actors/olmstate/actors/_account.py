@@ -6,6 +6,8 @@ Its invariants:
   two processes, or a retry, upload the same key under the same id.
 - A one-time key is gone from the account in the same commit that stores the session made with it.
 - New keys are made only when no earlier ones wait for upload.
+- A key id stands for one key for ever. vodozemac counts them, and a restored backup counts from where it was made; so
+  what a restored account makes has a mark of its own in its ids.
 - The sync token moves only together with what it acknowledges, which is up to the operation: one turn, one commit.
 
 The device's identity never changes: it is loaded once and never invalidated.
@@ -13,7 +15,8 @@ The device's identity never changes: it is loaded once and never invalidated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
 
@@ -55,6 +58,7 @@ ALGORITHM = "signed_curve25519"
 
 PUBLISHED_KEYS = 50
 """How many one-time keys the server should hold."""
+MARK_BYTES = 4
 FALLBACK_KEY_MILLISECONDS = 7 * 24 * 3600 * 1000
 """After which a fallback key is replaced though nobody was seen to use it."""
 
@@ -72,6 +76,7 @@ class _Record:
     fallback_keys: dict[str, dict[str, Any]]
     fallback_made: int | None
     """Milliseconds since 1970."""
+    mark: str = ""
 
 
 @attrs.define(kw_only=True)
@@ -82,6 +87,8 @@ class OwnAccount:
     one_time_keys: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
     fallback_keys: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
     fallback_made: int | None = None
+    mark: str = ""
+    """Begins the id of each key that is made from now on."""
 
 
 @attrs.frozen(kw_only=True)
@@ -96,27 +103,31 @@ class SyncState:
 
 
 class _AccountCodec:
-    def __init__(self, pickle_key: Callable[[], bytes]) -> None:
-        self._pickle_key = pickle_key
+    def __init__(self, store: RowReader) -> None:
+        self._store = store
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> OwnAccount | None:  # noqa: ARG002 - one row, one account
         if not rows:
             return None
         record = loads(rows[0], _Record)
+        restored = rows[0].generation <= self._store.restored_generation
         return OwnAccount(
-            account=Account.from_pickle(record.pickle, self._pickle_key()),
+            account=Account.from_pickle(record.pickle, self._store.pickle_key),
             one_time_keys={KeyId(key_id): key for key_id, key in record.one_time_keys.items()},
             fallback_keys={KeyId(key_id): key for key_id, key in record.fallback_keys.items()},
             fallback_made=record.fallback_made,
+            # random, since the same backup may be restored twice; stored with the first keys that it is given to
+            mark=os.urandom(MARK_BYTES).hex() if restored else record.mark,
         )
 
     def encode(self, partition: bytes, entry: OwnAccount | None) -> Iterable[Row]:
         if entry is not None:
             record = _Record(
-                pickle=entry.account.pickle(self._pickle_key()),
+                pickle=entry.account.pickle(self._store.pickle_key),
                 one_time_keys=cast("dict[str, dict[str, Any]]", entry.one_time_keys),
                 fallback_keys=cast("dict[str, dict[str, Any]]", entry.fallback_keys),
                 fallback_made=entry.fallback_made,
+                mark=entry.mark,
             )
             yield Row(partition, partition, dumps(record))
 
@@ -233,7 +244,7 @@ class AccountActor(Actor):
         self._own_device: OwnDevice | None = None
         self._just_made = False
         # one entry each, and nearly everything needs it: a smaller cache would be none
-        self._account = Cache[OwnAccount | None](Table.ACCOUNT, _AccountCodec(lambda: store.pickle_key), 1)
+        self._account = Cache[OwnAccount | None](Table.ACCOUNT, _AccountCodec(store), 1)
         self._sync = Cache[SyncState](Table.SYNC, _SyncCodec(), 1)
         self._account_key = store.key(Table.ACCOUNT, "account")
         self._sync_key = store.key(Table.SYNC, "sync")
@@ -298,7 +309,7 @@ class AccountActor(Actor):
             raise AccountExists
         own = OwnAccount(account=account or Account())
         # another library's account may have keys that were made and not uploaded
-        own.one_time_keys = self._sign_one_time_keys(own.account, known=set())
+        own.one_time_keys = self._sign_one_time_keys(own, known=set())
         self._account.put(self._account_key, own)
         self._just_made = True
         return self._known(own).identity
@@ -348,10 +359,10 @@ class AccountActor(Actor):
         signature = account.sign(signing_bytes(obj)).to_base64()
         return {**obj, "signatures": {self._user_id: {f"ed25519:{self._device_id}": signature}}}
 
-    def _sign_one_time_keys(self, account: Account, known: set[str]) -> dict[KeyId, JsonObject]:
+    def _sign_one_time_keys(self, own: OwnAccount, known: set[str]) -> dict[KeyId, JsonObject]:
         return {
-            KeyId(f"{ALGORITHM}:{key_id}"): self._signed(account, {"key": key.to_base64()})
-            for key_id, key in account.one_time_keys.items()
+            KeyId(f"{ALGORITHM}:{own.mark}{key_id}"): self._signed(own.account, {"key": key.to_base64()})
+            for key_id, key in own.account.one_time_keys.items()
             if key_id not in known
         }
 
@@ -363,14 +374,14 @@ class AccountActor(Actor):
             known = set(own.account.one_time_keys)
             own = self._changing()
             own.account.generate_one_time_keys(due)
-            own.one_time_keys = self._sign_one_time_keys(own.account, known)
+            own.one_time_keys = self._sign_one_time_keys(own, known)
         if not own.fallback_keys and (
             own.fallback_made is None
             or sync.fallback_key_unused is False
             or now - own.fallback_made >= FALLBACK_KEY_MILLISECONDS
         ):
             own = self._changing()
-            own.fallback_keys = self._make_fallback_key(own.account)
+            own.fallback_keys = self._make_fallback_key(own)
             own.fallback_made = now
         # copies: whoever is given them may do with them what he likes
         return UnpublishedKeys(one_time_keys=deepcopy(own.one_time_keys), fallback_keys=deepcopy(own.fallback_keys))
@@ -380,13 +391,15 @@ class AccountActor(Actor):
         assert own is not None  # noqa: S101 - _current() has raised
         return own
 
-    def _make_fallback_key(self, account: Account) -> dict[KeyId, JsonObject]:
-        with_fallback = cast("Any", account)  # the binding has both, its stub has neither
+    def _make_fallback_key(self, own: OwnAccount) -> dict[KeyId, JsonObject]:
+        with_fallback = cast("Any", own.account)  # the binding has both, its stub has neither
         with_fallback.generate_fallback_key()
         keys: dict[str, Curve25519PublicKey] = with_fallback.fallback_key
-        # vodozemac counts both kinds from 0; with the mark, an id means one key for ever
+        # vodozemac counts both kinds from 0; with the F, an id means one key for ever
         return {
-            KeyId(f"{ALGORITHM}:F{key_id}"): self._signed(account, {"key": key.to_base64(), "fallback": True})
+            KeyId(f"{ALGORITHM}:F{own.mark}{key_id}"): self._signed(
+                own.account, {"key": key.to_base64(), "fallback": True}
+            )
             for key_id, key in keys.items()
         }
 
