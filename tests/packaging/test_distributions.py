@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import sysconfig
@@ -94,4 +95,7 @@ def test_an_installed_wheel_is_found_by_import_and_by_its_program(distributions:
     imports = "import olmstate.actors, olmstate.cli, olmstate.messages, olmstate.storage"
     found = run(python, "-I", "-c", f"{imports}; print(*olmstate.__path__)")
     assert f"{purelib / 'olmstate'}\n" == found
-    assert "demo" in run(environment / "bin" / "olmstate", "--help")
+    # the recording and the workers' own start come from the wheel too
+    demo = ("demo", "--processes", "2", "--messages", "20", "--kills", "0", "--seed", "1", "--json")
+    *_, said = run(environment / "bin" / "olmstate", *demo).splitlines()
+    assert json.loads(said)["right"]
