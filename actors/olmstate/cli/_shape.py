@@ -32,9 +32,9 @@ def check_shape(value: Json, shape: Any, where: str) -> None:  # noqa: ANN401 - 
         ValueError: It has another shape; names the place.
     """
     if isinstance(shape, list):
-        expected_item: Any = shape[0]
+        of_items: list[Any] = [*shape]
         for position, item in enumerate(_of_type(value, list, where)):
-            check_shape(item, expected_item, f"{where}[{position}]")
+            check_shape(item, of_items[0], f"{where}[{position}]")
     elif isinstance(shape, Each):
         for key, item in _of_type(value, dict, where).items():
             check_shape(item, shape.shape, f"{where}.{key!a}")
