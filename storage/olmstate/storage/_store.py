@@ -295,7 +295,13 @@ class SqliteStore:
         if not self._lock.held:
             raise StorePoisoned(reason="a commit was tried without the lock")
         estimate = max(self._last_commit, ROW_SECONDS * sum(map(len, rows.values())))
-        self._last_commit = await self._run(lambda: self._write(rows, seen), estimate)
+        try:
+            self._last_commit = await self._run(lambda: self._write(rows, seen), estimate)
+        except StoreFull:
+            # it may be the WAL itself that fills the disk: once it is in the database, it begins anew in its own room
+            await self._run(self._checkpoint, CHECKPOINT_SECONDS)
+            self.check_usable()
+            self._last_commit = await self._run(lambda: self._write(rows, seen), CHECKPOINT_SECONDS)
         if self._wal_pages >= CHECKPOINT_PAGES:
             await self._run(self._checkpoint, CHECKPOINT_SECONDS)
         return seen + 1
