@@ -14,10 +14,11 @@ import math
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import trio
 
-from olmstate.actors import Options, Supervisor, run_supervisor
+from olmstate.actors import Options, run_supervisor
 from olmstate.actors._outbound_group_sessions import OutboundSession
 from olmstate.actors._records import loads
 from olmstate.messages import (
@@ -54,13 +55,18 @@ from olmstate.messages import (
     UndecryptableToDevice,
     WrongKey,
 )
-from olmstate.storage import SqliteStore, Table, backup, open_store
+from olmstate.storage import Rows, SqliteStore, Table, backup, open_store
 from olmstate.storage._folder import DATABASE
+from tests.faults.history import Log
 from tests.faults.homeserver import ALICE, ALICE_DEVICE, Backup, Homeserver, Sync, require
+from tests.faults.recording import RecordingStore, RecordingSupervisor, record_stored
 from tests.operations.peer import keys_query
 
 ROTATION = RotationPeriod(messages=20)
+LONG = RotationPeriod(messages=100_000)
 BUSY, QUIET = RoomId("!busy:example.org"), RoomId("!quiet:example.org")
+SHARED = RoomId("!shared:example.org")
+"""Its key is shared once and for all, so that several processes can send there without a word between them."""
 MESSAGES = 26
 """To the busy room, a round: blocks of 8 and 12 indices are reserved, then the session is due for rotation."""
 SENDERS = 3
@@ -78,8 +84,16 @@ async def open_device_store(folder: Path, homeserver: Homeserver) -> SqliteStore
         homeserver.secrets,
         lambda secret: open_store(folder, user_id=ALICE, device_id=ALICE_DEVICE, key=secret, lock_timeout=30),
     )
+    moved = homeserver.schema_seen(store.info().schema) or secret != homeserver.secrets[0]
     homeserver.secret_changed(secret)
+    if moved:
+        note_generation(store, homeserver)
     return store
+
+
+def note_generation(store: SqliteStore, homeserver: Homeserver) -> None:
+    """Tell the history of a commit that none of the supervisors has made: a migration, or a change of key."""
+    homeserver.log.write("elsewhere", generation=store.info().generation, rows=[])
 
 
 async def _open_with(
@@ -91,19 +105,43 @@ async def _open_with(
     raise WrongKey
 
 
+Halfway: TypeAlias = Callable[[], Awaitable[None]]
+
+
+class HalfwayStore(RecordingStore):
+    """A store in the midst of whose first commit something happens: the lock is held, nothing is written yet."""
+
+    def __init__(self, store: SqliteStore, log: Log, halfway: Halfway | None) -> None:
+        """Over a store."""
+        super().__init__(store, log)
+        self._halfway = halfway
+
+    async def commit(self, rows: Rows, seen: int) -> int:
+        """The store's."""
+        halfway, self._halfway = self._halfway, None
+        if halfway is not None:
+            await halfway()
+        return await super().commit(rows, seen)
+
+
 @contextlib.asynccontextmanager
-async def open_client(folder: Path, homeserver: Homeserver) -> AsyncGenerator[tuple[Supervisor, SqliteStore]]:
-    """The device, for as long as the block runs."""
+async def open_client(
+    folder: Path, homeserver: Homeserver, *, options: Options = OPTIONS, halfway: Halfway | None = None
+) -> AsyncGenerator[tuple[RecordingSupervisor, SqliteStore]]:
+    """The device, for as long as the block runs; before its first commit, ``halfway`` is awaited."""
     store = await open_device_store(folder, homeserver)
+    log = homeserver.open_log()
     try:
-        async with run_supervisor(store, user_id=ALICE, device_id=ALICE_DEVICE, options=OPTIONS) as supervisor:
-            yield supervisor, store
+        recording = HalfwayStore(store, log, halfway)
+        await record_stored(recording, log, store.info().generation)
+        async with run_supervisor(recording, user_id=ALICE, device_id=ALICE_DEVICE, options=options) as supervisor:
+            yield RecordingSupervisor(supervisor, recording, log), store
     finally:
         await store.aclose()
 
 
 async def live(folder: Path, homeserver: Homeserver) -> None:
-    """Open the store, see that nothing is missing, do a round, close it."""
+    """Open the store, see that nothing is missing, do a round, close it. No fault strikes meanwhile, or only death."""
     async with open_client(folder, homeserver) as (supervisor, store):
         await check(supervisor, store, homeserver)
         await work(supervisor, homeserver)
@@ -120,11 +158,11 @@ async def look(folder: Path, homeserver: Homeserver) -> None:
 # --- what must be there still -------------------------------------------------------------------------------
 
 
-async def check(supervisor: Supervisor, store: SqliteStore, homeserver: Homeserver) -> None:
+async def check(supervisor: RecordingSupervisor, store: SqliteStore, homeserver: Homeserver) -> None:
     """Whatever anybody was told is still so.
 
     Raises:
-        Violation: It isn't.
+        Violated: It isn't.
     """
     check_database(store)
     await check_reservations(store, homeserver)
@@ -157,7 +195,7 @@ async def check_reservations(store: SqliteStore, homeserver: Homeserver) -> None
         )
 
 
-async def _check_readable(supervisor: Supervisor, events: list[tuple[RoomId, JsonObject]], which: str) -> None:
+async def _check_readable(supervisor: RecordingSupervisor, events: list[tuple[RoomId, JsonObject]], which: str) -> None:
     outcomes = await supervisor.ask(DecryptRoomEvents(events=tuple(events)))
     for (_, event), outcome in zip(events, outcomes, strict=True):
         require(isinstance(outcome, DecryptedRoomEvent), f"an event {which} can't be read: {outcome}")
@@ -187,14 +225,14 @@ async def _check_backup(made: Backup, homeserver: Homeserver) -> None:
 # --- a round ------------------------------------------------------------------------------------------------
 
 
-async def work(supervisor: Supervisor, homeserver: Homeserver) -> None:
+async def work(supervisor: RecordingSupervisor, homeserver: Homeserver) -> None:
     """A bit of everything."""
     await create_account(supervisor, homeserver)
     await supervisor.ask(AddDevices(response=keys_query(*homeserver.peers.values())))
     await upload_keys(supervisor, homeserver)
     for _ in range(2):
         await sync(supervisor, homeserver)
-    for room_id in (BUSY, QUIET):
+    for room_id in (BUSY, QUIET, SHARED):
         await share(supervisor, homeserver, room_id)
     async with trio.open_nursery() as nursery:
         for _ in range(SENDERS):
@@ -209,7 +247,7 @@ async def work(supervisor: Supervisor, homeserver: Homeserver) -> None:
     await sync(supervisor, homeserver)
 
 
-async def create_account(supervisor: Supervisor, homeserver: Homeserver) -> None:
+async def create_account(supervisor: RecordingSupervisor, homeserver: Homeserver) -> None:
     """The account, if there is none."""
     try:
         homeserver.saw_device(await supervisor.ask(CreateAccount()))
@@ -217,7 +255,7 @@ async def create_account(supervisor: Supervisor, homeserver: Homeserver) -> None
         homeserver.saw_device(await supervisor.ask(IdentityKeys()))
 
 
-async def upload_keys(supervisor: Supervisor, homeserver: Homeserver) -> None:
+async def upload_keys(supervisor: RecordingSupervisor, homeserver: Homeserver) -> None:
     """What waits for upload."""
     keys = await supervisor.ask(OneTimeKeys())
     homeserver.upload(keys.one_time_keys)
@@ -226,7 +264,7 @@ async def upload_keys(supervisor: Supervisor, homeserver: Homeserver) -> None:
     homeserver.marked_published(keys.key_ids)
 
 
-async def sync(supervisor: Supervisor, homeserver: Homeserver) -> None:
+async def sync(supervisor: RecordingSupervisor, homeserver: Homeserver) -> None:
     """What came since the token, and whether it can be read then."""
     token = await supervisor.ask(SyncToken())
     homeserver.taken_until(token)
@@ -244,12 +282,13 @@ def _check_received(answer: Sync, outcomes: tuple[ToDeviceOutcome, ...]) -> None
     require(kinds == wanted, f"{answer.next_batch} gave {outcomes}")
 
 
-async def share(supervisor: Supervisor, homeserver: Homeserver, room_id: RoomId) -> None:
+async def share(supervisor: RecordingSupervisor, homeserver: Homeserver, room_id: RoomId) -> None:
     """Give everybody the room's key who hasn't got it."""
     everybody = homeserver.addresses
+    rotation = LONG if room_id == SHARED else ROTATION
     while True:
         known = {session_id: set(users) for (_, session_id), users in homeserver.shared.items()}
-        shared = await supervisor.ask(ShareRoomKey(room_id=room_id, devices=everybody, rotation=ROTATION))
+        shared = await supervisor.ask(ShareRoomKey(room_id=room_id, devices=everybody, rotation=rotation))
         again = {address.user_id for address in shared.recipients} & known.get(shared.session_id, set())
         require(not again, f"{room_id}: that {again} have the key was forgotten")
         for request in shared.requests:
@@ -264,7 +303,7 @@ async def share(supervisor: Supervisor, homeserver: Homeserver, room_id: RoomId)
 
 
 async def _mark_shared(
-    supervisor: Supervisor,
+    supervisor: RecordingSupervisor,
     homeserver: Homeserver,
     room_id: RoomId,
     session_id: MegolmSessionId,
@@ -274,7 +313,7 @@ async def _mark_shared(
     homeserver.marked_shared(room_id, session_id, devices)
 
 
-async def send(supervisor: Supervisor, homeserver: Homeserver, room_id: RoomId, number: int) -> None:
+async def send(supervisor: RecordingSupervisor, homeserver: Homeserver, room_id: RoomId, number: int) -> None:
     """Some messages, each with the room's key shared as often as it must be."""
     for _ in range(number):
         message = EncryptRoomEvent(room_id=room_id, type="m.room.message", content={"body": os.urandom(8).hex()})
@@ -287,7 +326,7 @@ async def send(supervisor: Supervisor, homeserver: Homeserver, room_id: RoomId, 
         homeserver.room_event(room_id, event.content)
 
 
-async def write_to_devices(supervisor: Supervisor, homeserver: Homeserver) -> None:
+async def write_to_devices(supervisor: RecordingSupervisor, homeserver: Homeserver) -> None:
     """An event to everybody's device."""
     message = EncryptToDevice(devices=homeserver.addresses, type="m.test", content={"body": "hello"})
     encrypted = await supervisor.ask(message)
@@ -295,7 +334,7 @@ async def write_to_devices(supervisor: Supervisor, homeserver: Homeserver) -> No
     homeserver.to_device(encrypted.messages)
 
 
-async def import_keys(supervisor: Supervisor, homeserver: Homeserver) -> None:
+async def import_keys(supervisor: RecordingSupervisor, homeserver: Homeserver) -> None:
     """Room keys that another client has exported."""
     keys, events = homeserver.exported_keys(3)
     imported = await supervisor.ask(ImportRoomKeys(keys=tuple(keys)))
@@ -309,6 +348,7 @@ async def change_secret(store: SqliteStore, homeserver: Homeserver) -> None:
     homeserver.secret_begun(secret)
     await store.change_secret(secret, lock_timeout=30)
     homeserver.secret_changed(secret)
+    note_generation(store, homeserver)
 
 
 async def back_up(store: SqliteStore, homeserver: Homeserver) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.faults.strace import StraceMissing, find
 from tests.faults.worker import Workers
+from tests.faults.world import World, make_lived_in
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - folders in it are made by tempfile
 
@@ -40,6 +41,12 @@ def workers() -> Iterator[Workers]:
     """Processes that live on a store."""
     with Workers.open() as started:
         yield started
+
+
+@pytest.fixture
+def world(memory_folder: Path) -> World:
+    """A device that has done a round, and was closed."""
+    return make_lived_in(memory_folder / "world")
 
 
 @pytest.fixture

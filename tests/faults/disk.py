@@ -90,7 +90,7 @@ class FolderSynced:
 
 @attrs.frozen
 class Told:
-    """The process has told somebody something: a line of the homeserver's journal. Nobody forgets that."""
+    """The process has told somebody something: lines of the homeserver's journal. Nobody forgets that."""
 
     line: bytes = attrs.field(repr=False)
 
@@ -176,12 +176,20 @@ class Recorder:
         if deleted or path.name.endswith(SHARED_MEMORY):
             return
         if path == self.journal:
-            self.steps.append(Told(self._data(call)))
+            self._told(self._data(call))
         elif str(self._below(path)) not in self.files:
             assert call.name in ("fsync", "fdatasync"), call
             self.steps.append(FolderSynced(str(self._below(path))))
         else:
             self._changed(call, self.files[str(self._below(path))])
+
+    def _told(self, line: bytes) -> None:
+        # nothing was done to the store between two lines in a row, so they were one event, told in two lines
+        match self.steps:
+            case [*_, Told(line=before)]:
+                self.steps[-1] = Told(before + line)
+            case _:
+                self.steps.append(Told(line))
 
     def _changed(self, call: Call, number: int) -> None:
         match call.name:

@@ -1,7 +1,9 @@
 """What the world outside a device has seen of it: the one place that decides whether something was lost or reused.
 
 Owns: the journal, a file of JSON lines beside the store, and the two people whom the device talks to, who are bare
-    vodozemac. Everything that leaves the device is written to the journal first, then judged.
+    vodozemac. Everything that leaves the device is written to the journal first, then judged. The history of who held
+    the lock, saw which generation and committed what (`tests.faults.history`) is in the same file, so that both end at
+    the same moment.
 Rule: a line is one `write` in append mode, so it survives the death of whoever wrote it; and what the
     world knows is nothing but its lines, so that another process, or one that lives before a power cut, goes on from
     just the lines that there are.
@@ -10,7 +12,9 @@ Why: what a process believed before it was killed proves nothing. What others go
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self, cast
@@ -19,6 +23,8 @@ import attrs
 from vodozemac import Account, GroupSession, InboundGroupSession, Session, SessionKey
 
 from olmstate.messages import DeviceAddress, DeviceId, DeviceIdentity, JsonObject, KeyId, RoomId, UserId
+from tests.faults.checker import check
+from tests.faults.history import Entry, Kind, Log, digest
 from tests.faults.wire import decode, megolm_index, olm_step
 from tests.operations.peer import Peer, exported, read_room_event
 
@@ -27,14 +33,14 @@ ALICE_DEVICE = DeviceId("ALICEDEV")
 PICKLE_KEY = bytes(32)
 
 
-class Violation(AssertionError):
+class Violated(AssertionError):
     """Something that must never happen has happened."""
 
 
 def require(holds: object, what: str) -> None:
-    """Raise `Violation` unless ``holds``."""
+    """Raise `Violated` unless ``holds``."""
     if not holds:
-        raise Violation(what)
+        raise Violated(what)
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +63,12 @@ class Backup:
     """What opened the store at each try; one of them opens the backup."""
     finished: bool
     """Whether the owner was told that it is there."""
+    sent: int
+    """Messages that the device had sent before, and so on."""
+    imported: int
+    syncs: int
+    taken: str | None
+    keys: frozenset[str]
 
 
 def _snapshot(peer: Peer) -> JsonObject:
@@ -77,10 +89,18 @@ def _peer(snapshot: JsonObject) -> Peer:
     )
 
 
+def _judge(entries: list[Entry], excused: tuple[str, ...]) -> None:
+    # two may have found out at once that somebody else has committed
+    elsewhere = {entry.data["generation"]: entry for entry in reversed(entries) if entry.kind == "elsewhere"}
+    told_once = [e for e in entries if e.kind != "elsewhere" or elsewhere[e.data["generation"]] is e]
+    violations = [violation for violation in check(told_once) if violation.rule not in excused]
+    require(not violations, "\n".join(map(str, violations)))
+
+
 class Homeserver:
     """The world, as the lines of ``journal`` tell it; a new one if there are none.
 
-    A method that the device's client calls raises `Violation` if what it was given should never have left the device.
+    A method that the device's client calls raises `Violated` if what it was given should never have left the device.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -92,6 +112,7 @@ class Homeserver:
         self.published: set[str] = set()
         self.claimable: dict[str, JsonObject] = {}
         self.syncs: list[Sync] = []
+        self._syncs_made = 0
         self.taken: str | None = None
         """The token of the last sync that the device said it has taken in."""
         self.shared: dict[tuple[str, str], set[UserId]] = {}
@@ -100,12 +121,17 @@ class Homeserver:
         self.released: dict[str, int] = {}
         """Largest released index by session."""
         self.imported: list[tuple[RoomId, JsonObject]] = []
+        self.schema = 0
+        """The newest that the store was seen to have."""
         self.secrets: list[bytes] = []
         """Keys that may open the store; the last is the newest. More than one: a change was begun and not answered."""
         self.backups: list[Backup] = []
         self._room_keys: dict[tuple[str, str], InboundGroupSession] = {}
         self._megolm: set[tuple[str, int]] = set()
         self._olm: set[tuple[str, int]] = set()
+        self.log = self.open_log()
+        """Of what the world does itself."""
+        self._reads: list[tuple[Kind, JsonObject]] = []
         for line in journal.read_bytes().splitlines() if journal.exists() else ():
             self._apply(json.loads(line))
 
@@ -127,6 +153,40 @@ class Homeserver:
 
     def _apply(self, event: JsonObject) -> None:
         getattr(self, f"_apply_{event['what']}")(event)
+
+    # --- the history ----------------------------------------------------------------------------------------
+
+    def open_log(self) -> Log:
+        """A log for one that uses the store, in the name of a process of its own."""
+        return Log(self, f"{os.getpid()}-{os.urandom(4).hex()}")
+
+    def append(self, entry: Entry) -> None:
+        """Keep one entry of the history."""
+        self._record("history", **dataclasses.asdict(entry))
+
+    def _apply_history(self, event: JsonObject) -> None:
+        pass  # judged as a whole
+
+    def judge(self, *excused: str) -> None:
+        """Judge the history of all who ever wrote to the journal.
+
+        Args:
+            excused: Rules that the fault itself has broken.
+
+        Raises:
+            Violated: A rule was broken.
+        """
+        entries: list[Entry] = []
+        for line in self.journal.read_bytes().splitlines():
+            event = json.loads(line)
+            if event["what"] == "restored":  # what follows is the history of another store
+                _judge(entries, excused)
+                entries = []
+            if event["what"] == "history":
+                entries.append(Entry(event["t"], event["process"], event["kind"], event["data"]))
+        _judge(entries, excused)
+
+    # --- people ---------------------------------------------------------------------------------------------
 
     def _apply_people(self, event: JsonObject) -> None:
         for snapshot in event["people"]:
@@ -186,7 +246,7 @@ class Homeserver:
         for sync in self.syncs:
             if sync.since == token:
                 return sync
-        number = len(self.syncs)
+        number = self._syncs_made
         bob = self.peers[UserId("@bob:example.org")]
         room_id = RoomId(f"!of-bob-{number}:example.org")
         group = GroupSession()
@@ -207,6 +267,7 @@ class Homeserver:
             "device_one_time_keys_count": {"signed_curve25519": len(self.claimable) - (key_id is not None)},
             "device_unused_fallback_key_types": ["signed_curve25519"],
         }
+        self.log.write("batch", token=response["next_batch"], room_keys=[group.session_id])
         self._record(
             "sync",
             since=token,
@@ -222,6 +283,7 @@ class Homeserver:
         self._apply_people(event)
         if event["claimed"] is not None:
             require(self.claimable.pop(event["claimed"], None), f"{event['claimed']} was claimed twice")
+        self._syncs_made += 1
         self.syncs.append(
             Sync(
                 since=event["since"],
@@ -261,7 +323,10 @@ class Homeserver:
 
     def to_device(self, messages: Mapping[UserId, Mapping[DeviceId, JsonObject]]) -> None:
         """``/sendToDevice``: delivered at once."""
+        self._reads = []
         self._record("to_device", messages=messages)
+        for kind, data in self._reads:
+            self.log.write(kind, **data)
 
     def _apply_to_device(self, event: JsonObject) -> None:
         for user_id, devices in event["messages"].items():
@@ -275,7 +340,9 @@ class Homeserver:
                 try:
                     payload = peer.read(content)
                 except (AssertionError, ValueError) as error:
-                    raise Violation(f"{user_id} can't read a to-device message: {error}") from error
+                    raise Violated(f"{user_id} can't read a to-device message: {error}") from error
+                read = {"hash": digest(decode(ciphertext["body"])), "digest": digest(payload["content"])}
+                self._reads.append(("read", read))
                 if payload["type"] == "m.room_key":
                     self._keep(user_id, payload["content"])
 
@@ -284,6 +351,13 @@ class Homeserver:
         known = self._room_keys.get((user_id, session.session_id))
         if known is None or session.first_known_index < known.first_known_index:
             self._room_keys[user_id, session.session_id] = session
+        room_key = {
+            "session": session.session_id,
+            "index": session.first_known_index,
+            "session_key": content["session_key"],
+            "reader": user_id,
+        }
+        self._reads.append(("room_key", room_key))
 
     def marked_shared(self, room_id: RoomId, session_id: str, devices: tuple[DeviceAddress, ...]) -> None:
         """The device knows that these have the room key."""
@@ -309,9 +383,9 @@ class Homeserver:
             try:
                 _, payload = read_room_event(cast("InboundGroupSession", session), content)
             except ValueError as error:
-                raise Violation(f"{user_id} can't read index {index} of {session_id}: {error}") from error
+                raise Violated(f"{user_id} can't read index {index} of {session_id}: {error}") from error
             require(payload["room_id"] == room_id, f"index {index} of {session_id} was encrypted for another room")
-        event_id = f"$sent-{len(self.sent)}"
+        event_id = f"$sent-{len(self._megolm)}"
         self.sent.append(
             (room_id, {"type": "m.room.encrypted", "event_id": event_id, "sender": ALICE, "content": content})
         )
@@ -353,6 +427,29 @@ class Homeserver:
     def _apply_secret_changed(self, event: JsonObject) -> None:
         self.secrets = [bytes.fromhex(event["secret"])]
 
+    def schema_seen(self, schema: int) -> bool:
+        """Remember the store's schema; whether it was migrated since it was last seen."""
+        migrated = 0 < self.schema < schema
+        if schema != self.schema:
+            self._record("schema", schema=schema)
+        return migrated
+
+    def _apply_schema(self, event: JsonObject) -> None:
+        self.schema = event["schema"]
+
+    def restored(self) -> None:
+        """From now on the device lives on the last backup: what it was told and has learnt since that was made is gone.
+
+        The homeserver has forgotten the syncs that were taken in since, as they do once they are acknowledged.
+        """
+        self._record("restored")
+
+    def _apply_restored(self, _: JsonObject) -> None:
+        backup = self.backups.pop()
+        self.taken, self.syncs = backup.taken, self.syncs[: backup.syncs]
+        self.sent, self.imported = self.sent[: backup.sent], self.imported[: backup.imported]
+        self.claimable = {key_id: key for key_id, key in self.claimable.items() if key_id in backup.keys}
+
     def next_backup(self) -> Path:
         """Where the next backup belongs: where the last one does, as long as nobody knows what became of it."""
         return self.journal.with_name(f"backup-{sum(backup.finished for backup in self.backups)}")
@@ -370,4 +467,15 @@ class Homeserver:
         earlier = tuple(secret for backup in self.backups if backup.folder == folder for secret in backup.secrets)
         self.backups = [backup for backup in self.backups if backup.folder != folder]
         secrets = (*earlier, bytes.fromhex(event["secret"]))
-        self.backups.append(Backup(folder=folder, secrets=secrets, finished=event["finished"]))
+        self.backups.append(
+            Backup(
+                folder=folder,
+                secrets=secrets,
+                finished=event["finished"],
+                sent=len(self.sent),
+                imported=len(self.imported),
+                syncs=len(self.syncs),
+                taken=self.taken,
+                keys=frozenset(self.keys),
+            )
+        )

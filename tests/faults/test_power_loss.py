@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.cores import desks, share
 from tests.faults.disk import OPTIONS, SHARED_MEMORY, Disk, Recording, files_below, record
-from tests.faults.homeserver import Violation
+from tests.faults.homeserver import Violated
 from tests.faults.strace import attached
 from tests.faults.tally import settle
 from tests.faults.worker import Failed, Workers
@@ -129,4 +129,4 @@ def test_the_harness_finds_fault_with_a_store_that_does_not_sync_its_commits(mem
         lab = Lab(folder=folder, recording=recording, next_version=False, workers=workers)
         shuffled = random.Random(0).sample(images(recording, CONTROL), CONTROL)
         found = (wrong for image in shuffled if (wrong := lab.judge_one(image)) is not None)
-        assert Violation.__name__ in next(found, "nothing")
+        assert Violated.__name__ in next(found, "nothing")

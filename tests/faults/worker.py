@@ -8,9 +8,11 @@ traced from its first step; `Workers` is the other end.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import traceback
@@ -22,9 +24,10 @@ from typing import Self, TypeVar
 import attrs
 import trio
 
-from olmstate.messages import JsonObject
+from olmstate.messages import JsonObject, RotateRoomKey, SchemaTooNew
 from olmstate.storage import _connection, _store  # pyright: ignore[reportPrivateUsage]
-from tests.faults.client import live
+from olmstate.storage._folder import DATABASE
+from tests.faults.client import BUSY, SHARED, live, open_client, send
 from tests.faults.homeserver import Homeserver
 from tests.faults.next_version import next_version
 
@@ -33,6 +36,10 @@ T = TypeVar("T")
 WORKER = Path(__file__)
 FAILURE = "failure"
 """A file beside the journal: why the process has failed."""
+
+
+STOPPED = -1000
+"""Instead of a status."""
 
 
 class Failed(AssertionError):
@@ -59,12 +66,81 @@ def _unsafe_synchronous() -> None:
     _connection._PRAGMAS_WRITE = unsafe  # type: ignore[assignment] # pyright: ignore[reportPrivateUsage]
 
 
+# --- what it may be told to do ------------------------------------------------------------------------------
+
+
+async def _live(folder: Path, homeserver: Homeserver) -> None:
+    await live(folder, homeserver)
+    homeserver.judge()
+
+
+async def _freeze(folder: Path, homeserver: Homeserver) -> None:
+    """Be stopped in the midst of a turn."""
+
+    async def stop() -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    async with open_client(folder, homeserver, halfway=stop) as (supervisor, _):
+        await supervisor.ask(RotateRoomKey(room_id=BUSY))
+
+
+async def _send(folder: Path, homeserver: Homeserver) -> None:
+    """Open the store, send in a room that is shared already, close it; a later version's store is left alone."""
+    for _ in range(OPENS):
+        with contextlib.suppress(SchemaTooNew):
+            async with open_client(folder, homeserver) as (supervisor, _):
+                await send(supervisor, homeserver, SHARED, SENT)
+
+
+async def _send_and_copy(folder: Path, homeserver: Homeserver) -> None:
+    """Send, and copy the store's files all the while, as a backup program in the same process would."""
+    async with open_client(folder, homeserver) as (supervisor, _):
+        for _ in range(OPENS * SENT):
+            await send(supervisor, homeserver, SHARED, 1)
+            for file in folder.glob(f"{DATABASE}*"):
+                # closing the copy's descriptor cancels every lock that SQLite has on that file in this process
+                file.read_bytes()
+
+
+async def _send_and_fork(folder: Path, homeserver: Homeserver) -> None:
+    """Fork in the midst of a turn: the child unwinds as if it had the parent's store, the parent goes on."""
+    parent = os.getpid()
+
+    async def fork() -> None:
+        child = os.fork()
+        if child == 0:
+            raise Unwound
+        assert os.waitpid(child, 0)[1] == 0  # noqa: ASYNC222 - nothing else is to happen meanwhile
+
+    try:
+        async with open_client(folder, homeserver, halfway=fork) as (supervisor, _):
+            await supervisor.ask(RotateRoomKey(room_id=BUSY))
+            assert os.getpid() == parent
+            await send(supervisor, homeserver, SHARED, SENT)
+    except BaseException:
+        if os.getpid() == parent:
+            raise
+        os._exit(0)
+
+
+class Unwound(Exception):
+    """Raised in a forked child, to have it leave all blocks that its parent is in."""
+
+
+OPENS, SENT = 5, 12
+TASKS = {task.__name__.strip("_"): task for task in (_live, _freeze, _send, _send_and_copy, _send_and_fork)}
+
+
 def _do(task: JsonObject) -> None:
-    _one_thread()
+    if task["one_thread"]:
+        _one_thread()
     if task["unsafe"]:
         _unsafe_synchronous()
     with next_version() if task["next_version"] else nullcontext():
-        trio.run(live, Path(task["folder"]), Homeserver(Path(task["journal"])))
+        trio.run(TASKS[task["do"]], Path(task["folder"]), Homeserver(Path(task["journal"])))
+
+
+# --- one process after another ------------------------------------------------------------------------------
 
 
 def _line() -> str:
@@ -91,7 +167,11 @@ def main() -> None:
                 os._exit(1)
             os._exit(0)
         print(child, flush=True)
-        _, status = os.waitpid(child, 0)
+        while True:
+            _, status = os.waitpid(child, os.WUNTRACED)
+            if not os.WIFSTOPPED(status):
+                break
+            print(STOPPED, flush=True)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
@@ -115,20 +195,59 @@ class Workers:
             finally:
                 process.kill()
 
-    def start(self, folder: Path, journal: Path, *, next_version: bool = False, unsafe: bool = False) -> int:
-        """Make a process that waits for `go`; its id."""
+    def start(
+        self,
+        folder: Path,
+        journal: Path,
+        do: str = "live",
+        *,
+        next_version: bool = False,
+        unsafe: bool = False,
+        one_thread: bool = True,
+    ) -> int:
+        """Make a process that waits for `go`; its id.
+
+        Args:
+            folder: The store's.
+            journal: The homeserver's.
+            do: One of `TASKS`.
+            next_version: It is of the next version.
+            unsafe: It doesn't sync its commits.
+            one_thread: It does everything in one thread.
+        """
         self._failure = journal.with_name(FAILURE)
-        task = {"folder": str(folder), "journal": str(journal), "next_version": next_version, "unsafe": unsafe}
+        task = {
+            "folder": str(folder),
+            "journal": str(journal),
+            "do": do,
+            "next_version": next_version,
+            "unsafe": unsafe,
+            "one_thread": one_thread,
+        }
         self._write(task)
         return self._read()
 
     def go(self) -> int:
         """Let the process do its work; how it has ended: 0, or less the number of the signal that killed it.
 
+        `STOPPED` if it was stopped; then `wait` says how it has ended.
+
         Raises:
             Failed: It has failed.
         """
+        self.let_go()
+        return self.wait()
+
+    def let_go(self) -> None:
+        """Let the process do its work, and don't wait for it."""
         self._write("go")
+
+    def wait(self) -> int:
+        """How the process has ended, or that it was stopped again.
+
+        Raises:
+            Failed: It has failed.
+        """
         status = self._read()
         if status > 0:
             raise Failed(self._failure.read_text())
