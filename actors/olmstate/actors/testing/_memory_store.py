@@ -17,6 +17,7 @@ import trio
 
 from olmstate.messages import StorePoisoned
 from olmstate.storage import Changes, Fenced, Row, Rows, Table
+from olmstate.storage._rows import UNTRACKED
 
 from ._faults import Faults, Latency, Operation, Step
 from ._memory_lock import MemoryLock, Slot
@@ -51,6 +52,14 @@ class MemoryDisk:
         """What is stored in a table, by key."""
         return [row for _, row in sorted(self._rows[table].items())]
 
+    def read(self, table: Table, partitions: Collection[bytes]) -> dict[bytes, list[Row]]:
+        """The rows of each of ``partitions``."""
+        found: dict[bytes, list[Row]] = {partition: [] for partition in partitions}
+        for row in self._rows[table].values():
+            if row.partition in found:
+                found[row.partition].append(row)
+        return found
+
     def write_from_elsewhere(self, rows: Rows | None = None, *, told: bool = True) -> int:
         """Commit as another process does, and so invalidate what is cached; the new generation.
 
@@ -78,16 +87,17 @@ class MemoryDisk:
         self._writer = writer
         for table, table_rows in rows.items():
             for row in table_rows:
-                self._written.append((self.generation, table, row.partition))
+                if table not in UNTRACKED:
+                    self._written.append((self.generation, table, row.partition))
                 if row.value is None:
                     self._rows[table].pop(row.key, None)
                 else:
                     self._rows[table][row.key] = attrs.evolve(row, generation=self.generation)
         return self.generation
 
-    def changes(self, since: int, reader: object) -> Changes:
-        """What was committed after ``since``, for a handle."""
-        ours = self.generation == since + 1 and self._writer is reader
+    def changes(self, since: int, writing: object) -> Changes:
+        """What was committed after ``since``, for a handle whose last commit is ``writing``."""
+        ours = self.generation == since + 1 and self._writer is writing
         if since < self._floor:
             return Changes(self.generation, None, ours)
         partitions: dict[Table, set[bytes]] = {}
@@ -143,6 +153,8 @@ class MemoryStore:
         self._latency = latency
         self._seen = -1
         self._poison: StorePoisoned | None = None
+        self._writing = object()
+        """Stands for the present or last commit: no other says the same."""
         self.lock = MemoryLock(disk.slot, self._faults, latency, os.getpid() if pid is None else pid)
         """The disk's lock, for this handle."""
 
@@ -163,10 +175,7 @@ class MemoryStore:
     async def read(self, table: Table, partitions: Collection[bytes]) -> dict[bytes, list[Row]]:
         """The rows of each of ``partitions``, as they are half-way through the step's latency."""
         step, rest = await self._begin("read", table)
-        found: dict[bytes, list[Row]] = {partition: [] for partition in partitions}
-        for row in self._disk.rows(table):
-            if row.partition in found:
-                found[row.partition].append(row)
+        found = self._disk.read(table, partitions)
         await self._end(step, rest)
         return found
 
@@ -184,9 +193,17 @@ class MemoryStore:
         return self._seen != self._disk.generation
 
     def changes(self, since: int | None) -> Changes:
-        """What was committed after ``since``; with None, only how far the disk is."""
+        """What was committed after ``since``; with None, only how far the disk is.
+
+        Raises:
+            StorePoisoned: That generation was never reached: the disk isn't what it was.
+        """
         step = self._count("changes")
-        changes = Changes(self._disk.generation, {}) if since is None else self._disk.changes(since, self)
+        since = self._disk.generation if since is None else since
+        if since > self._disk.generation:
+            self._poison = StorePoisoned(reason="the disk was replaced by an older one")
+            raise self._poison
+        changes = self._disk.changes(since, self._writing)
         self._seen = changes.generation
         self._strike_after(step)
         return changes
@@ -200,9 +217,10 @@ class MemoryStore:
         """
         copied: dict[Table, Sequence[Row]] = {table: tuple(table_rows) for table, table_rows in rows.items()}
         step, rest = await self._begin("commit")
+        self._writing = object()
         if not self.lock.held:
             raise StorePoisoned(reason="a commit was tried without the lock")
-        generation = self._disk.commit(copied, seen, self)
+        generation = self._disk.commit(copied, seen, self._writing)
         await self._end(step, rest)
         return generation
 
