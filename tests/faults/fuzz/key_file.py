@@ -44,4 +44,4 @@ def _decrypt(data: str | bytes) -> list[Json]:
     return decrypt_key_file(data, PASSPHRASE, max_rounds=ROUNDS)
 
 
-TARGET = Target(seeds=_seeds, run=_run, structured=False)
+TARGET = Target(seeds=_seeds, run=_run, json_at=1)

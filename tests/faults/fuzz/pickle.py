@@ -11,14 +11,19 @@ from typing import Final, Literal
 
 from olmstate.messages import (
     Curve25519Key,
+    DecryptedToDevice,
+    DecryptToDevice,
     DeviceIdentity,
     IdentityKeys,
     ImportAccount,
     MalformedPickle,
     NoAccount,
     OlmSessionPickle,
+    OneTimeKeys,
+    UndecryptableToDevice,
 )
-from tests.faults.fuzz.device import Device, on_device, recording
+from olmstate.storage import Table
+from tests.faults.fuzz.device import Device, friend, on_device, recording
 from tests.faults.fuzz.sealed import PICKLE_KEY, seal, unseal
 from tests.faults.fuzz.target import Target
 
@@ -79,13 +84,22 @@ def _run(data: bytes) -> None:
     )
 
     async def take_over(device: Device) -> None:
-        made: DeviceIdentity | None = None
+        made: list[DeviceIdentity] = []
         async with device.refusing(MalformedPickle):
-            made = await device.supervisor.ask(command)
-        found: DeviceIdentity | None = None
+            made.append(await device.supervisor.ask(command))
+        found: list[DeviceIdentity] = []
         async with device.refusing(NoAccount):
-            found = await device.supervisor.ask(IdentityKeys())
+            found.append(await device.supervisor.ask(IdentityKeys()))
         assert made == found
+        for identity in made:
+            # what was let in must come back from the store, and whoever kept it may have made public keys of no use
+            await device.supervisor.ask(OneTimeKeys())
+            device.disk.write_from_elsewhere({table: device.disk.rows(table) for table in Table})
+            await device.supervisor.ask(OneTimeKeys())
+            bob = friend("bob")
+            bob.start_session(identity, next(iter((await device.supervisor.ask(OneTimeKeys())).one_time_keys.values())))
+            (outcome,) = await device.supervisor.ask(DecryptToDevice(events=(bob.event(identity),)))
+            assert isinstance(outcome, DecryptedToDevice | UndecryptableToDevice), outcome
 
     on_device(take_over, empty=True)
 
@@ -95,4 +109,4 @@ def _good() -> str:
     return seal(unseal(given.pickle, given.pickle_key))
 
 
-TARGET = Target(seeds=_seeds, run=_run, structured=False)
+TARGET = Target(seeds=_seeds, run=_run, json_at=1)

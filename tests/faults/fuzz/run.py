@@ -41,8 +41,9 @@ def main() -> None:
 
     def mutate(data: bytes, largest: int, seed: int) -> bytes:
         rng = random.Random(seed)
-        mutated = structure.mutate(data, rng, largest) if target.structured and rng.random() < 0.8 else None
-        return mutated or bytes(atheris.Mutate(data, largest))
+        head, rest = data[: target.json_at], data[target.json_at :]
+        mutated = structure.mutate(rest, rng, largest - len(head)) if rng.random() < 0.8 else None
+        return bytes(atheris.Mutate(data, largest)) if mutated is None else head + mutated
 
     target.run(b"")  # what is made once takes its time now
     atheris.Setup([sys.argv[0], *options], one_input, custom_mutator=mutate)

@@ -40,8 +40,8 @@ class Target:
     """Valid inputs, and known bad ones."""
     run: Callable[[bytes], None]
     """Raises if one input does what no input may do."""
-    structured: bool = True
-    """Inputs are JSON, mutated as such more often than not."""
+    json_at: int = 0
+    """Where an input's JSON begins. If there is some, it is mutated as such more often than not."""
 
 
 def load(name: str) -> Target:
