@@ -193,7 +193,7 @@ async def test_nothing_is_used_beside_a_turn_once_somebody_has_committed_unseen(
 async def test_a_reservation_grows_while_nobody_comes_in_between(
     process: Process, another: Process, disk: MemoryDisk
 ) -> None:
-    await process.indices(8 + 16 + 32 + MOST_RESERVED)
+    await process.indices(MOST_RESERVED - LEAST_RESERVED + MOST_RESERVED)  # 8, 16, … and once the most
     before = disk.generation
     await process.indices(MOST_RESERVED + 1)
     assert disk.generation - before == 2  # never more than that at a time
