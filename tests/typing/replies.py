@@ -1,0 +1,129 @@
+# pyright: reportUnnecessaryTypeIgnoreComment=error
+"""What `Supervisor.ask` gives for each message: checked by both type checkers, never run.
+
+A test beside this file makes sure that no message is missing here.
+"""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from olmstate.actors import Supervisor
+from olmstate.messages import (
+    AddDevices,
+    AddRoomKey,
+    CreateAccount,
+    CreateOlmSession,
+    DecryptedRoomEvent,
+    DecryptionError,
+    DecryptRoomEvent,
+    DecryptRoomEvents,
+    DecryptToDevice,
+    DeviceIdentity,
+    DeviceKeys,
+    Devices,
+    DevicesAdded,
+    DiscardRoomKey,
+    EncryptedRoomEvent,
+    EncryptedToDevice,
+    EncryptRoomEvent,
+    EncryptToDevice,
+    ExportKeyFile,
+    ExportRoomKeys,
+    IdentityKeys,
+    ImportAccount,
+    ImportKeyFile,
+    ImportRoomKeys,
+    JsonObject,
+    MarkKeysPublished,
+    MarkRoomKeyShared,
+    OlmSessionsCreated,
+    OneTimeKeys,
+    OutboundRoomKey,
+    ReceiveSync,
+    RoomKey,
+    RoomKeyChange,
+    RoomKeyShare,
+    RoomKeysImported,
+    RotateRoomKey,
+    ShareRoomKey,
+    SignedDeviceKeys,
+    Statistics,
+    SupervisorStatistics,
+    SyncReceived,
+    SyncToken,
+    ToDeviceOutcome,
+    UnpublishedKeys,
+)
+
+
+async def account(
+    supervisor: Supervisor, import_account: ImportAccount, mark_keys_published: MarkKeysPublished
+) -> None:
+    assert_type(await supervisor.ask(CreateAccount()), DeviceIdentity)
+    assert_type(await supervisor.ask(import_account), DeviceIdentity)
+    assert_type(await supervisor.ask(IdentityKeys()), DeviceIdentity)
+    assert_type(await supervisor.ask(SignedDeviceKeys()), JsonObject)
+    assert_type(await supervisor.ask(OneTimeKeys()), UnpublishedKeys)
+    assert_type(await supervisor.ask(mark_keys_published), None)
+
+
+async def devices(supervisor: Supervisor, add_devices: AddDevices, of_user: Devices) -> None:
+    assert_type(await supervisor.ask(add_devices), DevicesAdded)
+    assert_type(await supervisor.ask(of_user), tuple[DeviceKeys, ...])
+
+
+async def olm(
+    supervisor: Supervisor,
+    *,
+    create: CreateOlmSession,
+    encrypt: EncryptToDevice,
+    decrypt: DecryptToDevice,
+    sync: ReceiveSync,
+) -> None:
+    assert_type(await supervisor.ask(create), OlmSessionsCreated)
+    assert_type(await supervisor.ask(encrypt), EncryptedToDevice)
+    assert_type(await supervisor.ask(decrypt), tuple[ToDeviceOutcome, ...])
+    assert_type(await supervisor.ask(sync), SyncReceived)
+    assert_type(await supervisor.ask(SyncToken()), str | None)
+
+
+async def rooms(
+    supervisor: Supervisor,
+    *,
+    room_key: RoomKey,
+    rotate: RotateRoomKey,
+    discard: DiscardRoomKey,
+    share: ShareRoomKey,
+    mark_shared: MarkRoomKeyShared,
+    encrypt: EncryptRoomEvent,
+) -> None:
+    assert_type(await supervisor.ask(room_key), OutboundRoomKey)
+    assert_type(await supervisor.ask(rotate), OutboundRoomKey)
+    assert_type(await supervisor.ask(discard), None)
+    assert_type(await supervisor.ask(share), RoomKeyShare)
+    assert_type(await supervisor.ask(mark_shared), None)
+    assert_type(await supervisor.ask(encrypt), EncryptedRoomEvent)
+
+
+async def room_keys(
+    supervisor: Supervisor,
+    *,
+    add: AddRoomKey,
+    decrypt_one: DecryptRoomEvent,
+    decrypt_many: DecryptRoomEvents,
+    import_keys: ImportRoomKeys,
+    import_file: ImportKeyFile,
+    export_file: ExportKeyFile,
+) -> None:
+    assert_type(await supervisor.ask(add), RoomKeyChange)
+    assert_type(await supervisor.ask(decrypt_one), DecryptedRoomEvent)
+    assert_type(await supervisor.ask(decrypt_many), tuple[DecryptedRoomEvent | DecryptionError, ...])
+    assert_type(await supervisor.ask(import_keys), RoomKeysImported)
+    assert_type(await supervisor.ask(import_file), RoomKeysImported)
+    assert_type(await supervisor.ask(ExportRoomKeys()), tuple[JsonObject, ...])
+    assert_type(await supervisor.ask(export_file), str)
+
+
+async def statistics(supervisor: Supervisor) -> None:
+    assert_type(await supervisor.ask(Statistics()), SupervisorStatistics)
