@@ -36,7 +36,7 @@ from olmstate.storage import Table
 from tests.actors.peers import ROOM, Peer
 
 NOW = 1_700_000_000_000
-LONG = RotationPeriod(messages=1000)
+LONG = RotationPeriod(messages=10_000)
 BOB, CAROL = Peer().address, Peer("@carol:example.org", "CAROL").address
 
 
