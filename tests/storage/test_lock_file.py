@@ -1,6 +1,5 @@
 """The lock's files: how they are made, and what happens when somebody removes or replaces them."""
 
-
 from __future__ import annotations
 
 import os

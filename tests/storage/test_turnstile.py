@@ -1,6 +1,5 @@
 """The lock in one process: exclusion, order, cancellation, misuse. On Trio's mock clock: nothing really sleeps."""
 
-
 from __future__ import annotations
 
 import math

@@ -3,7 +3,6 @@
 Rule: what another process has to reach first is waited for, however long it takes; nothing is judged by the clock.
 """
 
-
 from __future__ import annotations
 
 import os
