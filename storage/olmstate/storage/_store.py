@@ -480,7 +480,8 @@ class SqliteStore:
         self._seal = None
         try:
             if self._lock.held and self._doubt is None:
-                with contextlib.suppress(sqlite3.Error):
+                with contextlib.suppress(sqlite3.Error, StorePoisoned):
+                    self._check_files(self._lock)  # or the log would go into a database that nobody finds again
                     # an open snapshot of another process, a backup say, is no reason to keep the lock for long
                     self._writer.execute("PRAGMA busy_timeout = 50").fetchall()
                     self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
