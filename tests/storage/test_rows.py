@@ -1,0 +1,137 @@
+"""What is committed is what is read: rows, by partition and by page."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from olmstate.storage import Row, Table
+from olmstate.storage._rows import PARTITIONED
+from tests.storage.handles import (
+    PARTITION,
+    Handles,
+    device,
+    put,
+    session,
+    values,
+)
+
+
+@pytest.mark.parametrize("table", Table)
+async def test_what_is_committed_is_read_by_every_handle_and_by_the_next(stores: Handles, table: Table) -> None:
+    store, other = await stores.open(), await stores.open()
+    row = Row(b"a key", b"a partition" if table in PARTITIONED else b"a key", b"a value")
+
+    assert 1 == await put(store, row, table=table)
+
+    expected = [Row(row.key, row.partition, b"a value", generation=1)]
+    assert {row.partition: expected} == await store.read(table, [row.partition])
+    assert {row.partition: expected} == await other.read(table, [row.partition])
+    await stores.aclose()
+    assert {row.partition: expected} == await (await stores.open()).read(table, [row.partition])
+
+
+async def test_a_partition_without_rows_is_answered_with_none(stores: Handles) -> None:
+    store = await stores.open()
+    await put(store, device(1))
+
+    found = await store.read(Table.DEVICES, [b"nobody", PARTITION])
+
+    assert [] == found[b"nobody"]
+    assert 1 == len(found[PARTITION])
+    assert {} == await store.read(Table.DEVICES, [])
+
+
+@pytest.mark.parametrize("value", [b"", b"\0", b"x" * 100_000])
+async def test_values_of_any_length_come_back(stores: Handles, value: bytes) -> None:
+    store = await stores.open()
+
+    await put(store, device(1, value))
+
+    assert [value] == await values(store)
+
+
+async def test_more_partitions_are_read_than_a_statement_takes(stores: Handles) -> None:
+    store = await stores.open()
+    rows = [session(number) for number in range(1_100)]
+    await put(store, *rows, table=Table.INBOUND_GROUP_SESSIONS)
+
+    found = await store.read(Table.INBOUND_GROUP_SESSIONS, [row.partition for row in rows] + [b"nobody"])
+
+    assert 1_101 == len(found)
+    assert {row.partition: 1 for row in rows} | {b"nobody": 0} == {key: len(row) for key, row in found.items()}
+    assert not store._reader.in_transaction  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_a_row_is_replaced_moved_and_deleted(stores: Handles) -> None:
+    store = await stores.open()
+    await put(store, device(1, b"first"), device(2, b"stays"))
+
+    await put(store, device(1, b"second"))
+    assert [b"second", b"stays"] == await values(store)
+
+    await put(store, device(1, b"moved", partition=b"elsewhere"))
+    assert [b"stays"] == await values(store)
+    assert [b"moved"] == await values(store, partition=b"elsewhere")
+
+    await put(store, device(2, None))
+    assert [] == await values(store)
+    await put(store, device(2, b"again"))
+    assert [b"again"] == await values(store)
+
+
+async def test_where_partitions_are_keys_the_key_alone_counts(stores: Handles) -> None:
+    store = await stores.open()
+
+    await put(store, Row(b"key", b"something else", b"value"), table=Table.ACCOUNT)
+
+    assert [b"value"] == await values(store, Table.ACCOUNT, b"key")
+
+
+@pytest.mark.parametrize("table", [Table.DEVICES, Table.INBOUND_GROUP_SESSIONS])
+async def test_pages_give_each_row_once_by_key_without_the_deleted_ones(stores: Handles, table: Table) -> None:
+    store = await stores.open()
+    make = device if table in PARTITIONED else session
+    await put(store, *(make(number) for number in range(25)), table=table)
+    await put(store, make(7, None), table=table)
+
+    after, pages = b"", list[list[Row]]()
+    while page := await store.page(table, after, 10):
+        pages.append(page)
+        after = page[-1].key
+
+    assert [10, 10, 4] == [len(page) for page in pages]
+    assert [make(number).key for number in range(25) if number != 7] == [row.key for page in pages for row in page]
+    assert {(b"value", 1)} == {(row.value, row.generation) for page in pages for row in page}
+
+
+async def test_counts_leave_out_what_was_deleted(stores: Handles) -> None:
+    store = await stores.open()
+    await put(store, device(1), device(2), device(3))
+    await put(store, device(2, None))
+    await put(store, session(1), session(2), table=Table.OLM_MESSAGES)
+    await put(store, session(2, None), table=Table.OLM_MESSAGES)
+
+    counts = store.counts()
+
+    assert (2, 1, 0) == (counts[Table.DEVICES], counts[Table.OLM_MESSAGES], counts[Table.ACCOUNT])
+    assert set(Table) == set(counts)
+
+
+async def test_a_store_says_whose_it_is_and_who_wrote_last(stores: Handles) -> None:
+    store, other = await stores.open(), await stores.open()
+    await put(store, device(1))
+
+    info = other.info()
+
+    assert ("@alice:example.org", "ALICE", 1, 0, "key") == (
+        info.user_id,
+        info.device_id,
+        info.generation,
+        info.restored_generation,
+        info.sealed,
+    )
+    assert info.writer.startswith(f"{os.getpid()} ")
+    assert 32 == len(info.store_id)
+    assert info == store.info()

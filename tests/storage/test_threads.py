@@ -1,0 +1,177 @@
+"""What takes long runs in a thread, where neither a cancellation nor a close can cut it in two."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+import trio
+import trio.testing
+
+from olmstate.messages import StorePoisoned
+from olmstate.storage import SqliteStore, Table
+from tests.storage.handles import (
+    PARTITION,
+    Handles,
+    device,
+    held_at,
+    put,
+    refuse,
+    values,
+)
+
+
+@pytest.fixture
+def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commits of any duration run in a thread."""
+    monkeypatch.setattr("olmstate.storage._store.SLOW_COMMIT", -1.0)
+
+
+@pytest.mark.usefixtures("in_threads")
+async def test_while_a_commit_is_in_a_thread_reads_go_on_and_see_what_was_committed_before(stores: Handles) -> None:
+    store = await stores.open()
+    await put(store, device(1, b"old"))
+    store.changes(0)
+
+    with held_at(store, "COMMIT") as (reached, go_on):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(put, store, device(1, b"new"))
+            await trio.to_thread.run_sync(reached.wait)
+            assert [b"old"] == await values(store)
+            assert not store.changed()
+            assert 1 == store.info().generation
+            go_on.set()
+
+    assert store.changed()
+    assert [b"new"] == await values(store)
+
+
+@pytest.mark.usefixtures("in_threads")
+async def test_a_cancellation_does_not_reach_a_commit(stores: Handles) -> None:
+    store = await stores.open()
+    await store.lock.acquire(5)
+
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        assert 1 == await store.commit({Table.DEVICES: [device(1)]}, 0)
+    assert not scope.cancelled_caught
+
+    with held_at(store, "COMMIT") as (reached, go_on), trio.CancelScope() as scope:
+
+        async def cancel() -> None:
+            await trio.to_thread.run_sync(reached.wait)
+            scope.cancel()
+            go_on.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cancel)
+            assert 2 == await store.commit({Table.DEVICES: [device(2)]}, 1)
+
+    store.lock.release()
+    assert 2 == len(await values(store))
+
+
+@pytest.mark.usefixtures("in_threads")
+async def test_closing_waits_for_a_commit_that_is_in_a_thread(stores: Handles) -> None:
+    store = await stores.open()
+
+    async def take_a_turn() -> None:
+        await store.lock.acquire(5)
+        assert 1 == await store.commit({Table.DEVICES: [device(1)]}, 0)
+
+    with held_at(store, "COMMIT") as (reached, go_on):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take_a_turn)
+            await trio.to_thread.run_sync(reached.wait)
+            nursery.start_soon(store.aclose)
+            await trio.testing.wait_all_tasks_blocked()
+            go_on.set()
+
+    assert [b"value"] == await values(await stores.open())
+
+
+async def test_a_commit_of_many_rows_does_not_stop_the_event_loop(stores: Handles) -> None:
+    store = await stores.open()
+    loop, threads = threading.get_ident(), set[int]()
+    store._writer.set_trace_callback(lambda _: threads.add(threading.get_ident()))  # pyright: ignore[reportPrivateUsage]
+
+    await put(store, *(device(number) for number in range(1_000)))
+
+    assert loop not in threads
+    assert 1_000 == len(await values(store))
+
+
+async def test_the_threads_of_the_user_s_program_may_all_be_taken(
+    stores: Handles, in_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await stores.open()
+    limiter = trio.to_thread.current_default_thread_limiter()
+    monkeypatch.setattr(limiter, "total_tokens", 1)
+    limiter.acquire_on_behalf_of_nowait("the user's program")
+    try:
+        assert 1 == await put(store, device(1))
+    finally:
+        limiter.release_on_behalf_of("the user's program")
+
+
+async def test_the_write_ahead_log_is_taken_into_the_database_now_and_then(
+    stores: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("olmstate.storage._store.CHECKPOINT_PAGES", 20)
+    store = await stores.open()
+    wal, largest = stores.folder / "olmstate.sqlite-wal", 0
+
+    for number in range(100):
+        await put(store, device(number, os.urandom(1_000)))
+        largest = max(largest, wal.stat().st_size)
+
+    assert largest < 50 * 4_120
+    assert stores.database.stat().st_size > 100_000
+
+
+async def test_a_log_that_a_killed_process_left_behind_counts_from_the_first_commit(stores: Handles) -> None:
+    store = await stores.open()
+    await put(store, *(device(number, os.urandom(4_000)) for number in range(1_000)))
+    other = await stores.open()
+    (stores.folder / "marker").touch()
+    seen = list[str]()
+    other._writer.set_trace_callback(seen.append)  # pyright: ignore[reportPrivateUsage]
+
+    await put(other, device(1))
+
+    assert "PRAGMA wal_checkpoint(PASSIVE)" in seen
+
+
+async def test_a_log_that_can_not_be_taken_in_poisons_after_the_commit_was_answered(
+    stores: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("olmstate.storage._store.CHECKPOINT_PAGES", 1)
+    store, other = await stores.open(), await stores.open()
+    refuse(store, "wal_checkpoint")
+
+    assert 1 == await put(store, device(1))
+
+    with pytest.raises(StorePoisoned, match="write-ahead log"):
+        store.changed()
+    assert [b"value"] == await values(other)
+
+
+async def test_handles_in_one_process_take_turns(stores: Handles) -> None:
+    handles = [await stores.open() for _ in range(3)]
+
+    async def count(store: SqliteStore) -> None:
+        for _ in range(20):
+            await store.lock.acquire(60)
+            generation = store.info().generation
+            (row,) = (await store.read(Table.DEVICES, [PARTITION]))[PARTITION] or [device(1, b"0")]
+            assert row.value is not None
+            await store.commit({Table.DEVICES: [device(1, b"%d" % (int(row.value) + 1))]}, generation)
+            store.lock.release()
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        for store in handles:
+            nursery.start_soon(count, store)
+
+    assert [b"60"] == await values(handles[0])
