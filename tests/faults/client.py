@@ -14,7 +14,7 @@ import math
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import trio
 
@@ -41,6 +41,7 @@ from olmstate.messages import (
     MarkKeysPublished,
     MarkRoomKeyShared,
     MegolmSessionId,
+    Message,
     NoAccount,
     OneTimeKeys,
     ReceiveSync,
@@ -61,6 +62,8 @@ from tests.faults.history import Log
 from tests.faults.homeserver import ALICE, ALICE_DEVICE, Backup, Homeserver, Sync, require
 from tests.faults.recording import RecordingStore, RecordingSupervisor, record_stored
 from tests.operations.peer import keys_query
+
+R = TypeVar("R")
 
 ROTATION = RotationPeriod(messages=20)
 LONG = RotationPeriod(messages=100_000)
@@ -103,6 +106,14 @@ async def _open_with(
         with contextlib.suppress(WrongKey):
             return await opened(secret), secret
     raise WrongKey
+
+
+class Asking(Protocol):
+    """What is asked: a supervisor, or who stands before one."""
+
+    async def ask(self, message: Message[R]) -> R:
+        """Send a message and wait for its reply."""
+        ...
 
 
 Halfway: TypeAlias = Callable[[], Awaitable[None]]
@@ -158,7 +169,7 @@ async def look(folder: Path, homeserver: Homeserver) -> None:
 # --- what must be there still -------------------------------------------------------------------------------
 
 
-async def check(supervisor: RecordingSupervisor, store: SqliteStore, homeserver: Homeserver) -> None:
+async def check(supervisor: Asking, store: SqliteStore, homeserver: Homeserver) -> None:
     """Whatever anybody was told is still so.
 
     Raises:
@@ -195,7 +206,7 @@ async def check_reservations(store: SqliteStore, homeserver: Homeserver) -> None
         )
 
 
-async def _check_readable(supervisor: RecordingSupervisor, events: list[tuple[RoomId, JsonObject]], which: str) -> None:
+async def _check_readable(supervisor: Asking, events: list[tuple[RoomId, JsonObject]], which: str) -> None:
     outcomes = await supervisor.ask(DecryptRoomEvents(events=tuple(events)))
     for (_, event), outcome in zip(events, outcomes, strict=True):
         require(isinstance(outcome, DecryptedRoomEvent), f"an event {which} can't be read: {outcome}")
@@ -225,7 +236,7 @@ async def _check_backup(made: Backup, homeserver: Homeserver) -> None:
 # --- a round ------------------------------------------------------------------------------------------------
 
 
-async def work(supervisor: RecordingSupervisor, homeserver: Homeserver) -> None:
+async def work(supervisor: Asking, homeserver: Homeserver) -> None:
     """A bit of everything."""
     await create_account(supervisor, homeserver)
     await supervisor.ask(AddDevices(response=keys_query(*homeserver.peers.values())))
@@ -247,7 +258,7 @@ async def work(supervisor: RecordingSupervisor, homeserver: Homeserver) -> None:
     await sync(supervisor, homeserver)
 
 
-async def create_account(supervisor: RecordingSupervisor, homeserver: Homeserver) -> None:
+async def create_account(supervisor: Asking, homeserver: Homeserver) -> None:
     """The account, if there is none."""
     try:
         homeserver.saw_device(await supervisor.ask(CreateAccount()))
@@ -255,7 +266,7 @@ async def create_account(supervisor: RecordingSupervisor, homeserver: Homeserver
         homeserver.saw_device(await supervisor.ask(IdentityKeys()))
 
 
-async def upload_keys(supervisor: RecordingSupervisor, homeserver: Homeserver) -> None:
+async def upload_keys(supervisor: Asking, homeserver: Homeserver) -> None:
     """What waits for upload."""
     keys = await supervisor.ask(OneTimeKeys())
     homeserver.upload(keys.one_time_keys)
@@ -264,7 +275,7 @@ async def upload_keys(supervisor: RecordingSupervisor, homeserver: Homeserver) -
     homeserver.marked_published(keys.key_ids)
 
 
-async def sync(supervisor: RecordingSupervisor, homeserver: Homeserver) -> None:
+async def sync(supervisor: Asking, homeserver: Homeserver) -> None:
     """What came since the token, and whether it can be read then."""
     token = await supervisor.ask(SyncToken())
     homeserver.taken_until(token)
@@ -282,7 +293,7 @@ def _check_received(answer: Sync, outcomes: tuple[ToDeviceOutcome, ...]) -> None
     require(kinds == wanted, f"{answer.next_batch} gave {outcomes}")
 
 
-async def share(supervisor: RecordingSupervisor, homeserver: Homeserver, room_id: RoomId) -> None:
+async def share(supervisor: Asking, homeserver: Homeserver, room_id: RoomId) -> None:
     """Give everybody the room's key who hasn't got it."""
     everybody = homeserver.addresses
     rotation = LONG if room_id == SHARED else ROTATION
@@ -303,7 +314,7 @@ async def share(supervisor: RecordingSupervisor, homeserver: Homeserver, room_id
 
 
 async def _mark_shared(
-    supervisor: RecordingSupervisor,
+    supervisor: Asking,
     homeserver: Homeserver,
     room_id: RoomId,
     session_id: MegolmSessionId,
@@ -313,7 +324,7 @@ async def _mark_shared(
     homeserver.marked_shared(room_id, session_id, devices)
 
 
-async def send(supervisor: RecordingSupervisor, homeserver: Homeserver, room_id: RoomId, number: int) -> None:
+async def send(supervisor: Asking, homeserver: Homeserver, room_id: RoomId, number: int) -> None:
     """Some messages, each with the room's key shared as often as it must be."""
     for _ in range(number):
         message = EncryptRoomEvent(room_id=room_id, type="m.room.message", content={"body": os.urandom(8).hex()})
@@ -326,7 +337,7 @@ async def send(supervisor: RecordingSupervisor, homeserver: Homeserver, room_id:
         homeserver.room_event(room_id, event.content)
 
 
-async def write_to_devices(supervisor: RecordingSupervisor, homeserver: Homeserver) -> None:
+async def write_to_devices(supervisor: Asking, homeserver: Homeserver) -> None:
     """An event to everybody's device."""
     message = EncryptToDevice(devices=homeserver.addresses, type="m.test", content={"body": "hello"})
     encrypted = await supervisor.ask(message)
@@ -334,7 +345,7 @@ async def write_to_devices(supervisor: RecordingSupervisor, homeserver: Homeserv
     homeserver.to_device(encrypted.messages)
 
 
-async def import_keys(supervisor: RecordingSupervisor, homeserver: Homeserver) -> None:
+async def import_keys(supervisor: Asking, homeserver: Homeserver) -> None:
     """Room keys that another client has exported."""
     keys, events = homeserver.exported_keys(3)
     imported = await supervisor.ask(ImportRoomKeys(keys=tuple(keys)))

@@ -23,6 +23,7 @@ from tests.faults.client import (
     BUSY,
     QUIET,
     SHARED,
+    Asking,
     check,
     live,
     look,
@@ -35,13 +36,12 @@ from tests.faults.client import (
     write_to_devices,
 )
 from tests.faults.homeserver import ALICE, ALICE_DEVICE, Homeserver
-from tests.faults.recording import RecordingSupervisor
 
 KEY = bytes(range(32))
 BYTES = 4 << 20
 PAGE = 4096
 
-Step: TypeAlias = Callable[[RecordingSupervisor, Homeserver], Awaitable[None]]
+Step: TypeAlias = Callable[[Asking, Homeserver], Awaitable[None]]
 
 
 class Disk:
@@ -114,7 +114,7 @@ STEPS: Final[tuple[Step, ...]] = (
 )
 
 
-async def _try_everything(supervisor: RecordingSupervisor, homeserver: Homeserver) -> int:
+async def _try_everything(supervisor: Asking, homeserver: Homeserver) -> int:
     refused = 0
     for step in STEPS:
         try:

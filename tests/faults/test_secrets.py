@@ -1,0 +1,390 @@
+"""No secret turns up where people look: not in the files of a store, in logs, in reprs, in errors, on the screen.
+
+One device does everything that there is to do, and everything goes wrong for it that can; then everything that came
+into being on the way is searched for every secret that was in it. (Who has the process's memory has its secrets: a
+traceback that prints local variables, say.)
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import json
+import logging
+import os
+import stat
+import sys
+import traceback
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import attrs
+import pytest
+import trio
+from vodozemac import Account, GroupSession, InboundGroupSession
+
+import olmstate.messages
+from olmstate.actors import Options, Supervisor, run_supervisor
+from olmstate.messages import (
+    AddDevices,
+    CreateAccount,
+    CreateOlmSession,
+    DecryptRoomEvent,
+    DecryptRoomEvents,
+    DecryptToDevice,
+    Devices,
+    EncryptRoomEvent,
+    EncryptToDevice,
+    Event,
+    ExportKeyFile,
+    ExportRoomKeys,
+    IdentityKeys,
+    ImportAccount,
+    ImportKeyFile,
+    ImportRoomKeys,
+    Json,
+    JsonObject,
+    MegolmSessionId,
+    Message,
+    OlmStateError,
+    ReceiveSync,
+    RoomId,
+    RoomKey,
+    SignedDeviceKeys,
+    Statistics,
+    UserId,
+    WrongKey,
+)
+from olmstate.storage import SqliteStore, Table, backup, open_store
+from olmstate.storage._folder import DATABASE
+from tests.faults.client import BUSY, EXPORT_ROUNDS, share, work
+from tests.faults.homeserver import ALICE, ALICE_DEVICE, Homeserver
+from tests.faults.known_secrets import KnownSecrets
+from tests.operations.peer import exported, keys_query
+
+R = TypeVar("R")
+
+PASSPHRASE = "the passphrase of the store, which nobody may see"
+NEW_PASSPHRASE = "the next passphrase of the store"
+FILE_PASSPHRASE = "the passphrase of the exported file"
+PLAINTEXT = "what is said in confidence"
+OPTIONS = Options(write_behind=0.0, watch=0.001)
+"""Everything that the library does by itself, it does at once."""
+PICKLED = {
+    Table.ACCOUNT: "account",
+    Table.OLM_SESSIONS: "Olm session",
+    Table.INBOUND_GROUP_SESSIONS: "inbound group session",
+    Table.OUTBOUND_GROUP_SESSIONS: "outbound group session",
+}
+
+
+class Witness:
+    """Asks a supervisor, and keeps whatever was said."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        """Stand before it."""
+        self._supervisor = supervisor
+        self.said: list[object] = []
+        self.errors: list[OlmStateError] = []
+        self.asked: set[type[Message[Any]]] = set()
+
+    async def ask(self, message: Message[R]) -> R:
+        """Ask it."""
+        self.asked.add(type(message))
+        self.said.append(message)
+        try:
+            reply = await self._supervisor.ask(message)
+        except OlmStateError as error:
+            self.errors.append(error)
+            raise
+        if attrs.has(type(reply)) or not isinstance(message, ExportRoomKeys):  # those are keys, as wire content
+            self.said.append(reply)
+        return reply
+
+    async def provoke(self, message: Message[Any]) -> None:
+        """Ask for what must be refused."""
+        with pytest.raises(OlmStateError):
+            await self.ask(message)
+
+    async def listen(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep every event, until cancelled."""
+        with self._supervisor.subscribe(*Event.__subclasses__()) as events:
+            task_status.started()
+            async for event in events:
+                self.said.append(event)
+
+
+async def _learn_secrets(store: SqliteStore, secrets: KnownSecrets) -> None:
+    """Everything that is private in what the store holds now."""
+    seal = store._unlocked  # pyright: ignore[reportPrivateUsage]
+    secrets.add("data key", seal.data_key)
+    secrets.add("pickle key", seal.pickle_key)
+    for table, what in PICKLED.items():
+        for row in await store.page(table, b"", 1000):
+            assert row.value is not None
+            for pickle in _pickles(json.loads(row.value)):
+                secrets.add_pickle(what, pickle, store.pickle_key)
+
+
+def _pickles(value: Json) -> Iterator[str]:
+    match value:
+        case {"pickle": str(pickle)}:
+            yield pickle
+        case dict():
+            for inner in cast("dict[str, Any]", value).values():
+                yield from _pickles(inner)
+        case [*inners]:
+            for inner in cast("Any", inners):
+                yield from _pickles(inner)
+        case _:
+            pass
+
+
+@asynccontextmanager
+async def _open(folder: Path, secrets: KnownSecrets) -> AsyncGenerator[tuple[Witness, SqliteStore]]:
+    secrets.add("passphrase", PASSPHRASE)
+    store = await open_store(folder, user_id=ALICE, device_id=ALICE_DEVICE, key=PASSPHRASE)
+    try:
+        async with run_supervisor(store, user_id=ALICE, device_id=ALICE_DEVICE, options=OPTIONS) as supervisor:
+            witness = Witness(supervisor)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(witness.listen)
+                yield witness, store
+                nursery.cancel_scope.cancel()
+    finally:
+        await store.aclose()
+
+
+async def _do_everything(witness: Witness, store: SqliteStore, homeserver: Homeserver, secrets: KnownSecrets) -> None:
+    secrets.add("plaintext", PLAINTEXT)
+    secrets.add("export passphrase", FILE_PASSPHRASE)
+    await work(witness, homeserver)
+    await _learn_secrets(store, secrets)
+    device, bob = homeserver.known_device, homeserver.peers[UserId("@bob:example.org")]
+    content = {"body": PLAINTEXT}
+    await witness.ask(IdentityKeys())
+    await witness.ask(SignedDeviceKeys())
+    await witness.ask(Statistics())
+    await witness.ask(Devices(user_id=bob.user_id))
+    await witness.ask(RoomKey(room_id=BUSY))
+    await share(witness, homeserver, BUSY)
+    await witness.ask(EncryptRoomEvent(room_id=BUSY, type="m.test", content=content))
+    await witness.ask(EncryptToDevice(devices=homeserver.addresses, type="m.test", content=content))
+    await witness.ask(DecryptToDevice(events=(bob.event(device, "m.test", content),)))
+    group, room_id = GroupSession(), RoomId("!bobs:example.org")
+    secrets.add_base64("room key", group.session_key.to_base64())
+    await witness.ask(bob.add_room_key(room_id, group))
+    await witness.ask(DecryptRoomEvent(room_id=room_id, event=bob.room_event(room_id, group, content)))
+    for key in await witness.ask(ExportRoomKeys()):
+        secrets.add_base64("exported room key", key["session_key"])
+    file = await witness.ask(ExportKeyFile(passphrase=FILE_PASSPHRASE, rounds=EXPORT_ROUNDS))
+    await witness.ask(ImportKeyFile(file=file, passphrase=FILE_PASSPHRASE))
+    await _learn_secrets(store, secrets)
+
+
+async def _do_everything_wrong(witness: Witness, homeserver: Homeserver, secrets: KnownSecrets) -> None:
+    device, bob = homeserver.known_device, homeserver.peers[UserId("@bob:example.org")]
+    content = {"body": PLAINTEXT}
+    group, room_id, secret = GroupSession(), RoomId("!bobs:example.org"), os.urandom(32)
+    room_key = group.session_key.to_base64()
+    secrets.add_base64("room key", room_key)
+    secrets.add("pickle key of another", secret)
+    pickle = Account().pickle(secret)
+    secrets.add_pickle("account of another", pickle, secret)
+    await witness.provoke(CreateAccount())
+    await witness.provoke(ImportAccount(pickle=pickle, pickle_key=secret))
+    await witness.provoke(ImportAccount(pickle=pickle, pickle_key=secret, format="libolm"))
+    for bad in ({PLAINTEXT: {1, 2}}, {"body": PLAINTEXT, PLAINTEXT: float("nan")}):
+        await witness.provoke(EncryptRoomEvent(room_id=BUSY, type="m.test", content=cast("JsonObject", bad)))
+        await witness.provoke(
+            EncryptToDevice(devices=homeserver.addresses, type="m.test", content=cast("JsonObject", bad))
+        )
+    await witness.provoke(EncryptRoomEvent(room_id=room_id, type="m.test", content=content))
+    added = bob.add_room_key(room_id, group)
+    for wrong in (
+        attrs.evolve(added, session_id=MegolmSessionId(bob.ed25519)),
+        attrs.evolve(added, session_key=room_key[:-5]),
+        attrs.evolve(added, session_key=f"{room_key}!"),
+    ):
+        await witness.provoke(wrong)
+    event = bob.room_event(room_id, group, content)
+    await witness.provoke(DecryptRoomEvent(room_id=room_id, event=event))
+    await witness.ask(added)
+    await witness.provoke(DecryptRoomEvent(room_id=BUSY, event=event))
+    lying = bob.room_event(RoomId("!other:example.org"), group, content)
+    await witness.provoke(DecryptRoomEvent(room_id=room_id, event=lying))
+    garbage = bob.megolm_event(group, PLAINTEXT.encode())
+    await witness.provoke(DecryptRoomEvent(room_id=room_id, event=garbage))
+    await witness.ask(DecryptRoomEvents(events=((room_id, event), (room_id, garbage), (BUSY, event))))
+    events = (
+        bob.event(device, "m.test", content, recipient="@mallory:example.org"),
+        bob.event(device, "m.room_key", {"session_key": room_key, "room_id": room_id}),
+        bob.olm_event(device, PLAINTEXT.encode()),
+        {"type": "m.test", "sender": bob.user_id, "content": content},
+    )
+    await witness.ask(DecryptToDevice(events=events))
+    for sync in (
+        f'{{"next_batch": "{PLAINTEXT}',
+        f'["{PLAINTEXT}"]',
+        {"next_batch": 1, "to_device": {"events": events}},
+    ):
+        await witness.provoke(ReceiveSync(sync=sync))
+    file = await witness.ask(ExportKeyFile(passphrase=FILE_PASSPHRASE, rounds=EXPORT_ROUNDS))
+    await witness.provoke(ImportKeyFile(file=file, passphrase=PASSPHRASE))
+    await witness.provoke(ImportKeyFile(file=PLAINTEXT, passphrase=FILE_PASSPHRASE))
+    keys = exported(bob, room_id, InboundGroupSession(group.session_key))
+    await witness.ask(ImportRoomKeys(keys=({**keys, "session_id": "x"}, {**keys, "sender_key": PLAINTEXT}, keys)))
+    await homeserver_devices_lie(witness, homeserver)
+
+
+async def homeserver_devices_lie(witness: Witness, homeserver: Homeserver) -> None:
+    """Device keys, and claimed keys, whose signatures don't hold."""
+    bob = homeserver.peers[UserId("@bob:example.org")]
+    keys = bob.device_keys()
+    keys["signatures"] = {bob.user_id: {f"ed25519:{bob.device_id}": "A" * 86}}
+    await witness.ask(AddDevices(response=keys_query(keys)))
+    claimed = homeserver.claim(bob.user_id)
+    (key,) = claimed[bob.user_id][bob.device_id].values()
+    key["key"] = Account().curve25519_key.to_base64()
+    await witness.ask(CreateOlmSession(one_time_keys=claimed))
+
+
+# --- the tests ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def secrets() -> KnownSecrets:
+    return KnownSecrets()
+
+
+@pytest.fixture
+def homeserver(memory_folder: Path) -> Homeserver:
+    return Homeserver.new(memory_folder / "journal", bytes(32))
+
+
+def _texts_of(error: BaseException) -> str:
+    return "\n".join((repr(error), str(error), *traceback.format_exception(error)))
+
+
+async def test_no_message_reply_event_error_object_or_log_shows_a_secret(
+    memory_folder: Path, homeserver: Homeserver, secrets: KnownSecrets, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with _open(memory_folder / "store", secrets) as (witness, store):
+        await _do_everything(witness, store, homeserver, secrets)
+        await _do_everything_wrong(witness, homeserver, secrets)
+        for key in (None, "a wrong passphrase", bytes(32), PASSPHRASE[:-1]):
+            with pytest.raises(WrongKey) as wrong:
+                await open_store(memory_folder / "store", key=key)
+            witness.errors.append(wrong.value)
+        await _learn_secrets(store, secrets)
+        alive = [thing for thing in gc.get_objects() if type(thing).__module__.startswith("olmstate.")]
+        shown = [(type(thing).__name__, repr(thing)) for thing in (*alive, *witness.said)]
+    shown += [(type(error).__name__, _texts_of(error)) for error in witness.errors]
+    shown += [("log", record.getMessage()) for record in caplog.records]
+    assert len(secrets.names) > 20
+    found = {(what, secret) for what, text in shown for secret in secrets.found_in(text)}
+    assert not found
+    assert _public_messages() == witness.asked
+    assert {type(thing) for thing in alive} >= {Supervisor, SqliteStore}
+
+
+def _public_messages() -> set[type[Message[Any]]]:
+    """Every message that a user can ask."""
+    named = [getattr(olmstate.messages, name) for name in olmstate.messages.__all__]
+    classes: set[type[Message[Any]]] = {
+        thing for thing in named if inspect.isclass(thing) and issubclass(thing, Message)
+    }
+    return {cls for cls in classes if not any(other is not cls and issubclass(other, cls) for other in classes)}
+
+
+async def test_no_file_of_a_sealed_store_or_of_its_backup_shows_a_secret_or_who_is_talked_to(
+    memory_folder: Path, homeserver: Homeserver, secrets: KnownSecrets
+) -> None:
+    folder, copy = memory_folder / "store", memory_folder / "copy"
+    async with _open(folder, secrets) as (witness, store):
+        await _do_everything(witness, store, homeserver, secrets)
+        secrets.add("a room's id", BUSY)
+        for user_id in homeserver.peers:
+            secrets.add("somebody's id", user_id)
+        open_files = [path.name for path in _search(folder, secrets)]
+        await backup(store, copy)
+        await store.change_secret(NEW_PASSPHRASE)
+        secrets.add("new passphrase", NEW_PASSPHRASE)
+        _search(folder, secrets)
+    _search(folder, secrets)
+    _search(copy, secrets)
+    assert {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "lock", "turn"} <= set(open_files)
+
+
+def _search(folder: Path, secrets: KnownSecrets) -> list[Path]:
+    """The files below a folder, in none of which there is a secret."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    for path in paths:
+        assert not secrets.found_in(path.read_bytes()), path
+    return paths
+
+
+async def test_an_imported_account_shows_no_secret(
+    memory_folder: Path, secrets: KnownSecrets, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    pickle_key = os.urandom(32)
+    pickle = Account().pickle(pickle_key)
+    secrets.add("pickle key", pickle_key)
+    secrets.add_pickle("account", pickle, pickle_key)
+    async with _open(memory_folder / "store", secrets) as (witness, store):
+        await witness.ask(ImportAccount(pickle=pickle, pickle_key=pickle_key))
+        await _learn_secrets(store, secrets)
+        shown = [repr(thing) for thing in witness.said]
+        _search(memory_folder / "store", secrets)
+    assert not [found for text in (*shown, caplog.text) for found in secrets.found_in(text)]
+
+
+async def test_the_command_line_prints_no_secret(
+    memory_folder: Path, homeserver: Homeserver, secrets: KnownSecrets
+) -> None:
+    folder = memory_folder / "store"
+    async with _open(folder, secrets) as (witness, store):
+        await _do_everything(witness, store, homeserver, secrets)
+    secrets.add("new passphrase", NEW_PASSPHRASE)
+    environment = {
+        "OLMSTATE_PASSPHRASE": PASSPHRASE,
+        "OLMSTATE_NEW_PASSPHRASE": NEW_PASSPHRASE,
+        "OLMSTATE_EXPORT_PASSPHRASE": FILE_PASSPHRASE,
+    }
+    wrong = {**environment, "OLMSTATE_PASSPHRASE": f"{PASSPHRASE}?", "OLMSTATE_EXPORT_PASSPHRASE": PLAINTEXT}
+    renewed = {**environment, "OLMSTATE_PASSPHRASE": NEW_PASSPHRASE}
+    key_file, copy = str(memory_folder / "keys.txt"), str(memory_folder / "copy")
+    store_path = str(folder)
+    calls: list[tuple[bool, dict[str, str], list[str]]] = [
+        (True, environment, ["inspect", store_path, "--json"]),
+        (True, environment, ["export-keys", store_path, key_file, "--rounds", "100000", "--json"]),
+        (True, environment, ["import-keys", store_path, key_file, "--json"]),
+        (True, environment, ["backup", store_path, copy, "--json"]),
+        (True, environment, ["change-passphrase", store_path, "--json"]),
+        (True, renewed, ["inspect", store_path]),
+        (False, wrong, ["import-keys", store_path, key_file, "--json"]),
+        (False, {**wrong, "OLMSTATE_PASSPHRASE": NEW_PASSPHRASE}, ["import-keys", store_path, key_file, "--json"]),
+        (False, wrong, ["backup", store_path, f"{copy} of it", "--json"]),
+        (False, wrong, ["change-passphrase", store_path, "--json"]),
+    ]
+    for good, variables, arguments in calls:
+        printed = await _run_command(variables, arguments, good=good)
+        assert not secrets.found_in(printed), arguments
+    assert not secrets.found_in(Path(key_file).read_bytes())
+    assert 0o600 == stat.S_IMODE(Path(key_file).stat().st_mode)
+
+
+async def _run_command(variables: dict[str, str], arguments: list[str], *, good: bool) -> bytes:
+    ran = await trio.run_process(
+        [sys.executable, "-m", "olmstate.cli", *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **variables},
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    assert good == (ran.returncode == 0), (arguments, ran)
+    return ran.stdout + ran.stderr
