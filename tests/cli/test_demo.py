@@ -89,7 +89,7 @@ def test_one_process_that_is_killed_again_and_again_is_enough(tmp_path: Path) ->
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_control_uses_indices_twice_and_fails(tmp_path: Path, seed: int) -> None:
-    ran = run_demo(tmp_path, "--unsafe", "--messages", "60", "--kills", "1", "--seed", str(seed), "--json")
+    ran = run_demo(tmp_path, "--unsafe", "--messages", "120", "--kills", "1", "--seed", str(seed), "--json")
 
     assert ran.code == 1, ran.stderr
     assert ran.shown["unsafe"]

@@ -69,6 +69,15 @@ def test_an_event_whose_key_is_imported_is_readable_just_from_then_on(small: Rec
         assert small.is_readable(event, Progress(syncs=25, imports=1))
 
 
+def test_a_sender_that_is_no_text_names_nobody() -> None:
+    large = load_recording(LARGE)
+    events = [event for sync in range(len(large.syncs)) for event in large.to_device(sync)]
+
+    nobodys = [event for event in events if not isinstance(event.event.get("sender"), str)]
+    assert any(event.event.get("sender") is not None for event in nobodys)
+    assert {None} == {event.sender for event in nobodys}
+
+
 def test_each_field_that_differs_is_named(small: Recording) -> None:
     _, event = next(each for each in all_events(small) if small.may_become_readable(each[1]))
     known = small.readable[event.event_id]

@@ -33,8 +33,6 @@ from ._sync_stream import SyncStream
 from ._worker import Settings
 from ._workers import Workers
 
-ROTATION = 20
-"""Messages after which a room key is replaced: few, so that many are."""
 STORE = "store"
 KEY = "key"
 
@@ -83,7 +81,7 @@ async def run_demo(plan: Plan, recording: Recording, folder: Path) -> Report:
         device_id=shared.device_id,
         key=key.hex(),
         reader=(homeserver.reader.device.user_id, homeserver.reader.device.device_id),
-        rotation=ROTATION,
+        rotation=_sending.ROTATION,
         unsafe=plan.unsafe,
     )
     workers = Workers(plan.processes, settings, homeserver.serve, folder, report)

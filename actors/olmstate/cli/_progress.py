@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TextIO
 
 import click
@@ -29,6 +30,7 @@ async def show_progress(report: Report, workers: Workers, stream: TextIO) -> Non
                 sampled = trio.current_time()
             line = _line(report)
             if terminal:
+                line = line[: shutil.get_terminal_size().columns - 1]  # a line that is wrapped can't be written over
                 click.echo(f"\r{line:<{width}}", nl=False, file=stream)
                 width = len(line)
             else:

@@ -152,7 +152,9 @@ class Recording:
 
 
 def _known(event: Json, entry: JsonObject) -> ToDeviceEvent:
-    return ToDeviceEvent(event, entry["outcome"], entry["type"], entry["sender"])
+    sender = entry["sender"]
+    # one that isn't even text names nobody
+    return ToDeviceEvent(event, entry["outcome"], entry["type"], sender if isinstance(sender, str) else None)
 
 
 def load_recording(path: Path | None) -> Recording:

@@ -18,6 +18,12 @@ LANE = "sending"
 ROOMS: Sequence[str] = ("!one:olmstate.test", "!two:olmstate.test", "!three:olmstate.test")
 AT_ONCE = 3
 """Messages that each process has under way."""
+ROTATION = 20
+"""Messages after which a room key is replaced: few, so that many are.
+
+So many does each process send in the same room as all others, before any goes elsewhere. One that doesn't hear of the
+others uses up the room key that it had at first, and with it the indices that they have used.
+"""
 
 
 class Sending:
@@ -47,17 +53,19 @@ class Sending:
         started = trio.current_time()
         for room_id in ROOMS:
             await self._send_one(self._workers.all[0], room_id)
-        # All at once on the same room key, and once more on what each has then in memory: processes that don't know
-        # of one another can't but use an index twice here.
-        for _ in range(2):
+        for messages in (1, ROTATION):
             async with trio.open_nursery() as nursery:
                 for worker in self._workers.all:
-                    nursery.start_soon(self._send_one, worker, ROOMS[0])
+                    nursery.start_soon(self._send_together, worker, messages)
         async with trio.open_nursery() as nursery:
             for worker in self._workers.all:
                 for _ in range(AT_ONCE):
                     nursery.start_soon(self._keep_sending, worker)
         self._report.sending_seconds = trio.current_time() - started
+
+    async def _send_together(self, worker: WorkerProcess, messages: int) -> None:
+        for _ in range(messages):
+            await self._send_one(worker, ROOMS[0])
 
     async def _keep_sending(self, worker: WorkerProcess) -> None:
         while self._begun < self._report.messages:
