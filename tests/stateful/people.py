@@ -1,0 +1,289 @@
+"""The people around the device: what they send it, and what must become of each thing when it arrives.
+
+Owns: `Person`, a `Peer` with all that it has sent; `Letter`, one to-device event; `Group`, one of its Megolm sessions;
+`Server`, the keys that were uploaded and not claimed.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Literal, TypeAlias
+
+import attrs
+from vodozemac import GroupSession, InboundGroupSession, Session, SessionKey
+
+from olmstate.messages import (
+    DecryptedToDevice,
+    DeviceIdentity,
+    JsonObject,
+    KeyId,
+    MegolmSessionId,
+    PlainToDevice,
+    ReplayedToDevice,
+    RoomId,
+    ToDeviceOutcome,
+    UndecryptableToDevice,
+)
+from tests.operations.peer import Peer, exported
+from tests.stateful.model import Keys, RoomKeys, RoomKeyState
+
+Kind: TypeAlias = Literal["message", "room key", "lie", "broken", "plain", "withheld"]
+
+MOST_SESSIONS = 9
+"""With one person: more are dropped by and by, which a test of its own covers."""
+
+
+@attrs.define
+class Server:
+    """What was uploaded and not claimed."""
+
+    one_time_keys: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
+    fallback_key: JsonObject | None = None
+    fallback_used: bool = False
+    uploaded: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
+    claimed: set[KeyId] = attrs.field(factory=set[KeyId])
+
+    def take(self, one_time_keys: dict[KeyId, JsonObject], fallback_keys: dict[KeyId, JsonObject]) -> None:
+        """Keys are uploaded: under an id that was taken before, they must be the same again."""
+        for key_id, key in (*one_time_keys.items(), *fallback_keys.items()):
+            assert self.uploaded.setdefault(key_id, key) == key
+        self.one_time_keys.update({key_id: key for key_id, key in one_time_keys.items() if key_id not in self.claimed})
+        for key in fallback_keys.values():
+            if key != self.fallback_key:
+                self.fallback_key, self.fallback_used = key, False
+
+    def run_dry(self) -> None:
+        """Strangers claim all one-time keys that are left."""
+        self.claimed.update(self.one_time_keys)
+        self.one_time_keys.clear()
+
+    def claim(self) -> JsonObject | None:
+        """A one-time key, or the fallback key."""
+        if self.one_time_keys:
+            key_id, key = self.one_time_keys.popitem()  # the newest, which may be uploaded again
+            self.claimed.add(key_id)
+            return key
+        self.fallback_used = True
+        return self.fallback_key
+
+
+@attrs.define
+class Olm:
+    """An Olm session with the device."""
+
+    session: Session
+    key: str | None
+    """The device's key that it was started with; None: the device started it."""
+    fallback: bool = False
+    established: bool = False
+    """The device has it."""
+
+
+@attrs.define(eq=False)
+class Group:
+    """A Megolm session of a person's."""
+
+    room_id: RoomId
+    session: GroupSession
+    whole: InboundGroupSession
+    """From its first index on."""
+    events: list[JsonObject] = attrs.field(factory=list[JsonObject])
+    """By index."""
+
+    @property
+    def key(self) -> tuple[RoomId, MegolmSessionId]:
+        """Room and session."""
+        return self.room_id, MegolmSessionId(self.session.session_id)
+
+
+@attrs.define(eq=False)
+class Letter:
+    """A to-device event, and what is in it."""
+
+    person: Person
+    kind: Kind
+    event: JsonObject
+    content: JsonObject
+    olm: Olm | None = None
+    group: Group | None = None
+    index: int = 0
+    """Of the room key."""
+    read: bool = False
+    """The device has decrypted it."""
+
+
+@attrs.define(eq=False)
+class Person:
+    """Somebody's device."""
+
+    peer: Peer
+    known: bool = False
+    """Whether the device knows its keys."""
+    sessions: list[Olm] = attrs.field(factory=list[Olm])
+    preferred: list[str] = attrs.field(factory=list[str])
+    """Ids of the sessions that the device has, the one that it must encrypt on last."""
+    letters: list[Letter] = attrs.field(factory=list[Letter])
+    """Not delivered yet."""
+    delivered: list[Letter] = attrs.field(factory=list[Letter])
+    groups: list[Group] = attrs.field(factory=list[Group])
+    written: int = 0
+    starting: bool = False
+    """The device has started a session, on which its next message comes."""
+
+    # --- sending --------------------------------------------------------------------------------------------
+
+    def open_session(self, device: DeviceIdentity, server: Server) -> Olm | None:
+        """A new session with the device, if there is a key for it."""
+        key = None if len(self.sessions) >= MOST_SESSIONS else server.claim()
+        if key is None:
+            return None
+        session = self.peer.start_session(device, key)
+        self.sessions.append(Olm(session, key["key"], fallback="fallback" in key))
+        return self.sessions[-1]
+
+    def session(self, which: int, device: DeviceIdentity, server: Server, *, new: bool) -> Olm | None:
+        """One of its sessions, or a new one; None if there is none."""
+        opened = self.open_session(device, server) if new or not self.sessions else None
+        if opened is not None or not self.sessions:
+            return opened
+        return self.sessions[which % len(self.sessions)]
+
+    def group(self, room_id: RoomId, *, new: bool) -> Group:
+        """Its session for a room."""
+        if not new:
+            for group in reversed(self.groups):
+                if group.room_id == room_id:
+                    return group
+        session = GroupSession()
+        whole = InboundGroupSession(SessionKey(session.session_key.to_base64()))
+        self.groups.append(Group(room_id, session, whole))
+        return self.groups[-1]
+
+    def write(self, device: DeviceIdentity, kind: Kind, olm: Olm | None, group: Group) -> None:
+        """Put something in the post; what needs an Olm session is left if there is none."""
+        self.written += 1
+        content: JsonObject = {"n": self.written}
+        index = group.session.message_index
+        if kind == "plain" or (olm is None and kind != "withheld"):
+            event: JsonObject = {"type": "m.plain", "sender": self.peer.user_id, "content": content}
+            self.letters.append(Letter(self, "plain", event, content))
+        elif kind == "withheld":
+            content = {"room_id": group.room_id, "session_id": group.key[1], "code": f"m.code{self.written}"}
+            event = {"type": "m.room_key.withheld", "sender": self.peer.user_id, "content": content}
+            self.letters.append(Letter(self, kind, event, content, group=group))
+        else:
+            assert olm is not None
+            if kind == "room key":
+                content = self.peer.room_key(group.room_id, group.session)
+            lie = {"recipient": "@somebody:example.org"} if kind == "lie" else {}
+            event_type = "m.room_key" if kind == "room key" else "m.message"
+            event = self.peer.event(device, event_type, content, session=olm.session, **lie)
+            if kind == "broken":
+                self.letters.append(Letter(self, kind, _broken(event, device), content, olm))
+                kind = "message"
+            self.letters.append(Letter(self, kind, event, content, olm, group, index))
+
+    def send(self, group: Group) -> None:
+        """Send an event to a room."""
+        number = len(group.events)
+        assert number == group.session.message_index
+        event_id = f"${group.key[1]} {number}"
+        content = {"n": number}
+        group.events.append(self.peer.room_event(group.room_id, group.session, content, event_id=event_id))
+
+    def exported(self, group: Group, index: int) -> JsonObject:
+        """A room key as a key file has it."""
+        return exported(self.peer, group.room_id, group.whole, index)
+
+    # --- receiving ------------------------------------------------------------------------------------------
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the device can encrypt to it."""
+        return self.known and (self.starting or bool(self.preferred))
+
+    def read(self, content: JsonObject) -> JsonObject:
+        """The payload of what it was sent, which must be on the session that the device prefers."""
+        payload = self.peer.read(content)
+        session = self.peer.sessions[-1]
+        if self.starting:
+            self.starting = False
+            assert not any(olm.session is session for olm in self.sessions)
+            self.sessions.append(Olm(session, None, established=True))
+            self.preferred.append(session.session_id)
+        assert self.preferred[-1] == session.session_id
+        return payload
+
+
+def _broken(event: JsonObject, device: DeviceIdentity) -> JsonObject:
+    """The same with another MAC."""
+    copy: JsonObject = json.loads(json.dumps(event))
+    ciphertext = copy["content"]["ciphertext"][device.curve25519]
+    ciphertext["body"] = ciphertext["body"][:-6] + ("AAAAAA" if not ciphertext["body"].endswith("AAAAAA") else "BBBBBB")
+    return copy
+
+
+# --- what must become of it ---------------------------------------------------------------------------------
+
+
+def deliver(letter: Letter, keys: Keys, room_keys: RoomKeys) -> tuple[str, str | None]:
+    """A letter arrives: what it must be, and which `RoomKeyChange` comes of it, if any."""
+    if letter not in letter.person.delivered:
+        letter.person.delivered.append(letter)
+    match letter.kind:
+        case "plain":
+            return "plain", None
+        case "withheld":
+            assert letter.group is not None
+            room_keys.notice(letter.group.key, letter.content["code"])
+            return "plain", None
+        case "broken":
+            return "undecryptable", None
+        case "message" | "room key" | "lie":
+            return _decrypt(letter, keys, room_keys)
+
+
+def _decrypt(letter: Letter, keys: Keys, room_keys: RoomKeys) -> tuple[str, str | None]:
+    olm, person = letter.olm, letter.person
+    assert olm is not None
+    if letter.read:
+        return "undecryptable" if letter.kind == "lie" else "replay", None
+    if not olm.established:
+        assert olm.key is not None
+        if olm.fallback and not keys.usable_fallback(olm.key):
+            return "undecryptable", None
+        keys.used(olm.key)
+        olm.established = True
+    session_id = olm.session.session_id
+    person.preferred = [*(known for known in person.preferred if known != session_id), session_id]
+    letter.read = True
+    if letter.kind == "lie":
+        return "undecryptable", None
+    if letter.kind == "message":
+        return "decrypted", None
+    assert letter.group is not None
+    device_id = person.peer.device_id if person.known else None
+    state = RoomKeyState(letter.index, person.peer.user_id, device_id, imported=False)
+    return "decrypted", room_keys.came(letter.group.key, state)
+
+
+def check_outcome(letter: Letter, outcome: ToDeviceOutcome, expected: str) -> None:
+    """The device's answer must be the expected one, and right in all its fields."""
+    peer = letter.person.peer
+    sender = (peer.user_id, peer.curve25519)
+    match outcome:
+        case DecryptedToDevice():
+            assert "decrypted" == expected, letter
+            content = {field: value for field, value in letter.content.items() if field != "session_key"}
+            assert content == outcome.content
+            assert (*sender, peer.ed25519) == (outcome.sender, outcome.sender_key, outcome.sender_ed25519)
+            assert (peer.device_id if letter.person.known else None) == outcome.sender_device
+        case PlainToDevice(event=event):
+            assert "plain" == expected, letter
+            assert letter.event == event
+        case ReplayedToDevice():
+            assert "replay" == expected, letter
+            assert sender == (outcome.sender, outcome.sender_key)
+        case UndecryptableToDevice():
+            assert "undecryptable" == expected, (letter, outcome)
+            assert sender == (outcome.sender, outcome.sender_key)
