@@ -73,6 +73,11 @@ class Refuse(Message[None]):
 
 
 @attrs.frozen
+class RefuseBefore(Message[None]):
+    """Be refused before anything is loaded."""
+
+
+@attrs.frozen
 class Break(Message[None]):
     """Meet a bug in the handler."""
 
@@ -91,7 +96,7 @@ class Page(PageQuery[tuple[str, ...]]):
     table: Table = Table.DEVICES
 
 
-Asked: TypeAlias = Look | LookInTurn | Write | Refuse | Break | BreakBefore | Page
+Asked: TypeAlias = Look | LookInTurn | Write | Refuse | RefuseBefore | Break | BreakBefore | Page
 
 
 class Bug(BaseException):
@@ -117,6 +122,8 @@ class Notes(Actor):
                 return ((self.notes, [name.encode() for name in names]),)
             case Write(name=name) | Refuse(name=name) | Break(name=name):
                 return ((self.notes, [name.encode()]),)
+            case RefuseBefore():
+                raise MalformedMessage(reason="refused")
             case BreakBefore():
                 raise Bug
             case Page():
@@ -142,8 +149,8 @@ class Notes(Actor):
                 raise Bug
             case Page():
                 return asked.reply(tuple(row.key.decode() for row in self.page))
-            case BreakBefore():
-                raise AssertionError("it was to break before")
+            case RefuseBefore() | BreakBefore():
+                raise AssertionError("it was to end before")
             case _:
                 assert_never(asked)
 

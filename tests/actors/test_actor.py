@@ -23,7 +23,7 @@ from olmstate.messages import (
     StoreUnavailable,
 )
 from olmstate.storage import Row, Table
-from tests.actors.notes import Break, BreakBefore, Bug, Look, LookInTurn, Notes, Page, Refuse, Write, rows
+from tests.actors.notes import Break, BreakBefore, Bug, Look, LookInTurn, Notes, Page, Refuse, RefuseBefore, Write, rows
 
 
 def a_second(step: Step) -> float:
@@ -344,16 +344,18 @@ async def test_a_page_goes_past_the_cache(disk: MemoryDisk) -> None:
 # --- failures -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("refusal", [Refuse("a"), RefuseBefore()])
 @pytest.mark.parametrize("cached", [False, True])
 async def test_a_refusal_is_the_answer_and_changes_nothing(
     disk: MemoryDisk,
+    refusal: Message[None],
     cached: bool,  # noqa: FBT001 - whether nothing need be loaded for it
 ) -> None:
     async with run_actor(Notes(MemoryStore(disk))) as notes:
         if cached:
             await notes.post(Look(("a",)))
         with pytest.raises(MalformedMessage):
-            await notes.post(Refuse("a"))
+            await notes.post(refusal)
         assert ("a1",) == await notes.post(Look(("a",)))
     assert notes.loaded == 1
     assert notes.changes == 0

@@ -117,6 +117,19 @@ async def test_a_doubt_that_a_query_finds_beside_a_turn_ends_the_turn(
         assert disk.slot.holder is None
 
 
+async def test_a_doubt_is_heard_of_by_those_who_wait_for_the_next_turn(autojump_clock: MockClock) -> None:
+    faults = Faults()
+    async with supervised(MemoryDisk(), faults=faults, latency=one_second) as supervisor:
+        async with trio.open_nursery() as nursery:
+            first = Beside(supervisor, nursery)
+            await trio.sleep(0.5)
+            second = Beside(supervisor, nursery)
+            await trio.sleep(0.1)
+            faults.at("commit", REPLACED)
+        assert isinstance(first.refusal, StorePoisoned)
+        assert isinstance(second.refusal, StorePoisoned)
+
+
 async def test_refusals_do_not_grow_with_their_number(autojump_clock: MockClock) -> None:
     # one exception was raised again and again, and collected the frames of each time
     faults, found = Faults(), StorePoisoned(reason="the file was replaced")

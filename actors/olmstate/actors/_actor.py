@@ -149,13 +149,11 @@ class Actor(abc.ABC):
         self._idle = False  # from now on, though its task has yet to run
         envelope = Envelope(message, self._newest.generation)
         try:
-            self._send.send_nowait(envelope)  # its checkpoint is the wait for the answer
-        except trio.WouldBlock:
             try:
+                self._send.send_nowait(envelope)  # its checkpoint is the wait for the answer
+            except trio.WouldBlock:
                 await self._send.send(envelope)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                raise ActorStopped from None
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except trio.BrokenResourceError:
             raise ActorStopped from None
         return await envelope.wait()
 

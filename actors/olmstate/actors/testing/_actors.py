@@ -99,21 +99,25 @@ class ActorsUnderTest:
         Raises:
             Fenced, StoreError: As `Store.commit`; the turn is rolled back.
         """
-        rows: dict[Table, list[Row]] = {}
-        for actor in self.all:
-            rows.update(actor.changed_rows())
+        try:
+            self.newest.generation = await self._write()
+        except BaseException:
+            self.roll_back()
+            raise
+        self._tell(Committed(generation=self.newest.generation))
+        return self.newest.generation
+
+    async def _write(self) -> int:
         lock = self._store.lock
         if not lock.acquire_nowait():
             raise StoreBusy(holder_pid=lock.holder_pid(), waited=0)
         try:
-            self.newest.generation = await self._store.commit(rows, self.newest.generation)
-        except BaseException:
-            self.roll_back()
-            raise
+            rows: dict[Table, list[Row]] = {}
+            for actor in self.all:
+                rows.update(actor.changed_rows())
+            return await self._store.commit(rows, self.newest.generation)
         finally:
             lock.release()
-        self._tell(Committed(generation=self.newest.generation))
-        return self.newest.generation
 
     def roll_back(self) -> None:
         """End a turn that failed: what the actors have changed is gone."""
