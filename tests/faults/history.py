@@ -10,7 +10,8 @@ A log is a file a process, opened with ``O_APPEND``: one JSON object a line, one
     t        nanoseconds of the machine's monotonic clock, the same for all processes (in a simulation: a counter)
     pid      the process, and
     token    which of its starts, since process ids come again
-    kind     one of those below, with its own fields
+    kind     one of those below
+    data     an object with the kind's own fields
 
 The lock and the store, from `RecordingLock` and `RecordingStore`:
 
@@ -157,7 +158,7 @@ class FileSink:
     def append(self, entry: Entry) -> None:
         """One line, in one write."""
         pid, _, token = entry.process.partition("-")
-        line = {"t": entry.t, "pid": int(pid), "token": token, "kind": entry.kind, **entry.data}
+        line = {"t": entry.t, "pid": int(pid), "token": token, "kind": entry.kind, "data": entry.data}
         os.write(self._file, json.dumps(line, separators=(",", ":")).encode() + b"\n")
 
 
@@ -175,10 +176,9 @@ def read_history(folder: Path) -> list[Entry]:
     return in_order(entries)
 
 
-def _parse(line: bytes) -> Entry:
-    data: dict[str, Json] = json.loads(line)
-    t, pid, token, kind = data.pop("t"), data.pop("pid"), data.pop("token"), data.pop("kind")
-    return Entry(t, f"{pid}-{token}", kind, data)
+def _parse(line_bytes: bytes) -> Entry:
+    line: dict[str, Json] = json.loads(line_bytes)
+    return Entry(line["t"], f"{line['pid']}-{line['token']}", line["kind"], line["data"])
 
 
 def in_order(entries: Iterable[Entry]) -> list[Entry]:

@@ -1,0 +1,295 @@
+"""What an app does with the device: every command, query and procedure, in the order in which apps use them.
+
+Owns: `Client`, one app in one process, and its `ACTIONS`.
+Rule: whatever may be refused for a reason that an app knows how to deal with is dealt with as the errors' docstrings
+say; any other refusal comes out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+import attrs
+
+from olmstate.messages import (
+    AccountExists,
+    AddDevices,
+    CreateAccount,
+    CreateOlmSession,
+    DecryptionError,
+    DecryptRoomEvent,
+    DecryptRoomEvents,
+    DecryptToDevice,
+    DeviceAddress,
+    Devices,
+    DiscardRoomKey,
+    EncryptRoomEvent,
+    EncryptToDevice,
+    ExportKeyFile,
+    ExportRoomKeys,
+    IdentityKeys,
+    ImportAccount,
+    ImportKeyFile,
+    ImportRoomKeys,
+    MarkKeysPublished,
+    MarkRoomKeyShared,
+    OneTimeKeys,
+    ReceiveSync,
+    RoomId,
+    RoomKey,
+    RoomKeyNotShared,
+    RoomKeyReplaced,
+    RotateRoomKey,
+    RotationPeriod,
+    ShareRoomKey,
+    SignedDeviceKeys,
+    Statistics,
+    SyncToken,
+)
+from tests.faults.recording import RecordingSupervisor
+from tests.operations.peer import keys_query
+from tests.simulation.world import BOB, CAROL, PICKLE_KEY, ROOMS, RoomEvent, World
+
+PASSPHRASE = "correct horse"
+ROTATION = RotationPeriod(messages=20)
+"""Seldom enough that reservations grow, often enough that they meet the limit."""
+
+
+@attrs.frozen
+class Client:
+    """An app."""
+
+    supervisor: RecordingSupervisor
+    world: World
+
+    @property
+    def rng(self) -> random.Random:
+        """What it draws its choices from."""
+        return self.world.rng
+
+    def room(self) -> RoomId:
+        """One of the rooms."""
+        return self.rng.choice(ROOMS)
+
+    def members(self) -> tuple[DeviceAddress, ...]:
+        """Some devices whose keys are known."""
+        known = self.world.known_devices
+        return tuple(peer.address for peer in self.rng.sample(known, self.rng.randint(1, len(known))))
+
+    # --- rooms ----------------------------------------------------------------------------------------------
+
+    async def send(self) -> None:
+        """Say something in a room."""
+        await self.send_in(self.room())
+
+    async def send_more(self) -> None:
+        """Say several things in a room."""
+        room_id = self.room()
+        for _ in range(self.rng.randint(2, 4)):
+            await self.send_in(room_id)
+
+    async def send_in(self, room_id: RoomId) -> None:
+        """Say something in one room; share its key as often as somebody else takes it away again."""
+        for _ in range(MOST_SHARES):
+            number = self.rng.randrange(1 << 30)
+            message = EncryptRoomEvent(room_id=room_id, type="m.room.message", content={"body": number})
+            try:
+                encrypted = await self.supervisor.ask(message)
+            except RoomKeyNotShared:
+                await self.share_in(room_id)
+            else:
+                self.world.see(room_id, encrypted.content)
+                return
+
+    async def share(self) -> None:
+        """Share a room's key."""
+        await self.share_in(self.room())
+
+    async def share_in(self, room_id: RoomId) -> None:
+        """Share one room's key, with or without others in it."""
+        ask = self.supervisor.ask
+        if self.rng.random() < 0.5:
+            await self._share_with_nobody(room_id)
+            return
+        members = self.members()
+        shared = await ask(ShareRoomKey(room_id=room_id, devices=members, rotation=ROTATION))
+        recipients = shared.recipients
+        for request in shared.requests:
+            self.world.receive(request)
+        if shared.missing:
+            await ask(CreateOlmSession(one_time_keys=self.world.claim(shared.missing)))
+            again = await ask(ShareRoomKey(room_id=room_id, devices=members, rotation=ROTATION))
+            for request in again.requests:
+                self.world.receive(request)
+            recipients = again.recipients if again.session_id != shared.session_id else recipients + again.recipients
+            shared = again
+        if shared.missing and not recipients:
+            await self._share_with_nobody(room_id)
+            return
+        await self._mark_shared(MarkRoomKeyShared(room_id=room_id, session_id=shared.session_id, devices=recipients))
+
+    async def _share_with_nobody(self, room_id: RoomId) -> None:
+        key = await self.supervisor.ask(RoomKey(room_id=room_id, rotation=ROTATION))
+        await self._mark_shared(MarkRoomKeyShared(room_id=room_id, session_id=key.session_id, devices=()))
+
+    async def _mark_shared(self, message: MarkRoomKeyShared) -> None:
+        with contextlib.suppress(RoomKeyReplaced):
+            await self.supervisor.ask(message)
+
+    async def rotate(self) -> None:
+        """Replace a room's session."""
+        await self.supervisor.ask(RotateRoomKey(room_id=self.room(), rotation=ROTATION))
+
+    async def discard(self) -> None:
+        """Leave a room."""
+        await self.supervisor.ask(DiscardRoomKey(room_id=self.room()))
+
+    # --- to-device ------------------------------------------------------------------------------------------
+
+    async def send_to_devices(self) -> None:
+        """Send something to some devices, on new sessions where there are none."""
+        message = EncryptToDevice(devices=self.members(), type="m.test", content={"n": self.rng.randrange(1 << 30)})
+        encrypted = await self.supervisor.ask(message)
+        self.world.receive(encrypted.messages)
+        if encrypted.missing:
+            await self.supervisor.ask(CreateOlmSession(one_time_keys=self.world.claim(encrypted.missing)))
+            again = await self.supervisor.ask(attrs.evolve(message, devices=encrypted.missing))
+            self.world.receive(again.messages)
+
+    async def receive_to_device(self) -> None:
+        """Take in an event that came past /sync."""
+        event = self.world.send(self.rng.choice(self.world.peers))
+        await self.supervisor.ask(DecryptToDevice(events=(event,)))
+
+    async def sync(self) -> None:
+        """Take in a /sync response."""
+        if self.rng.random() < 0.7:
+            self.world.stir()
+        since = await self.supervisor.ask(SyncToken())
+        sync = self.world.sync(since)
+        await self.supervisor.ask(ReceiveSync(sync=sync, since=since if self.rng.random() < 0.8 else None))
+
+    async def catch_up(self) -> None:
+        """Take in all that the server has."""
+        since = await self.supervisor.ask(SyncToken())
+        await self.supervisor.ask(ReceiveSync(sync=self.world.last_sync(since)))
+
+    async def look_at_token(self) -> None:
+        """Ask how far the device is."""
+        await self.supervisor.ask(SyncToken())
+
+    # --- reading --------------------------------------------------------------------------------------------
+
+    async def read(self) -> None:
+        """Decrypt something that was said."""
+        if self.world.events:
+            await self.read_one(self.rng.choice(self.world.events))
+
+    async def read_one(self, said: RoomEvent) -> None:
+        """Decrypt one event; its key may not be there yet."""
+        with contextlib.suppress(DecryptionError):
+            await self.supervisor.ask(DecryptRoomEvent(room_id=said.room_id, event=said.event))
+
+    async def read_last(self) -> None:
+        """Decrypt what was said last."""
+        for said in self.world.events[-2:]:
+            await self.read_one(said)
+
+    async def read_many(self) -> None:
+        """Decrypt several at once."""
+        count = self.rng.randint(0, min(4, len(self.world.events)))
+        chosen = self.rng.sample(self.world.events, count)
+        await self.supervisor.ask(DecryptRoomEvents(events=tuple((said.room_id, said.event) for said in chosen)))
+
+    # --- keys -----------------------------------------------------------------------------------------------
+
+    async def upload_keys(self) -> None:
+        """Upload what is due."""
+        keys = await self.supervisor.ask(OneTimeKeys())
+        self.world.upload(keys)
+        await self.supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=self.world.counts))
+
+    async def query_devices(self) -> None:
+        """Learn which devices there are, and look at some."""
+        known = self.world.known_devices
+        if self.rng.random() < 0.3:
+            known[:] = self.world.peers[: self.rng.randint(1, len(self.world.peers))]
+        await self.supervisor.ask(AddDevices(response=keys_query(*known)))
+
+    async def look_at_devices(self) -> None:
+        """Look at a user's devices."""
+        await self.supervisor.ask(Devices(user_id=self.rng.choice((BOB, CAROL))))
+
+    async def add_room_key(self) -> None:
+        """Take in a room key that came past everything else."""
+        key = self.world.new_room_key(self.rng.choice(self.world.peers))
+        message = key.peer.add_room_key(key.room_id, key.group)  # from the second message on
+        self.world.say(key)
+        await self.supervisor.ask(message)
+
+    async def import_room_keys(self) -> None:
+        """Take in what somebody has exported."""
+        keys = [self.world.new_room_key(self.rng.choice(self.world.peers)), *self.world.room_keys[:2]]
+        await self.supervisor.ask(ImportRoomKeys(keys=tuple(self.world.export(key) for key in keys)))
+
+    async def move_keys(self) -> None:
+        """Export everything and import it again."""
+        await self.supervisor.ask(ImportRoomKeys(keys=await self.supervisor.ask(ExportRoomKeys())))
+
+    async def move_key_file(self) -> None:
+        """The same in a file."""
+        file = await self.supervisor.ask(ExportKeyFile(passphrase=PASSPHRASE, rounds=1))
+        await self.supervisor.ask(ImportKeyFile(file=file, passphrase=PASSPHRASE))
+
+    # --- what little is left --------------------------------------------------------------------------------
+
+    async def look_at_itself(self) -> None:
+        """Ask for what never changes."""
+        await self.supervisor.ask(IdentityKeys())
+        await self.supervisor.ask(SignedDeviceKeys())
+        await self.supervisor.ask(Statistics())
+
+    async def try_another_account(self) -> None:
+        """There is one already."""
+        pickle = self.world.peers[0].account.pickle(PICKLE_KEY)
+        for message in (CreateAccount(), ImportAccount(pickle=pickle, pickle_key=PICKLE_KEY)):
+            with contextlib.suppress(AccountExists):
+                await self.supervisor.ask(message)
+
+
+MOST_SHARES = 20
+"""Times that a sender tries before it lets the others, who discard what it has shared, have their way."""
+
+Action: TypeAlias = Callable[[Client], Awaitable[None]]
+
+ACTIONS: Sequence[tuple[int, Action]] = (
+    (8, Client.send),
+    (5, Client.send_more),
+    (2, Client.share),
+    (1, Client.rotate),
+    (1, Client.discard),
+    (4, Client.send_to_devices),
+    (2, Client.receive_to_device),
+    (5, Client.sync),
+    (1, Client.look_at_token),
+    (3, Client.read),
+    (2, Client.read_many),
+    (3, Client.upload_keys),
+    (2, Client.query_devices),
+    (2, Client.look_at_devices),
+    (1, Client.add_room_key),
+    (1, Client.import_room_keys),
+    (1, Client.move_keys),
+    (1, Client.move_key_file),
+    (1, Client.look_at_itself),
+    (1, Client.try_another_account),
+)
+"""What it does, and how often."""
+
+
+def choose(rng: random.Random) -> Action:
+    """Something to do."""
+    return rng.choices([action for _, action in ACTIONS], [weight for weight, _ in ACTIONS])[0]

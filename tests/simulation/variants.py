@@ -1,0 +1,211 @@
+"""The product with a part of its protection taken out: what a simulation must find out, or it proves nothing.
+
+Owns: `BROKEN`, and which rules must find what is missing.
+Rule: the product has no switch for any of this. A store is wrapped, or a class is replaced while a simulation runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
+
+import attrs
+from outcome import Outcome
+
+from olmstate.actors._actor import Invalidate, Notice
+from olmstate.actors._envelope import Envelope
+from olmstate.actors._outbound_group_sessions import OutboundGroupSessionsActor, OutboundSession, Reservation
+from olmstate.actors._supervisor import Supervisor
+from olmstate.actors.testing import MemoryDisk
+from olmstate.messages import Event
+from olmstate.storage import Changes, Fenced, Rows, Store
+from tests.faults.wrapped import WrappedLock, WrappedStore
+from tests.simulation.simulate import LONG, Variant
+
+
+def _instead(where: str, name: str, part: object) -> Callable[[], AbstractContextManager[None]]:
+    """Put a class in the place of another one while a simulation runs."""
+    module = importlib.import_module(where)
+
+    @contextmanager
+    def replaced() -> Generator[None]:
+        before = getattr(module, name)
+        setattr(module, name, part)
+        try:
+            yield
+        finally:
+            setattr(module, name, before)
+
+    return replaced
+
+
+# --- without the lock ---------------------------------------------------------------------------------------
+
+
+class NoLock(WrappedLock):
+    """Everybody has it who asks for it."""
+
+    _mine = False
+
+    @property
+    def held(self) -> bool:
+        """Whether this handle believes to hold it."""
+        return self._mine
+
+    async def acquire(self, timeout: float) -> object:  # noqa: ASYNC109, ARG002 - the protocol's
+        """Take it."""
+        self._mine = True
+        return None
+
+    def acquire_nowait(self) -> bool:
+        """Take it."""
+        self._mine = True
+        return True
+
+    def contended(self) -> bool:
+        """Nobody waits."""
+        return False
+
+    def release(self) -> None:
+        """Forget it."""
+        self._mine = False
+
+
+class LocklessStore(WrappedStore):
+    """A store that doesn't keep others out while a turn runs; the fence is as it was."""
+
+    def __init__(self, inner: Store, disk: MemoryDisk) -> None:
+        """Over a store on ``disk``."""
+        super().__init__(inner, NoLock(inner.lock))
+        self._disk = disk
+
+    async def commit(self, rows: Rows, seen: int) -> int:
+        """Write rows, with the lock for as long as that takes: the store insists on it."""
+        await self.inner.lock.acquire(LONG)
+        try:
+            return await super().commit(rows, seen)
+        finally:
+            self.inner.lock.release()
+
+
+class LocklessUnfencedStore(LocklessStore):
+    """Nor is a commit ever turned back."""
+
+    async def commit(self, rows: Rows, seen: int) -> int:
+        """Write rows, whatever they derive from."""
+        while True:
+            with suppress(Fenced):
+                return await super().commit(rows, max(seen, self._disk.generation))
+
+
+# --- without the generation ---------------------------------------------------------------------------------
+
+
+class UncheckedStore(WrappedStore):
+    """Nobody hears of another's commits, and no commit is ever turned back."""
+
+    def __init__(self, inner: Store, disk: MemoryDisk) -> None:
+        """Over a store on ``disk``."""
+        super().__init__(inner)
+        self._disk = disk
+        self._generation: int | None = None
+
+    def changed(self) -> bool:
+        """Never."""
+        return False
+
+    def changes(self, since: int | None) -> Changes:
+        """Nothing."""
+        if self._generation is None:
+            self._generation = super().changes(since).generation
+        return Changes(self._generation, {})
+
+    async def commit(self, rows: Rows, seen: int) -> int:
+        """Write rows, whatever they derive from."""
+        while True:
+            with suppress(Fenced):  # somebody was quicker, while this one was on its way
+                await super().commit(rows, self._disk.generation)
+                return seen
+
+
+# --- without patience ---------------------------------------------------------------------------------------
+
+
+class HastySupervisor(Supervisor):
+    """It answers before it has committed."""
+
+    async def _run_all(self, batch: Sequence[Envelope[Any]]) -> tuple[dict[Envelope[Any], Outcome[Any]], list[Event]]:
+        results, events = await super()._run_all(batch)
+        for envelope, result in results.items():
+            envelope.resolve(result)
+        return results, events
+
+
+class DeafSupervisor(Supervisor):
+    """It knows what others have written, and tells no actor."""
+
+    def _notify(self, notice: Notice) -> None:
+        if isinstance(notice, Invalidate):
+            notice = Invalidate(generation=notice.generation, partitions={})
+        super()._notify(notice)
+
+
+class ForgetfulActor(OutboundGroupSessionsActor):
+    """It uses indices as if they were reserved, and stores nothing of it."""
+
+    def _reserve_more(self, partition: bytes, session: OutboundSession) -> Reservation:
+        own = super()._reserve_more(partition, session)
+        self._sessions.put(partition, session)
+        return own
+
+
+# --- all of them --------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Broken:
+    """A variant, and the rules each of which must find it out."""
+
+    variant: Variant
+    found_by: tuple[str, ...]
+
+
+def _store(name: str, store: Callable[[Store, MemoryDisk], Store]) -> Variant:
+    return Variant(name=name, store=store)
+
+
+def _supervisor_variant(name: str, part: type[Supervisor]) -> Variant:
+    return Variant(name=name, patches=_instead("olmstate.actors._open", "Supervisor", part))
+
+
+LOCKLESS = _store("no lock", LocklessStore)
+"""With the fence. It wastes turns, but breaks no ratchet: the fence is there for when a lock is lost."""
+
+BROKEN = (
+    Broken(variant=LOCKLESS, found_by=("one at a time",)),
+    Broken(
+        variant=_store("no lock and no fence", LocklessUnfencedStore),
+        found_by=("one at a time", "one chain", "one step one message", "no stale reply"),
+    ),
+    Broken(
+        variant=_store("no generation check", UncheckedStore),
+        found_by=("one chain", "no stale reply", "one step one message"),
+    ),
+    Broken(
+        variant=_supervisor_variant("reply before commit", HastySupervisor),
+        found_by=("durable before it leaves", "stored index is beyond"),
+    ),
+    Broken(
+        variant=_supervisor_variant("invalidate ignored", DeafSupervisor),
+        found_by=("no stale reply", "one step one message"),
+    ),
+    Broken(
+        variant=Variant(
+            name="reservation not durable",
+            patches=_instead("olmstate.actors._supervisor", "OutboundGroupSessionsActor", ForgetfulActor),
+        ),
+        found_by=("stored index is beyond", "one step one message"),
+    ),
+)

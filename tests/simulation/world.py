@@ -1,0 +1,286 @@
+"""The world around the device: a homeserver, other people's devices, and rooms; all of it honest, and none of it ours.
+
+Owns: `World`, and `Baseline`, the state that every simulation starts from, which is made once.
+Rule: what it does takes no time and draws from the generator that it was given. It writes down what only it can know:
+what it has read, which room keys a token stands for.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Iterable
+
+import attrs
+import trio
+from vodozemac import Account, GroupSession, InboundGroupSession, Session, SessionKey
+
+from olmstate.actors import run_supervisor
+from olmstate.actors.testing import DEVICE, USER, MemoryDisk, MemoryStore
+from olmstate.messages import (
+    AddDevices,
+    CreateAccount,
+    DecryptToDevice,
+    DeviceAddress,
+    DeviceId,
+    DeviceIdentity,
+    EncryptToDevice,
+    JsonObject,
+    KeyId,
+    MarkKeysPublished,
+    OneTimeKeys,
+    ReceiveSync,
+    RoomId,
+    UnpublishedKeys,
+    UserId,
+)
+from olmstate.storage import Row, Table
+from tests.faults import wire
+from tests.faults.history import Log, digest
+from tests.operations.peer import Peer, exported, keys_query
+
+PICKLE_KEY = bytes(32)
+ROOMS = (RoomId("!one:example.org"), RoomId("!two:example.org"))
+BOB, CAROL = UserId("@bob:example.org"), UserId("@carol:example.org")
+FULL = 50
+"""One-time keys that the device wants the server to have."""
+MOST_DUE = 3
+"""The server says that so many are missing at most: keys take time to make and to load."""
+
+
+@attrs.frozen
+class PickledPeer:
+    """A peer that can be had anew for each simulation."""
+
+    user_id: UserId
+    device_id: DeviceId
+    account: str
+    sessions: tuple[str, ...]
+
+    @classmethod
+    def of(cls, peer: Peer) -> PickledPeer:
+        """Pickle one."""
+        sessions = tuple(session.pickle(PICKLE_KEY) for session in peer.sessions)
+        return cls(peer.user_id, peer.device_id, peer.account.pickle(PICKLE_KEY), sessions)
+
+    def unpickle(self) -> Peer:
+        """A peer."""
+        sessions = [Session.from_pickle(pickle, PICKLE_KEY) for pickle in self.sessions]
+        return Peer(self.user_id, self.device_id, Account.from_pickle(self.account, PICKLE_KEY), sessions)
+
+
+@attrs.frozen(kw_only=True)
+class Baseline:
+    """A device that has met somebody: what is stored, and what others know."""
+
+    rows: dict[Table, list[Row]]
+    me: DeviceIdentity
+    peers: tuple[PickledPeer, ...]
+    one_time_keys: dict[KeyId, JsonObject]
+    fallback_key: JsonObject
+
+    def disk(self) -> MemoryDisk:
+        """Another store that holds it."""
+        disk = MemoryDisk()
+        disk.write_from_elsewhere(self.rows)
+        return disk
+
+
+@functools.cache
+def baseline() -> Baseline:
+    """The one that all simulations in this process start from."""
+    return trio.run(_make_baseline)
+
+
+async def _make_baseline() -> Baseline:
+    disk = MemoryDisk()
+    bob, bobs_other, carol = Peer(), Peer(BOB, DeviceId("BOBDEV2")), Peer(CAROL, DeviceId("CAROLDEV"))
+    async with run_supervisor(MemoryStore(disk), user_id=USER, device_id=DEVICE) as supervisor:
+        me = await supervisor.ask(CreateAccount())
+        counts = {"signed_curve25519": FULL - MOST_DUE}
+        await supervisor.ask(ReceiveSync(sync={"next_batch": "s0", "device_one_time_keys_count": counts}))
+        await supervisor.ask(AddDevices(response=keys_query(bob, bobs_other)))
+        keys = await supervisor.ask(OneTimeKeys())
+        await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids))
+        one_time_keys = dict(keys.one_time_keys)
+        (fallback_key,) = keys.fallback_keys.values()
+        bob.start_session(me, one_time_keys.pop(next(iter(one_time_keys))))
+        await supervisor.ask(DecryptToDevice(events=(bob.event(me),)))
+        hello = await supervisor.ask(EncryptToDevice(devices=(bob.address,), type="m.test", content={}))
+        bob.read(hello.messages[bob.user_id][bob.device_id])
+    return Baseline(
+        rows={table: disk.rows(table) for table in Table},
+        me=me,
+        peers=tuple(PickledPeer.of(peer) for peer in (bob, bobs_other, carol)),
+        one_time_keys=one_time_keys,
+        fallback_key=fallback_key,
+    )
+
+
+@attrs.frozen
+class RoomEvent:
+    """An encrypted event in a room."""
+
+    room_id: RoomId
+    event: JsonObject
+
+
+@attrs.define
+class PeersRoomKey:
+    """A Megolm session of a peer's."""
+
+    peer: Peer
+    room_id: RoomId
+    group: GroupSession
+    inbound: InboundGroupSession
+    """From its first index on."""
+
+
+class World:
+    """See the module."""
+
+    def __init__(self, base: Baseline, rng: random.Random, log: Log) -> None:
+        """The world at the start."""
+        self.rng = rng
+        self.log = log
+        self.me = base.me
+        self.peers = [pickled.unpickle() for pickled in base.peers]
+        self.known_devices = self.peers[:2]
+        """Of which keys the device knows that they are up to date."""
+        self._waiting = dict(base.one_time_keys)
+        self._uploaded = set(self._waiting)
+        self._fallback_key = base.fallback_key
+        log.write("fallback", key=base.fallback_key["key"])
+        self._queue: list[JsonObject] = []
+        self._room_keys_by_position: list[tuple[str, ...]] = [()]
+        self.room_keys: list[PeersRoomKey] = []
+        self.events: list[RoomEvent] = []
+
+    # --- keys -----------------------------------------------------------------------------------------------
+
+    def upload(self, keys: UnpublishedKeys) -> None:
+        """Take keys; one that comes again is known."""
+        for key_id, key in keys.one_time_keys.items():
+            if key_id not in self._uploaded:
+                self._uploaded.add(key_id)
+                self._waiting[key_id] = key
+        for key in keys.fallback_keys.values():
+            self._fallback_key = key
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """One-time keys, as the server tells it."""
+        return {"signed_curve25519": FULL - MOST_DUE + min(len(self._waiting), MOST_DUE)}
+
+    def _claim_ours(self) -> JsonObject:
+        if self._waiting:
+            return self._waiting.pop(next(iter(self._waiting)))
+        return self._fallback_key
+
+    def claim(self, addresses: Iterable[DeviceAddress]) -> JsonObject:
+        """A /keys/claim response's keys for those devices that there are."""
+        by_user: JsonObject = {}
+        for peer in self.peers:
+            if peer.address in addresses:
+                by_user.setdefault(peer.user_id, {})[peer.device_id] = peer.one_time_key()
+        return by_user
+
+    # --- to-device ------------------------------------------------------------------------------------------
+
+    def receive(self, messages: dict[UserId, dict[DeviceId, JsonObject]]) -> None:
+        """Let each peer read what it is sent, as it comes."""
+        for peer in self.peers:
+            content = messages.get(peer.user_id, {}).get(peer.device_id)
+            if content is not None:
+                self._read(peer, content)
+
+    def _read(self, peer: Peer, content: JsonObject) -> None:
+        try:
+            payload = peer.read(content)
+        except (AssertionError, ValueError):
+            return  # the history then lacks an entry, which is for the checker to judge
+        (ciphertext,) = content["ciphertext"].values()
+        said = payload["content"]
+        self.log.write("read", hash=digest(wire.decode(ciphertext["body"])), digest=digest(said))
+        if payload["type"] == "m.room_key":
+            self.log.write(
+                "room_key",
+                session=said["session_id"],
+                index=InboundGroupSession(SessionKey(said["session_key"])).first_known_index,
+                session_key=said["session_key"],
+                reader=peer.device_id,
+            )
+
+    def send(self, peer: Peer, event_type: str = "m.dummy", content: JsonObject | None = None) -> JsonObject:
+        """An event from a peer to the device, on a session that they have or on a new one."""
+        if not peer.sessions or self.rng.random() < 0.3:
+            peer.start_session(self.me, self._claim_ours())
+        return peer.event(self.me, event_type, content)
+
+    def stir(self) -> None:
+        """Let somebody send something to the device."""
+        peer = self.rng.choice(self.peers)
+        match self.rng.randrange(4):
+            case 0:
+                self._post(self.send(peer))
+            case 1 | 2:
+                key = self.new_room_key(peer)
+                self._post(self.send(peer, "m.room_key", peer.room_key(key.room_id, key.group)), key.group.session_id)
+            case _:
+                if self._queue:
+                    self._post(self.rng.choice(self._queue))  # delivered twice
+
+    def _post(self, event: JsonObject, *room_keys: str) -> None:
+        self._queue.append(event)
+        self._room_keys_by_position.append((*self._room_keys_by_position[-1], *room_keys))
+
+    def sync(self, since: str | None) -> JsonObject:
+        """A /sync response, which may leave something for the next."""
+        position = 0 if since is None else int(since.removeprefix("s"))
+        return self._sync_to(position, self.rng.randint(position, len(self._queue)))
+
+    def last_sync(self, since: str | None) -> JsonObject:
+        """A /sync response with everything that waits."""
+        return self._sync_to(0 if since is None else int(since.removeprefix("s")), len(self._queue))
+
+    def _sync_to(self, position: int, upto: int) -> JsonObject:
+        token = f"s{upto}"
+        self.log.write("batch", token=token, room_keys=list(self._room_keys_by_position[upto]))
+        sync: JsonObject = {
+            "next_batch": token,
+            "to_device": {"events": self._queue[position:upto]},
+            "device_one_time_keys_count": self.counts,
+        }
+        if self.rng.random() < 0.2:
+            sync["device_unused_fallback_key_types"] = []  # used up
+        return sync
+
+    # --- rooms ----------------------------------------------------------------------------------------------
+
+    def new_room_key(self, peer: Peer) -> PeersRoomKey:
+        """Have a peer start a Megolm session and send an event on it."""
+        group = GroupSession()
+        inbound = InboundGroupSession(group.session_key)
+        key = PeersRoomKey(peer, self.rng.choice(ROOMS), group, inbound)
+        self.room_keys.append(key)
+        self.say(key)
+        return key
+
+    def say(self, key: PeersRoomKey) -> None:
+        """Have a peer send one more event on a session."""
+        event = key.peer.room_event(key.room_id, key.group, event_id=f"$event{len(self.events)}")
+        self.events.append(RoomEvent(key.room_id, event))
+
+    def see(self, room_id: RoomId, content: JsonObject) -> None:
+        """An event that the device has sent has come to its room."""
+        event = {
+            "type": "m.room.encrypted",
+            "event_id": f"$event{len(self.events)}",
+            "sender": self.me.user_id,
+            "content": content,
+        }
+        self.events.append(RoomEvent(room_id, event))
+
+    def export(self, key: PeersRoomKey) -> JsonObject:
+        """A session as a key file has it."""
+        return exported(key.peer, key.room_id, key.inbound)
