@@ -1,4 +1,4 @@
-"""Only its owner may read a store, whatever the umask: folders are 0700, files 0600, from the moment that they exist."""
+"""Only its owner may read a store, whatever the umask: folders are 0700, files 0600, from their first moment."""
 
 from __future__ import annotations
 
