@@ -111,6 +111,8 @@ def test_people_get_a_table_and_may_keep_the_store(tmp_path: Path) -> None:
     assert inspect_store(folder / "store").info.user_id == "@alice:rec.test"
     assert (folder / "key").stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == (folder / "store").stat().st_mode & 0o777 == 0o700
+    logs = [path.read_text() for path in folder.glob("worker-*.log")]
+    assert logs == ["", ""]
 
 
 def test_a_file_that_is_no_recording_is_one_clear_line(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ from ._recording import Recording
 from ._replay import Replay
 from ._report import Report
 from ._sending import Sending
+from ._settings import Settings
 from ._sync_stream import SyncStream
-from ._worker import Settings
 from ._workers import Workers
 
 STORE = "store"

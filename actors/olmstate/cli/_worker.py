@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -65,37 +64,13 @@ from olmstate.messages import (
 from olmstate.storage import open_store
 
 from ._calls import Calls, Lines
+from ._settings import Settings
 from ._unsafe import UnsafeStore
 
 MOST_SHARES = 100
 """Times that a message waits for a room key that others replace again before it is sent."""
 OPTIONS = Options(lock_timeout=60.0)
 """A demo on a busy machine must not give up on a lock that is merely slow in coming."""
-
-
-@attrs.frozen(kw_only=True)
-class Settings:
-    """What a worker is told first."""
-
-    folder: str
-    user_id: str
-    device_id: str
-    key: str = attrs.field(repr=False)
-    """Hexadecimal."""
-    reader: tuple[str, str]
-    """User id and device id of whom room keys are shared with."""
-    rotation: int
-    """Messages after which a room key is replaced."""
-    unsafe: bool = False
-
-    def line(self) -> bytes:
-        """As it is sent."""
-        return json.dumps(attrs.asdict(self)).encode() + b"\n"
-
-    @classmethod
-    def parse(cls, line: bytes) -> Settings:
-        """As it was sent."""
-        return cls(**json.loads(line))
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from olmstate.messages import Json, JsonObject
 
 from ._calls import Calls, HungUp, Lines, Refused, Serve
 from ._report import Problem, Report
-from ._worker import Settings
+from ._settings import Settings
 
 PATIENCE = 120.0
 """Seconds after which a request that isn't answered means that the demo hangs."""
