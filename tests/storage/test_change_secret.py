@@ -110,3 +110,14 @@ async def test_a_change_of_key_that_may_have_failed_poisons(stores: Handles) -> 
         await store.change_secret(bytes(32))
 
     await (await stores.open(KEY)).aclose()
+
+
+async def test_a_change_that_was_committed_is_no_error_though_the_log_can_not_be_taken_in(stores: Handles) -> None:
+    store = await stores.open(KEY)
+    refuse(store, "wal_checkpoint")
+
+    await store.change_secret(bytes(32))
+
+    with pytest.raises(WrongKey):
+        await stores.open(KEY)
+    await stores.open(bytes(32))

@@ -401,11 +401,11 @@ class SqliteStore:
                     return store_error(error)
         return self._poisoned(f"a commit has an unknown outcome ({error})")
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, mode: str = "PASSIVE") -> None:
         """Take the WAL into the database, as far as nobody reads an older snapshot. Under the lock."""
         self._wal_pages = 0
         try:
-            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._writer.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
         except sqlite3.Error as error:
             if not isinstance(store_error(error), StoreFull):
                 # what was committed is in the WAL, and whoever opens the store takes it from there once more
@@ -439,9 +439,9 @@ class SqliteStore:
         with translated():
             seen = self._state(self._writer).generation
         self._transact(lambda writer: write_wrapping(writer, wrapping), seen, lock, self._name)
-        # or whoever has the old passphrase finds the data key in the WAL that it opened
-        with translated():
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        # or whoever has the old passphrase finds the data key in the WAL that it opened; if it can't be had now, the
+        # change is made all the same
+        self._checkpoint("TRUNCATE")
 
     # --- opening and closing --------------------------------------------------------------------------------
 
