@@ -26,6 +26,8 @@ from tests.stateful.model import RoomKeyState
 from tests.stateful.people import Group, Person
 from tests.stateful.world import World, choices, hosts, rooms
 
+several = st.lists(st.tuples(choices, choices), min_size=1, max_size=6)
+
 
 class RoomKeyRules(World):
     """See the module."""
