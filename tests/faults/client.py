@@ -90,13 +90,13 @@ async def open_device_store(folder: Path, homeserver: Homeserver) -> SqliteStore
     moved = homeserver.schema_seen(store.info().schema) or secret != homeserver.secrets[0]
     homeserver.secret_changed(secret)
     if moved:
-        note_generation(store, homeserver)
+        note_generation(homeserver, store.info().generation)
     return store
 
 
-def note_generation(store: SqliteStore, homeserver: Homeserver) -> None:
+def note_generation(homeserver: Homeserver, generation: int) -> None:
     """Tell the history of a commit that none of the supervisors has made: a migration, or a change of key."""
-    homeserver.log.write("elsewhere", generation=store.info().generation, rows=[])
+    homeserver.log.write("elsewhere", generation=generation, rows=[])
 
 
 async def _open_with(
@@ -354,12 +354,12 @@ async def import_keys(supervisor: Asking, homeserver: Homeserver) -> None:
 
 
 async def change_secret(store: SqliteStore, homeserver: Homeserver) -> None:
-    """Seal the store with another key."""
-    secret = os.urandom(32)
+    """Seal the store with another key, while nobody writes to it."""
+    secret, before = os.urandom(32), store.info().generation
     homeserver.secret_begun(secret)
     await store.change_secret(secret, lock_timeout=30)
     homeserver.secret_changed(secret)
-    note_generation(store, homeserver)
+    note_generation(homeserver, before + 1)
 
 
 async def back_up(store: SqliteStore, homeserver: Homeserver) -> None:
@@ -369,6 +369,7 @@ async def back_up(store: SqliteStore, homeserver: Homeserver) -> None:
     try:
         await backup(store, folder)
     except StoreUnavailable:
+        if not (folder / DATABASE).exists():
+            raise
         # it was made, but nobody was told
-        require((folder / DATABASE).exists(), "a backup was refused for no reason")
     homeserver.backup_made(folder)

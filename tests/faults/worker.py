@@ -24,7 +24,7 @@ from typing import Self, TypeVar
 import attrs
 import trio
 
-from olmstate.messages import JsonObject, RotateRoomKey, SchemaTooNew
+from olmstate.messages import JsonObject, RotateRoomKey, SchemaTooNew, StoreError
 from olmstate.storage import _connection, _store  # pyright: ignore[reportPrivateUsage]
 from olmstate.storage._folder import DATABASE
 from tests.faults.client import BUSY, SHARED, live, open_client, send
@@ -71,6 +71,15 @@ def _unsafe_synchronous() -> None:
 
 async def _live(folder: Path, homeserver: Homeserver) -> None:
     await live(folder, homeserver)
+    homeserver.judge()
+
+
+async def _suffer(folder: Path, homeserver: Homeserver) -> None:
+    """Live; whatever the system refuses must end in a typed error of the store's."""
+    try:
+        await live(folder, homeserver)
+    except* StoreError:
+        pass
     homeserver.judge()
 
 
@@ -128,7 +137,7 @@ class Unwound(Exception):
 
 
 OPENS, SENT = 5, 12
-TASKS = {task.__name__.strip("_"): task for task in (_live, _freeze, _send, _send_and_copy, _send_and_fork)}
+TASKS = {task.__name__.strip("_"): task for task in (_live, _suffer, _freeze, _send, _send_and_copy, _send_and_fork)}
 
 
 def _do(task: JsonObject) -> None:

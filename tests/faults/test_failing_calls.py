@@ -1,0 +1,109 @@
+"""The system refuses a call, once or from then on; that is a typed error, and nothing is lost or reused after it.
+
+The same as `test_kill_points`, but the call fails: as on a disk that breaks, is full, or was mounted read-only under the
+process's feet.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.faults.cores import desks, share
+from tests.faults.strace import Point, attached, points
+from tests.faults.tally import settle
+from tests.faults.worker import Failed, Workers
+from tests.faults.world import World, copy_world, make_lived_in
+
+ERRORS = {
+    "openat": ("EACCES", "EMFILE", "EROFS", "EIO"),
+    "mkdir": ("ENOSPC", "EROFS"),
+    "rename": ("EIO", "EROFS"),
+    "unlink": ("EACCES", "EROFS"),
+    "pwrite64": ("EIO", "ENOSPC", "EDQUOT", "EROFS"),
+    "ftruncate": ("EIO", "EROFS"),
+    "fsync": ("EIO", "ENOSPC"),
+    "fdatasync": ("EIO", "ENOSPC"),
+    "fcntl": ("EIO", "ENOLCK"),
+}
+"""What a call may answer. Not ``flock``: half of its calls let a lock go, and no kernel ever refuses that."""
+SAMPLE, FULL = 30, 400
+
+
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """Which call is refused, and how."""
+
+    point: Point
+    error: str
+    for_ever: bool
+    """Every later call of its kind is refused too."""
+
+    @property
+    def options(self) -> tuple[str, str]:
+        """Strace's."""
+        when = f"{self.point.number}{'+' if self.for_ever else ''}"
+        return "-e", f"inject={self.point.call}:error={self.error}:when={when}"
+
+
+@attrs.frozen
+class Patient:
+    """Lets a process live in one copy of a world after another, and fall ill."""
+
+    beginning: World
+    folder: Path
+    workers: Workers
+
+    def points(self) -> list[Point]:
+        """All calls of a round in which none is refused."""
+        self._suffer(copy_world(self.beginning, self.folder / "world"))
+        return points(self.folder / "trace")
+
+    def refuse(self, refusals: Sequence[Refusal]) -> dict[Refusal, str | None]:
+        """What is wrong after each, or None."""
+        return {refusal: self._refuse_one(refusal) for refusal in refusals}
+
+    def _refuse_one(self, refusal: Refusal) -> str | None:
+        world = copy_world(self.beginning, self.folder / "world")
+        try:
+            self._suffer(world, *refusal.options)
+            self.workers.start(world.store, world.journal)
+            assert self.workers.go() == 0
+        except Failed as failed:
+            return str(failed)
+        return None
+
+    def _suffer(self, world: World, *options: str) -> None:
+        pid = self.workers.start(world.store, world.journal, "suffer")
+        with attached(pid, self.folder / "trace", world.files(), *options):
+            assert self.workers.go() == 0
+
+
+def _chosen(found: Sequence[Point], number: int) -> list[Refusal]:
+    rng = random.Random(number)
+    by_call = {call: [point for point in found if point.call == call] for call in ERRORS}
+    chosen: list[Refusal] = []
+    for seed in range(number):
+        # each kind of call as often as the others, though some are made a hundred times as often
+        call = sorted(by_call)[seed % len(by_call)]
+        if by_call[call]:
+            point, error = rng.choice(by_call[call]), rng.choice(ERRORS[call])
+            chosen.append(Refusal(point=point, error=error, for_ever=rng.random() < 0.5))
+    return list(dict.fromkeys(chosen))
+
+
+@pytest.mark.usefixtures("strace")
+def test_a_call_that_is_refused_is_a_typed_error_and_nothing_is_lost_or_reused_after_it(
+    full: bool,  # noqa: FBT001 - a fixture
+    memory_folder: Path,
+) -> None:
+    beginning = make_lived_in(memory_folder / "beginning")
+    with desks(memory_folder, 2 if full else 1) as places:
+        patients = [Patient(beginning, folder, workers) for folder, workers in places]
+        chosen = _chosen(patients[0].points(), FULL if full else SAMPLE)
+        outcomes = share(patients, Patient.refuse, chosen)
+    settle("system calls that fail", outcomes, f"{len(outcomes)} calls, seed {FULL if full else SAMPLE}")
