@@ -62,8 +62,8 @@ bench: .venv/.run ## Compare with straight-line loops and with peers
 FAULTS := tests/faults tests/simulation tests/model
 
 .PHONY: faults
-faults: .venv/.dev ## The fault, simulation and model harnesses in full
-	$(PY) -m pytest --full $(FAULTS) $(ARGS)
+faults: .venv/.dev ## The reliability harnesses in full, and a table of what they did
+	$(PY) -m pytest --full --verbose -p tests.faults.report $(FAULTS) $(ARGS)
 
 .PHONY: coverage
 coverage: .venv/.dev ## All tests, with the branches they reach

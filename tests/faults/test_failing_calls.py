@@ -1,7 +1,7 @@
 """The system refuses a call, once or from then on; that is a typed error, and nothing is lost or reused after it.
 
-The same as `test_kill_points`, but the call fails: as on a disk that breaks, is full, or was mounted read-only under the
-process's feet.
+The same as `test_kill_points`, but the call fails: as on a disk that breaks, is full, or was mounted read-only under
+the feet of the process.
 """
 
 from __future__ import annotations
