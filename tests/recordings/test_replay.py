@@ -114,7 +114,7 @@ async def test_a_recording_replays_exactly_though_processes_are_killed_between_i
         await victim.kill()
         await victim.do(opened)
 
-    await replay_on_processes(SMALL, tmp_path, 3, kill_one)
+    await replay_on_processes(SMALL, tmp_path, 2, kill_one)
 
 
 @recordings
@@ -159,9 +159,10 @@ async def test_a_sync_as_text_or_bytes_says_the_same_as_a_parsed_one(
     assert replay.wrong == []
 
 
-@recordings
 @pytest.mark.parametrize(
-    ("deliveries", "copies"), [(2, 1), (1, 2), (2, 2)], ids=["sync-twice", "events-twice", "both-twice"]
+    ("path", "deliveries", "copies"),
+    [(SMALL, 2, 1), (SMALL, 1, 2), (SMALL, 2, 2), (LARGE, 2, 1), (LARGE, 1, 2)],
+    ids=["small-sync", "small-events", "small-both", "large-sync", "large-events"],
 )
 async def test_what_is_delivered_twice_is_a_replay_and_harms_nothing(
     path: Path, deliveries: int, copies: int, tmp_path: Path
