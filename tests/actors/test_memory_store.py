@@ -468,6 +468,21 @@ async def test_a_lock_that_fails_is_not_held(when: str) -> None:
     assert MemoryStore(disk).lock.acquire_nowait()
 
 
+async def test_a_fault_strikes_after_a_try_for_a_lock_that_is_taken() -> None:
+    # it struck only once the lock was had: at a later try, or never
+    disk, faults, struck = MemoryDisk(), Faults(), list[str]()
+    holder = MemoryStore(disk).lock
+    assert holder.acquire_nowait()
+    lock = MemoryStore(disk, faults=faults).lock
+    faults.at("acquire_nowait", lambda: struck.append("after"), when="after")
+    assert not lock.acquire_nowait()
+    assert struck == ["after"]
+    faults.at("acquire_nowait", StoreFull(), when="after")
+    with pytest.raises(StoreFull):
+        lock.acquire_nowait()
+    assert holder.held
+
+
 async def test_a_step_can_be_cancelled_in_the_middle(autojump_clock: MockClock) -> None:
     disk, faults = MemoryDisk(), Faults()
     store = MemoryStore(disk, faults=faults, latency=lambda _: 1)

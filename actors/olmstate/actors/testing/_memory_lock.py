@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import attrs
 import trio
 
@@ -60,13 +62,11 @@ class MemoryLock:
         """Take the lock if nobody holds it or waits for it; whether that was so."""
         self._require_free()
         step = self._faults.begin("acquire_nowait")
-        try:
+        with contextlib.suppress(trio.WouldBlock):
             self._slot.turn.acquire_nowait()
-        except trio.WouldBlock:
-            return False
-        self._slot.holder = self
+            self._slot.holder = self
         self._end(step)
-        return True
+        return self.held
 
     def contended(self) -> bool:
         """Whether somebody else waits for it."""
@@ -88,7 +88,8 @@ class MemoryLock:
         try:
             self._faults.end(step)
         except BaseException:
-            self.release()  # whoever got an exception holds nothing
+            if self.held:
+                self.release()  # whoever got an exception holds nothing
             raise
 
     def _require_free(self) -> None:
