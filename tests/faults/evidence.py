@@ -118,11 +118,13 @@ class Evidence:
 
     def _start(self) -> Entry:
         """What the store held at first; nothing, if nobody says."""
-        first = min((commit.seen for commit in self.commits), default=0)
+        first = min((commit.seen for commit in self.commits), default=math.inf)
         for entry in self.of("stored"):
             if entry.data["generation"] <= first:
                 return entry
-        return Entry(0, "", "stored", {"generation": first, "rows": [], "known": first == 0})
+        return Entry(
+            0, "", "stored", {"generation": 0 if first == math.inf else first, "rows": [], "known": first == 0}
+        )
 
     @property
     def top(self) -> int:

@@ -17,7 +17,7 @@ The lock and the store, from `RecordingLock` and `RecordingStore`:
 
     locked       the cross-process lock is ours
     unlocked     about to let it go
-    seen         ``generation``: what the store said
+    seen         ``generation``, ``begun``: what the store said to whoever began to look then
     committing   ``seen``, ``rows``: about to commit rows that derive from a generation; what follows is one of the next
                  three, or nothing, if the process was killed
     committed    ``generation``: they are durable
@@ -141,6 +141,10 @@ class Log:
         self._sink = sink
         self._clock = clock
         self.process = process
+
+    def now(self) -> int:
+        """When an entry would be written."""
+        return self._clock()
 
     def write(self, kind: Kind, **data: Json) -> None:
         """Append one entry."""

@@ -147,9 +147,10 @@ class RecordingStore(WrappedStore):
 
     def changes(self, since: int | None) -> Changes:
         """What was committed."""
+        begun = self._log.now()
         changes = super().changes(since)
         self.generation = changes.generation
-        self._log.write("seen", generation=changes.generation)
+        self._log.write("seen", generation=changes.generation, begun=begun)
         return changes
 
     async def commit(self, rows: Rows, seen: int) -> int:

@@ -69,9 +69,9 @@ def one_chain(evidence: Evidence) -> Iterator[Finding]:
 
 
 def generations_never_go_back(evidence: Evidence) -> Iterator[Finding]:
-    """Whoever looks at the store sees every commit that was known before."""
+    """Whoever looks at the store sees every commit that was known before he began to."""
     for entry in evidence.of("seen", "stored"):
-        known = evidence.known_before(entry.t)
+        known = evidence.known_before(entry.data.get("begun", entry.t))
         if entry.data["generation"] < known:
             text = f"generation {known} was committed before"
             yield Finding(text, (entry,))

@@ -537,6 +537,28 @@ def test_a_commit_whose_outcome_nobody_lived_to_tell_may_be_there_or_not() -> No
         assert [] == check(forge.entries), written
 
 
+def test_a_look_need_not_see_what_was_committed_after_it_had_begun() -> None:
+    # a process that was slow to write down what it had seen was accused of having seen an old store
+    forge = good()
+    begun = forge.entries[-1].t + 1
+    forge.commit(A, 5, ACCOUNT_ROW)
+    forge.write(B, "seen", generation=5, begun=begun)
+    assert [] == check(forge.entries)
+    forge.write(B, "seen", generation=5, begun=begun + 100)
+    assert ["generations never go back"] == [violation.rule for violation in check(forge.entries)]
+
+
+def test_a_history_without_a_commit_begins_with_what_is_stored() -> None:
+    # it was said to begin with an empty store, and that nobody had committed what was there
+    forge = Forge()
+    forge.write(WORLD, "stored", generation=3, rows=[row(SYNC, "s1")])
+    ask = forge.asked(message="SyncToken")
+    forge.write(A, "seen", generation=3)
+    forge.answer(ask, SYNC, ["s1"])
+    forge.reply(ask, 3)
+    assert [] == check(forge.entries)
+
+
 def test_an_answer_may_be_older_than_what_was_committed_after_it_was_asked() -> None:
     forge = good()
     ask = forge.asked()
