@@ -114,7 +114,7 @@ def test_a_database_that_can_have_no_log_is_unavailable() -> None:
 
 def test_a_missing_database_is_not_made(tmp_path: Path) -> None:
     for write in (True, False):
-        with pytest.raises(sqlite3.OperationalError):
+        with pytest.raises(StoreUnavailable, match="missing"):
             connect(tmp_path / "missing", write=write)
 
     assert [] == list(tmp_path.iterdir())

@@ -21,6 +21,7 @@ from sqlite_utils import Database
 from olmstate.messages import StoreUnavailable
 
 from ._sqlite3 import sqlite3
+from ._wal_index import WalIndex
 
 BUSY_SECONDS = 1.0
 """How long SQLite waits for programs that don't take our lock, a database browser say."""
@@ -30,23 +31,46 @@ WAL_BYTES = 4 * 1024 * 1024
 """To this the WAL is cut when it is begun anew, so that one large transaction doesn't keep its room for ever."""
 
 
+class Connection(sqlite3.Connection):
+    """One that is counted, so that its process keeps its locks: see `_wal_index`."""
+
+    wal_index: WalIndex | None = None
+
+    def close(self) -> None:
+        """Close it. Closing again does nothing."""
+        super().close()
+        index, self.wal_index = self.wal_index, None
+        if index is not None:
+            index.leave()
+
+
 def connect(path: Path, *, write: bool) -> Database:
     """Open the database, which must exist; its file is not changed by that.
 
     Raises:
-        StoreUnavailable: SQLite is too old.
+        StoreUnavailable: SQLite is too old, or there is no such file.
         sqlite3.Error: Any.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreUnavailable(reason=f"SQLite {sqlite3.sqlite_version} is older than 3.37")
-    connection = sqlite3.connect(
-        f"file://{quote(os.fsencode(path))}?mode={'rw' if write else 'ro'}",
-        uri=True,
-        timeout=BUSY_SECONDS,
-        isolation_level=None,  # transactions are ours to begin and to end
-        check_same_thread=False,  # what may be slow runs in a thread, one at a time
-        cached_statements=256,
-    )
+    try:
+        index = WalIndex.enter(os.fspath(path))
+    except OSError as error:
+        raise StoreUnavailable(reason=f"{error.strerror}: {path}") from error
+    try:
+        connection = sqlite3.connect(
+            f"file://{quote(os.fsencode(path))}?mode={'rw' if write else 'ro'}",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,  # transactions are ours to begin and to end
+            check_same_thread=False,  # what may be slow runs in a thread, one at a time
+            cached_statements=256,
+            factory=Connection,
+        )
+    except BaseException:
+        index.leave()
+        raise
+    connection.wal_index = index
     try:
         # plugins could run code of others in the process that holds the keys
         database = Database(connection, execute_plugins=False)

@@ -17,6 +17,8 @@ import attrs
 class Table(enum.StrEnum):
     """A data type's table; its owner is one actor."""
 
+    __hash__ = str.__hash__  # an Enum's own is Python code, and tables are keys of whatever is looked up
+
     ACCOUNT = "account"
     SYNC = "sync"
     """How far the device has read from the homeserver, and what the server said of its keys."""

@@ -1,0 +1,78 @@
+"""The look at SQLite's shared memory takes none of the locks away that SQLite has on it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from olmstate.storage import inspect_store
+from olmstate.storage._wal_index import WalIndex
+from tests.storage.handles import Handles, device, put
+
+DEAD_MAN_SWITCH = 128
+"""The byte of the ``-shm`` file that each process with the database open has a shared lock on. Whoever finds it free
+takes the file for a dead process's and cuts it to nothing, under the feet of those who have it in their memory."""
+
+TRY = f"""
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, {DEAD_MAN_SWITCH})
+"""
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether another process finds the switch taken."""
+    tried = subprocess.run(
+        [sys.executable, "-c", TRY, folder / "olmstate.sqlite-shm"], capture_output=True, check=False, text=True
+    )
+    assert tried.returncode == 0 or "BlockingIOError" in tried.stderr
+    return tried.returncode != 0
+
+
+async def test_closing_a_handle_leaves_the_locks_of_the_others_in_this_process(stores: Handles) -> None:
+    one, other = await stores.open(), await stores.open()
+    one.changes(0)
+    other.changes(0)
+    assert is_locked(stores.folder)
+
+    await one.aclose()
+    assert is_locked(stores.folder)
+    inspect_store(stores.folder)
+    assert is_locked(stores.folder)
+
+    await other.aclose()
+    assert not is_locked(stores.folder)
+
+
+async def test_what_was_closed_is_opened_anew(stores: Handles) -> None:
+    generation = 0
+    for number in range(3):
+        store, other = await stores.open(), await stores.open()
+        assert generation == store.changes(generation).generation
+        assert not store.changed()
+        generation = await put(other, device(number))
+        assert store.changed()
+        await store.aclose()
+        await other.aclose()
+
+
+def test_an_index_that_nobody_has_begun_is_an_error(tmp_path: Path) -> None:
+    database = tmp_path / "database"
+    database.touch()
+    index = WalIndex.enter(str(database))
+
+    with pytest.raises(FileNotFoundError):
+        index.header()
+    Path(f"{database}-shm").touch()
+    with pytest.raises(OSError, match="data"):
+        index.header()
+
+    index.leave()
+
+
+def test_a_database_that_is_gone_has_no_index(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        WalIndex.enter(str(tmp_path / "missing"))
