@@ -27,7 +27,7 @@ from olmstate.messages import (
 )
 
 from ._devices import look_up
-from ._payload import encode_checked, encode_payload
+from ._payload import encode_payload, encode_plain
 from ._turn import Turn, own_device
 
 
@@ -104,7 +104,7 @@ async def encrypt_to(turn: Turn, devices: Collection[DeviceAddress], event_type:
             device.curve25519,
             head
             + b","
-            + encode_checked({"recipient": device.user_id, "recipient_keys": {"ed25519": device.ed25519}})[1:],
+            + encode_plain({"recipient": device.user_id, "recipient_keys": {"ed25519": device.ed25519}})[1:],
         )
         for device in known.values()
     )

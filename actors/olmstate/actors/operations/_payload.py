@@ -8,9 +8,18 @@ from __future__ import annotations
 import json
 
 import attrs
+import msgspec
 
 from olmstate.actors._signatures import check_device_keys
-from olmstate.actors._untrusted_json import as_object, check_text_keys, is_object, json_object, loads, string
+from olmstate.actors._untrusted_json import (
+    as_object,
+    check_text_keys,
+    is_object,
+    is_plain,
+    json_object,
+    loads,
+    string,
+)
 from olmstate.messages import (
     Curve25519Key,
     DeviceId,
@@ -51,8 +60,10 @@ def encode_payload(payload: JsonObject) -> bytes:
     if not is_object(payload.get("content", {})):
         raise MalformedContent(reason="not an object")
     try:
+        if is_plain(payload):
+            return encode_plain(payload)
         check_text_keys(payload)
-        return encode_checked(payload)
+        return _thorough.encode(payload).encode()
     except MalformedMessage as error:
         raise MalformedContent(reason=error.reason) from None
     except (TypeError, ValueError) as error:
@@ -60,12 +71,13 @@ def encode_payload(payload: JsonObject) -> bytes:
         raise MalformedContent(reason=f"not JSON ({type(error).__name__})") from None
 
 
-def encode_checked(value: JsonObject) -> bytes:
-    """JSON of what is known to be nothing else."""
-    return _encoder.encode(value).encode()
+def encode_plain(value: JsonObject) -> bytes:
+    """JSON of what `is_plain`: anything else, msgspec would write as something."""
+    return _quick.encode(value)
 
 
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_quick = msgspec.json.Encoder()
+_thorough = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def check_payload(
