@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from olmstate.actors import Supervisor
-from olmstate.actors.testing import Faults, MemoryDisk
+from olmstate.actors import Supervisor, run_supervisor
+from olmstate.actors._outbound_group_sessions import LEAST_RESERVED, MOST_RESERVED
+from olmstate.actors.testing import DEVICE, USER, Faults, MemoryDisk, MemoryStore
 from olmstate.messages import (
     CreateAccount,
     EncryptedRoomEvent,
@@ -18,9 +19,12 @@ from olmstate.messages import (
     RotationPeriod,
     Statistics,
     StoreFull,
+    StorePoisoned,
 )
+from olmstate.storage import Store
 from tests.actors.peers import ROOM
 from tests.actors.supervised import supervised
+from tests.faults.wrapped import WrappedStore
 
 MESSAGE = EncryptRoomEvent(room_id=ROOM, type="m.room.message", content={"body": "hello"})
 
@@ -86,3 +90,78 @@ async def test_what_can_not_be_encrypted_is_refused_before_anybody_reserves() ->
         with pytest.raises(OlmStateError, match="can't be encrypted"):
             await supervisor.ask(EncryptRoomEvent(room_id=ROOM, type="m.room.message", content={"nan": float("nan")}))
         assert 0 == (await supervisor.ask(MESSAGE)).message_index
+
+
+class CountingStore(WrappedStore):
+    """A store that counts how often it is asked whether anybody has committed."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.looks = 0
+
+    def changed(self) -> bool:
+        self.looks += 1
+        return super().changed()
+
+
+async def test_callers_at_once_share_a_look_at_the_store() -> None:
+    store = CountingStore(MemoryStore(MemoryDisk()))
+    async with run_supervisor(store, user_id=USER, device_id=DEVICE) as supervisor:
+        await share(supervisor)
+        for _ in range(LEAST_RESERVED + MOST_RESERVED):
+            await supervisor.ask(MESSAGE)
+        before = store.looks
+        answers = await ask_together(supervisor, 20)
+        looks = store.looks - before
+
+    assert 20 == len({answer.message_index for answer in answers if isinstance(answer, EncryptedRoomEvent)})
+    assert 2 == looks  # the supervisor's, and the actor's once nothing can come in between
+
+
+async def test_whoever_is_cancelled_while_another_waits_for_a_turn_gets_no_index(autojump_clock: MockClock) -> None:
+    disk = MemoryDisk()
+    lock = MemoryStore(disk, pid=99).lock
+    async with supervised(disk) as supervisor, trio.open_nursery() as nursery:
+        await share(supervisor)
+        assert lock.acquire_nowait()
+        nursery.start_soon(ask_together, supervisor, 1)
+        await wait_all_tasks_blocked()
+        with trio.move_on_after(0.1):
+            await ask_together(supervisor, 3)
+        lock.release()
+        assert 1 == (await supervisor.ask(MESSAGE)).message_index
+
+
+async def test_callers_at_once_after_anothers_write_load_what_it_wrote(autojump_clock: MockClock) -> None:
+    disk = MemoryDisk()
+    async with supervised(disk) as supervisor, supervised(disk) as other:
+        await share(supervisor)
+        await supervisor.ask(MESSAGE)
+        await other.ask(RoomKey(room_id=ROOM))  # ends what is reserved
+        answers = await ask_together(supervisor, 20)
+
+    indices = [answer.message_index for answer in answers if isinstance(answer, EncryptedRoomEvent)]
+    assert 20 == len(set(indices)) == len(answers)
+    assert LEAST_RESERVED == min(indices)
+
+
+async def test_a_handle_in_doubt_answers_each_of_the_callers_with_an_error_of_its_own() -> None:
+    faults = Faults()
+    async with supervised(MemoryDisk(), faults=faults) as supervisor:
+        await share(supervisor)
+        await supervisor.ask(MESSAGE)
+        faults.at("changed", StorePoisoned(reason="test"))
+        answers = await ask_together(supervisor, 5)
+
+    assert [StorePoisoned] * 5 == [type(answer) for answer in answers]
+    assert 5 == len({id(answer) for answer in answers})
+
+
+async def test_a_caller_that_is_cancelled_already_gets_no_index() -> None:
+    async with supervised(MemoryDisk()) as supervisor:
+        await share(supervisor)
+        await supervisor.ask(MESSAGE)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await supervisor.ask(MESSAGE)
+        assert 1 == (await supervisor.ask(MESSAGE)).message_index

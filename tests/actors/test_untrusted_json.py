@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from contextlib import suppress
@@ -21,6 +22,7 @@ from olmstate.actors._untrusted_json import (
     integer,
     is_array,
     is_object,
+    is_plain,
     json_object,
     loads,
     optional,
@@ -250,3 +252,47 @@ def test_an_untrusted_name_is_cut_short_and_printable() -> None:
         string({}, "ed25519:é\ud800" + "A" * 100_000)
     assert str(caught.value).isascii()
     assert len(str(caught.value)) < 200
+
+
+class Text(str):
+    """Text to Python; some encoders ask for its very type."""
+
+    __slots__ = ()
+
+
+class Object(dict[str, object]):
+    """The same, of an object."""
+
+
+@pytest.mark.parametrize(
+    "value", [{}, {"a": [1, 2.5, None, True, "b", {"c": ()}]}, {"a": -0.0}, [[]], {"\ud800": 2**70}]
+)
+def test_what_json_is_parsed_to_is_plain(value: Json) -> None:
+    assert is_plain(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {1: "a"},
+        {"a": {Text("b"): 1}},
+        {"a": Text("b")},
+        {"a": Object()},
+        {"a": [math.nan]},
+        {"a": math.inf},
+        {"a": b"bytes"},
+        {"a": {1, 2}},
+        {"a": object()},
+    ],
+)
+def test_what_encoders_may_write_differently_or_not_at_all_is_not_plain(value: Json) -> None:
+    assert not is_plain(value)
+
+
+def test_what_is_nested_too_deep_or_without_end_is_not_plain() -> None:
+    for in_objects in (True, False):
+        assert is_plain(nested(MAX_DEPTH, in_objects=in_objects))
+        assert not is_plain(nested(MAX_DEPTH + 1, in_objects=in_objects))
+    endless: list[Json] = []
+    endless += [endless] * 100
+    assert not is_plain(endless)

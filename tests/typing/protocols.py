@@ -46,7 +46,7 @@ async def steps_and_queries_name_their_replies(actors: ActorsUnderTest, encrypt:
     assert_type(await actors.account.ask(Create()), DeviceIdentity)
     assert_type(await actors.account.ask(LookUpOwnDevice()), OwnDevice)
     assert_type(await actors.account.ask(MakeKeys(now=0)), UnpublishedKeys)
-    assert_type(await actors.outbound_group_sessions.ask(encrypt), MegolmCiphertext | None)
+    assert_type(await actors.outbound_group_sessions.ask(encrypt), tuple[MegolmCiphertext | None, ...])
 
 
 async def a_subscription_gives_its_events(supervisor: Supervisor) -> None:

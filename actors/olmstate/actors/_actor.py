@@ -141,7 +141,7 @@ class Actor(abc.ABC):
             ActorStopped: The actor isn't running any more.
         """
         await trio.lowlevel.checkpoint_if_cancelled()  # switches only to raise
-        if self._idle and self._has_all(message):
+        if self._can_answer_now(message):
             try:
                 return cast("R", self._handle_now(message))
             finally:
@@ -156,6 +156,17 @@ class Actor(abc.ABC):
         except trio.BrokenResourceError:
             raise ActorStopped from None
         return await envelope.wait()
+
+    def post_nowait(self, message: Message[R]) -> R:
+        """The reply, if it can be had now; others don't get their turn.
+
+        Raises:
+            OlmStateError: What was answered instead.
+            trio.WouldBlock: Something else waits for the actor, or something must be loaded; or it isn't running.
+        """
+        if self._can_answer_now(message):
+            return cast("R", self._handle_now(message))
+        raise trio.WouldBlock
 
     def notify(self, notice: Notice) -> None:
         """Tell the actor something, which holds from now on, also for what it is loading."""
@@ -227,22 +238,25 @@ class Actor(abc.ABC):
         for cache in self._caches:
             cache.trim()
 
-    def _has_all(self, message: Message[Any]) -> bool:
-        """Whether ``message`` can be handled without waiting for the store."""
-        if isinstance(message, PageQuery):
+    def _can_answer_now(self, message: Message[Any]) -> bool:
+        """Whether nothing waits, and ``message`` can be handled without waiting for the store."""
+        if not self._idle or isinstance(message, PageQuery):
             return False
         self._catch_up(self._newest.generation)
         committed = isinstance(message, Query)
+        held: list[tuple[Cache[Any], int]] = []
         try:
-            wanted = [(cache, tuple(partitions)) for cache, partitions in self.wanted(message)]
+            for cache, partitions in self.wanted(message):
+                keys = tuple(partitions)
+                if not cache.holds(keys, committed=committed):
+                    return False
+                held.append((cache, len(keys)))
         except OlmStateError:
             raise
         except BaseException as error:
             raise self._fall(error) from error
-        if not all(cache.holds(partitions, committed=committed) for cache, partitions in wanted):
-            return False
-        for cache, partitions in wanted:
-            cache.count(wanted=len(partitions), missed=0)
+        for cache, number in held:
+            cache.count(wanted=number, missed=0)
         return True
 
     def _handle_now(self, message: Message[Any]) -> object:

@@ -13,9 +13,10 @@ import attrs
 import trio
 from outcome import Error, Outcome, Value
 
-from olmstate.messages import Message
+from olmstate.messages import Message, OlmStateError
 
 R = TypeVar("R")
+E = TypeVar("E", bound=OlmStateError)
 
 
 @attrs.define(eq=False)
@@ -56,3 +57,10 @@ class Envelope(Generic[R]):
             raise
         assert self._outcome is not None  # noqa: S101 - resolve() sets both
         return self._outcome.unwrap()
+
+
+def own_error(error: E) -> E:
+    """One's own of an error that several get: an exception collects the traces of all tasks that raise it."""
+    copy = attrs.evolve(error)
+    copy.__cause__ = error
+    return copy

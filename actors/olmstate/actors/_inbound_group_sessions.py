@@ -254,14 +254,13 @@ class InboundGroupSessionsActor(Actor):
             if (session_id := _session_id_of(event)) is not None
         ]
         yield self._room_keys, partitions
-        yield (
-            self._used,
-            [partition for partition in partitions if self._room_keys.peek(partition, committed=True) is not None],
-        )
-        yield (
-            self._withheld,
-            [partition for partition in partitions if self._room_keys.peek(partition, committed=True) is None],
-        )
+        known: list[bytes] = []
+        unknown: list[bytes] = []
+        for partition in partitions:
+            (unknown if self._room_keys.peek(partition, committed=True) is None else known).append(partition)
+        yield self._used, known
+        if unknown:
+            yield self._withheld, unknown
 
     def handle(self, message: Message[Any]) -> Reply:
         """Answer one message."""
@@ -395,7 +394,9 @@ def _decrypt_with(copies: tuple[RoomKeyCopy, ...], ciphertext: str, sender: Json
             message_index=index, first_known_index=min(copy.session.first_known_index for copy in copies)
         )
     reason = ""
-    for copy in sorted(able, key=lambda copy: copy.sender != sender):
+    if len(able) > 1:
+        able.sort(key=lambda copy: copy.sender != sender)
+    for copy in able:
         try:
             return copy, index, copy.session.decrypt(message).plaintext
         except ValueError as error:

@@ -234,11 +234,11 @@ class Encrypt(OutboundGroupSessionsStep[MegolmCiphertext]):
 
 
 @attrs.frozen(kw_only=True)
-class EncryptReserved(OutboundGroupSessionsQuery[MegolmCiphertext | None]):
-    """Encrypt on the room's session with a reserved index; None if that needs a turn."""
+class EncryptReserved(OutboundGroupSessionsQuery[tuple[MegolmCiphertext | None, ...]]):
+    """Encrypt each on its room's session with a reserved index; None for one that needs a turn."""
 
-    room_id: RoomId
-    plaintext: bytes = attrs.field(repr=False)
+    events: tuple[tuple[RoomId, bytes], ...] = attrs.field(repr=False)
+    """Room and plaintext."""
     now: int
 
 
@@ -276,6 +276,10 @@ class OutboundGroupSessionsActor(Actor):
         """Send a query or a step and wait for the reply."""
         return await self.post(message)
 
+    def ask_nowait(self, message: OutboundGroupSessionsQuery[R]) -> R:
+        """The reply to a query, if nobody has to wait for it; else `trio.WouldBlock`."""
+        return self.post_nowait(message)
+
     def _partition(self, room_id: RoomId) -> bytes:
         return self._store.key(Table.OUTBOUND_GROUP_SESSIONS, room_id)
 
@@ -288,9 +292,12 @@ class OutboundGroupSessionsActor(Actor):
         if isinstance(asked, GiveBack):
             yield self._sessions, list(self._reserved)
             return
+        if isinstance(asked, EncryptReserved):
+            yield self._sessions, [self._partition(room_id) for room_id in {room_id for room_id, _ in asked.events}]
+            return
         partition = self._partition(asked.room_id)
         yield self._sessions, [partition]
-        if not isinstance(asked, Encrypt | EncryptReserved):
+        if not isinstance(asked, Encrypt):
             session = self._sessions.peek(partition, committed=False)
             if session is not None:
                 yield self._recipients, [self._recipients_partition(asked.room_id, session.session_id)]
@@ -314,7 +321,7 @@ class OutboundGroupSessionsActor(Actor):
             case Encrypt():
                 return asked.reply(self._encrypt(asked))
             case EncryptReserved():
-                return asked.reply(self._encrypt_reserved(asked))
+                return asked.reply(tuple(self._encrypt_reserved(asked)))
             case GiveBack():
                 self._give_back()
                 return asked.reply(None)
@@ -421,16 +428,23 @@ class OutboundGroupSessionsActor(Actor):
             own = self._reserve_more(partition, session)
         return _encrypt_on(own, asked.plaintext)
 
-    def _encrypt_reserved(self, asked: EncryptReserved) -> MegolmCiphertext | None:
-        partition = self._partition(asked.room_id)
+    def _encrypt_reserved(self, asked: EncryptReserved) -> Iterable[MegolmCiphertext | None]:
+        # looked at once for all: nothing waits until the last ciphertext, so nobody can end an epoch in between unseen
+        fresh = self._fresh()
+        usable = {
+            room_id: self._usable_beside(self._partition(room_id), asked.now) if fresh else None
+            for room_id in {room_id for room_id, _ in asked.events}
+        }
+        for room_id, plaintext in asked.events:
+            own = usable[room_id]
+            yield _encrypt_on(own, plaintext) if own is not None and own.left > 0 else None
+
+    def _usable_beside(self, partition: bytes, now: int) -> Reservation | None:
+        """What may be used outside a turn."""
         session = self._sessions.committed(partition)
-        if partition in self._tentative or session is None or not session.shared or session.expired(asked.now):
+        if partition in self._tentative or session is None or not session.shared or session.expired(now):
             return None
-        own = self._usable(partition, session)
-        # looked at last: from here to the ciphertext nothing waits, so nobody can end the epoch in between unseen
-        if own is None or not self._fresh():
-            return None
-        return _encrypt_on(own, asked.plaintext)
+        return self._usable(partition, session)
 
     def _usable(self, partition: bytes, session: OutboundSession) -> Reservation | None:
         own = self._reserved.get(partition)

@@ -11,8 +11,8 @@ then does anybody get an answer. That gives, in this order:
 3. *All or nothing.* A command that is refused half-way is taken out, everything is rolled back, and the others run
    again.
 
-A query takes no lock: the supervisor looks whether anybody has committed (one pragma), tells the actors if so, and
-passes it to the actor that owns the answer. See `_supervisor_states` for the states and moves.
+A query takes no lock: the supervisor looks whether anybody has committed, tells the actors if so, and passes it to the
+actor that owns the answer. See `_supervisor_states` for the states and moves.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from olmstate.messages import (
     Command,
     DeviceId,
     DevicesQuery,
-    EncryptedRoomEvent,
     EncryptRoomEvent,
     Event,
     ExportKeyFile,
@@ -44,7 +43,6 @@ from olmstate.messages import (
     Message,
     OlmStateError,
     Query,
-    RoomId,
     Statistics,
     StoreChanged,
     StoreError,
@@ -57,18 +55,17 @@ from olmstate.storage import Changes, Fenced, Row, Store, Table
 from ._account import AccountActor
 from ._actor import Actor, Committed, Invalidate, Newest, Notice, RolledBack
 from ._devices import DevicesActor, DevicesPage
-from ._envelope import Envelope
+from ._envelope import Envelope, own_error
 from ._inbound_group_sessions import InboundGroupSessionsActor, RoomKeysPage, WriteBehind
 from ._olm_sessions import OlmSessionsActor
 from ._outbound_group_sessions import OutboundGroupSessionsActor
+from ._room_encryption import RoomEncryption
 from ._subscriptions import Subscriptions
 from ._supervisor_states import TRANSITIONS, Move, State, next_state
 from .operations import (
     Actors,
     Flush,
     Turn,
-    encrypt_reserved,
-    event_payload,
     export_key_file,
     export_room_keys,
     import_key_file,
@@ -129,14 +126,6 @@ class _Counters:
     fenced: int = 0
 
 
-@attrs.define(eq=False)
-class _Reserving:
-    """A turn that is to reserve message indices of a room."""
-
-    ended: trio.Event = attrs.field(factory=trio.Event)
-    error: StoreError | None = None
-
-
 class _Spoiled(Exception):
     """A command was refused after it had changed something."""
 
@@ -170,7 +159,7 @@ class Supervisor:
         self._state = State.IDLE
         self._poison: StorePoisoned | None = None
         self._looked = False
-        self._reserving: dict[RoomId, _Reserving] = {}
+        self._room_encryption = RoomEncryption(self._actors, self._look, self._ask_in_turn, self._options.wall_clock)
         self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
 
     # --- for users ------------------------------------------------------------------------------------------
@@ -188,11 +177,17 @@ class Supervisor:
         reply: object
         match asked:
             case EncryptRoomEvent():
-                reply = await self._encrypt(asked)
+                reply = await self._room_encryption.encrypt(asked)
             case Command():
                 reply = await self._ask_in_turn(asked)
+            case Statistics():
+                self._look()
+                await trio.lowlevel.checkpoint()
+                reply = self._statistics()
             case Query():
-                reply = await self._ask_owner(asked)
+                owner = self._owner(asked)
+                self._look()
+                reply = await owner.post(asked)
             case _:
                 reply = await self._run_procedure(asked)
         return cast("R", reply)
@@ -212,47 +207,14 @@ class Supervisor:
 
     # --- queries and procedures -----------------------------------------------------------------------------
 
-    async def _encrypt(self, command: EncryptRoomEvent) -> EncryptedRoomEvent:
-        """With a reserved index if there is one, else in a turn, which reserves more: for all that wait for it."""
-        room_id, plaintext = command.room_id, event_payload(command)
-        while True:
-            encrypted = await encrypt_reserved(self._actors, room_id, plaintext, self._options.wall_clock())
-            if encrypted is None and self._look():
-                # it was refused because somebody has written something, which may have been anything
-                encrypted = await encrypt_reserved(self._actors, room_id, plaintext, self._options.wall_clock())
-            if encrypted is not None:
-                return encrypted
-            other = self._reserving.get(room_id)
-            if other is None:
-                return await self._reserve(command)
-            await other.ended.wait()
-            if other.error is not None:
-                raise other.error  # the store's: it would be the same for each
-
-    async def _reserve(self, command: EncryptRoomEvent) -> EncryptedRoomEvent:
-        """Encrypt in a turn, which reserves indices for more."""
-        reserving = self._reserving[command.room_id] = _Reserving()
-        try:
-            return await self._ask_in_turn(command)
-        except StoreError as error:
-            reserving.error = error
-            raise
-        finally:
-            del self._reserving[command.room_id]
-            reserving.ended.set()
-
-    async def _ask_owner(self, query: Query[Any]) -> object:
-        self._look()
+    def _owner(self, query: Query[Any]) -> Actor:
         match query:
-            case AccountQuery():
-                return await self._actors.account.ask(query)
             case InboundGroupSessionsQuery() | RoomKeysPage():
-                return await self._actors.inbound_group_sessions.ask(query)
+                return self._actors.inbound_group_sessions
+            case AccountQuery():
+                return self._actors.account
             case DevicesQuery() | DevicesPage():
-                return await self._actors.devices.ask(query)
-            case Statistics():
-                await trio.lowlevel.checkpoint()
-                return self._statistics()
+                return self._actors.devices
             case _:
                 raise TypeError(f"{type(query).__name__} is not a query that olmstate knows")
 
@@ -270,23 +232,19 @@ class Supervisor:
             case _:
                 assert_never(known)
 
-    def _look(self) -> bool:
-        """Learn what others have committed and tell the actors: nothing older answers what is asked from now on.
-
-        Whether anybody, we too, has committed since the last look.
-        """
+    def _look(self) -> None:
+        """Learn what others have committed and tell the actors: nothing older answers what is asked from now on."""
         if self._poison is not None:
-            raise _copy(self._poison)
+            raise own_error(self._poison)
         if self._state is State.CLOSED:
             raise ActorStopped
         try:
             if self._looked and not self._store.changed():
-                return False
+                return
             self._learn(self._store.changes(self._newest.generation if self._looked else None))
         except StorePoisoned as error:
             self._doubt(error)
             raise
-        return True
 
     def _fresh(self) -> bool:
         """Whether nobody has committed since the last look."""
@@ -321,7 +279,7 @@ class Supervisor:
 
     async def _ask_in_turn(self, command: Command[R]) -> R:
         if self._poison is not None:
-            raise _copy(self._poison)
+            raise own_error(self._poison)
         await trio.lowlevel.checkpoint_if_cancelled()  # switches only to raise
         envelope = Envelope(command, self._newest.generation)
         try:
@@ -373,7 +331,7 @@ class Supervisor:
 
     def _move(self, move: Move) -> None:
         if self._poison is not None and move not in TRANSITIONS[State.POISONED]:
-            raise _copy(self._poison)  # found by a query beside the turn, which ends here
+            raise own_error(self._poison)  # found by a query beside the turn, which ends here
         self._state = next_state(self._state, move)
 
     def _doubt(self, error: StorePoisoned) -> None:
@@ -563,11 +521,4 @@ class Supervisor:
 
 def _fail_all(batch: Sequence[Envelope[Any]], error: StoreError) -> None:
     for envelope in batch:
-        envelope.fail(_copy(error))
-
-
-def _copy(error: StoreError) -> StoreError:
-    """One's own, to raise: an exception collects the traces of all tasks that raise it."""
-    copy = attrs.evolve(error)
-    copy.__cause__ = error
-    return copy
+        envelope.fail(own_error(error))

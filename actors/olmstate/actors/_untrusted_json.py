@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeGuard, TypeVar
 from olmstate.messages import MalformedMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from olmstate.messages import Json, JsonObject
 
@@ -107,29 +107,26 @@ def is_plain(value: Json) -> bool:
     level = [value]
     for _ in range(MAX_DEPTH):
         below: list[Json] = []
-        for container in level:
-            kind = type(container)
-            if kind is dict:
-                for key in container:
-                    if type(key) is not str:
-                        return False
-                children = container.values()
-            elif kind is list or kind is tuple:
-                children = container
-            else:
+        for part in level:
+            kind = _PLAIN.get(part.__class__)
+            if kind is None or (kind is dict and not _TEXT.issuperset(map(type, part))):
                 return False
-            for child in children:
-                kind = type(child)
-                if kind in _PLAIN or (kind is float and math.isfinite(child)):
-                    continue
-                below.append(child)
+            if kind is float:
+                if not math.isfinite(part):
+                    return False
+                continue
+            children: Iterable[Json] = part.values() if kind is dict else part
+            below += [child for child in children if type(child) not in _SCALARS]
         if not below:
             return True
         level = below if len(below) < _FEW else list({id(child): child for child in below}.values())
     return False
 
 
-_PLAIN: Final = frozenset({str, int, bool, type(None)})
+_PLAIN: Final[Mapping[type[object], type[object]]] = {dict: dict, list: list, tuple: list, float: float}
+_TEXT: Final = frozenset({str})
+_SCALARS: Final = frozenset({str, int, bool, type(None)})
+"""Those of which every value can be written."""
 
 
 def _is_text(value: object) -> bool:

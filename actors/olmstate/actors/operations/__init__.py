@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ._commands import Flush, run_command
 from ._room_keys import Asking, export_key_file, export_room_keys, import_key_file, import_room_keys
-from ._rooms import encrypt_reserved, event_payload
+from ._rooms import encrypted_room_event, event_payload
 from ._turn import Actors, Turn
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "Asking",
     "Flush",
     "Turn",
-    "encrypt_reserved",
+    "encrypted_room_event",
     "event_payload",
     "export_key_file",
     "export_room_keys",

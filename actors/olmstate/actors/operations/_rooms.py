@@ -9,7 +9,6 @@ from olmstate.actors._inbound_group_sessions import AddRoomKeys, NewRoomKey
 from olmstate.actors._outbound_group_sessions import (
     Current,
     Encrypt,
-    EncryptReserved,
     Export,
     MarkShared,
     MegolmCiphertext,
@@ -31,7 +30,7 @@ from olmstate.messages import (
 
 from ._olm import by_user, encrypt_to
 from ._payload import encode_payload
-from ._turn import Actors, Turn, own_device
+from ._turn import Turn, own_device
 
 DEVICES_A_REQUEST = 250
 """So many to-device messages a request, as servers like it."""
@@ -103,16 +102,7 @@ async def encrypt_room_event(turn: Turn, command: EncryptRoomEvent) -> Encrypted
     encrypted = await turn.actors.outbound_group_sessions.ask(
         Encrypt(room_id=command.room_id, plaintext=event_payload(command), now=turn.now)
     )
-    return _encrypted(own, encrypted)
-
-
-async def encrypt_reserved(actors: Actors, room_id: RoomId, plaintext: bytes, now: int) -> EncryptedRoomEvent | None:
-    """Encrypt an event's payload with an index that is reserved, outside any turn; None if that can't be."""
-    own = actors.account.own_device
-    if own is None:
-        return None
-    encrypted = await actors.outbound_group_sessions.ask(EncryptReserved(room_id=room_id, plaintext=plaintext, now=now))
-    return None if encrypted is None else _encrypted(own.identity, encrypted)
+    return encrypted_room_event(own, encrypted)
 
 
 def event_payload(command: EncryptRoomEvent) -> bytes:
@@ -124,7 +114,8 @@ def event_payload(command: EncryptRoomEvent) -> bytes:
     return encode_payload({"type": command.type, "content": command.content, "room_id": command.room_id})
 
 
-def _encrypted(own: DeviceIdentity, encrypted: MegolmCiphertext) -> EncryptedRoomEvent:
+def encrypted_room_event(own: DeviceIdentity, encrypted: MegolmCiphertext) -> EncryptedRoomEvent:
+    """What is sent to the room (spec: m.room.encrypted)."""
     return EncryptedRoomEvent(
         content={
             "algorithm": MEGOLM,
