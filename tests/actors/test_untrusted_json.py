@@ -296,3 +296,48 @@ def test_what_is_nested_too_deep_or_without_end_is_not_plain() -> None:
     endless: list[Json] = []
     endless += [endless] * 100
     assert not is_plain(endless)
+
+
+NUMBERS = [
+    "0",
+    "-0",
+    "1.0",
+    "-0.0",
+    "1E5",
+    "1e-999",
+    "9007199254740993",
+    str(2**64),
+    str(-(2**63) - 1),
+    "1" * 300,
+    "0.1",
+]
+TEXTS = [
+    '"\\ud83d\\ude00"',
+    '"\x7f"',
+    '"\\u0000"',
+    '{"a":1,"a":2}',
+    ' {"a" : [ ] } ',
+    '"é"',
+    "3.141592653589793238462643",
+]
+
+
+@pytest.mark.parametrize("text", [*NUMBERS, *TEXTS])
+def test_both_decoders_read_the_same(text: str) -> None:
+    assert repr(json.loads(text)) == repr(loads(text)) == repr(loads(text.encode()))
+
+
+@given(st.text(st.sampled_from('[]{}"\\:,0123456789.eE+-tfn aulrs\ud800é\x00')) | st.text())
+def test_what_only_one_decoder_reads_is_read_as_it_always_was(text: str) -> None:
+    try:
+        expected = json.loads(text, parse_constant=refuse)
+    except ValueError:
+        with pytest.raises(MalformedMessage):
+            loads(text)
+    else:
+        if "inf" not in repr(expected):
+            assert repr(expected) == repr(loads(text))
+
+
+def refuse(constant: str) -> None:
+    raise ValueError(constant)

@@ -11,7 +11,8 @@ import trio.testing
 from trio.testing import MockClock
 
 from olmstate.messages import StorePoisoned
-from olmstate.storage import Table, Turnstile
+from olmstate.storage import SqliteStore, Table, Turnstile
+from olmstate.storage._connection import connect
 from olmstate.storage._store import CLOSE_SECONDS
 from tests.storage.handles import (
     KEY,
@@ -174,8 +175,20 @@ async def test_a_backup_of_another_program_does_not_keep_a_handle_from_closing(s
 
 
 async def test_a_handle_that_was_not_unlocked_gives_nothing(stores: Handles) -> None:
-    store = await stores.open()
-    store._seal = None  # pyright: ignore[reportPrivateUsage]
+    path = (await stores.open()).path
+    locked = SqliteStore(path, Turnstile(path.parent), connect(path, write=True), connect(path, write=False))
 
     with pytest.raises(StorePoisoned, match="not unlocked"):
+        locked.key(Table.DEVICES, "@alice:example.org")
+    await locked.aclose()
+    with pytest.raises(StorePoisoned, match="closed"):
+        locked.key(Table.DEVICES, "@alice:example.org")
+
+
+async def test_a_closed_handle_gives_no_keys(stores: Handles) -> None:
+    store = await stores.open()
+    assert 16 == len(store.key(Table.DEVICES, "@alice:example.org"))
+    await store.aclose()
+
+    with pytest.raises(StorePoisoned, match="closed"):
         store.key(Table.DEVICES, "@alice:example.org")

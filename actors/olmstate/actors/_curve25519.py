@@ -7,6 +7,7 @@ vodozemac. A homeserver that spells the sender's key anew would have a message o
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from olmstate.messages import Curve25519Key, MalformedMessage
@@ -14,6 +15,7 @@ from olmstate.messages import Curve25519Key, MalformedMessage
 from ._base64 import decode, encode
 
 _KEY_BYTES: Final = 32
+_LONGEST_REMEMBERED: Final = 44
 _PRIME: Final = 2**255 - 19
 
 
@@ -23,7 +25,16 @@ def curve25519_key(text: str, what: str) -> Curve25519Key:
     Raises:
         MalformedMessage: Not a key, or not as Curve25519 writes it; the reason calls it ``what``.
     """
+    # padding may be of any length, and what is remembered is kept
+    return _remembered(text, what) if len(text) <= _LONGEST_REMEMBERED else _key(text, what)
+
+
+def _key(text: str, what: str) -> Curve25519Key:
     octets = decode(text, what)
     if len(octets) != _KEY_BYTES or int.from_bytes(octets, "little") >= _PRIME:
         raise MalformedMessage(reason=f"{what} is no Curve25519 key")
     return Curve25519Key(encode(octets))
+
+
+_remembered = lru_cache(1024)(_key)
+"""The same devices write again and again."""

@@ -71,6 +71,8 @@ def _fields(body: bytes) -> dict[int, bytes]:
 
 
 def _varint(body: bytes, position: int) -> tuple[int, int]:
+    if position < len(body) and body[position] < 0x80:  # noqa: PLR2004 - most are of one octet
+        return body[position], position + 1
     value = 0
     for shift, octet in enumerate(body[position : position + _LONGEST_VARINT]):
         value |= (octet & 0x7F) << 7 * shift

