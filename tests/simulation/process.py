@@ -8,16 +8,22 @@ Why: cancelling a nursery is polite. SIGKILL is not, and it is SIGKILL that the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Collection, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
 
 import attrs
 import trio
 
-from olmstate.actors.testing import Faults, Latency, MemoryDisk, MemoryStore
+from olmstate.actors import Options, Supervisor, run_supervisor
+from olmstate.actors.testing import DEVICE, USER, Faults, Latency, MemoryDisk, MemoryStore
+from olmstate.messages import Message
 from olmstate.storage import Changes, Lock, Row, Rows, Store, Table
 from tests.faults.history import Entry, Log, Sink
+from tests.faults.recording import RecordingStore, RecordingSupervisor
 from tests.faults.wrapped import WrappedLock, WrappedStore
+
+R = TypeVar("R")
 
 
 class Killed(BaseException):
@@ -157,6 +163,24 @@ class MortalStore(WrappedStore):
             return await super().commit(rows, seen)
 
 
+class MortalSupervisor(RecordingSupervisor):
+    """A supervisor that answers nobody who is dead."""
+
+    def __init__(self, supervisor: Supervisor, store: RecordingStore, log: Log, life: Life) -> None:
+        """Over a supervisor that runs on ``store``."""
+        super().__init__(supervisor, store, log)
+        self.supervisor = supervisor
+        """It."""
+        self._life = life
+
+    async def ask(self, message: Message[R]) -> R:
+        """Ask it."""
+        try:
+            return await super().ask(message)
+        finally:
+            self._life.check()
+
+
 class Process:
     """One start of one process: its handle, its log, and its end."""
 
@@ -181,10 +205,25 @@ class Process:
         self.scope = trio.CancelScope()
         """Everything that it does."""
 
-    @property
-    def alive(self) -> bool:
-        """Whether nobody has killed it."""
-        return self.life.alive
+    @asynccontextmanager
+    async def run(
+        self, options: Options | None = None, between: Callable[[Store], Store] = lambda store: store
+    ) -> AsyncGenerator[MortalSupervisor]:
+        """Run its supervisor while the block runs.
+
+        Args:
+            options: The supervisor's.
+            between: Puts something between the supervisor and its store.
+        """
+        store = RecordingStore(between(self.store), self.log)
+        async with (
+            run_supervisor(store, user_id=USER, device_id=DEVICE, options=options) as supervisor,
+            trio.open_nursery() as nursery,
+        ):
+            recording = MortalSupervisor(supervisor, store, self.log, self.life)
+            nursery.start_soon(recording.listen)
+            yield recording
+            nursery.cancel_scope.cancel()
 
     def kill(self) -> None:
         """Kill it, from another task or from a step of its own."""

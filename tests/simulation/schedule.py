@@ -1,6 +1,7 @@
 """A Trio run that repeats: one seed, one order of everything.
 
-Owns: `run`, which seeds Trio's scheduler, lets virtual time pass at once, and keeps threads away.
+Owns: `run`, which seeds Trio's scheduler, lets virtual time pass at once, and keeps threads away; and `skeleton`, by
+which two runs are compared.
 Rule: nothing in a simulation depends on the wall clock, on addresses or on hashes, nor on another thread.
 Why: an order of events that was found once must be found again.
 """
@@ -9,12 +10,14 @@ from __future__ import annotations
 
 import importlib
 import random
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import trio
 import trio.testing
+
+from tests.faults.history import Entry
 
 T = TypeVar("T")
 
@@ -46,3 +49,17 @@ def run(main: Callable[[], Awaitable[T]], rng: random.Random) -> T:
     """Run ``main``, in an order that depends on ``rng`` alone."""
     with _deterministic(rng):
         return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def wall_clock() -> int:
+    """Milliseconds since 1970, by virtual time."""
+    return 1_700_000_000_000 + int(trio.current_time() * 1000)
+
+
+def skeleton(history: Sequence[Entry]) -> list[str]:
+    """A history without what is random in each run: keys, ciphertexts, and what is sorted by them."""
+    return [
+        f"{entry.t} {entry.process} {entry.kind} "
+        + " ".join(str(entry.data.get(name)) for name in ("ask", "message", "generation", "seen", "index", "error"))
+        for entry in history
+    ]

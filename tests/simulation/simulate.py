@@ -18,12 +18,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
+from typing import Protocol
 
 import attrs
 import trio
 
-from olmstate.actors import Options, Supervisor, run_supervisor
-from olmstate.actors.testing import DEVICE, USER, MemoryDisk, MemoryStore, Operation, Step, When
+from olmstate.actors import Options, Supervisor
+from olmstate.actors.testing import MemoryDisk, MemoryStore, Operation, Step, When
 from olmstate.messages import (
     ActorStopped,
     Statistics,
@@ -37,7 +38,7 @@ from olmstate.storage import Row, Store, Table
 from tests.faults.checker import check
 from tests.faults.evidence import Violation
 from tests.faults.history import Entry, Log
-from tests.faults.recording import WATCHED, RecordingStore, RecordingSupervisor, describe, record_stored
+from tests.faults.recording import WATCHED, describe, record_stored
 from tests.simulation import schedule
 from tests.simulation.client import ACTIONS, Action, Client, choose
 from tests.simulation.process import Killed, Process
@@ -47,12 +48,24 @@ LONG = 3600.0
 """Seconds, of virtual time, in which everybody must get through once nothing strikes any more."""
 
 
+class WrapStore(Protocol):
+    """Puts something between a supervisor and its store."""
+
+    def __call__(self, inner: Store, disk: MemoryDisk) -> Store:
+        """What the supervisor gets."""
+        ...
+
+
+def _as_it_is(inner: Store, disk: MemoryDisk) -> Store:
+    return inner
+
+
 @attrs.frozen(kw_only=True)
 class Variant:
     """What is put in the place of parts of the product, to see whether that is found out."""
 
     name: str
-    store: Callable[[Store, MemoryDisk], Store] = lambda store, _: store
+    store: WrapStore = _as_it_is
     """What a process has in the place of its store."""
     patches: Callable[[], AbstractContextManager[object]] = nullcontext
     """What is different while the simulation runs."""
@@ -273,7 +286,7 @@ class _Slot:
             capacities=dict.fromkeys(Table, rng.choice((0, 1, 3, 10_000))),
             lock_timeout=rng.choice((2, 5)),
             write_behind=rng.choice((0.01, 0.5)),
-            wall_clock=lambda: 1_700_000_000_000 + int(trio.current_time() * 1000),
+            wall_clock=schedule.wall_clock,
         )
 
     async def run(self, world: World) -> None:
@@ -317,22 +330,18 @@ class _Slot:
 
     async def _live(self, process: Process, world: World) -> None:
         simulation = self._simulation
-        store = RecordingStore(simulation.variant.store(process.store, simulation.disk), process.log)
-        async with run_supervisor(store, user_id=USER, device_id=DEVICE, options=self._options) as supervisor:
-            recording = RecordingSupervisor(supervisor, store, process.log)
-            client = Client(recording, world)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(recording.listen)
-                async with trio.open_nursery() as askers:
-                    for asker in range(self._askers):
-                        askers.start_soon(self._ask, asker, client, supervisor)
-                if not await self._in_doubt(supervisor):
-                    self.idle.set()
-                    await simulation.calm.wait()
-                    if not await self._in_doubt(supervisor):
-                        await self._finish(client)
-                        self.done = True
-                nursery.cancel_scope.cancel()
+        between = partial(simulation.variant.store, disk=simulation.disk)
+        async with process.run(self._options, between) as supervisor:
+            client = Client(supervisor, world)
+            async with trio.open_nursery() as askers:
+                for asker in range(self._askers):
+                    askers.start_soon(self._ask, asker, client, supervisor.supervisor)
+            if not await self._in_doubt(supervisor.supervisor):
+                self.idle.set()
+                await simulation.calm.wait()
+                if not await self._in_doubt(supervisor.supervisor):
+                    await self._finish(client)
+                    self.done = True
 
     async def _ask(self, asker: int, client: Client, supervisor: Supervisor) -> None:
         """Work off what is left, unless the handle is in doubt."""

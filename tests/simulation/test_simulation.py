@@ -20,8 +20,8 @@ import attrs
 import pytest
 
 from tests.faults import tally
-from tests.faults.history import Entry
 from tests.simulation.messages import all_messages
+from tests.simulation.schedule import skeleton
 from tests.simulation.simulate import simulate
 
 SHORT, FULL = 250, 10_000
@@ -107,15 +107,6 @@ def test_every_promise_holds_in_every_order_of_events(full: bool, only_seed: int
 
 
 # --- what makes it worth anything ---------------------------------------------------------------------------
-
-
-def skeleton(history: Sequence[Entry]) -> list[str]:
-    """A history without what is random in each run: keys, ciphertexts, and what is sorted by them."""
-    return [
-        f"{entry.t} {entry.process} {entry.kind} "
-        + " ".join(str(entry.data.get(name)) for name in ("ask", "message", "generation", "seen", "index", "error"))
-        for entry in history
-    ]
 
 
 @pytest.mark.parametrize("seed", [3, 17])

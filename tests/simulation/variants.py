@@ -22,21 +22,24 @@ from olmstate.actors.testing import MemoryDisk
 from olmstate.messages import Event
 from olmstate.storage import Changes, Fenced, Rows, Store
 from tests.faults.wrapped import WrappedLock, WrappedStore
-from tests.simulation.simulate import LONG, Variant
+from tests.simulation.simulate import LONG, Variant, WrapStore
 
 
-def _instead(where: str, name: str, part: object) -> Callable[[], AbstractContextManager[None]]:
-    """Put a class in the place of another one while a simulation runs."""
-    module = importlib.import_module(where)
+def instead(where: str, name: str, part: object) -> Callable[[], AbstractContextManager[None]]:
+    """Put something in the place of what a module, or a class in one, calls by a name while a simulation runs."""
+    *classes, attribute = name.split(".")
+    owner: Any = importlib.import_module(where)
+    for each in classes:
+        owner = getattr(owner, each)
 
     @contextmanager
     def replaced() -> Generator[None]:
-        before = getattr(module, name)
-        setattr(module, name, part)
+        before = getattr(owner, attribute)
+        setattr(owner, attribute, part)
         try:
             yield
         finally:
-            setattr(module, name, before)
+            setattr(owner, attribute, before)
 
     return replaced
 
@@ -172,12 +175,13 @@ class Broken:
     found_by: tuple[str, ...]
 
 
-def _store(name: str, store: Callable[[Store, MemoryDisk], Store]) -> Variant:
+def _store(name: str, store: WrapStore) -> Variant:
     return Variant(name=name, store=store)
 
 
-def _supervisor_variant(name: str, part: type[Supervisor]) -> Variant:
-    return Variant(name=name, patches=_instead("olmstate.actors._open", "Supervisor", part))
+def supervisor_variant(name: str, part: type[Supervisor]) -> Variant:
+    """With another supervisor."""
+    return Variant(name=name, patches=instead("olmstate.actors._open", "Supervisor", part))
 
 
 LOCKLESS = _store("no lock", LocklessStore)
@@ -194,17 +198,17 @@ BROKEN = (
         found_by=("one chain", "no stale reply", "one step one message"),
     ),
     Broken(
-        variant=_supervisor_variant("reply before commit", HastySupervisor),
+        variant=supervisor_variant("reply before commit", HastySupervisor),
         found_by=("durable before it leaves", "stored index is beyond"),
     ),
     Broken(
-        variant=_supervisor_variant("invalidate ignored", DeafSupervisor),
+        variant=supervisor_variant("invalidate ignored", DeafSupervisor),
         found_by=("no stale reply", "one step one message"),
     ),
     Broken(
         variant=Variant(
             name="reservation not durable",
-            patches=_instead("olmstate.actors._supervisor", "OutboundGroupSessionsActor", ForgetfulActor),
+            patches=instead("olmstate.actors._supervisor", "OutboundGroupSessionsActor", ForgetfulActor),
         ),
         found_by=("stored index is beyond", "one step one message"),
     ),

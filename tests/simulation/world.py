@@ -134,6 +134,8 @@ class PeersRoomKey:
     group: GroupSession
     inbound: InboundGroupSession
     """From its first index on."""
+    content: JsonObject
+    """Of an ``m.room_key``, from its first index on."""
 
 
 class World:
@@ -214,25 +216,33 @@ class World:
     def send(self, peer: Peer, event_type: str = "m.dummy", content: JsonObject | None = None) -> JsonObject:
         """An event from a peer to the device, on a session that they have or on a new one."""
         if not peer.sessions or self.rng.random() < 0.3:
-            peer.start_session(self.me, self._claim_ours())
+            self.meet(peer)
         return peer.event(self.me, event_type, content)
+
+    def meet(self, peer: Peer) -> None:
+        """Have a peer start a session with the device."""
+        peer.start_session(self.me, self._claim_ours())
 
     def stir(self) -> None:
         """Let somebody send something to the device."""
         peer = self.rng.choice(self.peers)
         match self.rng.randrange(4):
             case 0:
-                self._post(self.send(peer))
+                self.post(self.send(peer))
             case 1 | 2:
-                key = self.new_room_key(peer)
-                self._post(self.send(peer, "m.room_key", peer.room_key(key.room_id, key.group)), key.group.session_id)
+                self.give(self.new_room_key(peer))
             case _:
                 if self._queue:
-                    self._post(self.rng.choice(self._queue))  # delivered twice
+                    self.post(self.rng.choice(self._queue))  # delivered twice
 
-    def _post(self, event: JsonObject, *room_keys: str) -> None:
+    def post(self, event: JsonObject, *room_keys: str) -> None:
+        """Let an event, which brings these room keys, wait for the next /sync."""
         self._queue.append(event)
         self._room_keys_by_position.append((*self._room_keys_by_position[-1], *room_keys))
+
+    def give(self, key: PeersRoomKey) -> None:
+        """Have a peer send a session's key to the device."""
+        self.post(self.send(key.peer, "m.room_key", key.content), key.group.session_id)
 
     def sync(self, since: str | None) -> JsonObject:
         """A /sync response, which may leave something for the next."""
@@ -259,17 +269,19 @@ class World:
 
     def new_room_key(self, peer: Peer) -> PeersRoomKey:
         """Have a peer start a Megolm session and send an event on it."""
-        group = GroupSession()
+        group, room_id = GroupSession(), self.rng.choice(ROOMS)
         inbound = InboundGroupSession(group.session_key)
-        key = PeersRoomKey(peer, self.rng.choice(ROOMS), group, inbound)
+        key = PeersRoomKey(peer, room_id, group, inbound, peer.room_key(room_id, group))
         self.room_keys.append(key)
         self.say(key)
         return key
 
-    def say(self, key: PeersRoomKey) -> None:
+    def say(self, key: PeersRoomKey) -> RoomEvent:
         """Have a peer send one more event on a session."""
         event = key.peer.room_event(key.room_id, key.group, event_id=f"$event{len(self.events)}")
-        self.events.append(RoomEvent(key.room_id, event))
+        said = RoomEvent(key.room_id, event)
+        self.events.append(said)
+        return said
 
     def see(self, room_id: RoomId, content: JsonObject) -> None:
         """An event that the device has sent has come to its room."""
