@@ -21,6 +21,7 @@ from olmstate.actors._account import (
     NewInboundSession,
     StoreSync,
 )
+from olmstate.actors._pre_key_message import pre_key_parts
 from olmstate.actors._signatures import check_device_keys
 from olmstate.actors.testing import DEVICE, USER, ActorsUnderTest, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import (
@@ -251,7 +252,7 @@ def pre_key_message(peer: Peer, own: Curve25519Key, one_time_key: str, text: byt
     message_type, body = peer.start_session(own, one_time_key).encrypt(text).to_parts()
     parsed = AnyOlmMessage.from_parts(message_type, body).to_pre_key()
     assert parsed is not None
-    return NewInboundSession(sender_key=peer.curve25519, message=parsed, body=body)
+    return NewInboundSession(sender_key=peer.curve25519, message=parsed, one_time_key=pre_key_parts(body).one_time_key)
 
 
 async def test_a_one_time_key_is_used_up_in_the_commit_that_stores_its_session(
@@ -264,7 +265,7 @@ async def test_a_one_time_key_is_used_up_in_the_commit_that_stores_its_session(
     message = pre_key_message(peer, identity.curve25519, key["key"], b"hello")
     (made,) = await account.ask(CreateInboundSessions(messages=(message,)))
     assert isinstance(made, InboundSession)
-    assert (made.plaintext, made.one_time_key) == (b"hello", key["key"])
+    assert (made.plaintext, message.one_time_key) == (b"hello", key["key"])
     actors.roll_back()
     (again,) = await account.ask(CreateInboundSessions(messages=(message,)))
     assert isinstance(again, InboundSession)  # the turn failed, so the key is there still
@@ -285,7 +286,7 @@ async def test_of_two_messages_with_one_key_the_first_gets_it_and_a_bad_one_harm
         NewInboundSession(
             sender_key=Curve25519Key("no key"),
             message=pre_key_message(Peer(), identity.curve25519, two, b"").message,
-            body=b"",
+            one_time_key=None,
         ),
         pre_key_message(Peer(), identity.curve25519, two, b"third"),
     ]

@@ -53,10 +53,13 @@ class Ours:
         session, _ = self.account.create_inbound_session(peer.account.curve25519_key, message)
         return session
 
+    def parts(self, peer: Peer, text: bytes) -> tuple[int, bytes]:
+        """Type and body of the peer's next message on its session with us."""
+        return peer.sessions[self.key].encrypt(text).to_parts()
+
     def message(self, peer: Peer, text: bytes) -> OlmMessage:
         """The peer's next message on its session with us."""
-        message_type, body = peer.sessions[self.key].encrypt(text).to_parts()
-        return parse_olm_message(peer.curve25519, message_type, body)
+        return parse_olm_message(peer.curve25519, *self.parts(peer, text))
 
 
 class Reader:
@@ -221,11 +224,11 @@ async def test_a_message_under_another_devices_key_is_not_decrypted_and_changes_
     reader.read(ours, sent)
     message_type, body = reader.sessions[0].encrypt(b"answer").to_parts()
     ours.session_from(bob)
-    pre_key = ours.message(bob, b"hello")
+    pre_key = ours.parts(bob, b"hello")
     refused, needs = await decrypt(
         olm,
         parse_olm_message(carol.curve25519, message_type, body),
-        parse_olm_message(carol.curve25519, pre_key.type, pre_key.body),
+        parse_olm_message(carol.curve25519, *pre_key),
     )
     assert isinstance(refused, UnknownOlmSession)
     assert needs == NeedsSession()
@@ -241,9 +244,9 @@ def test_what_is_no_olm_message_is_malformed() -> None:
 
 def test_a_message_is_the_same_again_by_sender_type_and_body(ours: Ours, bob: Peer) -> None:
     ours.session_from(bob)
-    message = ours.message(bob, b"hello")
-    same = parse_olm_message(bob.curve25519, message.type, message.body)
-    other_sender = parse_olm_message(Peer().curve25519, message.type, message.body)
+    parts = ours.parts(bob, b"hello")
+    message, same = (parse_olm_message(bob.curve25519, *parts) for _ in range(2))
+    other_sender = parse_olm_message(Peer().curve25519, *parts)
     assert same.digest == message.digest
     assert other_sender.digest != message.digest
 

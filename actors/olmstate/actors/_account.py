@@ -50,7 +50,6 @@ from olmstate.storage import Row, RowReader, Table
 from ._actor import Actor, Committed, Invalidate, Newest, Notice, Wanted
 from ._algorithms import MEGOLM, OLM
 from ._cache import Cache
-from ._pre_key_message import one_time_key
 from ._records import dumps, loads
 from ._signatures import signing_bytes
 
@@ -154,7 +153,8 @@ class NewInboundSession:
 
     sender_key: Curve25519Key
     message: PreKeyMessage
-    body: bytes = attrs.field(repr=False)
+    one_time_key: Curve25519Key | None
+    """The one that it names."""
 
 
 @attrs.frozen(kw_only=True)
@@ -163,7 +163,6 @@ class InboundSession:
 
     session: Session
     plaintext: bytes = attrs.field(repr=False)
-    one_time_key: Curve25519Key | None
 
 
 @attrs.frozen(kw_only=True)
@@ -434,11 +433,10 @@ class AccountActor(Actor):
         except ValueError as error:
             return UnknownOlmSession(reason=str(error))
         self._changing()
-        used = one_time_key(new.body)
         for key_id, key in list(own.one_time_keys.items()):
-            if key["key"] == used:  # used before it was marked as published: it must not be uploaded again
+            if key["key"] == new.one_time_key:  # used before it was marked as published: it must not be uploaded again
                 del own.one_time_keys[key_id]
-        return InboundSession(session=session, plaintext=plaintext, one_time_key=used)
+        return InboundSession(session=session, plaintext=plaintext)
 
     # --- sync -----------------------------------------------------------------------------------------------
 

@@ -267,9 +267,6 @@ class Actor(abc.ABC):
             raise
         except BaseException as error:
             raise self._fall(error) from error
-        finally:
-            for cache in self._caches:
-                cache.trim()
 
     def _fall(self, error: BaseException) -> ActorStopped:
         """A bug in an asker's slice of time is the actor's; even a panic of vodozemac's, which is no Exception."""

@@ -90,7 +90,7 @@ class Cache(Generic[E]):
                     raise StoreCorrupt(reason=f"a value in {self.table} can't be read") from error
 
     def trim(self) -> None:
-        """Drop the least recently used entries beyond capacity; between messages, so that each keeps its own."""
+        """Drop the least recently used entries beyond capacity; a message that is loading its own loads them again."""
         while len(self._clean) > self._capacity:
             self._clean.popitem(last=False)
             self._evicted += 1
@@ -150,6 +150,7 @@ class Cache(Generic[E]):
             self._clean[partition] = entry
             self._clean.move_to_end(partition)
         self._dirty.clear()
+        self.trim()
 
     def roll_back(self) -> None:
         """This turn has failed: its changed entries are gone, and are loaded again when they are asked for."""

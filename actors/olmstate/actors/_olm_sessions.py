@@ -39,7 +39,7 @@ from olmstate.storage import Row, RowReader, Table
 from ._actor import Actor, Newest, Wanted
 from ._base64 import encode as encode_base64
 from ._cache import Cache
-from ._pre_key_message import inner_message
+from ._pre_key_message import PreKeyParts, pre_key_parts
 from ._records import dumps, loads
 
 SESSIONS_A_DEVICE = 10
@@ -154,11 +154,10 @@ class OlmMessage:
     """An Olm message for this device, checked in shape."""
 
     sender_key: Curve25519Key
-    type: int
-    """0: pre-key, 1: normal."""
-    body: bytes = attrs.field(repr=False)
     parsed: AnyOlmMessage = attrs.field(repr=False)
     pre_key: PreKeyMessage | None = attrs.field(default=None, repr=False)
+    one_time_key: Curve25519Key | None = None
+    """The one that a pre-key message names."""
     digest: str
     """What makes it the same message again: SHA-256 of sender key and what its sender authenticated, hexadecimal."""
 
@@ -350,8 +349,8 @@ def parse_olm_message(sender_key: Curve25519Key, message_type: int, body: bytes)
         pre_key = parsed.to_pre_key() if message_type == PRE_KEY else None
     except ValueError as error:
         raise MalformedMessage(reason=str(error)) from None
-    authenticated = inner_message(body) if message_type == PRE_KEY else body
-    digest = hashlib.sha256(f"{sender_key} ".encode() + authenticated).hexdigest()
+    parts = pre_key_parts(body) if pre_key is not None else PreKeyParts(one_time_key=None, message=body)
+    digest = hashlib.sha256(f"{sender_key} ".encode() + parts.message).hexdigest()
     return OlmMessage(
-        sender_key=sender_key, type=message_type, body=body, parsed=parsed, pre_key=pre_key, digest=digest
+        sender_key=sender_key, parsed=parsed, pre_key=pre_key, one_time_key=parts.one_time_key, digest=digest
     )

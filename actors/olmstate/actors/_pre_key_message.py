@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import attrs
+
 from olmstate.messages import Curve25519Key, MalformedMessage
 
 from ._base64 import encode
@@ -25,26 +27,27 @@ _FIXED32: Final = 5
 _LONGEST_VARINT: Final = 10
 
 
-def one_time_key(body: bytes) -> Curve25519Key | None:
-    """The one-time or fallback key that a pre-key message names, or None if it names none.
+@attrs.frozen(kw_only=True)
+class PreKeyParts:
+    """What a pre-key message carries."""
+
+    one_time_key: Curve25519Key | None
+    """The one-time or fallback key that it names, if any."""
+    message: bytes = attrs.field(repr=False)
+    """The message proper, which the sender's MAC is over."""
+
+
+def pre_key_parts(body: bytes) -> PreKeyParts:
+    """Take a pre-key message apart.
 
     Raises:
         MalformedMessage: Not a pre-key message.
     """
-    key = _fields(body).get(_ONE_TIME_KEY)
-    return None if key is None else Curve25519Key(encode(key))
-
-
-def inner_message(body: bytes) -> bytes:
-    """The message proper, which the sender's MAC is over.
-
-    Raises:
-        MalformedMessage: Not a pre-key message.
-    """
-    message = _fields(body).get(_MESSAGE)
+    fields = _fields(body)
+    message, key = fields.get(_MESSAGE), fields.get(_ONE_TIME_KEY)
     if message is None:
         raise MalformedMessage(reason="the pre-key message carries no message")
-    return message
+    return PreKeyParts(one_time_key=None if key is None else Curve25519Key(encode(key)), message=message)
 
 
 def _fields(body: bytes) -> dict[int, bytes]:

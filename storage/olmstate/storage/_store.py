@@ -332,17 +332,18 @@ class SqliteStore:
 
     def _write_rows(self, writer: sqlite3.Connection, table: Table, rows: Sequence[Row], generation: int) -> None:
         seal = self._unlocked.seal
+        partitioned = table in PARTITIONED
         kept: list[tuple[object, ...]] = []
         gone: list[tuple[bytes]] = []
         for row in rows:
-            partition = row.partition if table in PARTITIONED else row.key
-            if row.value is None and table in UNTRACKED:
-                gone.append((row.key,))
+            key, value = row.key, row.value
+            if value is None and table in UNTRACKED:
+                gone.append((key,))
                 continue
-            sealed = None if row.value is None else seal(table, row.key, partition, row.value)
-            place = (row.key, partition) if table in PARTITIONED else (row.key,)
-            kept.append((*place, sealed, generation))
-            self._wal_pages += 4 + len(row.value or b"") // PAGE_BYTES  # the row, and its place in three indexes
+            partition = row.partition if partitioned else key
+            sealed = None if value is None else seal(table, key, partition, value)
+            kept.append((key, partition, sealed, generation) if partitioned else (key, sealed, generation))
+            self._wal_pages += 4 + len(value or b"") // PAGE_BYTES  # the row, and its place in three indexes
         writer.executemany(UPSERT[table], kept)
         if gone:
             writer.executemany(DELETE[table], gone)

@@ -193,7 +193,7 @@ async def _decrypt(turn: Turn, messages: dict[int, OlmMessage]) -> dict[int, byt
 
 async def _create_sessions(turn: Turn, messages: Sequence[OlmMessage]) -> list[bytes | DecryptionError]:
     new = tuple(
-        NewInboundSession(sender_key=olm.sender_key, message=olm.pre_key, body=olm.body)
+        NewInboundSession(sender_key=olm.sender_key, message=olm.pre_key, one_time_key=olm.one_time_key)
         for olm in messages
         if olm.pre_key is not None
     )
