@@ -48,9 +48,7 @@ async def upload_keys(supervisor: Supervisor, request: Request) -> None:
         }
         answer = await request("POST", f"{API}/keys/upload", body)
         counts = answer["one_time_key_counts"]
-        await supervisor.ask(
-            MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=counts)
-        )
+        await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=counts))
 
 
 async def sync(supervisor: Supervisor, request: Request) -> list[DecryptedRoomEvent]:
@@ -72,16 +70,10 @@ async def learn_devices(
     supervisor: Supervisor, request: Request, users: list[UserId]
 ) -> tuple[DeviceAddress, ...]:
     """Ask the server for the users' devices, and keep those that signed their keys."""
-    response = await request(
-        "POST", f"{API}/keys/query", {"device_keys": {user: [] for user in users}}
-    )
+    response = await request("POST", f"{API}/keys/query", {"device_keys": {user: [] for user in users}})
     await supervisor.ask(AddDevices(response=response))
-    devices = [
-        device for user in users for device in await supervisor.ask(Devices(user_id=user))
-    ]
-    return tuple(
-        DeviceAddress(user_id=device.user_id, device_id=device.device_id) for device in devices
-    )
+    devices = [device for user in users for device in await supervisor.ask(Devices(user_id=user))]
+    return tuple(DeviceAddress(user_id=device.user_id, device_id=device.device_id) for device in devices)
 
 
 async def share_room_key(
@@ -99,9 +91,7 @@ async def share_room_key(
     await deliver(supervisor, request, room_id, share)
 
 
-async def claim_keys(
-    supervisor: Supervisor, request: Request, devices: tuple[DeviceAddress, ...]
-) -> None:
+async def claim_keys(supervisor: Supervisor, request: Request, devices: tuple[DeviceAddress, ...]) -> None:
     """Start Olm sessions with devices."""
     wanted: dict[str, dict[str, str]] = {}
     for device in devices:
@@ -110,17 +100,11 @@ async def claim_keys(
     await supervisor.ask(CreateOlmSession(one_time_keys=response["one_time_keys"]))
 
 
-async def deliver(
-    supervisor: Supervisor, request: Request, room_id: RoomId, share: RoomKeyShare
-) -> None:
+async def deliver(supervisor: Supervisor, request: Request, room_id: RoomId, share: RoomKeyShare) -> None:
     """Send the room key, and only then say that it was shared."""
     for messages in share.requests:
-        await request(
-            "PUT", f"{API}/sendToDevice/m.room.encrypted/{uuid4()}", {"messages": messages}
-        )
-    done = MarkRoomKeyShared(
-        room_id=room_id, session_id=share.session_id, devices=share.recipients
-    )
+        await request("PUT", f"{API}/sendToDevice/m.room.encrypted/{uuid4()}", {"messages": messages})
+    done = MarkRoomKeyShared(room_id=room_id, session_id=share.session_id, devices=share.recipients)
     await supervisor.ask(done)
 
 
@@ -140,7 +124,5 @@ async def send(
             break
         except (RoomKeyNotShared, RoomKeyReplaced):
             continue  # another process has used the session up, or replaced it, in between
-    answer = await request(
-        "PUT", f"{API}/rooms/{room_id}/send/m.room.encrypted/{uuid4()}", encrypted.content
-    )
+    answer = await request("PUT", f"{API}/rooms/{room_id}/send/m.room.encrypted/{uuid4()}", encrypted.content)
     return EventId(answer["event_id"])

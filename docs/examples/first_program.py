@@ -1,4 +1,4 @@
-"""A device encrypts an event to a room, and reads it."""
+"""A new device: what it uploads so that others can write to it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,11 @@ from olmstate.actors import open_supervisor
 
 
 async def main() -> None:
-    user, room = "@bot:example.org", m.RoomId("!room:example.org")
-    async with open_supervisor("store", user_id=user, device_id="BOT", key="secret") as device:
+    async with open_supervisor("store", user_id="@bot:example.org", device_id="BOT", key="secret") as device:
         await device.ask(m.CreateAccount())
-        key = await device.ask(m.RoomKey(room_id=room))
-        await device.ask(
-            m.MarkRoomKeyShared(room_id=room, session_id=key.session_id, devices=())
-        )
-        hello = {"msgtype": "m.text", "body": "hello"}
-        sent = await device.ask(
-            m.EncryptRoomEvent(room_id=room, type="m.room.message", content=hello)
-        )
-        event = {"event_id": "$1", "sender": user, "content": sent.content}
-        read = await device.ask(m.DecryptRoomEvent(room_id=room, event=event))
-        print(read.content["body"])
+        device_keys = await device.ask(m.SignedDeviceKeys())
+        unpublished = await device.ask(m.OneTimeKeys())
+        print({"device_keys": device_keys, "one_time_keys": unpublished.one_time_keys})
 
 
 trio.run(main)

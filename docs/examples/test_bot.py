@@ -47,9 +47,7 @@ async def disk_with_a_room_key() -> MemoryDisk:
     async with process(disk) as supervisor:
         await supervisor.ask(CreateAccount())
         key = await supervisor.ask(RoomKey(room_id=ROOM))
-        await supervisor.ask(
-            MarkRoomKeyShared(room_id=ROOM, session_id=key.session_id, devices=())
-        )
+        await supervisor.ask(MarkRoomKeyShared(room_id=ROOM, session_id=key.session_id, devices=()))
     return disk
 
 

@@ -23,7 +23,13 @@ def shown_of(example: str) -> str:
 
 
 def test_its_programs_are_the_quickstarts() -> None:
-    assert [shown_of("first_program.py"), shown_of("another_process.py")] == fences(README, "python")
+    programs = ("first_program.py", "send_and_read.py", "another_process.py")
+    assert [shown_of(program) for program in programs] == fences(README, "python")
+
+
+def test_its_first_program_has_ten_lines() -> None:
+    first, *_ = fences(README, "python")
+    assert 10 == len([line for line in first.splitlines() if line])
 
 
 def start(program: str, folder: Path) -> subprocess.Popen[str]:
@@ -37,10 +43,11 @@ def output_of(process: subprocess.Popen[str]) -> str:
     return printed
 
 
-def test_its_programs_run_as_pasted_the_second_one_many_times_at_once(tmp_path: Path) -> None:
-    first, second = fences(README, "python")
-    assert "hello\n" == output_of(start(first, tmp_path))
-    indices = [output_of(process) for process in [start(second, tmp_path) for _ in range(4)]]
+def test_its_programs_run_as_pasted_the_last_one_many_times_at_once(tmp_path: Path) -> None:
+    first, second, last = fences(README, "python")
+    assert output_of(start(first, tmp_path)).count("signed_curve25519:") >= 50
+    assert "hello\n" == output_of(start(second, tmp_path))
+    indices = [output_of(process) for process in [start(last, tmp_path) for _ in range(4)]]
     assert 4 == len({int(index) for index in indices} - {0})
 
 
