@@ -182,6 +182,7 @@ class Actor(abc.ABC):
                 self._generation = max(self._generation, generation)
                 for cache in self._caches:
                     cache.commit()
+                    cache.trim()
             case RolledBack():
                 for cache in self._caches:
                     cache.roll_back()

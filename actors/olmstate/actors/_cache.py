@@ -150,7 +150,6 @@ class Cache(Generic[E]):
             self._clean[partition] = entry
             self._clean.move_to_end(partition)
         self._dirty.clear()
-        self.trim()
 
     def roll_back(self) -> None:
         """This turn has failed: its changed entries are gone, and are loaded again when they are asked for."""
