@@ -75,8 +75,13 @@ def check_depth(value: Json) -> None:
     Raises:
         MalformedMessage: Nested deeper than `MAX_DEPTH`, or without end.
     """
-    if not is_plain(value):
-        _walk(value, text_keys=False)
+    try:
+        # quicker than a look at each part, and the sum of brackets can only be too large
+        if _brackets(_encoder.encode(value)) <= MAX_DEPTH:
+            return
+    except Exception:  # noqa: BLE001, S110 - what can't be encoded, for whatever reason, is walked
+        pass
+    _walk(value, text_keys=False)
 
 
 def check_text_keys(value: Json) -> None:
@@ -286,6 +291,7 @@ def _no_constant(_: str) -> NoReturn:
     raise ValueError
 
 
+_encoder: Final = msgspec.json.Encoder()
 _quick: Final = msgspec.json.Decoder()
 """What it reads, it reads as the thorough one does, at a fifth of the price."""
 _thorough: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
