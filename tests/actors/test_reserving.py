@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -130,6 +132,52 @@ async def test_whoever_is_cancelled_while_another_waits_for_a_turn_gets_no_index
             await ask_together(supervisor, 3)
         lock.release()
         assert 1 == (await supervisor.ask(MESSAGE)).message_index
+
+
+class BeforeStep(trio.abc.Instrument):
+    """Does something just before a task goes on."""
+
+    def __init__(self, task: trio.lowlevel.Task, do: Callable[[], None]) -> None:
+        self._task = task
+        self._do = do
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """See `trio.abc.Instrument`."""
+        if task is self._task:
+            self._do()
+
+
+async def test_callers_that_are_cancelled_just_when_indices_come_are_cancelled_and_no_more(
+    autojump_clock: MockClock,
+) -> None:
+    # whoever went on first had encrypted for them, too: they were not among those who wait, and a ValueError came out
+    answers: list[EncryptedRoomEvent] = []
+    cancelled, others = ([trio.CancelScope() for _ in range(10)] for _ in range(2))
+
+    async def lead(supervisor: Supervisor, *, task_status: trio.TaskStatus[trio.lowlevel.Task]) -> None:
+        task_status.started(trio.lowlevel.current_task())
+        await supervisor.ask(MESSAGE)
+
+    async def follow(supervisor: Supervisor, scope: trio.CancelScope) -> None:
+        with scope:
+            answers.append(await supervisor.ask(MESSAGE))
+
+    def cancel() -> None:
+        for scope in cancelled:
+            scope.cancel()
+
+    async with supervised(MemoryDisk(), latency=lambda _: 1) as supervisor:
+        await share(supervisor)
+        async with trio.open_nursery() as nursery:
+            leader: trio.lowlevel.Task = await nursery.start(lead, supervisor)
+            for scope in (*cancelled, *others):
+                nursery.start_soon(follow, supervisor, scope)
+            await trio.sleep(0.5)
+            instrument = BeforeStep(leader, cancel)
+            trio.lowlevel.add_instrument(instrument)
+        trio.lowlevel.remove_instrument(instrument)
+    assert len(answers) == len(others)
+    assert all(scope.cancelled_caught for scope in cancelled)
 
 
 async def test_callers_at_once_after_anothers_write_load_what_it_wrote(autojump_clock: MockClock) -> None:

@@ -136,7 +136,8 @@ class RoomEncryption:
         try:
             await other.ended.wait()
         except trio.Cancelled:
-            other.waiting.remove(waiting)  # it gets no index
+            if waiting in other.waiting:  # else its index was used already, and is skipped
+                other.waiting.remove(waiting)
             raise
         if other.error is not None:
             raise own_error(other.error)  # the store's: it would be the same for each
