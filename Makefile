@@ -16,7 +16,9 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 # Arguments that go to the program behind a target: `make demo ARGS="--processes 8"`, `make test ARGS="-k turnstile"`.
 ARGS ?=
 
-PY := .venv/bin/python
+# The environment. Another Python's beside it: `make VENV=.venv-3.13 PYTHON=python3.13 bench`.
+VENV := .venv
+PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 UV_VERSION := 0.13.9
 CODE := actors messages storage tests docs
@@ -26,35 +28,41 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
-demo: .venv/.run ## Several processes share one device, some are killed; prove that nothing is lost or reused
+demo: $(VENV)/.run ## Several processes share one device, some are killed; prove that nothing is lost or reused
 	$(PY) -m olmstate.cli demo $(ARGS)
 
 .PHONY: test
-test: .venv/.dev ## All tests
+test: $(VENV)/.dev ## All tests
 	$(PY) -m pytest $(ARGS)
 
 .PHONY: lint
-lint: .venv/.dev ## Format and style
+lint: $(VENV)/.dev ## Format and style
 	$(PY) -m ruff format --check $(CODE)
 	$(PY) -m ruff check $(CODE)
 
 .PHONY: format
-format: .venv/.dev ## Put format and imports right
+format: $(VENV)/.dev ## Put format and imports right
 	$(PY) -m ruff check --select I --fix $(CODE)
 	$(PY) -m ruff format $(CODE)
 
 .PHONY: types
-types: .venv/.dev ## mypy and pyright, both strict
+types: $(VENV)/.dev ## mypy and pyright, both strict
 	$(PY) -m mypy
 	$(PY) -m pyright --pythonpath $(PY)
 
 .PHONY: docs
-docs: .venv/.dev ## The documentation in docs/_build/html; a warning is an error
+docs: $(VENV)/.dev ## The documentation in docs/_build/html; a warning is an error
 	$(PY) -m sphinx --builder html --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build/html
 
 .PHONY: bench
-bench: .venv/.run ## Compare with straight-line loops and with peers
+bench: $(VENV)/.peers ## Compare with straight-line loops and with matrix-nio
 	$(PY) -m olmstate.cli bench $(ARGS)
+
+# All jobs, into the file of this Python from which docs/performance.md has its tables and plots.
+.PHONY: figures
+figures: $(VENV)/.peers ## Measure anew for docs/performance.md
+	$(PY) -m olmstate.cli bench $(ARGS) --save \
+		docs/performance/python-$$($(PY) -c 'import sys; print("{}.{}".format(*sys.version_info))').json
 
 # The harnesses in full. A harness reads the switch with `pytest.Config.getoption("--full")`: how many seeds, points or
 # examples it runs, and that a missing tool is a failure; a test that has no short form is marked `full`.
@@ -62,62 +70,69 @@ bench: .venv/.run ## Compare with straight-line loops and with peers
 FAULTS := tests/faults tests/simulation tests/model
 
 .PHONY: faults
-faults: .venv/.dev ## The reliability harnesses in full, and a table of what they did
+faults: $(VENV)/.dev ## The reliability harnesses in full, and a table of what they did
 	$(PY) -m pytest --full --verbose -p tests.faults.report $(FAULTS) $(ARGS)
 
 .PHONY: coverage
-coverage: .venv/.dev ## All tests, with the branches they reach
+coverage: $(VENV)/.dev ## All tests, with the branches they reach
 	$(PY) -m coverage erase
 	$(PY) -m coverage run -m pytest $(ARGS)
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 
 .PHONY: dist
-dist: .venv/.run ## Wheel and sdist in dist/
+dist: $(VENV)/.run ## Wheel and sdist in dist/
 	rm -rf dist
 	$(PY) -m hatchling build
 
 .PHONY: lock
-lock: .venv/.run ## Resolve the dependencies anew, with hashes, for every supported Python and system
+lock: $(VENV)/.run ## Resolve the dependencies anew, with hashes, for every supported Python and system
 	$(PIP) install --quiet 'uv==$(UV_VERSION)'
 	$(PY) -m uv pip compile $(LOCK) --group build --output-file .requirements/run.lock pyproject.toml
 	$(PY) -m uv pip compile $(LOCK) --all-extras --group dev --constraint .requirements/run.lock \
 		--output-file .requirements/dev.lock pyproject.toml
+	$(PY) -m uv pip compile $(LOCK) --group peers --constraint .requirements/run.lock \
+		--constraint .requirements/dev.lock --output-file .requirements/peers.lock
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--system-certs --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
 .PHONY: clean
 clean: ## Remove everything that a target made
-	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/_build
+	rm -rf .venv .venv-* .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/_build
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- .venv -------------------------------------------------------------------------------------------------------
 # .venv/.locked: what the library and its programs need. .venv/.run: the project itself. .venv/.dev: what tests and
-# checks need. Each is written last, so a setup that was broken off is begun again. .locked holds the folder's name,
-# because the editable install does too: after a move or a copy, the environment is made anew.
+# checks need. .venv/.peers: what the benchmark compares with. Each is written last, so a setup that was broken off is
+# begun again. .locked holds the folder's name, because the editable install does too: after a move or a copy, the
+# environment is made anew.
 
-ifneq ($(wildcard .venv/.locked),)
-ifneq ($(shell pwd -P | cmp -s - .venv/.locked && echo same),same)
-.venv/.locked: moved
+ifneq ($(wildcard $(VENV)/.locked),)
+ifneq ($(shell pwd -P | cmp -s - $(VENV)/.locked && echo same),same)
+$(VENV)/.locked: moved
 endif
 endif
 .PHONY: moved
 moved: ;
 
-.venv/.locked: .requirements/run.lock
+$(VENV)/.locked: .requirements/run.lock
 	@test -n "$(PYTHON)" || { echo 'olmstate needs Python 3.11 or newer; none was found on PATH.' \
 		'Say where it is with: make PYTHON=/path/to/python3' >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 		f"olmstate needs Python 3.11 or newer; this is {sys.version}")'
-	"$(PYTHON)" -m venv --clear .venv
+	"$(PYTHON)" -m venv --clear $(VENV)
 	$(PIP) install --quiet --require-hashes --requirement .requirements/run.lock
 	@pwd -P > $@
 
-.venv/.run: pyproject.toml .venv/.locked
+$(VENV)/.run: pyproject.toml $(VENV)/.locked
 	$(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
-.venv/.dev: .requirements/dev.lock .venv/.run
+$(VENV)/.dev: .requirements/dev.lock $(VENV)/.run
 	$(PIP) install --quiet --require-hashes --requirement .requirements/dev.lock
+	@touch $@
+
+$(VENV)/.peers: .requirements/peers.lock $(VENV)/.run
+	$(PIP) install --quiet --require-hashes --requirement .requirements/peers.lock
 	@touch $@

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("run.lock", "dev.lock")
+LOCKS = ("run.lock", "dev.lock", "peers.lock")
 
 
 def pins_of(lock: str) -> dict[str, tuple[str, int]]:
@@ -40,8 +40,10 @@ def test_a_lock_names_no_host_and_no_path(lock: str) -> None:
 
 
 def test_the_locks_agree_where_they_name_the_same_package() -> None:
-    run, dev = pins_of("run.lock"), pins_of("dev.lock")
+    run, dev, peers = (pins_of(lock) for lock in LOCKS)
     assert run == {name: pin for name, pin in dev.items() if name in run}
+    both = dev.keys() & peers.keys()
+    assert {name: dev[name] for name in both} == {name: peers[name] for name in both}
 
 
 def test_the_locks_hold_all_that_pyproject_asks_for() -> None:
@@ -50,7 +52,10 @@ def test_the_locks_hold_all_that_pyproject_asks_for() -> None:
     dev = set(run)
     for requirements in (*pyproject["project"]["optional-dependencies"].values(),):
         dev |= names_in(requirements)
-    for requirements in pyproject["dependency-groups"].values():
+    groups = pyproject["dependency-groups"]
+    peers = names_in(groups.pop("peers"))
+    for requirements in groups.values():
         dev |= names_in(requirements)
     assert run <= set(pins_of("run.lock"))
     assert dev <= set(pins_of("dev.lock"))
+    assert peers <= set(pins_of("peers.lock"))
