@@ -1,43 +1,31 @@
-"""Progress while the demo runs: a line that is written over on a terminal, a line now and then elsewhere."""
+"""Progress while the demo runs."""
 
 from __future__ import annotations
 
-import shutil
 from typing import TextIO
 
-import click
 import trio
 
 from ._report import Report
+from ._status_line import StatusLine
 from ._workers import Workers
 
-TERMINAL_SECONDS = 0.1
-OTHER_SECONDS = 2.0
 SAMPLE_SECONDS = 0.5
 
 
 async def show_progress(report: Report, workers: Workers, stream: TextIO) -> None:
     """Show how far it is until it is cancelled."""
-    terminal = stream.isatty()
-    pause = TERMINAL_SECONDS if terminal else OTHER_SECONDS
-    width = 0
+    status = StatusLine(stream)
     sampled = trio.current_time()
     try:
         while True:
-            await trio.sleep(pause)
+            await trio.sleep(status.pause)
             if trio.current_time() - sampled > SAMPLE_SECONDS:
                 await workers.sample()
                 sampled = trio.current_time()
-            line = _line(report)
-            if terminal:
-                line = line[: shutil.get_terminal_size().columns - 1]  # a line that is wrapped can't be written over
-                click.echo(f"\r{line:<{width}}", nl=False, file=stream)
-                width = len(line)
-            else:
-                click.echo(line, file=stream)
+            status.show(_line(report))
     finally:
-        if terminal:
-            click.echo(f"\r{'':<{width}}\r", nl=False, file=stream)
+        status.clear()
 
 
 def _line(report: Report) -> str:
