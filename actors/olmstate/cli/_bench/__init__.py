@@ -2,80 +2,101 @@
 
 from __future__ import annotations
 
-import json
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import trio
 
 from olmstate.cli._commands import commands, run
+from olmstate.cli._output import Output, json_option
+from olmstate.cli._status_line import StatusLine
 
-from ._job import Job, Outcome, Result, Setting
-from ._plot import draw
-from ._processes import processes
-from ._resources import idle, memory
-from ._rooms import decrypt, encrypt, encrypt_together
-from ._stores import capacities, first_answer, open_and_decrypt
-from ._table import rows
-from ._to_device import share_100, share_1000, sync_new_sessions, sync_one_session
+from ._compare import lines, plot
+from ._job import Job, Outcome, Picture, Setting
+from ._jobs import CHECKED, SHOWN
+from ._machine import Machine, this_machine
+from ._record import Record, read_record
+from ._table import rows, verdict
 
-JOBS: dict[str, Job] = {
-    "decrypt": decrypt,
-    "encrypt": encrypt,
-    "encrypt-together": encrypt_together,
-    "processes-2": processes(2),
-    "processes-4": processes(4),
-    "sync-one-session": sync_one_session,
-    "sync-new-sessions": sync_new_sessions,
-    "share-100": share_100,
-    "share-1000": share_1000,
-    "first-answer": first_answer,
-    "open": open_and_decrypt,
-    "memory": memory,
-    "idle": idle,
-    "capacities": capacities,
-}
+JOBS: dict[str, Job] = {**CHECKED, **SHOWN}
+FILE = click.Path(path_type=Path, dir_okay=False)
+SECONDS_BETWEEN_LINES = 10.0
+"""Of progress, where it is no terminal."""
 
 
 @commands.command()
 @click.argument("jobs", nargs=-1, type=click.Choice(list(JOBS)))
-@click.option("--check", is_flag=True, help="Exit with 1 if a target is missed.")
-@click.option("--rounds", default=9, show_default=True, help="Rounds that count; more are steadier.")
+@click.option("--check", is_flag=True, help="A line a job that has targets; exit with 1 if one is missed.")
+@click.option(
+    "--rounds", type=click.IntRange(1), default=9, show_default=True, help="Rounds that count; more are steadier."
+)
 @click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Draw SVG plots into this folder.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of standard output.")
-def bench(jobs: tuple[str, ...], *, check: bool, rounds: int, plots: Path | None, as_json: bool) -> None:
-    """Compare with straight-line loops that do the same work without Trio and actors."""
-    results: list[Result] = []
+@click.option("--save", type=FILE, help="Write everything that was found into this file, as JSON.")
+@click.option("--compare", nargs=2, type=FILE, help="Measure nothing: show two saved files side by side.")
+@json_option
+def bench(
+    jobs: tuple[str, ...],
+    *,
+    check: bool,
+    rounds: int,
+    plots: Path | None,
+    save: Path | None,
+    compare: tuple[Path, Path] | None,
+    as_json: bool,
+) -> None:
+    """Compare with straight-line loops that do the same work without Trio and actors, and with matrix-nio.
 
-    async def all_jobs() -> None:
-        for name in jobs or JOBS:
-            outcome = await _run(name, rounds)
-            results.extend(outcome.results)
-            for line in rows(outcome.results):
-                click.echo(line, err=as_json)
-            if outcome.plot is not None and plots is not None:
-                draw(outcome.plot, plots)
-
-    run(all_jobs)
-    missed = [result.label for result in results if not result.met]
-    if as_json:
-        click.echo(json.dumps({"results": {result.label: result.value for result in results}, "missed": missed}))
-    if check and missed:
-        click.echo(f"missed: {', '.join(missed)}", err=True)
+    Without JOBS, all are run; with --check, all that have targets.
+    """
+    output = Output(as_json)
+    if compare is not None:
+        _show(*map(read_record, compare), output=output, plots=plots)
+        return
+    record = run(lambda: _measure(jobs or tuple(CHECKED if check else JOBS), rounds, output, check=check))
+    _draw(record.pictures, plots)
+    if save is not None:
+        record.write(save)
+    output.finish(record.as_json())
+    if check and record.missed:
+        click.echo(f"missed: {'; '.join(record.missed)}", err=True)
         raise SystemExit(1)
 
 
-async def _run(name: str, rounds: int) -> Outcome:
-    steps = 0
+async def _measure(jobs: Sequence[str], rounds: int, output: Output, *, check: bool) -> Record:
+    status = StatusLine(sys.stderr, other_seconds=SECONDS_BETWEEN_LINES)
+    outcomes: dict[str, Outcome] = {}
+    machine: Machine | None = None
+    for number, name in enumerate(jobs, 1):
 
-    def progress() -> None:
-        nonlocal steps
-        steps += 1
-        click.echo(f"\r{name}: {'.' * steps}", err=True, nl=False)
+        def progress(what: str, job: str = f"{number}/{len(jobs)} {name}") -> None:
+            status.show_now_and_then(f"{job}: {what}")
 
-    with tempfile.TemporaryDirectory(prefix="olmstate-bench-") as folder:
-        outcome = await JOBS[name](Setting(folder=Path(folder), rounds=rounds, progress=progress))
-    click.echo("\r" + " " * (len(name) + 2 + steps) + "\r", err=True, nl=False)
-    await trio.lowlevel.checkpoint()
-    return outcome
+        with tempfile.TemporaryDirectory(prefix="olmstate-bench-") as folder:
+            if machine is None:
+                machine = this_machine(Path(folder))
+            place = Path(folder) / "job"
+            place.mkdir()
+            outcome = await JOBS[name](Setting(folder=place, rounds=rounds, progress=progress))
+        await trio.lowlevel.checkpoint()
+        status.clear()
+        outcomes[name] = outcome
+        for line in [verdict(name, outcome.results)] if check else rows(outcome.results):
+            output.say(line)
+    assert machine is not None  # noqa: S101 - there is a job
+    return Record(machine=machine, rounds=rounds, jobs=outcomes)
+
+
+def _show(one: Record, other: Record, *, output: Output, plots: Path | None) -> None:
+    for line in lines(one, other):
+        output.say(line)
+    _draw([plot(one, other)], plots)
+
+
+def _draw(pictures: Sequence[Picture], folder: Path | None) -> None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for picture in pictures:
+            (folder / f"{picture.name}.svg").write_text(picture.svg(), encoding="utf-8")

@@ -17,8 +17,10 @@ from olmstate.messages import (
     IdentityKeys,
     ImportRoomKeys,
     JsonObject,
+    MarkKeysPublished,
     MarkRoomKeyShared,
     NoAccount,
+    OneTimeKeys,
     RoomId,
     RoomKey,
     RotationPeriod,
@@ -64,10 +66,11 @@ async def encrypted_events(supervisor: Supervisor, count: int) -> list[JsonObjec
     ]
 
 
-def exported_sessions(count: int) -> tuple[list[JsonObject], list[JsonObject]]:
-    """So many room keys as an export has them, and an event on each."""
+def exported_sessions(count: int, *, events: int | None = None) -> tuple[list[JsonObject], list[JsonObject]]:
+    """So many room keys as an export has them, and an event on each, or on the first ``events`` of them."""
     keys: list[JsonObject] = []
-    events: list[JsonObject] = []
+    encrypted: list[JsonObject] = []
+    plaintext = f'{{"type":"m.room.message","content":{{"body":"hello"}},"room_id":"{ROOM}"}}'.encode()
     for number in range(count):
         group = GroupSession()
         inbound = InboundGroupSession(group.session_key)
@@ -83,19 +86,19 @@ def exported_sessions(count: int) -> tuple[list[JsonObject], list[JsonObject]]:
                 "sender_claimed_keys": {"ed25519": "A" * 43},
             }
         )
-        plaintext = f'{{"type":"m.room.message","content":{{"body":"hello"}},"room_id":"{ROOM}"}}'
-        events.append(
-            {
-                "event_id": f"$session{number}",
-                "sender": USER,
-                "content": {
-                    "algorithm": "m.megolm.v1.aes-sha2",
-                    "session_id": group.session_id,
-                    "ciphertext": group.encrypt(plaintext.encode()).to_base64(),
-                },
-            }
-        )
-    return keys, events
+        if events is None or number < events:
+            encrypted.append(
+                {
+                    "event_id": f"$session{number}",
+                    "sender": USER,
+                    "content": {
+                        "algorithm": "m.megolm.v1.aes-sha2",
+                        "session_id": group.session_id,
+                        "ciphertext": group.encrypt(plaintext).to_base64(),
+                    },
+                }
+            )
+    return keys, encrypted
 
 
 async def hold_sessions(supervisor: Supervisor, count: int) -> list[JsonObject]:
@@ -113,3 +116,13 @@ async def decrypt_all(supervisor: Supervisor, events: Sequence[JsonObject]) -> N
         for decrypted in await supervisor.ask(DecryptRoomEvents(events=chunk)):
             if isinstance(decrypted, Exception):
                 raise decrypted
+
+
+async def published_keys(supervisor: Supervisor, count: int) -> list[str]:
+    """So many one-time keys, as others claim them."""
+    keys: list[str] = []
+    while len(keys) < count:
+        made = await supervisor.ask(OneTimeKeys())
+        await supervisor.ask(MarkKeysPublished(key_ids=made.key_ids, one_time_key_counts={}))
+        keys.extend(key["key"] for key in made.one_time_keys.values())
+    return keys[:count]

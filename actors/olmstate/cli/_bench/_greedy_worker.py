@@ -1,4 +1,8 @@
-"""A process that encrypts in one room as fast as it can: with olmstate, or bare. Its order comes as JSON on stdin."""
+"""A process that encrypts in one room as fast as it can: with olmstate, or bare.
+
+Its order comes as a line of JSON on stdin. When it is ready it says so on stdout, and is told when to begin and when to
+end, by the clock that all processes share. What it did is its last line.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +92,15 @@ class TimedStore:
         return getattr(self._store, name)
 
 
-async def ours(path: Path, key: bytes, start: float, seconds: float) -> JsonObject:
+def begin() -> tuple[float, float]:
+    """Say that everything is ready, and hear when to begin and to end."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    start, end = json.loads(sys.stdin.readline())
+    return start, end
+
+
+async def ours(path: Path, key: bytes) -> JsonObject:
     """Encrypt with olmstate."""
     user_id, device_id = UserId(USER), DeviceId(DEVICE)
     store = await open_store(path, user_id=user_id, device_id=device_id, key=key, lock_timeout=LOCK_TIMEOUT)
@@ -96,9 +108,10 @@ async def ours(path: Path, key: bytes, start: float, seconds: float) -> JsonObje
     messages = 0
     try:
         async with run_supervisor(cast("Store", timed), user_id=user_id, device_id=device_id) as supervisor:
+            start, end = begin()
             await trio.sleep(max(0.0, start - time.monotonic()))
             timed.lock.turns.clear()
-            while time.monotonic() < start + seconds:
+            while time.monotonic() < end:
                 await supervisor.ask(MESSAGE)
                 messages += 1
     finally:
@@ -106,14 +119,15 @@ async def ours(path: Path, key: bytes, start: float, seconds: float) -> JsonObje
     return {"messages": messages, "turns": timed.lock.turns}
 
 
-def bare(path: Path, start: float, seconds: float) -> JsonObject:
+def bare(path: Path) -> JsonObject:
     """Encrypt with a flock, a generation check and a commit a message."""
     store = BareStore(path, pickle_key=bytes(32))
     descriptor = os.open(f"{path}-lock", os.O_CREAT | os.O_RDWR, 0o600)
     plaintext = bare_plaintext()
     seen, session, messages = -1, GroupSession(), 0
+    start, end = begin()
     time.sleep(max(0.0, start - time.monotonic()))
-    while time.monotonic() < start + seconds:
+    while time.monotonic() < end:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         generation = int(store.value("generation"))
         if generation != seen:
@@ -129,12 +143,9 @@ def bare(path: Path, start: float, seconds: float) -> JsonObject:
 
 def main() -> None:
     """Do what stdin says."""
-    order = json.load(sys.stdin)
-    path, start, seconds = Path(order["path"]), order["start"], order["seconds"]
-    if order["side"] == "bare":
-        done = bare(path, start, seconds)
-    else:
-        done = trio.run(ours, path, bytes.fromhex(order["key"]), start, seconds)
+    order = json.loads(sys.stdin.readline())
+    path = Path(order["path"])
+    done = bare(path) if order["side"] == "bare" else trio.run(ours, path, bytes.fromhex(order["key"]))
     json.dump(done, sys.stdout)
 
 

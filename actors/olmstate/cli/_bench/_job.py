@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias, TypeVar
 
 import attrs
 
-from ._measure import Figure
+from ._bars import Bars
+from ._measure import Figure, Progress
+from ._plot import Plot
+
+T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -16,17 +20,21 @@ class Result:
     """One line of the table."""
 
     label: str
-    value: float
-    """A ratio, or what ``unit`` says."""
+    """Of no other result."""
+    value: float | None
+    """A ratio, or what ``unit`` says; None: it couldn't be measured here."""
     target: float | None = None
     bound: Literal["at most", "at least"] = "at most"
     unit: str = "times"
     figures: tuple[Figure, ...] = ()
+    """What it is made of, olmstate's first."""
+    note: str = ""
+    """What else there is to know, above all why there is no value."""
 
     @property
     def met(self) -> bool:
-        """Whether the target, if there is one, is met."""
-        if self.target is None:
+        """Whether the target isn't missed: there is none, it is met, or it couldn't be measured."""
+        if self.target is None or self.value is None:
             return True
         return self.value <= self.target if self.bound == "at most" else self.value >= self.target
 
@@ -38,26 +46,17 @@ class Setting:
     folder: Path
     """Empty, and the job's own."""
     rounds: int
-    progress: Callable[[], None]
+    progress: Progress
+    scale: float = 1.0
+    """Of sizes and times. Less than 1 shows that a job works, and says nothing about targets."""
 
+    def scaled(self, size: int) -> int:
+        """A size that the job can be tried with."""
+        return max(1, round(size * self.scale))
 
-@attrs.frozen(kw_only=True)
-class Series:
-    """Points for a plot."""
-
-    name: str
-    points: tuple[tuple[float, float], ...]
-
-
-@attrs.frozen(kw_only=True)
-class Plot:
-    """A picture for the docs."""
-
-    name: str
-    title: str
-    x: str
-    y: str
-    series: tuple[Series, ...]
+    def some(self, sizes: Sequence[T]) -> Sequence[T]:
+        """The sizes of a series: all, or two to try it with."""
+        return sizes if self.scale >= 1 else sizes[:2]
 
 
 @attrs.frozen(kw_only=True)
@@ -65,8 +64,14 @@ class Outcome:
     """What a job found."""
 
     results: tuple[Result, ...]
-    plot: Plot | None = None
+    plots: tuple[Plot, ...] = ()
+    bars: tuple[Bars, ...] = ()
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """All of them."""
+        return (*self.plots, *self.bars)
 
 
-Job = Callable[[Setting], Awaitable[Outcome]]
-Jobs = Mapping[str, Job]
+Picture: TypeAlias = Plot | Bars
+Job: TypeAlias = Callable[[Setting], Awaitable[Outcome]]

@@ -11,11 +11,14 @@ import gc
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import attrs
 
-Side = Callable[[], Awaitable[float]]
+Side: TypeAlias = Callable[[], Awaitable[float]]
 """Does the work once; seconds it took, without what it prepared."""
+Progress: TypeAlias = Callable[[str], None]
+"""Is told what is going on."""
 
 
 @attrs.frozen(kw_only=True)
@@ -45,31 +48,38 @@ def ratio(figure: Figure, other: Figure) -> float:
     return statistics.median(one / another for one, another in zip(figure.seconds, other.seconds, strict=True))
 
 
-async def measure(
-    sides: Mapping[str, Side], *, rounds: int, units: int, progress: Callable[[], None]
-) -> dict[str, Figure]:
+async def measure(sides: Mapping[str, Side], *, rounds: int, units: int, progress: Progress) -> dict[str, Figure]:
     """Run ``rounds`` rounds of all sides, after one that doesn't count.
 
     Args:
         sides: What to compare, by name.
         rounds: How often.
         units: Into how much work a side's time is divided.
-        progress: Told after each round.
+        progress: Told of each round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     names = list(sides)
-    for number in range(rounds + 1):
-        for name in _turned(names, number):
-            gc.collect()
-            gc.disable()
-            try:
-                took = await sides[name]()
-            finally:
-                gc.enable()
-            if number:
-                seconds[name].append(took / units)
-        progress()
+    gc.collect()
+    gc.freeze()  # what is there by now needn't be looked through each time
+    try:
+        for number in range(rounds + 1):
+            progress(f"round {number} of {rounds}" if number else "a round that doesn't count")
+            for name in _turned(names, number):
+                took = await _without_collecting(sides[name])
+                if number:
+                    seconds[name].append(took / units)
+    finally:
+        gc.unfreeze()
     return {name: Figure(name=name, seconds=tuple(took)) for name, took in seconds.items()}
+
+
+async def _without_collecting(side: Side) -> float:
+    gc.collect()
+    gc.disable()
+    try:
+        return await side()
+    finally:
+        gc.enable()
 
 
 def _turned(names: Sequence[str], number: int) -> Sequence[str]:

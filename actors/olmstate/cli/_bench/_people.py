@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Sequence
 
 import attrs
 from canonicaljson import encode_canonical_json
@@ -12,7 +14,6 @@ from olmstate.messages import DeviceAddress, DeviceId, DeviceIdentity, JsonObjec
 
 OLM = "m.olm.v1.curve25519-aes-sha2"
 MEGOLM = "m.megolm.v1.aes-sha2"
-
 
 PHONE = DeviceId("PHONE")
 
@@ -74,13 +75,36 @@ class Person:
 
     def room_key(self, room_id: RoomId) -> JsonObject:
         """``content`` of an m.room_key for a new session."""
+        room_key, _ = self.conversation(room_id, b"", 0)
+        return room_key
+
+    def conversation(self, room_id: RoomId, plaintext: bytes, messages: int) -> tuple[JsonObject, list[JsonObject]]:
+        """``content`` of an m.room_key for a new session, and room events on it."""
         group = GroupSession()
-        return {
+        room_key: JsonObject = {
             "algorithm": MEGOLM,
             "room_id": room_id,
             "session_id": group.session_id,
             "session_key": group.session_key.to_base64(),
         }
+        events: list[JsonObject] = [
+            {
+                "type": "m.room.encrypted",
+                "event_id": f"$event{number}",
+                "sender": self.user_id,
+                "room_id": room_id,
+                "origin_server_ts": number,
+                "content": {
+                    "algorithm": MEGOLM,
+                    "ciphertext": group.encrypt(plaintext).to_base64(),
+                    "session_id": group.session_id,
+                    "sender_key": self.curve25519,
+                    "device_id": self.device_id,
+                },
+            }
+            for number in range(messages)
+        ]
+        return room_key, events
 
     def payload(self, to: DeviceIdentity, event_type: str, content: JsonObject) -> bytes:
         """The payload of an Olm message."""
@@ -95,17 +119,50 @@ class Person:
             }
         ).encode()
 
-    def event(self, to: DeviceIdentity, message_type: int, body: str) -> JsonObject:
+    def event(self, to: DeviceIdentity, message_type: int, body: bytes) -> JsonObject:
         """An m.room.encrypted to-device event."""
+        ciphertext = base64.b64encode(body).decode().rstrip("=")
         return {
             "type": "m.room.encrypted",
             "sender": self.user_id,
             "content": {
                 "algorithm": OLM,
                 "sender_key": self.curve25519,
-                "ciphertext": {to.curve25519: {"type": message_type, "body": body}},
+                "ciphertext": {to.curve25519: {"type": message_type, "body": ciphertext}},
             },
         }
+
+
+@attrs.define
+class Senders:
+    """People who send room keys to one device, on an Olm session each."""
+
+    known: list[Person]
+    to: DeviceIdentity
+    new_sessions: bool = attrs.field(kw_only=True)
+    """They start new ones each time."""
+    _sessions: list[Session] = attrs.field(factory=list[Session], init=False)
+
+    @property
+    def want_keys(self) -> int:
+        """How many one-time keys they need before they can send, for `start`."""
+        return len(self.known) if self.new_sessions or not self._sessions else 0
+
+    def start(self, one_time_keys: Sequence[str]) -> None:
+        """Start a new session each, with a key of the device's each."""
+        self._sessions = [
+            person.session_with(self.to, key) for person, key in zip(self.known, one_time_keys, strict=True)
+        ]
+
+    def room_keys(self, room_id: RoomId, count: int) -> list[JsonObject]:
+        """To-device events with so many new room keys, from all in turn."""
+        events: list[JsonObject] = []
+        for number in range(count):
+            person = self.known[number % len(self.known)]
+            payload = person.payload(self.to, "m.room_key", person.room_key(room_id))
+            message_type, body = self._sessions[number % len(self.known)].encrypt(payload).to_parts()
+            events.append(person.event(self.to, message_type, body))
+        return events
 
 
 def people(count: int) -> list[Person]:

@@ -1,61 +1,108 @@
-"""Plots for the docs: lines over a logarithmic axis, as SVG that follows the page's colours."""
+"""Plots of lines: something against a size, on a logarithmic axis."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from xml.sax.saxutils import escape
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
-from ._job import Plot
+import attrs
 
-WIDTH, HEIGHT = 640, 320
-LEFT, RIGHT, TOP, BOTTOM = 70, 150, 40, 50
-STYLE = 'font-family="sans-serif" font-size="12" fill="currentColor" stroke="none"'
-COLOURS = ("#2a6fdb", "#d9822b", "#3a9d5d", "#a34fc1")
+from ._svg import CHARACTER, COLOURS, document, line, number, text, upwards
 
-
-def draw(plot: Plot, folder: Path) -> Path:
-    """Write ``folder/NAME.svg``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{plot.name}.svg"
-    path.write_text(svg(plot), encoding="utf-8")
-    return path
+WIDTH, HEIGHT = 720, 340
+LEFT, TOP, BOTTOM = 76, 40, 52
+LABEL_HEIGHT = 15
+ENOUGH_POWERS = 4
+"""Of ten, to be the only marks on a logarithmic axis."""
 
 
-def svg(plot: Plot) -> str:
-    """The picture."""
+@attrs.frozen(kw_only=True)
+class Series:
+    """A line."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+@attrs.frozen(kw_only=True)
+class Plot:
+    """A plot; what is greater than 0 fits in."""
+
+    name: str
+    """Of its file, too."""
+    title: str
+    x: str
+    y: str
+    series: tuple[Series, ...]
+    logarithmic: bool = False
+    """The upright axis, too."""
+
+    def svg(self) -> str:
+        """The picture."""
+        return document(WIDTH, HEIGHT, self.title, _draw(self))
+
+
+def _draw(plot: Plot) -> Iterator[str]:
     xs = sorted({x for series in plot.series for x, _ in series.points})
-    top = max(y for series in plot.series for _, y in series.points) * 1.1
-    span = math.log10(xs[-1] / xs[0]) or 1.0
+    ys = [y for series in plot.series for _, y in series.points]
+    right = WIDTH - 16 - CHARACTER * max(len(series.name) for series in plot.series)
+    bottom = HEIGHT - BOTTOM
+    ticks = _decades(min(ys), max(ys)) if plot.logarithmic else _steps(max(ys))
+    across = _axis(math.log, (xs[0], xs[-1]), (LEFT + 10, right - 20))
+    down = _axis(math.log if plot.logarithmic else float, (ticks[0], ticks[-1]), (bottom, TOP))
 
-    def at(x: float, y: float) -> tuple[float, float]:
-        across = LEFT + (WIDTH - LEFT - RIGHT) * math.log10(x / xs[0]) / span
-        return across, HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * y / top
-
-    middle = HEIGHT / 2
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {STYLE}>',
-        f'<text x="{LEFT}" y="20" font-size="14">{escape(plot.title)}</text>',
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">{escape(plot.x)}</text>',
-        f'<text x="14" y="{middle}" text-anchor="middle" transform="rotate(-90 14 {middle})">{escape(plot.y)}</text>',
-    ]
-    for step in range(5):
-        across, down = at(xs[0], top * step / 4)
-        lines.append(
-            f'<path d="M{across:.1f} {down:.1f}H{WIDTH - RIGHT}" stroke="currentColor" stroke-opacity="0.2"/>'
-            f'<text x="{across - 6:.1f}" y="{down + 4:.1f}" text-anchor="end">{top * step / 4:,.3g}</text>'
-        )
+    yield upwards(16, (TOP + bottom) / 2, plot.y)
+    yield text((LEFT + right) / 2, HEIGHT - 14, plot.x)
+    for tick in ticks:
+        yield line(f"M{LEFT} {down(tick):.1f}H{right:.1f}")
+        yield text(LEFT - 8, down(tick), number(tick), anchor="end")
     for x in xs:
-        across, down = at(x, 0)
-        lines.append(f'<text x="{across:.1f}" y="{down + 18:.1f}" text-anchor="middle">{x:,.0f}</text>')
-    for number, series in enumerate(plot.series):
-        colour = COLOURS[number % len(COLOURS)]
-        points = [at(x, y) for x, y in series.points]
-        lines.append(
-            f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}" fill="none" '
-            f'stroke="{colour}" stroke-width="2"/>'
-        )
-        lines.extend(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points)
-        x, y = points[-1]
-        lines.append(f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{colour}">{escape(series.name)}</text>')
-    return "\n".join([*lines, "</svg>", ""])
+        yield line(f"M{across(x):.1f} {bottom}v5")
+        yield text(across(x), bottom + 16, f"{x:,.0f}")
+    labels = _apart([down(series.points[-1][1]) for series in plot.series], TOP, bottom)
+    for colour, series, label in zip(COLOURS, plot.series, labels, strict=False):
+        points = [(across(x), down(y)) for x, y in series.points]
+        way = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        yield f'<polyline points="{way}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points)
+        yield text(right + 6, label, series.name, anchor="start", colour=colour)
+
+
+def _axis(
+    scale: Callable[[float], float], values: tuple[float, float], places: tuple[float, float]
+) -> Callable[[float], float]:
+    """Where on paper a value is."""
+    low, high = scale(values[0]), scale(values[1])
+    span = high - low or 1.0
+    return lambda value: places[0] + (places[1] - places[0]) * (scale(value) - low) / span
+
+
+def _steps(highest: float) -> list[float]:
+    """From 0 to a bit above ``highest``, in four to eight round steps."""
+    unit = 10.0 ** math.floor(math.log10(highest / 4))
+    step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor * 8 >= highest)
+    return [step * at for at in range(math.ceil(highest / step) + 1)]
+
+
+def _decades(lowest: float, highest: float) -> list[float]:
+    """Round numbers from one below ``lowest`` to one above ``highest``: powers of ten, and more where those are few."""
+    powers = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
+    factors = (1, 2, 5) if len(powers) < ENOUGH_POWERS else (1,)
+    ticks = [factor * 10.0**power for power in powers for factor in factors]
+    below = max(at for at, tick in enumerate(ticks) if tick <= lowest)
+    above = min(at for at, tick in enumerate(ticks) if tick >= highest)
+    return ticks[below : above + 1]
+
+
+def _apart(places: Sequence[float], top: float, bottom: float) -> list[float]:
+    """Where labels go that belong to ``places``: none on another, none outside."""
+    order = sorted(range(len(places)), key=places.__getitem__)
+    found = dict(enumerate(places))
+    for above, below in pairwise(order):
+        found[below] = max(found[below], found[above] + LABEL_HEIGHT)
+    if order and found[order[-1]] > bottom:
+        found[order[-1]] = bottom
+        for below, above in pairwise(reversed(order)):
+            found[above] = min(found[above], found[below] - LABEL_HEIGHT)
+    return [max(found[at], top) for at in range(len(places))]

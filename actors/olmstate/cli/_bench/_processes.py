@@ -11,7 +11,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -22,13 +23,16 @@ from vodozemac import GroupSession
 
 from ._bare import BareStore
 from ._device import KEY, device, share
-from ._job import Job, Outcome, Plot, Result, Series, Setting
-from ._measure import Figure
+from ._job import Job, Outcome, Result, Setting
+from ._measure import Figure, ratio
+from ._plot import Plot, Series
+from ._work import counted
 
 SECONDS = 2.0
 """That each process works."""
-HEAD_START = 1.5
-"""Seconds that processes get to start before they all begin."""
+HEAD_START = 0.05
+"""Seconds between telling all when to begin, and that moment."""
+COUNTS = (1, 2, 4, 8)
 
 
 @attrs.frozen(kw_only=True)
@@ -40,58 +44,108 @@ class Run:
     """When it asked for the lock, took it, and let it go."""
 
 
+@attrs.frozen(kw_only=True)
+class Found:
+    """What so many processes did, in all rounds."""
+
+    ours: Figure
+    """Seconds a message, of all processes together."""
+    bare: Figure
+    runs: list[list[Run]]
+    """Of ours, by round."""
+
+
 def processes(count: int) -> Job:
-    """A job of so many processes."""
+    """A job of so many processes, with what they owe each other."""
     return partial(_processes, count)
 
 
 async def _processes(count: int, setting: Setting) -> Outcome:
-    rates: dict[str, list[float]] = {"ours": [], "bare": []}
-    runs: list[Run] = []
-    for number in range(max(3, setting.rounds // 3)):
-        folder = setting.folder / str(number)
+    found = await _greedy(setting, count)
+    waits = sorted(taken - asked for runs in found.runs for run in runs for asked, taken, _ in run.turns)
+    hand_overs = sorted(idle for runs in found.runs for idle in _hand_overs(runs))
+    fairness = [_jain([len(run.turns) for run in runs]) for runs in found.runs]
+    by_messages = [_jain([run.messages for run in runs]) for runs in found.runs]
+    name = f"{count} greedy processes"
+    return Outcome(
+        results=(
+            _throughput(name, found, target=0.85),
+            Result(label=f"{name}, hand-over p99", value=_p99(hand_overs) * 1000, target=2.0, unit="ms"),
+            Result(label=f"{name}, wait p99", value=_p99(waits) * 1000, target=20.0, unit="ms"),
+            Result(label=f"{name}, longest wait", value=waits[-1] * 1000 if waits else 0.0, target=100.0, unit="ms"),
+            Result(
+                label=f"{name}, Jain index of turns",
+                value=statistics.median(fairness),
+                target=0.95,
+                bound="at least",
+                unit="",
+                note=f"of messages {statistics.median(by_messages):.2f}",
+            ),
+        ),
+    )
+
+
+async def processes_by_number(setting: Setting) -> Outcome:
+    """1, 2, 4 and 8 processes: a plot."""
+    found = {count: await _greedy(setting, count) for count in setting.some(COUNTS)}
+    return Outcome(
+        results=tuple(
+            _throughput(f"{counted(count, 'process', 'processes')} side by side", one) for count, one in found.items()
+        ),
+        plots=(
+            Plot(
+                name="processes",
+                title="Several processes that encrypt in one room",
+                x="processes",
+                y="messages a second, in all",
+                logarithmic=True,
+                series=(
+                    Series(
+                        name="olmstate",
+                        points=tuple((float(count), 1 / one.ours.median) for count, one in found.items()),
+                    ),
+                    Series(
+                        name="bare: flock, commit",
+                        points=tuple((float(count), 1 / one.bare.median) for count, one in found.items()),
+                    ),
+                ),
+            ),
+        ),
+    )
+
+
+def _throughput(name: str, found: Found, *, target: float | None = None) -> Result:
+    return Result(
+        label=f"{name}, throughput",
+        value=ratio(found.bare, found.ours),
+        target=target,
+        bound="at least",
+        figures=(found.ours, found.bare),
+    )
+
+
+async def _greedy(setting: Setting, count: int) -> Found:
+    seconds = SECONDS * setting.scale
+    took: dict[str, list[float]] = {"ours": [], "bare": []}
+    found: list[list[Run]] = []
+    rounds = min(setting.rounds, max(3, setting.rounds // 3))  # each is long
+    for number in range(rounds):
+        setting.progress(f"{count} processes: round {number + 1} of {rounds}")
+        folder = setting.folder / f"{count}-{number}"
         folder.mkdir()
         async with device(folder / "store") as supervisor:
             await share(supervisor)
         _make_bare(folder / "bare.sqlite")
         for side in ("ours", "bare") if number % 2 else ("bare", "ours"):
             path = folder / ("store" if side == "ours" else "bare.sqlite")
-            side_runs = await trio.to_thread.run_sync(_run, side, path, count)
-            rates[side].append(sum(run.messages for run in side_runs) / SECONDS)
+            runs = await trio.to_thread.run_sync(_run, side, path, count, seconds)
+            took[side].append(seconds / sum(run.messages for run in runs))
             if side == "ours":
-                runs = side_runs
-            setting.progress()
-    return _outcome(count, rates, runs)
-
-
-def _outcome(count: int, rates: dict[str, list[float]], runs: Sequence[Run]) -> Outcome:
-    throughput = statistics.median(ours / bare for ours, bare in zip(rates["ours"], rates["bare"], strict=True))
-    figures = (
-        Figure(name=f"{count} processes", seconds=tuple(1 / rate for rate in rates["ours"])),
-        Figure(name=f"{count} bare processes", seconds=tuple(1 / rate for rate in rates["bare"])),
-    )
-    waits = sorted(taken - asked for run in runs for asked, taken, _ in run.turns)
-    turns = [len(run.turns) for run in runs]
-    hand_overs = sorted(_hand_overs(runs))
-    name = f"{count} greedy processes"
-    return Outcome(
-        results=(
-            Result(label=f"{name}, throughput", value=throughput, target=0.85, bound="at least", figures=figures),
-            Result(label=f"{name}, hand-over p99", value=_p99(hand_overs) * 1000, target=2.0, unit="ms"),
-            Result(label=f"{name}, wait p99", value=_p99(waits) * 1000, target=20.0, unit="ms"),
-            Result(label=f"{name}, longest wait", value=waits[-1] * 1000, target=100.0, unit="ms"),
-            Result(label=f"{name}, Jain index of turns", value=_jain(turns), target=0.95, bound="at least", unit=""),
-        ),
-        plot=Plot(
-            name=f"processes-{count}",
-            title="Messages a second by processes",
-            x="processes",
-            y="messages a second",
-            series=(
-                Series(name="olmstate", points=((float(count), statistics.median(rates["ours"])),)),
-                Series(name="bare processes", points=((float(count), statistics.median(rates["bare"])),)),
-            ),
-        ),
+                found.append(runs)
+    return Found(
+        ours=Figure(name=counted(count, "process", "processes"), seconds=tuple(took["ours"])),
+        bare=Figure(name=counted(count, "bare process", "bare processes"), seconds=tuple(took["bare"])),
+        runs=found,
     )
 
 
@@ -113,7 +167,8 @@ def _p99(values: Sequence[float]) -> float:
 
 def _jain(values: Sequence[int]) -> float:
     """1 if all have the same, 1/n if one has all."""
-    return sum(values) ** 2 / (len(values) * sum(value**2 for value in values))
+    squares = sum(value**2 for value in values)
+    return sum(values) ** 2 / (len(values) * squares) if squares else 1.0
 
 
 def _make_bare(path: Path) -> None:
@@ -122,26 +177,48 @@ def _make_bare(path: Path) -> None:
     store.close()
 
 
-def _run(side: str, path: Path, count: int) -> list[Run]:
+def _run(side: str, path: Path, count: int, seconds: float) -> list[Run]:
     """Run so many workers at once and collect what they did."""
-    order = {"side": side, "path": str(path), "key": KEY.hex(), "start": time.monotonic() + HEAD_START}
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "olmstate.cli._bench._greedy_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        for _ in range(count)
-    ]
-    for worker in workers:
-        assert worker.stdin is not None  # noqa: S101 - a pipe was asked for
-        worker.stdin.write(json.dumps({**order, "seconds": SECONDS}).encode())
-        worker.stdin.close()
-    runs: list[Run] = []
-    for worker in workers:
-        assert worker.stdout is not None  # noqa: S101 - a pipe was asked for
-        said = json.loads(worker.stdout.read())
-        worker.stdout.close()
-        worker.wait()
-        runs.append(Run(messages=said["messages"], turns=[tuple(turn) for turn in said["turns"]]))
-    return runs
+    order = json.dumps({"side": side, "path": str(path), "key": KEY.hex()})
+    with _workers(count) as workers:
+        for worker in workers:
+            _tell(worker, order)
+        for worker in workers:
+            _heard(worker)  # it is ready
+        start = time.monotonic() + HEAD_START
+        for worker in workers:
+            _tell(worker, json.dumps([start, start + seconds]))
+        said = [json.loads(_heard(worker)) for worker in workers]
+    return [Run(messages=run["messages"], turns=[tuple(turn) for turn in run["turns"]]) for run in said]
+
+
+@contextmanager
+def _workers(count: int) -> Generator[list[subprocess.Popen[str]]]:
+    """So many processes; none outlives the block."""
+    workers: list[subprocess.Popen[str]] = []
+    try:
+        for _ in range(count):
+            command = [sys.executable, "-m", "olmstate.cli._bench._greedy_worker"]
+            # in a group of its own: Ctrl-C is for us
+            workers.append(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0)
+            )
+        yield workers
+    except BaseException:
+        for worker in workers:
+            worker.kill()
+        raise
+    finally:
+        for worker in workers:
+            worker.communicate()
+
+
+def _tell(worker: subprocess.Popen[str], line: str) -> None:
+    assert worker.stdin is not None  # noqa: S101 - a pipe was asked for
+    worker.stdin.write(f"{line}\n")
+    worker.stdin.flush()
+
+
+def _heard(worker: subprocess.Popen[str]) -> str:
+    assert worker.stdout is not None  # noqa: S101 - a pipe was asked for
+    return worker.stdout.readline()

@@ -1,21 +1,33 @@
-"""A process that holds sessions or idles, and says what that costs it. Its order comes as JSON on stdin."""
+"""A process that fills a store, holds sessions, or idles, and says what that costs it.
+
+Its order comes as JSON on stdin.
+
+Rule for memory: what is to be held is read from a file, a bit at a time. A process that has made it itself has freed
+room that what it then holds would fill without growing.
+"""
 
 from __future__ import annotations
 
 import gc
 import json
 import sys
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import trio
 from vodozemac import GroupSession, InboundGroupSession
 
+from olmstate.actors import Options
 from olmstate.messages import ImportRoomKeys, JsonObject, Statistics
+from olmstate.storage import Table
 
 from ._device import decrypt_all, device, exported_sessions
 
-SESSIONS = 10_000
+AT_A_TIME = 100
 LOOKS = 100
+PICKLE_KEY = bytes(32)
 
 
 def resident() -> int:
@@ -31,28 +43,61 @@ def written() -> int:
     return int(dict(line.split(": ") for line in lines)["write_bytes"])
 
 
-async def cached_sessions(path: Path, key: bytes) -> JsonObject:
-    """What a cached session takes, beside what the store and its supervisor take anyway."""
-    keys, events = exported_sessions(SESSIONS)
+def lines_of(path: Path) -> Iterator[list[str]]:
+    """A file's lines, some at a time."""
+    with path.open(encoding="utf-8") as file:
+        while lines := [line.rstrip("\n") for line in islice(file, AT_A_TIME)]:
+            yield lines
+
+
+async def fill(path: Path, key: bytes, sessions: int) -> JsonObject:
+    """Make a store of so many sessions, with an event on each, and as many pickles."""
+    keys, events = exported_sessions(sessions)
     async with device(path, key=key) as supervisor:
         await supervisor.ask(ImportRoomKeys(keys=tuple(keys)))
-    del keys
-    async with device(path, key=key) as supervisor:
-        await decrypt_all(supervisor, events[:10])
+    (path / "events").write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    pickles = [InboundGroupSession(GroupSession().session_key).pickle(PICKLE_KEY) for _ in range(sessions)]
+    (path / "pickles").write_text("".join(f"{pickle}\n" for pickle in pickles))
+    return {}
+
+
+async def cached_sessions(path: Path, key: bytes, *, guarded: bool) -> JsonObject:
+    """What cached sessions take, beside what the store and its supervisor take anyway.
+
+    ``guarded``: with the guard against replays, which knows a message of each.
+    """
+    chunks = lines_of(path / "events")
+    options = None if guarded else Options(capacities={Table.MESSAGE_INDICES: 0})
+    async with device(path, key=key, options=options) as supervisor:
+
+        async def decrypt(lines: list[str]) -> None:
+            events: list[JsonObject] = [json.loads(line) for line in lines]
+            if not guarded:
+                events = [{**event, "event_id": None} for event in events]
+            await decrypt_all(supervisor, events)
+
+        await decrypt(next(chunks))
         before = resident()
-        await decrypt_all(supervisor, events)
+        for lines in chunks:
+            await decrypt(lines)
         return {"bytes": resident() - before}
 
 
-def bare_sessions() -> JsonObject:
-    """What a session in a dict takes."""
-    pickles: list[tuple[str, str]] = []
-    for _ in range(SESSIONS):
-        session = InboundGroupSession(GroupSession().session_key)
-        pickles.append((session.session_id, session.pickle(bytes(32))))
+def bare_sessions(path: Path) -> JsonObject:
+    """What sessions in a dict take."""
+    held: dict[str, InboundGroupSession] = {}
+
+    def hold(lines: list[str]) -> None:
+        for line in lines:
+            session = InboundGroupSession.from_pickle(line, PICKLE_KEY)
+            held[session.session_id] = session
+
+    chunks = lines_of(path / "pickles")
+    hold(next(chunks))
     before = resident()
-    held = {session_id: InboundGroupSession.from_pickle(pickle, bytes(32)) for session_id, pickle in pickles}
-    return {"bytes": resident() - before, "sessions": len(held)}
+    for lines in chunks:
+        hold(lines)
+    return {"bytes": resident() - before}
 
 
 async def idle(path: Path, key: bytes, seconds: float) -> JsonObject:
@@ -62,21 +107,24 @@ async def idle(path: Path, key: bytes, seconds: float) -> JsonObject:
         held = 0
         for _ in range(LOOKS):
             await trio.sleep(seconds / LOOKS)
-            held += (await supervisor.ask(Statistics())).lock_held
+            statistics = await supervisor.ask(Statistics())
+            held += statistics.lock_held or statistics.lock_holder is not None
         return {"written": written() - before, "held": held / LOOKS}
 
 
 def main() -> None:
     """Do what stdin says."""
     order = json.load(sys.stdin)
-    if order["what"] == "bare sessions":
-        seen = bare_sessions()
-    else:
-        path, key = Path(order["path"]), bytes.fromhex(order["key"])
-        if order["what"] == "idle":
+    path, key = Path(order["path"]), bytes.fromhex(order["key"])
+    match order["what"]:
+        case "fill":
+            seen = trio.run(fill, path, key, order["sessions"])
+        case "cached sessions":
+            seen = trio.run(partial(cached_sessions, path, key, guarded=order["guarded"]))
+        case "bare sessions":
+            seen = bare_sessions(path)
+        case _:
             seen = trio.run(idle, path, key, order["seconds"])
-        else:
-            seen = trio.run(cached_sessions, path, key)
     json.dump(seen, sys.stdout)
 
 

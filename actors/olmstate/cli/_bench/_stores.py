@@ -2,102 +2,81 @@
 
 from __future__ import annotations
 
-import shutil
-from functools import partial
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from vodozemac import GroupSession, InboundGroupSession, Session
 
-from olmstate.actors import Options, Supervisor
-from olmstate.messages import (
-    AddDevices,
-    CreateOlmSession,
-    DecryptRoomEvent,
-    ImportRoomKeys,
-    JsonObject,
-)
-from olmstate.storage import Table
-
 from ._bare import BareStore
-from ._device import ROOM, device, exported_sessions, hold_sessions
-from ._job import Outcome, Plot, Result, Series, Setting
-from ._measure import Figure, Side, Watch, measure, ratio
-from ._people import Person, keys_claim, keys_query, people
+from ._device import ROOM
+from ._job import Outcome, Result, Setting
+from ._measure import Side, Watch, measure, ratio
+from ._nio import NAME, NioDevice, beside_nio, matrix_nio
+from ._people import people
+from ._rooms import bare_plaintext
+from ._work import Place, answering, opening
 
 MANY, MANY_OLM = 10_000, 1_000
 FEW, FEW_OLM = 100, 10
+FEWEST = 10
 
 
 async def first_answer(setting: Setting) -> Outcome:
     """The first answer after a foreign write, with everything cached, beside a small store and beside reloading all."""
-    sides: dict[str, Side] = {}
+    many, many_olm = setting.scaled(MANY), setting.scaled(MANY_OLM)
+    few, few_olm = setting.scaled(FEW), setting.scaled(FEW_OLM)
+    reload = BareStore(setting.folder / "bare.sqlite")
+    _fill(reload, many, many_olm)
+
+    async def reload_all() -> float:
+        watch = Watch()
+        held = [
+            (Session if key.startswith("olm") else InboundGroupSession).from_pickle(pickle, reload.pickle_key)
+            for key, pickle in reload.all()
+        ]
+        seconds = watch.seconds()
+        assert len(held) == many + many_olm  # noqa: S101 - or nothing was measured
+        return seconds
+
+    setting.progress("filling the stores")
     async with (
-        device(setting.folder / "many") as many,
-        device(setting.folder / "many") as beside_many,
-        device(setting.folder / "few") as few,
-        device(setting.folder / "few") as beside_few,
+        answering(many, many_olm).begin(Place(folder=setting.folder / "many")) as ours,
+        answering(few, few_olm).begin(Place(folder=setting.folder / "few")) as beside_few,
     ):
-        for name, supervisor, beside, inbound, olm in (
-            ("many sessions", many, beside_many, MANY, MANY_OLM),
-            ("few sessions", few, beside_few, FEW, FEW_OLM),
-        ):
-            known = people(olm)
-            await supervisor.ask(AddDevices(response=keys_query(known)))
-            await supervisor.ask(CreateOlmSession(one_time_keys=keys_claim(known)))
-            events = await hold_sessions(supervisor, inbound)
-            setting.progress()
-
-            sides[name] = partial(_after_foreign_write, supervisor, beside, events[0])
-        reload = BareStore(setting.folder / "bare.sqlite")
-        _fill(reload)
-
-        async def reload_all() -> float:
-            watch = Watch()
-            for key, pickle in reload.all():
-                if key.startswith("olm"):
-                    Session.from_pickle(pickle, reload.pickle_key)
-                else:
-                    InboundGroupSession.from_pickle(pickle, reload.pickle_key)
-            return watch.seconds()
-
-        sides["everything dropped and reloaded"] = reload_all
+        sides: dict[str, Side] = {
+            f"{many:,} sessions": ours,
+            f"{few:,} sessions": beside_few,
+            "everything dropped and reloaded": reload_all,
+        }
         figures = await measure(sides, rounds=setting.rounds * 3, units=1, progress=setting.progress)
-        reload.close()
-    ours, small, whole = figures.values()
+    reload.close()
+    large, small, whole = figures.values()
     return Outcome(
         results=(
             Result(
-                label="first answer after a foreign write, 10,000 sessions against 100",
-                value=ratio(ours, small),
+                label=f"first answer after a foreign write, {many:,} sessions against {few:,}",
+                value=ratio(large, small),
                 target=1.3,
-                figures=(ours, small),
+                figures=(large, small),
             ),
             Result(
                 label="everything reloaded, against that answer",
-                value=ratio(whole, ours),
+                value=ratio(whole, large),
                 target=200,
                 bound="at least",
-                figures=(whole, ours),
+                figures=(large, whole),
             ),
         )
     )
 
 
-async def _after_foreign_write(supervisor: Supervisor, beside: Supervisor, event: JsonObject) -> float:
-    keys, _ = exported_sessions(1)
-    await beside.ask(ImportRoomKeys(keys=tuple(keys)))
-    watch = Watch()
-    await supervisor.ask(DecryptRoomEvent(room_id=ROOM, event=event))
-    return watch.seconds()
-
-
-def _fill(store: BareStore) -> None:
-    person = Person(people(1)[0].user_id)
+def _fill(store: BareStore, inbound: int, olm: int) -> None:
+    (person,) = people(1)
     values = [
         (f"megolm {number}", InboundGroupSession(GroupSession().session_key).pickle(store.pickle_key))
-        for number in range(MANY)
+        for number in range(inbound)
     ]
-    for number in range(MANY_OLM):
+    for number in range(olm):
         person.account.generate_one_time_keys(1)
         ((_, key),) = person.account.one_time_keys.items()
         person.account.mark_keys_as_published()
@@ -107,78 +86,51 @@ def _fill(store: BareStore) -> None:
 
 
 async def open_and_decrypt(setting: Setting) -> Outcome:
-    """Open a store of 10,000 inbound sessions and decrypt one event, beside one of 10."""
-    figures, plot = await _open_sizes(setting, (10, 10_000))
-    few, many = figures
+    """Open a store of 10,000 inbound sessions and decrypt one event, beside one of 10, and beside matrix-nio."""
+    many = setting.scaled(MANY)
+    nio = matrix_nio()
+    async with AsyncExitStack() as stack:
+        sides: dict[str, Side] = {}
+        for size in (many, FEWEST):
+            setting.progress(f"filling a store with {size:,} sessions")
+            place = Place(folder=setting.folder / f"{size}")
+            sides[f"{size:,} sessions"] = await stack.enter_async_context(opening(size).begin(place))
+        figures = await measure(sides, rounds=setting.rounds * 3, units=1, progress=setting.progress)
+        large, small = figures.values()
+        beside = {large.name: sides[large.name]}
+        if nio is not None:
+            setting.progress("filling matrix-nio's store")
+            beside[NAME] = _nio_opening(nio, setting.folder / "nio", many)
+            # apart, and less often: it takes so long that the others would not be measured one right after the other
+            figures = await measure(beside, rounds=setting.rounds, units=1, progress=setting.progress)
     return Outcome(
         results=(
             Result(
-                label="open and decrypt one event, 10,000 sessions against 10",
-                value=ratio(many, few),
+                label=f"open and decrypt one event, {many:,} sessions against {FEWEST}",
+                value=ratio(large, small),
                 target=1.2,
-                figures=(many, few),
+                figures=(large, small),
             ),
-        ),
-        plot=plot,
+            beside_nio(f"open and decrypt one event, {many:,} sessions", figures[large.name], figures.get(NAME)),
+        )
     )
 
 
-async def _open_sizes(setting: Setting, sizes: tuple[int, ...]) -> tuple[list[Figure], Plot]:
-    sides: dict[str, Side] = {}
-    for size in sizes:
-        folder = setting.folder / str(size)
-        async with device(folder) as supervisor:
-            keys, events = exported_sessions(size)
-            await supervisor.ask(ImportRoomKeys(keys=tuple(keys)))
-        setting.progress()
+def _nio_opening(nio: object, folder: Path, sessions: int) -> Side:
+    (sender,) = people(1)
+    room_key, (event,) = sender.conversation(ROOM, bare_plaintext(), 1)
+    peer = NioDevice(nio, folder)
+    peer.know([sender])
+    peer.add_room_keys(sender, [room_key, *(sender.room_key(ROOM) for _ in range(sessions - 1))])
+    peer.close()
 
-        async def opened(folder: Path = folder, event: JsonObject = events[0]) -> float:
-            watch = Watch()
-            async with device(folder) as supervisor:
-                await supervisor.ask(DecryptRoomEvent(room_id=ROOM, event=event))
-                return watch.seconds()
+    async def side() -> float:
+        watch = Watch()
+        opened = NioDevice(nio, folder)
+        opened.decrypt(opened.parse_event(event))
+        seconds = watch.seconds()
+        assert opened.room_keys() == sessions  # noqa: S101 - or nothing was measured
+        opened.close()
+        return seconds
 
-        sides[f"{size:,} sessions"] = opened
-    figures = await measure(sides, rounds=setting.rounds * 3, units=1, progress=setting.progress)
-    points = tuple((float(size), figure.median * 1000) for size, figure in zip(sizes, figures.values(), strict=True))
-    plot = Plot(
-        name="open",
-        title="Open a store and decrypt one event",
-        x="inbound sessions in the store",
-        y="ms",
-        series=(Series(name="olmstate", points=points),),
-    )
-    return list(figures.values()), plot
-
-
-async def capacities(setting: Setting) -> Outcome:
-    """Capacity 0 against cached, by type: what dropping the cache of a type would cost."""
-    results: list[Result] = []
-    reference = setting.folder / "store"
-    async with device(reference) as supervisor:
-        events = await hold_sessions(supervisor, FEW)
-    for table in (Table.INBOUND_GROUP_SESSIONS, Table.MESSAGE_INDICES):
-        folder = setting.folder / table.value
-        shutil.copytree(reference, folder)  # closed, and of the same device: nothing encrypts here
-        async with device(reference) as cached, device(folder, options=Options(capacities={table: 0})) as uncached:
-            sides: dict[str, Side] = {
-                "capacity 0": partial(_decrypt_one_by_one, uncached, events),
-                "cached": partial(_decrypt_one_by_one, cached, events),
-            }
-            figures = await measure(sides, rounds=setting.rounds, units=FEW, progress=setting.progress)
-            none, all_cached = figures.values()
-            results.append(
-                Result(
-                    label=f"capacity 0 of {table.value}, decrypting",
-                    value=ratio(none, all_cached),
-                    figures=(none, all_cached),
-                )
-            )
-    return Outcome(results=tuple(results))
-
-
-async def _decrypt_one_by_one(supervisor: Supervisor, events: list[JsonObject]) -> float:
-    watch = Watch()
-    for event in events:
-        await supervisor.ask(DecryptRoomEvent(room_id=ROOM, event=event))
-    return watch.seconds()
+    return side

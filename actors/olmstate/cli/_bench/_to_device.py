@@ -1,4 +1,4 @@
-"""Jobs between devices: a sync full of room keys, and a room key for many devices."""
+"""Jobs between devices: a sync full of room keys, and a room key for many devices; beside bare loops and matrix-nio."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import json
 from pathlib import Path
 
+import attrs
 from vodozemac import (
     Account,
     AnyOlmMessage,
@@ -16,101 +17,107 @@ from vodozemac import (
     SessionKey,
 )
 
-from olmstate.actors import Supervisor
-from olmstate.messages import (
-    AddDevices,
-    CreateOlmSession,
-    Curve25519Key,
-    DeviceId,
-    DeviceIdentity,
-    Ed25519Key,
-    EncryptToDevice,
-    IdentityKeys,
-    JsonObject,
-    MarkKeysPublished,
-    OneTimeKeys,
-    ReceiveSync,
-    UserId,
-)
+from olmstate.messages import Curve25519Key, DeviceId, DeviceIdentity, Ed25519Key, JsonObject, UserId
 
 from ._bare import BareStore
-from ._device import DEVICE, ROOM, USER, device
+from ._device import DEVICE, ROOM, USER
 from ._job import Outcome, Result, Setting
-from ._measure import Watch, measure, ratio
-from ._people import Person, keys_claim, keys_query, people
+from ._measure import Side, Watch, measure, ratio
+from ._nio import NAME, NioDevice, beside_nio, matrix_nio
+from ._people import Person, Senders, people
+from ._work import Place, Work, receiving, sending
 
 ROOM_KEYS = 100
+BARE = "bare loop, one commit"
+FASTER_RECEIVING, FASTER_SENDING = 20, 10
+"""Times that matrix-nio should take."""
+
+
+async def sync_one_session(setting: Setting) -> Outcome:
+    """100 room keys that come on one Olm session."""
+    return await _sync(setting, new_sessions=False)
+
+
+async def sync_new_sessions(setting: Setting) -> Outcome:
+    """100 room keys that come on 100 Olm sessions which they start."""
+    return await _sync(setting, new_sessions=True)
+
+
+async def share_100(setting: Setting) -> Outcome:
+    """A room key encrypted to 100 devices."""
+    return await _share(setting, setting.scaled(100))
+
+
+async def share_1000(setting: Setting) -> Outcome:
+    """A room key encrypted to 1,000 devices."""
+    # matrix-nio takes seconds for each round
+    return await _share(attrs.evolve(setting, rounds=(setting.rounds + 1) // 2), setting.scaled(1000))
 
 
 # --- a sync -------------------------------------------------------------------------------------------------
 
 
-async def sync_one_session(setting: Setting) -> Outcome:
-    """100 room keys that come on one Olm session."""
-    return await _sync(setting, senders=1)
+async def _sync(setting: Setting, *, new_sessions: bool) -> Outcome:
+    room_keys = setting.scaled(ROOM_KEYS)
 
+    def senders(to: DeviceIdentity) -> Senders:
+        return Senders(people(room_keys if new_sessions else 1), to, new_sessions=new_sessions)
 
-async def sync_new_sessions(setting: Setting) -> Outcome:
-    """100 room keys that come on 100 Olm sessions which they start."""
-    return await _sync(setting, senders=ROOM_KEYS)
-
-
-async def _sync(setting: Setting, *, senders: int) -> Outcome:
-    new = senders > 1
-    known = people(senders)
     bare = _BareReceiver(setting.folder / "bare.sqlite")
-    async with device(setting.folder / "store") as supervisor:
-        identity = await supervisor.ask(IdentityKeys())
-        await supervisor.ask(AddDevices(response=keys_query(known)))
-        sessions: dict[tuple[str, str], Session] = {}
-
-        async def ours() -> float:
-            if new or not sessions:
-                for person, key in zip(known, await _published_keys(supervisor, senders), strict=True):
-                    sessions["ours", person.user_id] = person.session_with(identity, key)
-            events = _room_key_events(known, sessions, "ours", identity)
-            watch = Watch()
-            received = await supervisor.ask(ReceiveSync(sync={"next_batch": "s1", "to_device": {"events": events}}))
-            seconds = watch.seconds()
-            assert len(received.room_keys) == ROOM_KEYS  # noqa: S101 - or nothing was measured
-            return seconds
-
-        async def bare_loop() -> float:
-            if new or not bare.sessions:
-                for person, key in zip(known, bare.published_keys(senders), strict=True):
-                    sessions["bare", person.user_id] = person.session_with(bare.identity, key)
-            events = _room_key_events(known, sessions, "bare", bare.identity)
-            watch = Watch()
-            bare.receive(events)
-            return watch.seconds()
-
-        sides = {"ReceiveSync": ours, "bare loop, one commit": bare_loop}
-        figures = await measure(sides, rounds=setting.rounds, units=1, progress=setting.progress)
+    others: dict[str, Side] = {BARE: _bare_receiving(bare, senders(bare.identity), room_keys)}
+    nio = matrix_nio()
+    peer = None if nio is None else NioDevice(nio, setting.folder / "nio")
+    if peer is not None:
+        others[NAME] = _nio_receiving(peer, senders(peer.identity), room_keys)
+    work = receiving(room_keys, new_sessions=new_sessions)
+    outcome = await _beside(work, others, setting, faster=FASTER_RECEIVING)
     bare.store.close()
-    label = f"sync with {ROOM_KEYS} room keys on {'as many new Olm sessions' if new else 'one Olm session'}"
-    one, loop = figures.values()
-    return Outcome(results=(Result(label=label, value=ratio(one, loop), target=1.5, figures=(one, loop)),))
+    if peer is not None:
+        peer.close()
+    return outcome
 
 
-def _room_key_events(
-    known: list[Person], sessions: dict[tuple[str, str], Session], whose: str, to: DeviceIdentity
-) -> list[JsonObject]:
-    events: list[JsonObject] = []
-    for number in range(ROOM_KEYS):
-        person = known[number % len(known)]
-        payload = person.payload(to, "m.room_key", person.room_key(ROOM))
-        message_type, body = sessions[whose, person.user_id].encrypt(payload).to_parts()
-        events.append(person.event(to, message_type, base64.b64encode(body).decode().rstrip("=")))
-    return events
+async def _beside(work: Work, others: dict[str, Side], setting: Setting, *, faster: float) -> Outcome:
+    """Measure a piece of work beside a bare loop, and beside matrix-nio if it is there."""
+    async with work.begin(Place(folder=setting.folder / "store")) as ours:
+        sides: dict[str, Side] = {"olmstate": ours, **others}
+        figures = await measure(sides, rounds=setting.rounds, units=1, progress=setting.progress)
+    one, loop = figures["olmstate"], figures[BARE]
+    return Outcome(
+        results=(
+            Result(label=work.name, value=ratio(one, loop), target=1.5, figures=(one, loop)),
+            beside_nio(work.name, one, figures.get(NAME), faster),
+        )
+    )
 
 
-async def _published_keys(supervisor: Supervisor, count: int) -> list[str]:
-    keys: list[str] = []
-    while len(keys) < count:
-        made = await supervisor.ask(OneTimeKeys())
-        await supervisor.ask(MarkKeysPublished(key_ids=made.key_ids, one_time_key_counts={}))
-        keys.extend(key["key"] for key in made.one_time_keys.values())
-    return keys[:count]
+def _bare_receiving(bare: _BareReceiver, senders: Senders, room_keys: int) -> Side:
+    async def side() -> float:
+        if senders.want_keys:
+            senders.start(bare.published_keys(senders.want_keys))
+        events = senders.room_keys(ROOM, room_keys)
+        watch = Watch()
+        bare.receive(events)
+        return watch.seconds()
+
+    return side
+
+
+def _nio_receiving(peer: NioDevice, senders: Senders, room_keys: int) -> Side:
+    peer.know(senders.known)
+
+    async def side() -> float:
+        if senders.want_keys:
+            senders.start(peer.published_keys(senders.want_keys))
+        events = senders.room_keys(ROOM, room_keys)
+        had = peer.room_keys()
+        watch = Watch()
+        peer.receive(events)
+        seconds = watch.seconds()
+        assert peer.room_keys() - had == room_keys  # noqa: S101 - or nothing was measured
+        return seconds
+
+    return side
 
 
 class _BareReceiver:
@@ -125,7 +132,8 @@ class _BareReceiver:
             curve25519=Curve25519Key(self.account.curve25519_key.to_base64()),
             ed25519=Ed25519Key(self.account.ed25519_key.to_base64()),
         )
-        self.sessions: dict[str, Session] = {}
+        self._sessions: dict[str, Session] = {}
+        self._syncs = 0
 
     def published_keys(self, count: int) -> list[str]:
         """One-time keys that are claimed at once."""
@@ -137,7 +145,7 @@ class _BareReceiver:
         return keys[:count]
 
     def receive(self, events: list[JsonObject]) -> None:
-        """Decrypt, parse, make the inbound sessions, and store it all in one commit."""
+        """Decrypt, parse, make the inbound sessions, and store it all, with the sync's token, in one commit."""
         values: list[tuple[str, str]] = []
         changed: dict[str, Session] = {}
         created = False
@@ -147,7 +155,7 @@ class _BareReceiver:
             body = base64.b64decode(ciphertext["body"] + "=" * (-len(ciphertext["body"]) % 4))
             message = AnyOlmMessage.from_parts(ciphertext["type"], body)
             sender_key = content["sender_key"]
-            session = self.sessions.get(sender_key)
+            session = self._sessions.get(sender_key)
             pre_key = message.to_pre_key()
             if pre_key is not None and (session is None or not session.session_matches(pre_key)):
                 session, plaintext = self._create(sender_key, pre_key)
@@ -162,77 +170,80 @@ class _BareReceiver:
         values.extend((key, session.pickle(self.store.pickle_key)) for key, session in changed.items())
         if created:
             values.append(("account", self.account.pickle(self.store.pickle_key)))
+        self._syncs += 1
+        values.append(("token", f"s{self._syncs}"))
         self.store.commit(values)
 
     def _create(self, sender_key: str, pre_key: PreKeyMessage) -> tuple[Session, bytes]:
         identity_key = Curve25519PublicKey.from_base64(sender_key)
         session, plaintext = self.account.create_inbound_session(identity_key, pre_key)
-        self.sessions[sender_key] = session
+        self._sessions[sender_key] = session
         return session, plaintext
 
 
 # --- a room key for many devices ----------------------------------------------------------------------------
 
 
-async def share_100(setting: Setting) -> Outcome:
-    """A room key encrypted to 100 devices."""
-    return await _share(setting, 100)
-
-
-async def share_1000(setting: Setting) -> Outcome:
-    """A room key encrypted to 1,000 devices."""
-    return await _share(setting, 1000)
-
-
 async def _share(setting: Setting, devices: int) -> Outcome:
-    known = people(devices)
     bare_store = BareStore(setting.folder / "bare.sqlite")
-    async with device(setting.folder / "store") as supervisor:
-        identity = await supervisor.ask(IdentityKeys())
-        await supervisor.ask(AddDevices(response=keys_query(known)))
-        await supervisor.ask(CreateOlmSession(one_time_keys=keys_claim(known)))
-        addresses = tuple(person.address for person in known)
-        own = Person(UserId(USER))
-        sessions = {person.user_id: _claimed(own.account, person) for person in known}
-        own_keys = own.device_keys()
-
-        async def ours() -> float:
-            content = own.room_key(ROOM)
-            watch = Watch()
-            encrypted = await supervisor.ask(EncryptToDevice(devices=addresses, type="m.room_key", content=content))
-            seconds = watch.seconds()
-            assert not encrypted.missing  # noqa: S101 - or nothing was measured
-            return seconds
-
-        async def bare_loop() -> float:
-            content = own.room_key(ROOM)
-            watch = Watch()
-            values: list[tuple[str, str]] = []
-            for person in known:
-                payload = json.dumps(
-                    {
-                        "type": "m.room_key",
-                        "content": content,
-                        "sender": USER,
-                        "keys": {"ed25519": identity.ed25519},
-                        "sender_device_keys": own_keys,
-                        "recipient": person.user_id,
-                        "recipient_keys": {"ed25519": person.user_id},
-                    }
-                )
-                session = sessions[person.user_id]
-                _, body = session.encrypt(payload.encode()).to_parts()
-                base64.b64encode(body).decode()
-                values.append((person.user_id, session.pickle(bare_store.pickle_key)))
-            bare_store.commit(values)
-            return watch.seconds()
-
-        sides = {"EncryptToDevice": ours, "bare loop, one commit": bare_loop}
-        figures = await measure(sides, rounds=setting.rounds, units=1, progress=setting.progress)
+    others: dict[str, Side] = {BARE: _bare_sending(bare_store, people(devices))}
+    nio = matrix_nio()
+    peer = None if nio is None else NioDevice(nio, setting.folder / "nio")
+    if peer is not None:
+        known = people(devices)
+        peer.know(known)
+        others[NAME] = _nio_sending(peer, known)
+    outcome = await _beside(sending(devices), others, setting, faster=FASTER_SENDING)
     bare_store.close()
-    one, loop = figures.values()
-    label = f"a room key encrypted to {devices:,} devices"
-    return Outcome(results=(Result(label=label, value=ratio(one, loop), target=1.5, figures=(one, loop)),))
+    if peer is not None:
+        peer.close()
+    return outcome
+
+
+def _bare_sending(store: BareStore, known: list[Person]) -> Side:
+    own = Person(UserId(USER))
+    own_keys, own_ed25519, own_curve25519 = own.device_keys(), own.ed25519, own.curve25519
+    sessions = [(person, person.ed25519, person.curve25519, _claimed(own.account, person)) for person in known]
+
+    async def side() -> float:
+        content = own.room_key(ROOM)
+        watch = Watch()
+        values: list[tuple[str, str]] = []
+        messages: dict[str, JsonObject] = {}
+        for person, ed25519, curve25519, session in sessions:
+            payload = json.dumps(
+                {
+                    "type": "m.room_key",
+                    "content": content,
+                    "sender": USER,
+                    "keys": {"ed25519": own_ed25519},
+                    "sender_device_keys": own_keys,
+                    "recipient": person.user_id,
+                    "recipient_keys": {"ed25519": ed25519},
+                }
+            )
+            message_type, body = session.encrypt(payload.encode()).to_parts()
+            ciphertext = {"type": message_type, "body": base64.b64encode(body).decode().rstrip("=")}
+            messages[person.user_id] = {"sender_key": own_curve25519, "ciphertext": {curve25519: ciphertext}}
+            values.append((person.user_id, session.pickle(store.pickle_key)))
+        store.commit(values)
+        return watch.seconds()
+
+    return side
+
+
+def _nio_sending(peer: NioDevice, known: list[Person]) -> Side:
+    users: list[str] = [person.user_id for person in known]
+
+    async def side() -> float:
+        peer.new_room_key(ROOM)
+        watch = Watch()
+        shared = peer.share(ROOM, users)
+        seconds = watch.seconds()
+        assert shared == len(users)  # noqa: S101 - or nothing was measured
+        return seconds
+
+    return side
 
 
 def _claimed(account: Account, person: Person) -> Session:

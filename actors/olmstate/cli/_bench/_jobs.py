@@ -1,0 +1,36 @@
+"""All jobs, by name."""
+
+from __future__ import annotations
+
+from ._beside_nio import one_message
+from ._capacities import capacities
+from ._job import Job
+from ._processes import processes, processes_by_number
+from ._resources import idle, memory
+from ._rooms import decrypt, encrypt, encrypt_together
+from ._stores import first_answer, open_and_decrypt
+from ._to_device import share_100, share_1000, sync_new_sessions, sync_one_session
+
+CHECKED: dict[str, Job] = {
+    "decrypt": decrypt,
+    "encrypt": encrypt,
+    "encrypt-together": encrypt_together,
+    "processes-2": processes(2),
+    "processes-4": processes(4),
+    "sync-one-session": sync_one_session,
+    "sync-new-sessions": sync_new_sessions,
+    "share-100": share_100,
+    "share-1000": share_1000,
+    "first-answer": first_answer,
+    "open": open_and_decrypt,
+    "memory": memory,
+    "idle": idle,
+}
+"""Those with targets."""
+
+SHOWN: dict[str, Job] = {
+    "one-message": one_message,
+    "processes": processes_by_number,
+    "capacities": capacities,
+}
+"""Those that only show how things are."""

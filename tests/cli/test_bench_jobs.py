@@ -1,0 +1,58 @@
+"""Every job runs, at a scale at which its figures mean nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from olmstate.cli._bench import JOBS, _beside_nio, _stores, _to_device
+from olmstate.cli._bench._job import Setting
+from olmstate.cli._bench._jobs import CHECKED
+from olmstate.cli._bench._nio import ABSENT, NAME, matrix_nio
+
+SCALE = 0.01
+
+
+def setting(folder: Path) -> Setting:
+    return Setting(folder=folder, rounds=1, progress=lambda _: None, scale=SCALE)
+
+
+@pytest.fixture
+def nobody_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matrix-nio isn't installed."""
+    for module in (_beside_nio, _stores, _to_device):
+        monkeypatch.setattr(module, "matrix_nio", lambda: None)
+
+
+@pytest.mark.usefixtures("nobody_beside")
+@pytest.mark.parametrize("name", [name for name in JOBS if name != "processes-4"])  # the same as with two
+async def test_a_job_runs_and_has_targets_if_it_is_checked(name: str, tmp_path: Path) -> None:
+    outcome = await JOBS[name](setting(tmp_path))
+    assert outcome.results
+    for result in outcome.results:
+        assert result.value is None or result.value >= 0
+        assert all(second > 0 for figure in result.figures for second in figure.seconds)
+    assert all(picture.svg() for picture in outcome.pictures)
+    assert (name in CHECKED) == any(result.target is not None for result in outcome.results)
+
+
+@pytest.mark.usefixtures("nobody_beside")
+@pytest.mark.parametrize("name", ["sync-one-session", "share-100", "open", "one-message"])
+async def test_without_matrix_nio_a_line_says_that_it_was_not_compared(name: str, tmp_path: Path) -> None:
+    results = (await JOBS[name](setting(tmp_path))).results
+    beside = [result for result in results if result.label.startswith(NAME)]
+    assert beside
+    assert all((None, ABSENT, True) == (result.value, result.note, result.met) for result in beside)
+
+
+@pytest.mark.skipif(matrix_nio() is None, reason=ABSENT)
+@pytest.mark.parametrize("name", ["sync-one-session", "sync-new-sessions", "share-100", "open", "one-message"])
+async def test_with_matrix_nio_it_is_measured_in_the_same_rounds(name: str, tmp_path: Path) -> None:
+    results = (await JOBS[name](setting(tmp_path))).results
+    beside = [result for result in results if result.label.startswith(NAME)]
+    assert beside
+    for result in beside:
+        ours, nio = result.figures
+        assert len(ours.seconds) == len(nio.seconds)
+        assert NAME == nio.name
