@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from ._beside_nio import one_message
+from ._callers import callers
 from ._capacities import capacities
 from ._job import Job
 from ._processes import processes, processes_by_number
 from ._resources import idle, memory
 from ._rooms import decrypt, encrypt, encrypt_together
+from ._sizes import sizes
 from ._stores import first_answer, open_and_decrypt
 from ._to_device import share_100, share_1000, sync_new_sessions, sync_one_session
 
@@ -30,7 +32,9 @@ CHECKED: dict[str, Job] = {
 
 SHOWN: dict[str, Job] = {
     "one-message": one_message,
+    "sizes": sizes,
     "processes": processes_by_number,
+    "callers": callers,
     "capacities": capacities,
 }
 """Those that only show how things are."""
