@@ -10,6 +10,7 @@ from ._processes import processes, processes_by_number
 from ._resources import idle, memory
 from ._rooms import decrypt, encrypt, encrypt_together
 from ._sizes import sizes
+from ._stall import stall
 from ._stores import first_answer, open_and_decrypt
 from ._to_device import share_100, share_1000, sync_new_sessions, sync_one_session
 
@@ -27,6 +28,7 @@ CHECKED: dict[str, Job] = {
     "open": open_and_decrypt,
     "memory": memory,
     "idle": idle,
+    "stall": stall,
 }
 """Those with targets."""
 
