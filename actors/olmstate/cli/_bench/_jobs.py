@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._beside_nio import one_message
 from ._callers import callers
 from ._capacities import capacities
+from ._encryption import encryption
 from ._job import Job
 from ._processes import processes, processes_by_number
 from ._resources import idle, memory
@@ -37,6 +38,7 @@ SHOWN: dict[str, Job] = {
     "sizes": sizes,
     "processes": processes_by_number,
     "callers": callers,
+    "encryption": encryption,
     "capacities": capacities,
 }
 """Those that only show how things are."""
