@@ -84,6 +84,15 @@ async def test_what_is_published_after_the_end_is_lost() -> None:
         assert [progress(1)] == [event async for event in events]
 
 
+async def test_whoever_subscribes_after_the_end_hears_that_it_is_the_end() -> None:
+    # it waited for ever: only those who had come before were told
+    subscriptions = Subscriptions()
+    subscriptions.close()
+    with subscriptions.subscribe(Event) as events:
+        subscriptions.publish(progress(1))
+        assert [] == [event async for event in events]
+
+
 async def test_nothing_is_kept_of_a_subscriber_that_has_left() -> None:
     subscriptions = Subscriptions()
     with subscriptions.subscribe(StoreChanged):

@@ -24,11 +24,14 @@ class Subscriptions:
     def __init__(self) -> None:
         self._channels: list[tuple[tuple[type[Event], ...], trio.MemorySendChannel[Any]]] = []
         self._changed = trio.Event()
+        self._closed = False
 
     @contextmanager
     def subscribe(self, *types: type[V]) -> Generator[trio.MemoryReceiveChannel[V]]:
         """The events of ``types`` that are published in the block."""
         send, receive = trio.open_memory_channel[Any](math.inf)
+        if self._closed:
+            send.close()  # a subscriber that comes too late is told so, as one that asks something is
         entry = (types, send)
         self._channels.append(entry)
         self._notice()
@@ -57,7 +60,8 @@ class Subscriptions:
         await self._changed.wait()
 
     def close(self) -> None:
-        """End every subscription's iteration."""
+        """End every subscription's iteration, also of those to come."""
+        self._closed = True
         for _, channel in self._channels:
             channel.close()
 
