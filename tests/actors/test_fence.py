@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from typing import TypeVar
 
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
+import olmstate.actors._supervisor as supervisor_module
 from olmstate.actors import Options, Supervisor
+from olmstate.actors._outbound_group_sessions import (
+    Current,
+    OutboundGroupSessionsActor,
+    OutboundGroupSessionsQuery,
+    OutboundGroupSessionsStep,
+)
 from olmstate.actors._supervisor import MOST_FENCED
 from olmstate.actors._supervisor_states import State
 from olmstate.actors.testing import Faults, MemoryDisk
@@ -20,7 +28,11 @@ from olmstate.messages import (
     EncryptRoomEvent,
     IdentityKeys,
     MarkRoomKeyShared,
+    Message,
+    OutboundRoomKey,
     RoomKey,
+    RoomKeyShare,
+    ShareRoomKey,
     Statistics,
     StoreChanged,
     StorePoisoned,
@@ -29,6 +41,8 @@ from olmstate.messages import (
 from olmstate.storage import Fenced, Table
 from tests.actors.peers import ROOM, Peer, Room, keys_query
 from tests.actors.supervised import supervised
+
+R = TypeVar("R")
 
 MESSAGE = EncryptRoomEvent(room_id=ROOM, type="m.room.message", content={"body": "hello"})
 
@@ -80,6 +94,37 @@ async def test_an_index_that_another_has_reserved_meanwhile_is_not_used_though_a
         statistics = await supervisor.ask(Statistics())
     assert encrypted.message_index == 8
     assert statistics.fenced == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [RoomKey(room_id=ROOM), ShareRoomKey(room_id=ROOM, devices=(Peer().address,))],
+    ids=["room-key", "share-room-key"],
+)
+async def test_a_session_that_another_forgets_in_the_midst_of_a_turn_turns_it_back_and_no_more(
+    message: Message[OutboundRoomKey | RoomKeyShare], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # there was a session, and a moment later none to export: an AssertionError took the supervisor down
+    disk = MemoryDisk()
+
+    class Interrupted(OutboundGroupSessionsActor):
+        async def ask(self, message: OutboundGroupSessionsStep[R] | OutboundGroupSessionsQuery[R]) -> R:
+            reply = await super().ask(message)
+            rows = disk.rows(Table.OUTBOUND_GROUP_SESSIONS)
+            if isinstance(message, Current) and rows:
+                disk.write_from_elsewhere(
+                    {Table.OUTBOUND_GROUP_SESSIONS: [attrs.evolve(row, value=None) for row in rows]}
+                )
+                await supervisor.ask(SyncToken())  # so that it is seen
+            return reply
+
+    async with supervised(disk) as other:
+        await share(other)
+        before = (await other.ask(RoomKey(room_id=ROOM))).session_id
+    monkeypatch.setattr(supervisor_module, "OutboundGroupSessionsActor", Interrupted)
+    async with supervised(disk) as supervisor:
+        assert before != (await supervisor.ask(message)).session_id
+        assert (await supervisor.ask(Statistics())).fenced == 1
 
 
 async def test_a_turn_that_is_turned_back_again_and_again_is_given_up_and_nothing_leaves() -> None:

@@ -83,6 +83,7 @@ class Process:
     async def export(self) -> OutboundRoomKey:
         self.actors.look()
         key = await self.outbound.ask(Export(room_id=ROOM))
+        assert key is not None
         await self.commit()
         return key
 

@@ -184,8 +184,8 @@ class Current(OutboundGroupSessionsStep[CurrentSession | None]):
 
 
 @attrs.frozen(kw_only=True)
-class Export(OutboundGroupSessionsStep[OutboundRoomKey]):
-    """The key of the room's session, which there must be, from the first index that nobody uses any more."""
+class Export(OutboundGroupSessionsStep[OutboundRoomKey | None]):
+    """The key of the room's session, from the first index that nobody uses any more; None if it has none."""
 
     room_id: RoomId
 
@@ -356,10 +356,11 @@ class OutboundGroupSessionsActor(Actor):
         """Whether an index is left before the session is due for rotation by count."""
         return self._usable(partition, session) is not None or session.reserved < session.rotation.messages
 
-    def _export(self, asked: Export) -> OutboundRoomKey:
+    def _export(self, asked: Export) -> OutboundRoomKey | None:
         partition = self._partition(asked.room_id)
         session = self._sessions.current(partition)
-        assert session is not None  # noqa: S101 - `Current` or `Replace` came first
+        if session is None:
+            return None
         own = self._reserved.get(partition)
         if own is None or not _goes_on(own, session):
             own = self._unpickle(session)

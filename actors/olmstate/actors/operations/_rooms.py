@@ -39,9 +39,11 @@ DEVICES_A_REQUEST = 250
 async def room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) -> OutboundRoomKey:
     """The key of the room's outbound session, which is made if there is none that may still be used."""
     outbound = turn.actors.outbound_group_sessions
-    if await outbound.ask(Current(room_id=room_id, now=turn.now)) is None:
-        return await new_room_key(turn, room_id, rotation)
-    return await outbound.ask(Export(room_id=room_id))
+    exported: OutboundRoomKey | None = None
+    if await outbound.ask(Current(room_id=room_id, now=turn.now)) is not None:
+        # None all the same if somebody's write was seen in between: then the fence turns this turn back in the end
+        exported = await outbound.ask(Export(room_id=room_id))
+    return exported or await new_room_key(turn, room_id, rotation)
 
 
 async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) -> OutboundRoomKey:
@@ -71,10 +73,11 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
     if current is not None and not wanted.keys() - current.shared_with and not current.shared_with - wanted.keys():
         return RoomKeyShare(session_id=current.session_id, requests=(), recipients=(), missing=())
-    if current is None or current.shared_with - wanted.keys():
+    shared: OutboundRoomKey | None = None
+    if current is not None and not current.shared_with - wanted.keys():
+        shared = await outbound.ask(Export(room_id=command.room_id))  # or None, as above
+    if shared is None:
         shared = await new_room_key(turn, command.room_id, command.rotation)
-    else:
-        shared = await outbound.ask(Export(room_id=command.room_id))
     pending = [address for address in wanted if address not in shared.shared_with]
     encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content)
     contents = iter(encrypted.contents.items())
