@@ -62,6 +62,11 @@ class LockFile:
             with contextlib.suppress(PermissionError):
                 os.fchmod(descriptor, _MODE)
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Device and inode: what all handles on the file have in common."""
+        return self._device, self._inode
+
     def take(self) -> bool:
         """Try once.
 

@@ -1,7 +1,7 @@
 """The store's cross-process lock: one at a time, and each in turn.
 
 Owns: two lock files in the store's folder. `lock` is exclusion: who has taken it may write. `turn` is fairness: who has
-    taken it is the head of the queue, and only the head tries `lock`.
+    taken it is the head of the queue, and only the head tries `lock`. The head is woken, see `_wake_up`.
 Rules:
     - Everyone passes `turn`, who comes back at once too. So a greedy process can't barge past one that waits.
     - Every try is synchronous, and the only checkpoint is the sleep between tries: neither a cancellation nor Ctrl-C
@@ -10,7 +10,7 @@ Rules:
     - Liveness does not depend on the head: who has not become the head after `PATIENCE` tries `lock` directly, since
       the head may be frozen.
 Why polling: a blocking flock would need a thread that no cancellation can reach. The poll times, and what they give:
-    docs/decisions/0003-turnstile-lock.md.
+    docs/decisions/0003-turnstile-lock.md. The head polls too, since a holder that was killed wakes nobody.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from olmstate.messages import StoreBusy, StorePoisoned
 
 from ._fork import no_fork, poison_in_child
 from ._lock_file import LockFile
+from ._wake_up import WakeUp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ WAITER_POLL = (0.0005, 0.002)
 LATE_POLL = (0.0005, 0.001)
 """The same for who has waited longer than `LATE`. Rarely lucky so far, it now gets more tries than the others."""
 HEAD_POLL = (0.0003, 0.001)
-"""The same of the head, for `lock`. Shorter, since the lock is idle from the release until the head's next try."""
+"""The same of the head, for `lock`, unless it is woken before."""
 LATE = 0.005
 """Seconds."""
 PATIENCE = 0.1
@@ -89,6 +90,7 @@ class Turnstile:
             except BaseException:
                 self._turn.close()
                 raise
+            self._wake_up = WakeUp(*self._lock.place)
             poison_in_child(self)
 
     @property
@@ -122,24 +124,29 @@ class Turnstile:
         is_head = False
         try:
             is_head = self._turn.take()
-            if is_head and self._take_lock():
+            if is_head and self._take_lock_as_head():
                 return _AT_ONCE
             now = started = trio.current_time()
             deadline = started + timeout
             tries = 1
             while now < deadline:
                 shortest, longest = HEAD_POLL if is_head else WAITER_POLL if now - started < LATE else LATE_POLL
-                await trio.sleep_until(min(now + self._rng.uniform(shortest, longest), deadline))
+                until = min(now + self._rng.uniform(shortest, longest), deadline)
+                if is_head:
+                    await self._wake_up.wait(until)
+                else:
+                    await trio.sleep_until(until)
                 self._require_open()
                 now = trio.current_time()
                 tries += 1
                 is_head = is_head or self._turn.take()
-                if (is_head or now - started >= PATIENCE) and self._take_lock():
+                if self._take_lock_as_head() if is_head else now - started >= PATIENCE and self._take_lock():
                     return LockWait(waited=now - started, tries=tries, bypassed=not is_head)
             raise StoreBusy(holder_pid=self.holder_pid(), waited=now - started)
         finally:
             self._acquiring = False
             if is_head:
+                self._wake_up.stop()
                 self._turn.let_go()
 
     @enable_ki_protection
@@ -164,6 +171,12 @@ class Turnstile:
         finally:
             self._turn.let_go()
 
+    def _take_lock_as_head(self) -> bool:
+        if self._take_lock():
+            return True
+        # it may have been let go before anybody could be woken by that
+        return self._wake_up.listen() and self._take_lock()
+
     def _take_lock(self) -> bool:
         if not self._lock.take():
             return False
@@ -182,6 +195,7 @@ class Turnstile:
         self._require_held()
         self._held = False
         self._lock.let_go()
+        self._wake_up.send()
 
     @enable_ki_protection
     def contended(self) -> bool:
@@ -230,11 +244,12 @@ class Turnstile:
             raise StorePoisoned(reason="its lock file was removed or replaced while the lock was held")
 
     def close(self) -> None:
-        """Release the lock if it is held, and close both files. Closing again, or in a forked child, does nothing."""
+        """Release the lock if it is held, and close all files. Closing again, or in a forked child, does nothing."""
         self._held = False
         self._closed = True
         self._turn.close()
         self._lock.close()
+        self._wake_up.close()
 
     def poison(self) -> None:
         """Become unusable: this is a forked child, and the lock is its parent's."""
@@ -242,6 +257,7 @@ class Turnstile:
         self._held = False
         self._turn.abandon()
         self._lock.abandon()
+        self._wake_up.abandon()
 
     def _require_open(self) -> None:
         if self._forked:

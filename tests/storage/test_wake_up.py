@@ -1,0 +1,153 @@
+"""The head of the queue is woken when the lock is let go; without that it polls, and nothing else differs."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from olmstate.storage import Turnstile
+from olmstate.storage._wake_up import WakeUp
+
+LONG = 60.0
+
+
+async def acquire(turnstile: Turnstile) -> None:
+    await turnstile.acquire(LONG)
+
+
+async def test_the_head_has_the_lock_without_waiting_for_its_next_try(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    with closing(Turnstile(tmp_path)) as holder, closing(Turnstile(tmp_path)) as head:
+        assert holder.acquire_nowait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(acquire, head)
+            await wait_all_tasks_blocked()
+            holder.release()
+            await has_the_lock_at_once(head)
+
+
+async def has_the_lock_at_once(head: Turnstile) -> None:
+    """Trio's clock stands while anybody waits for all others to be blocked, so nobody's sleep ends meanwhile."""
+    for _ in range(10):
+        await wait_all_tasks_blocked()
+    assert head.held
+
+
+async def test_a_lock_that_is_let_go_before_the_head_can_be_woken_is_had_all_the_same(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Turnstile(tmp_path)) as holder, closing(Turnstile(tmp_path)) as head:
+        assert holder.acquire_nowait()
+        listen = WakeUp.listen
+
+        def let_go_before(wake_up: WakeUp) -> bool:
+            if holder.held:
+                holder.release()
+            return listen(wake_up)
+
+        monkeypatch.setattr(WakeUp, "listen", let_go_before)
+        await head.acquire(LONG)
+
+
+async def test_wake_ups_that_mean_nothing_change_nothing(tmp_path: Path, autojump_clock: MockClock) -> None:
+    with closing(Turnstile(tmp_path)) as holder, closing(Turnstile(tmp_path)) as head:
+        assert holder.acquire_nowait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(acquire, head)
+            await wait_all_tasks_blocked()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as other, suppress(OSError):
+                while True:  # until no more can wait to be read
+                    other.sendto(bytes(100), name_of(tmp_path))
+            await wait_all_tasks_blocked()
+            assert not head.held
+            holder.release()
+            await has_the_lock_at_once(head)
+
+
+def name_of(folder: Path) -> bytes:
+    status = (folder / "lock").stat()
+    return b"\0olmstate %x %x" % (status.st_dev, status.st_ino)
+
+
+async def test_a_head_whose_name_is_taken_polls(tmp_path: Path, autojump_clock: MockClock) -> None:
+    with closing(Turnstile(tmp_path)) as holder, closing(Turnstile(tmp_path)) as head:
+        assert holder.acquire_nowait()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            other.bind(name_of(tmp_path))
+            await let_go_while_it_waits(holder, head)
+
+
+@pytest.mark.parametrize("system", ["darwin", "linux"])
+async def test_where_there_are_no_such_sockets_the_head_polls(
+    system: str, tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("olmstate.storage._wake_up.sys.platform", system)
+    monkeypatch.setattr("olmstate.storage._wake_up.socket.socket", refuse)
+    with closing(Turnstile(tmp_path)) as holder, closing(Turnstile(tmp_path)) as head:
+        assert holder.acquire_nowait()
+        await let_go_while_it_waits(holder, head)
+
+
+def refuse(family: int, kind: int) -> socket.socket:
+    raise PermissionError(family, kind)
+
+
+async def let_go_while_it_waits(holder: Turnstile, head: Turnstile) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(acquire, head)
+        await trio.sleep(1)
+        assert not head.held
+        holder.release()
+    assert head.held
+
+
+async def test_a_lock_that_was_let_go_without_a_wake_up_is_found_by_the_next_try(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """As when its holder was killed."""
+    with closing(Turnstile(tmp_path)) as holder, closing(Turnstile(tmp_path)) as head:
+        assert holder.acquire_nowait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(acquire, head)
+            await trio.sleep(1)
+            holder.close()
+            began = trio.current_time()
+        assert trio.current_time() - began < 0.01
+        assert head.held
+
+
+async def test_closing_lets_go_on_who_waits(tmp_path: Path, autojump_clock: MockClock) -> None:
+    with closing(Turnstile(tmp_path)) as holder, closing(Turnstile(tmp_path)) as head:
+        assert holder.acquire_nowait()
+        async with trio.open_nursery() as nursery:
+
+            async def refused() -> None:
+                with pytest.raises(trio.ClosedResourceError):
+                    await head.acquire(LONG)
+
+            nursery.start_soon(refused)
+            await wait_all_tasks_blocked()
+            head.close()
+
+
+async def test_a_forked_child_leaves_its_parent_waiting_and_able_to_be_woken(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    with closing(Turnstile(tmp_path)) as holder, closing(Turnstile(tmp_path)) as head:
+        assert holder.acquire_nowait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(acquire, head)
+            await wait_all_tasks_blocked()
+            child = os.fork()
+            if child == 0:
+                os._exit(0)
+            os.waitpid(child, 0)  # noqa: ASYNC222 - it ends at once
+            holder.release()
+            await has_the_lock_at_once(head)
