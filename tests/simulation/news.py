@@ -1,0 +1,108 @@
+"""Whether subscribers hear what askers are told: no more, no less, and nothing of a turn that failed.
+
+Owns: `Ear`, somebody who hears what a supervisor publishes, and what each reply means for him.
+Rule: events are published between a commit and its reply, so whoever has a reply has the events, too.
+"""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from olmstate.messages import (
+    AddDevices,
+    AddRoomKey,
+    DecryptedToDevice,
+    DecryptToDevice,
+    DevicesChanged,
+    Event,
+    ImportKeyFile,
+    ImportRoomKeys,
+    Message,
+    ReceiveSync,
+    RoomKeyImportProgress,
+    RoomKeysReceived,
+)
+from tests.faults.history import Json
+
+OWN_EVENTS = (RoomKeysReceived, DevicesChanged, RoomKeyImportProgress)
+"""Events of what was asked; a `StoreChanged` is of what others did."""
+
+
+@attrs.define
+class News:
+    """What some events say."""
+
+    room_keys: list[str] = attrs.field(factory=list[str])
+    """Session ids."""
+    devices: list[DevicesChanged] = attrs.field(factory=list[DevicesChanged])
+    progress: list[RoomKeyImportProgress] = attrs.field(factory=list[RoomKeyImportProgress])
+
+
+NOTHING = News()
+
+
+@attrs.define
+class Ear:
+    """One subscription."""
+
+    _channel: trio.MemoryReceiveChannel[Event]
+    ignored: set[str] = attrs.field(factory=set[str])
+    """Sessions whose keys others than the asker have brought."""
+    heard: set[type[Event]] = attrs.field(factory=set[type[Event]])
+    """Of which kinds, ever."""
+
+    def hear(self) -> News:
+        """What has come since the last time."""
+        news = News()
+        while self._channel.statistics().current_buffer_used:
+            event = self._channel.receive_nowait()
+            self.heard.add(type(event))
+            match event:
+                case RoomKeysReceived():
+                    sessions = [session_id for _, session_id in event.room_keys]
+                    news.room_keys.extend(each for each in sessions if each not in self.ignored)
+                case DevicesChanged():
+                    news.devices.append(event)
+                case RoomKeyImportProgress():
+                    news.progress.append(event)
+                case _:
+                    raise AssertionError(event)
+        return news
+
+
+def contradiction(message: Message[Json], reply: Json, heard: News, *, more: bool = False) -> str | None:
+    """What is wrong with the events that a message has caused, by its reply; None if they are right.
+
+    Args:
+        message: What was asked.
+        reply: What came.
+        heard: What was published meanwhile.
+        more: Something else, of which nobody was told, may have been done in that time.
+    """
+    match message:
+        case ImportRoomKeys() | ImportKeyFile():
+            keys, done = len(heard.room_keys), [step.done for step in heard.progress]
+            right = reply.imported == keys and done == sorted(set(done)) and done[-1:] == [reply.total]
+            enough = reply.imported <= keys and reply.total in done
+        case _:
+            told = _told(message, reply)
+            right = told == heard
+            enough = set(told.room_keys) <= set(heard.room_keys) and all(each in heard.devices for each in told.devices)
+    return None if right or (more and enough) else f"{reply} was replied, and {heard} heard"
+
+
+def _told(message: Message[Json], reply: Json) -> News:
+    match message:
+        case AddRoomKey():
+            return News(room_keys=[] if reply == "known" else [message.session_id])
+        case ReceiveSync():
+            return News(room_keys=[session_id for _, session_id in reply.room_keys])
+        case DecryptToDevice():
+            decrypted = [outcome for outcome in reply if isinstance(outcome, DecryptedToDevice)]
+            return News(room_keys=[each.content["session_id"] for each in decrypted if each.type == "m.room_key"])
+        case AddDevices():
+            changed = [DevicesChanged(added=reply.added, removed=reply.removed)]
+            return News(devices=changed if reply.added or reply.removed else [])
+        case _:
+            return News()
