@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 extensions = [
     "extensions.message_reference",
     "extensions.overview",
+    "extensions.performance",
     "extensions.state_diagrams",
     "myst_parser",
     "sphinx.ext.autodoc",
