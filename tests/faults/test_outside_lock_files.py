@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from olmstate.messages import RotateRoomKey, Statistics, StoreBusy, StorePoisoned
+from olmstate.storage._line import PLACES
 from tests.faults.client import BUSY, OPTIONS, SHARED, check, look, open_client, send
 from tests.faults.homeserver import Homeserver
 from tests.faults.world import World
@@ -95,7 +96,8 @@ async def test_without_its_turn_file_the_lock_is_only_less_fair(world: World, me
                 nursery.start_soon(send, supervisor, homeserver, SHARED, 30)
         for _ in range(5):
             await send(first, homeserver, SHARED, 3)
-            meddle(world.store / "turn")
+            for place in PLACES:
+                meddle(world.store / place)
             await send(second, homeserver, SHARED, 3)
     homeserver.log.write("calm")
     homeserver.judge()

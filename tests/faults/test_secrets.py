@@ -59,6 +59,7 @@ from olmstate.messages import (
 )
 from olmstate.storage import SqliteStore, Table, backup, open_store
 from olmstate.storage._folder import DATABASE
+from olmstate.storage._line import PLACES
 from tests.faults.client import BUSY, EXPORT_ROUNDS, share, work
 from tests.faults.homeserver import ALICE, ALICE_DEVICE, Homeserver
 from tests.faults.known_secrets import KnownSecrets
@@ -316,7 +317,7 @@ async def test_no_file_of_a_sealed_store_or_of_its_backup_shows_a_secret_or_who_
         _search(folder, secrets)
     _search(folder, secrets)
     _search(copy, secrets)
-    assert {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "lock", "turn"} <= set(open_files)
+    assert {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "lock", *PLACES} <= set(open_files)
 
 
 def _search(folder: Path, secrets: KnownSecrets) -> list[Path]:

@@ -13,12 +13,13 @@ import attrs
 import trio
 
 from olmstate.storage._folder import DATABASE, UNFINISHED
+from olmstate.storage._line import PLACES
 from tests.faults.client import live, look
 from tests.faults.homeserver import Homeserver
 
 KEY = bytes(range(32))
 DATABASES = tuple(name + suffix for name in (DATABASE, UNFINISHED) for suffix in ("", "-wal", "-shm", "-journal"))
-FILES = (*DATABASES, "turn", "lock")
+FILES = (*DATABASES, "lock", *PLACES)
 """All that there ever are in a store's folder."""
 
 

@@ -15,6 +15,7 @@ from trio.testing import MockClock
 from olmstate.messages import StoreBusy, StoreCorrupt, StorePoisoned, StoreUnavailable, WrongKey
 from olmstate.storage import SqliteStore, Table, Turnstile, backup, open_store
 from olmstate.storage._backup import _stop_if_cancelled as stop_if_cancelled  # pyright: ignore[reportPrivateUsage]
+from olmstate.storage._line import PLACES
 from tests.storage.handles import ALICE, DEVICE, KEY, PARTITION, Handles, device, put, session, values
 from tests.storage.processes import peer
 
@@ -78,7 +79,7 @@ async def test_a_backup_is_one_file_for_its_owner_alone(stores: Handles, target:
     finally:
         os.umask(before)
 
-    assert {"olmstate.sqlite", "lock", "turn"} == {path.name for path in target.folder.iterdir()}
+    assert {"olmstate.sqlite", "lock", *PLACES} == {path.name for path in target.folder.iterdir()}
     assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in target.folder.iterdir()}
     assert 0o700 == stat.S_IMODE(target.folder.stat().st_mode)
     with closing(sqlite3.connect(target.database)) as connection:
@@ -235,7 +236,7 @@ async def test_a_store_that_is_made_there_meanwhile_is_not_replaced(
         await backup(store, target.folder)
 
     assert "somebody else's" == target.database.read_text()
-    assert {"olmstate.sqlite", "lock", "turn"} == {path.name for path in target.folder.iterdir()}
+    assert {"olmstate.sqlite", "lock", *PLACES} == {path.name for path in target.folder.iterdir()}
 
 
 async def test_a_handle_in_doubt_makes_no_backup(stores: Handles, target: Handles) -> None:
@@ -270,7 +271,7 @@ async def test_a_cancelled_backup_stops_half_way_and_leaves_nothing(
 
     assert scope.cancelled_caught
     assert 1 == steps
-    assert {"lock", "turn"} == {path.name for path in target.folder.iterdir()}
+    assert {"lock", *PLACES} == {path.name for path in target.folder.iterdir()}
 
 
 async def test_what_a_killed_backup_left_is_cleared_away(stores: Handles, target: Handles) -> None:
@@ -283,7 +284,7 @@ async def test_what_a_killed_backup_left_is_cleared_away(stores: Handles, target
 
     await backup(store, target.folder)
 
-    assert {"olmstate.sqlite", "lock", "turn"} == {path.name for path in target.folder.iterdir()}
+    assert {"olmstate.sqlite", "lock", *PLACES} == {path.name for path in target.folder.iterdir()}
 
 
 async def test_a_damaged_store_gives_no_backup(stores: Handles, target: Handles) -> None:
@@ -293,4 +294,4 @@ async def test_a_damaged_store_gives_no_backup(stores: Handles, target: Handles)
     with pytest.raises(StoreCorrupt):
         await backup(store, target.folder)
 
-    assert {"lock", "turn"} == {path.name for path in target.folder.iterdir()}
+    assert {"lock", *PLACES} == {path.name for path in target.folder.iterdir()}

@@ -60,7 +60,7 @@ def test_a_full_disk_stops_a_backup_and_leaves_nothing_of_it(tmp_path: Path) -> 
 
         assert other.ask(f"backup {small / 'backup'}") == "StoreFull"
 
-        assert other.ask(f"list-folder {small / 'backup'}") == "lock turn"
+        assert other.ask(f"list-folder {small / 'backup'}") == "lock next third turn"
         assert other.ask(f"backup {tmp_path / 'backup'}") == "written"
 
 

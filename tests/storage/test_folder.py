@@ -22,6 +22,7 @@ from olmstate.storage._folder import (
     require_vacant,
     sync_folder,
 )
+from olmstate.storage._line import PLACES
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_missing_folders_are_made_for_their_owner_alone(tmp_path: Path) -> None:
 def test_a_folder_of_a_store_is_closed_to_others(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     folder.mkdir()
-    for name in ("turn", "lock", DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", UNFINISHED, f"{UNFINISHED}-journal"):
+    for name in (*PLACES, "lock", DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", UNFINISHED, f"{UNFINISHED}-journal"):
         (folder / name).touch()
         folder.chmod(0o755)
         make_folder(folder)

@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from olmstate.messages import StorePoisoned, StoreUnavailable
+from olmstate.storage._line import PLACES
 from olmstate.storage._lock_file import LockFile
 from olmstate.storage._turnstile import PATIENCE, Turnstile
 
@@ -52,7 +53,9 @@ losses = pytest.mark.parametrize("lose", [unlink, replace, move_away])
 def test_the_files_belong_to_their_owner_alone_under_any_umask(tmp_path: Path, umask: int) -> None:
     Turnstile(tmp_path).close()
 
-    assert {"turn": 0o600, "lock": 0o600} == {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert {"lock": 0o600} | dict.fromkeys(PLACES, 0o600) == {
+        path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()
+    }
 
 
 def test_files_that_others_may_read_are_closed_to_them(tmp_path: Path) -> None:
@@ -83,7 +86,7 @@ def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     assert target.read_text() == "precious"
 
 
-@pytest.mark.parametrize("name", ["turn", "lock"])
+@pytest.mark.parametrize("name", [*PLACES, "lock"])
 def test_what_can_not_be_opened_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
 

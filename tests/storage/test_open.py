@@ -30,6 +30,7 @@ from olmstate.messages import (
     WrongKey,
 )
 from olmstate.storage import SqliteStore, Turnstile, _connection, _filesystem, backup, open_store
+from olmstate.storage._line import PLACES
 from olmstate.storage._sqlite3 import sqlite3 as sqlite3_of_the_store
 from tests.storage.handles import ALICE, DEVICE, KEY, Handles, descriptors, device, put, values
 from tests.storage.processes import in_small_filesystem, peer, run
@@ -59,7 +60,7 @@ async def test_folders_and_files_belong_to_their_owner_alone_under_any_umask(tmp
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in stores.folder.iterdir()}
     await stores.aclose()
 
-    assert {"olmstate.sqlite", "olmstate.sqlite-wal", "olmstate.sqlite-shm", "lock", "turn"} == set(modes)
+    assert {"olmstate.sqlite", "olmstate.sqlite-wal", "olmstate.sqlite-shm", "lock", *PLACES} == set(modes)
     assert {0o600} == set(modes.values())
     assert 0o700 == stat.S_IMODE(stores.folder.stat().st_mode)
     assert 0o700 == stat.S_IMODE(stores.folder.parent.stat().st_mode)

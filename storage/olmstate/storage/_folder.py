@@ -19,12 +19,14 @@ from pathlib import Path
 
 from olmstate.messages import StoreCorrupt, StoreFull, StoreUnavailable
 
+from ._line import PLACES
+
 DATABASE = "olmstate.sqlite"
 UNFINISHED = f"{DATABASE}.partial"
 """A database on its way: it is renamed when it is whole, so that nobody opens half of one."""
 
 _COMPANIONS = ("-wal", "-shm", "-journal")
-_FILES = {"turn", "lock", *(name + suffix for name in (DATABASE, UNFINISHED) for suffix in ("", *_COMPANIONS))}
+_FILES = {"lock", *PLACES, *(name + suffix for name in (DATABASE, UNFINISHED) for suffix in ("", *_COMPANIONS))}
 
 
 @contextmanager

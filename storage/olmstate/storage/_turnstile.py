@@ -1,9 +1,9 @@
 """The store's cross-process lock: one at a time, and each in turn.
 
-Owns: two lock files in the store's folder. `lock` is exclusion: who has taken it may write. `turn` is fairness: who has
-    taken it is the head of the queue, and only the head tries `lock`. The head is woken, see `_wake_up`.
+Owns: `lock`, a file in the store's folder, which is exclusion: who has taken it may write. And a place in the line in
+    front of it, which is fairness (`_line`): only the head tries `lock`, and is woken when it is let go (`_wake_up`).
 Rules:
-    - Everyone passes `turn`, who comes back at once too. So a greedy process can't barge past one that waits.
+    - Everyone enters the line, who comes back at once too. So a greedy process can't barge past one that waits.
     - Every try is synchronous, and the only checkpoint is the sleep between tries: neither a cancellation nor Ctrl-C
       can land between "taken" and "recorded".
     - Safety asks no clock: no leases, nobody steals. The kernel releases what a dead process had taken.
@@ -26,6 +26,7 @@ from trio.lowlevel import enable_ki_protection
 from olmstate.messages import StoreBusy, StorePoisoned
 
 from ._fork import no_fork, poison_in_child
+from ._line import Line
 from ._lock_file import LockFile
 from ._wake_up import WakeUp
 
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WAITER_POLL = (0.0005, 0.002)
-"""Shortest and longest time between two tries for `turn`, in seconds."""
+"""Shortest and longest time between two tries for the place before, in seconds."""
 LATE_POLL = (0.0005, 0.001)
 """The same for who has waited longer than `LATE`. Rarely lucky so far, it now gets more tries than the others."""
-HEAD_POLL = (0.0003, 0.001)
+HEAD_POLL = (0.001, 0.003)
 """The same of the head, for `lock`, unless it is woken before."""
 LATE = 0.005
 """Seconds."""
@@ -53,7 +54,7 @@ class LockWait:
     tries: int
     """1: the lock was free."""
     bypassed: bool
-    """Whether it was taken without `turn`, past a head that is frozen, or that waits longer than `PATIENCE` itself."""
+    """Whether it was taken from behind, past a head that is frozen, or that waits longer than `PATIENCE` itself."""
 
 
 _AT_ONCE = LockWait(waited=0.0, tries=1, bypassed=False)
@@ -68,7 +69,7 @@ class Turnstile:
     the parent notices nothing.
 
     Args:
-        folder: The store's folder; it must exist. The two files in it are created with mode 0600.
+        folder: The store's folder; it must exist. The files in it are created with mode 0600.
         rng: Draws the times between tries; give a seeded one to make them repeat.
 
     Raises:
@@ -84,11 +85,11 @@ class Turnstile:
         self._forked = False
         self._closed = False
         with no_fork:
-            self._turn = LockFile(folder / "turn")
+            self._line = Line(folder)
             try:
                 self._lock = LockFile(folder / "lock")
             except BaseException:
-                self._turn.close()
+                self._line.close()
                 raise
             self._wake_up = WakeUp(*self._lock.place)
             poison_in_child(self)
@@ -123,7 +124,7 @@ class Turnstile:
         self._acquiring = True
         is_head = False
         try:
-            is_head = self._turn.take()
+            is_head = self._line.move_up()
             if is_head and self._take_lock_as_head():
                 return _AT_ONCE
             now = started = trio.current_time()
@@ -139,15 +140,14 @@ class Turnstile:
                 self._require_open()
                 now = trio.current_time()
                 tries += 1
-                is_head = is_head or self._turn.take()
+                is_head = self._line.move_up()
                 if self._take_lock_as_head() if is_head else now - started >= PATIENCE and self._take_lock():
                     return LockWait(waited=now - started, tries=tries, bypassed=not is_head)
             raise StoreBusy(holder_pid=self.holder_pid(), waited=now - started)
         finally:
             self._acquiring = False
-            if is_head:
-                self._wake_up.stop()
-                self._turn.let_go()
+            self._wake_up.stop()
+            self._line.leave()
 
     @enable_ki_protection
     def acquire_nowait(self) -> bool:
@@ -164,12 +164,10 @@ class Turnstile:
             trio.ClosedResourceError: This handle was closed.
         """
         self._require_idle()
-        if not self._turn.take():
-            return False
         try:
-            return self._take_lock()
+            return self._line.move_up() and self._take_lock()
         finally:
-            self._turn.let_go()
+            self._line.leave()
 
     def _take_lock_as_head(self) -> bool:
         if self._take_lock():
@@ -207,7 +205,7 @@ class Turnstile:
             RuntimeError: This handle doesn't hold the lock.
         """
         self._require_held()
-        return self._turn.is_taken()
+        return self._line.is_taken()
 
     @enable_ki_protection
     def holder_pid(self) -> int | None:
@@ -247,7 +245,7 @@ class Turnstile:
         """Release the lock if it is held, and close all files. Closing again, or in a forked child, does nothing."""
         self._held = False
         self._closed = True
-        self._turn.close()
+        self._line.close()
         self._lock.close()
         self._wake_up.close()
 
@@ -255,7 +253,7 @@ class Turnstile:
         """Become unusable: this is a forked child, and the lock is its parent's."""
         self._forked = True
         self._held = False
-        self._turn.abandon()
+        self._line.abandon()
         self._lock.abandon()
         self._wake_up.abandon()
 
