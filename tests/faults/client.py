@@ -144,7 +144,11 @@ async def open_client(
     log = homeserver.open_log()
     try:
         recording = HalfwayStore(store, log, halfway)
-        await record_stored(recording, log, store.info().generation)
+        await store.lock.acquire(30)  # or others write while we look
+        try:
+            await record_stored(recording, log, store.info().generation)
+        finally:
+            store.lock.release()
         async with run_supervisor(recording, user_id=ALICE, device_id=ALICE_DEVICE, options=options) as supervisor:
             yield RecordingSupervisor(supervisor, recording, log), store
     finally:

@@ -16,7 +16,7 @@ import attrs
 import pytest
 import trio
 
-from tests.faults.client import check, open_client, work
+from tests.faults.client import check, note_generation, open_client, work
 from tests.faults.cores import desks, share
 from tests.faults.next_version import next_version
 from tests.faults.strace import Point, attached, kill_at, points
@@ -47,8 +47,13 @@ def go_on(world: World, die: Die) -> int:
     async def survive() -> int:
         async with open_client(world.store, world.homeserver()) as (supervisor, store):
             await check(supervisor, store, world.homeserver())
+            wrapping = store.wrapping()
             status = await trio.to_thread.run_sync(die)
             homeserver = world.homeserver()  # it knows what the other has sent
+            if store.wrapping() != wrapping and len(homeserver.secrets) > 1:
+                # it was killed before it could tell of the last generation, which is to be told before the next one
+                note_generation(homeserver, store.info().generation)
+                homeserver.secret_changed(homeserver.secrets[-1])
             await check(supervisor, store, homeserver)
             await work(supervisor, homeserver)
             await check(supervisor, store, homeserver)
