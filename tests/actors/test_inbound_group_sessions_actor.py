@@ -268,7 +268,7 @@ async def test_pages_walk_all_keys_in_the_order_of_their_rows(
     after, entries = await inbound.ask(RoomKeysPage(limit=2))
     while entries:
         assert len(entries) <= 2
-        found += [entry.session_id for entry in entries]
+        found += [entry.copies[0].session.session_id for entry in entries]
         after, entries = await inbound.ask(RoomKeysPage(after=after, limit=2))
     assert after == b""
     assert {each.session_id for each in [room, *rooms]} == set(found)

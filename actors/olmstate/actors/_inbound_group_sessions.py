@@ -13,6 +13,7 @@ The partition is (room, session), the same key in all three tables.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
 
@@ -58,6 +59,7 @@ from ._untrusted_json import as_object, is_object, json_object, string
 from ._untrusted_json import loads as parse_json
 
 R = TypeVar("R")
+S = TypeVar("S", bound=str)
 
 
 # --- what is stored -----------------------------------------------------------------------------------------
@@ -79,20 +81,19 @@ class _Copy:
 
 @attrs.define(kw_only=True)
 class _Record:
-    """The stored form of a room key: its ids, for exports, and its copies."""
+    """The stored form of a room key: its room, for exports, and its copies."""
 
     room_id: RoomId
-    session_id: MegolmSessionId
     copies: list[_Copy]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class RoomKeyEntry:
-    """A room key and its ids."""
+    """A room key and its room."""
 
     room_id: RoomId
-    session_id: MegolmSessionId
     copies: tuple[RoomKeyCopy, ...]
+    """One at the least, of one session."""
 
 
 class _RoomKeyCodec:
@@ -107,17 +108,17 @@ class _RoomKeyCodec:
         copies = tuple(
             RoomKeyCopy(
                 session=InboundGroupSession.from_pickle(copy.pickle, self._store.pickle_key),
-                sender_key=copy.sender_key,
-                sender_ed25519=copy.sender_ed25519,
-                sender=copy.sender,
-                sender_device=copy.sender_device,
+                sender_key=_shared(copy.sender_key),
+                sender_ed25519=_shared(copy.sender_ed25519),
+                sender=None if copy.sender is None else _shared(copy.sender),
+                sender_device=None if copy.sender_device is None else _shared(copy.sender_device),
                 imported=copy.imported,
                 signed=copy.signed,
                 forwarding_chain=tuple(copy.forwarding_chain),
             )
             for copy in record.copies
         )
-        return RoomKeyEntry(room_id=record.room_id, session_id=record.session_id, copies=copies)
+        return RoomKeyEntry(room_id=_shared(record.room_id), copies=copies)
 
     def encode(self, partition: bytes, entry: RoomKeyEntry | None) -> Iterable[Row]:
         if entry is not None:
@@ -134,8 +135,12 @@ class _RoomKeyCodec:
                 )
                 for copy in entry.copies
             ]
-            record = _Record(room_id=entry.room_id, session_id=entry.session_id, copies=copies)
-            yield Row(partition, partition, dumps(record))
+            yield Row(partition, partition, dumps(_Record(room_id=entry.room_id, copies=copies)))
+
+
+def _shared(string: S) -> S:
+    """The same string for all room keys that hold an equal one: of a device's and of a room's there are many."""
+    return cast("S", sys.intern(string))
 
 
 @attrs.define(kw_only=True)
@@ -292,7 +297,7 @@ class InboundGroupSessionsActor(Actor):
         before = () if entry is None else entry.copies
         copies, change = add_copy(before, new.copy)
         if copies is not before:
-            self._room_keys.put(partition, RoomKeyEntry(room_id=new.room_id, session_id=new.session_id, copies=copies))
+            self._room_keys.put(partition, RoomKeyEntry(room_id=new.room_id, copies=copies))
         return change
 
     # --- decrypting -----------------------------------------------------------------------------------------

@@ -36,8 +36,8 @@ class UsedIndices:
     """Event hashes by message index of one session, as stored or about to be."""
 
     events: dict[int, str] = attrs.field(factory=dict[int, str])
-    changed: set[int] = attrs.field(factory=set[int])
-    """Blocks that differ from what is stored."""
+    changed: frozenset[int] = frozenset()
+    """Blocks that differ from what is stored: none of nearly all sessions, for which a set each would be large."""
 
 
 class UsedIndicesCodec:
@@ -57,7 +57,7 @@ class UsedIndicesCodec:
             events = {str(index): event for index, event in entry.events.items() if index // BLOCK == number}
             key = self._store.key(Table.MESSAGE_INDICES, partition.hex(), str(number))
             yield Row(key, partition, dumps(_Block(number=number, events=events)))
-        entry.changed.clear()
+        entry.changed = frozenset()
 
 
 def event_hash(event_id: EventId) -> str:
@@ -70,4 +70,4 @@ def merge(used: UsedIndices, pending: dict[int, str]) -> None:
     for index, event in pending.items():
         if index not in used.events:
             used.events[index] = event
-            used.changed.add(index // BLOCK)
+            used.changed |= {index // BLOCK}

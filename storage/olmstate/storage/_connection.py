@@ -74,7 +74,7 @@ def connect(path: Path, *, write: bool) -> Database:
     try:
         # plugins could run code of others in the process that holds the keys
         database = Database(connection, execute_plugins=False)
-        for pragma in (*_PRAGMAS, *_PRAGMAS_WRITE) if write else _PRAGMAS:
+        for pragma in (*_PRAGMAS, *(_PRAGMAS_WRITE if write else _PRAGMAS_READ)):
             connection.execute(pragma).fetchall()
     except BaseException:
         connection.close()
@@ -105,6 +105,10 @@ def abandon(connection: sqlite3.Connection) -> None:
 _PRAGMAS = (
     "PRAGMA trusted_schema = OFF",
     "PRAGMA temp_store = MEMORY",
+)
+_PRAGMAS_READ = (
+    # KiB. The actors cache what is read; SQLite would keep 2 MB of it once more, and drop it when another has written
+    "PRAGMA cache_size = -256",
 )
 _PRAGMAS_WRITE = (
     "PRAGMA synchronous = FULL",  # NORMAL loses the last commits at a power cut: ratchet steps would be used twice

@@ -190,7 +190,7 @@ def _export(entry: RoomKeyEntry) -> JsonObject:
     return {
         "algorithm": MEGOLM,
         "room_id": entry.room_id,
-        "session_id": entry.session_id,
+        "session_id": copy.session.session_id,
         "session_key": exported.to_base64(),
         "sender_key": copy.sender_key,
         "sender_claimed_keys": {"ed25519": copy.sender_ed25519},
