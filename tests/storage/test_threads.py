@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 import trio
@@ -130,17 +132,43 @@ async def test_the_write_ahead_log_is_taken_into_the_database_now_and_then(
     assert stores.database.stat().st_size > 100_000
 
 
-async def test_a_log_that_a_killed_process_left_behind_counts_from_the_first_commit(stores: Handles) -> None:
-    store = await stores.open()
-    await put(store, *(device(number, os.urandom(4_000)) for number in range(1_000)))
-    other = await stores.open()
-    (stores.folder / "marker").touch()
-    seen = list[str]()
-    other._writer.set_trace_callback(seen.append)  # pyright: ignore[reportPrivateUsage]
+async def test_what_others_have_written_counts_from_the_first_commit(
+    stores: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = await stores.open(), await stores.open()
+    await put(store, *(device(number, os.urandom(4_000)) for number in range(50)))
+    monkeypatch.setattr("olmstate.storage._store.CHECKPOINT_PAGES", 50)
 
     await put(other, device(1))
 
-    assert "PRAGMA wal_checkpoint(PASSIVE)" in seen
+    assert other._wal_index.log_pages() == 0  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_a_log_that_somebody_still_reads_is_tried_again_only_when_it_has_grown(
+    stores: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("olmstate.storage._store.CHECKPOINT_PAGES", 20)
+    store = await stores.open()
+    await put(store, device(1))
+    checkpoints = list[str]()
+
+    def trace(statement: str) -> None:
+        if "wal_checkpoint" in statement:
+            checkpoints.append(statement)
+
+    store._writer.set_trace_callback(trace)  # pyright: ignore[reportPrivateUsage]
+    with closing(sqlite3.connect(stores.database, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM meta").fetchall()
+        for number in range(30):
+            await put(store, device(number, os.urandom(1_000)))
+        held_up = len(checkpoints)
+        reader.execute("ROLLBACK")
+    for number in range(30):
+        await put(store, device(number, os.urandom(1_000)))
+
+    assert 1 <= held_up < 15
+    assert store._wal_index.log_pages() < 40  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_a_log_that_can_not_be_taken_in_poisons_after_the_commit_was_answered(

@@ -63,16 +63,21 @@ def _first(db: Database) -> None:
         not_null={"kind", "salt", "iterations", "lanes", "memory_kib", "data_key"},
         strict=True,
     )
-    for table in Table:
+    for table in UNTRACKED:
+        # one tree, not two: rows are small, come by the hundred, and are looked for by nothing but their key
+        db.conn.execute(
+            f"CREATE TABLE {table} (key BLOB NOT NULL PRIMARY KEY, value BLOB, generation INTEGER NOT NULL) "
+            "STRICT, WITHOUT ROWID"
+        )
+    for table in (table for table in Table if table not in UNTRACKED):
         columns = {"key": bytes, "partition": bytes, "value": bytes, "generation": int}
         if table not in PARTITIONED:
             del columns["partition"]
         db.table(table).create(columns, pk="key", not_null=set(columns) - {"value"}, strict=True)
         if table in PARTITIONED:
             db.table(table).create_index(["partition"])
-        if table not in UNTRACKED:
-            db.table(table).create_index(["generation"])
-            db.conn.execute(f"CREATE INDEX {table}_marks ON {table} (generation) WHERE value IS NULL")
+        db.table(table).create_index(["generation"])
+        db.conn.execute(f"CREATE INDEX {table}_marks ON {table} (generation) WHERE value IS NULL")
 
 
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first,)

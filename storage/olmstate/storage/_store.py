@@ -57,13 +57,10 @@ nothing else to do, and half a millisecond between greedy processes."""
 ROW_SECONDS = 0.000_02
 """About what it takes to seal and to write a row, however fast the disk is."""
 CHECKPOINT_PAGES = 1_000
-"""Of the WAL, before this handle takes them into the database. A log that begins anew is written over, and to sync that
+"""Of the WAL, before who commits takes them into the database. A log that begins anew is written over, and to sync that
 takes half as long as to sync what is appended."""
-OTHERS_PAGES = 6
-"""About what a small commit of another handle writes."""
 CHECKPOINT_SECONDS = 0.005
 """About what that takes at the least."""
-PAGE_BYTES = 4096
 
 CLOSE_SECONDS = 2.0
 """How long closing waits for the lock, in order to tidy up."""
@@ -116,8 +113,6 @@ class SqliteStore:
         self._schema = info.schema
         self._restored_generation = info.restored_generation
         self._files = _Files.of(os.fspath(path))
-        # what a killed process has left there counts as ours
-        self._wal_pages = os.stat(f"{path}-wal").st_size // PAGE_BYTES  # noqa: PTH116 - no Path to build for it
         # one thread at a time uses the writer; not from Trio's threads, which the user's program may have taken all
         self._thread = trio.CapacityLimiter(1)
         self._seal: Seal | None = None
@@ -129,7 +124,8 @@ class SqliteStore:
         self._wal_index.header()  # or it fails here, and not at the first question
         self._seen_header = b""
         self._last_commit = 0.0
-        self._last_generation = info.generation
+        self._pages_left = 0
+        """Of the WAL, that the last checkpoint could not take in, since somebody reads an older snapshot."""
         self._name = f"{os.getpid()} {secrets.token_hex(4)}"
         self._commits = 0
         self._doubt: str | None = None
@@ -305,11 +301,15 @@ class SqliteStore:
             await self._run(self._checkpoint, CHECKPOINT_SECONDS)
             self.check_usable()
             self._last_commit = await self._run(lambda: self._write(rows, seen), CHECKPOINT_SECONDS)
-        self._wal_pages += OTHERS_PAGES * (seen - self._last_generation)
-        self._last_generation = seen + 1
-        if self._wal_pages >= CHECKPOINT_PAGES:
-            await self._run(self._checkpoint, CHECKPOINT_SECONDS)
+        await self._tidy_up()
         return seen + 1
+
+    async def _tidy_up(self) -> None:
+        pages = self._wal_index.log_pages()
+        self._pages_left = min(self._pages_left, pages)
+        if pages - self._pages_left >= CHECKPOINT_PAGES:
+            await self._run(self._checkpoint, CHECKPOINT_SECONDS)
+            self._pages_left = self._wal_index.log_pages()
 
     async def _run(self, work: Callable[[], None], estimate: float) -> float:
         """Do ``work`` with the writer, in a thread if that takes long or other work is there; the seconds it took."""
@@ -350,7 +350,6 @@ class SqliteStore:
             partition = row.partition if partitioned else key
             sealed = None if value is None else seal(table, key, partition, value)
             kept.append((key, partition, sealed, generation) if partitioned else (key, sealed, generation))
-            self._wal_pages += 4 + len(value or b"") // PAGE_BYTES  # the row, and its place in three indexes
         writer.executemany(UPSERT[table], kept)
         if gone:
             writer.executemany(DELETE[table], gone)
@@ -361,7 +360,6 @@ class SqliteStore:
         """Run ``write`` in one transaction that moves the generation on from ``seen``."""
         self._check_files(lock)
         writer = self._writer
-        self._wal_pages += 2
         try:
             writer.execute("BEGIN IMMEDIATE")
             self._pass_fence(seen, writer_name)
@@ -409,7 +407,6 @@ class SqliteStore:
 
     def _checkpoint(self, mode: str = "PASSIVE") -> None:
         """Take the WAL into the database, as far as nobody reads an older snapshot. Under the lock."""
-        self._wal_pages = 0
         try:
             self._writer.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
         except sqlite3.Error as error:

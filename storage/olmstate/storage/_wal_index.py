@@ -1,9 +1,9 @@
 """Whether anybody has committed: a look at the memory that SQLite shares between processes.
 
 Owns: for each database that this process has open, how many connections it has, and a mapping of its ``-shm`` file.
-Rule: only whether the header is what it was counts, never what it says. Every commit changes it, since it counts
-transactions and holds a checksum over the log (SQLite: WAL-mode File Format, 2.1). What else changes it costs a
-needless question.
+Rule: whether anybody has committed is seen by whether the header is what it was, never by what it says. Every commit
+changes it, since it counts transactions and holds a checksum over the log (SQLite: WAL-mode File Format, 2.1). What
+else changes it costs a needless question. How long the log is, `log_pages`, is a hint for when to tidy up.
 Why: ``PRAGMA data_version`` goes by the same header, but it is a statement to run and locks to take. Each query would
 pay 4 µs for it, and three times as much where it pushes other code out of the processor's caches.
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import struct
 from typing import Final
 
 import attrs
@@ -24,6 +25,10 @@ from ._fork import no_fork
 
 HEADER_BYTES: Final = 48
 """Of the copy of the header that a commit writes last."""
+_MAPPED_BYTES: Final = 136
+"""Both copies of the header, and how far the log has been taken into the database."""
+_LENGTH: Final = struct.Struct("=16xI76xI")
+"""``mxFrame`` and ``nBackfill``."""
 
 
 @attrs.define(eq=False)
@@ -70,12 +75,24 @@ class WalIndex:
             self._memory = self._map()
         return self._memory[:HEADER_BYTES]
 
+    def log_pages(self) -> int:
+        """About how many pages of the log are not in the database yet, whoever wrote them.
+
+        Raises:
+            OSError: As for `header`.
+        """
+        if self._memory is None:
+            self._memory = self._map()
+        lengths: tuple[int, int] = _LENGTH.unpack_from(self._memory)
+        written, taken_in = lengths
+        return max(0, written - taken_in)
+
     def _map(self) -> mmap.mmap:
         with no_fork:
             if self._descriptor is None:
                 self._descriptor = os.open(f"{self._path}-shm", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                return mmap.mmap(self._descriptor, HEADER_BYTES, prot=mmap.PROT_READ)
+                return mmap.mmap(self._descriptor, _MAPPED_BYTES, prot=mmap.PROT_READ)
             except ValueError as error:
                 raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), self._path) from error
 
