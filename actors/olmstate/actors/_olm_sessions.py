@@ -29,7 +29,6 @@ from olmstate.messages import (
     MalformedMessage,
     Message,
     OlmSessionId,
-    ReplayedMessage,
     Reply,
     UnknownOlmSession,
     UserId,
@@ -164,7 +163,7 @@ class OlmMessage:
 
 @attrs.frozen
 class NeedsSession:
-    """No session matches this pre-key message: the account may be able to make one."""
+    """No session matches this pre-key message: the account may be able to make one, unless it was decrypted before."""
 
 
 @attrs.frozen
@@ -195,7 +194,17 @@ class AddSessions(OlmSessionsStep[None]):
 
 @attrs.frozen(kw_only=True)
 class Decrypt(OlmSessionsStep[tuple[DecryptOutcome, ...]]):
-    """Decrypt in order, as far as no new session is needed first."""
+    """Decrypt in order, as far as no new session is needed first.
+
+    One that has no plaintext may be one that `WereDecrypted`.
+    """
+
+    messages: tuple[OlmMessage, ...]
+
+
+@attrs.frozen(kw_only=True)
+class WereDecrypted(OlmSessionsStep[tuple[bool, ...]]):
+    """Which messages are known to have been decrypted before."""
 
     messages: tuple[OlmMessage, ...]
 
@@ -214,7 +223,7 @@ class Encrypt(OlmSessionsStep[tuple[tuple[int, str] | None, ...]]):
     plaintexts: tuple[tuple[UserId, Curve25519Key, bytes], ...] = attrs.field(repr=False)
 
 
-Step: TypeAlias = AddSessions | Decrypt | Remember | Encrypt
+Step: TypeAlias = AddSessions | Decrypt | WereDecrypted | Remember | Encrypt
 
 
 class OlmSessionsActor(Actor):
@@ -239,16 +248,15 @@ class OlmSessionsActor(Actor):
         return self._store.key(Table.OLM_MESSAGES, message.digest)
 
     def wanted(self, message: Message[Any]) -> Wanted:
-        """The sessions of the devices named, and whether messages to decrypt are known."""
+        """The sessions of the devices named, or whether messages are known."""
         asked = cast("Step", message)
         match asked:
             case AddSessions(sessions=sessions):
                 return ((self._sessions, [self._partition(new.sender_key) for new in sessions]),)
             case Decrypt(messages=messages):
-                return (
-                    (self._sessions, [self._partition(olm.sender_key) for olm in messages]),
-                    (self._messages, [self._hash(olm) for olm in messages]),
-                )
+                return ((self._sessions, [self._partition(olm.sender_key) for olm in messages]),)
+            case WereDecrypted(messages=messages):
+                return ((self._messages, [self._hash(olm) for olm in messages]),)
             case Remember():
                 return ()
             case Encrypt(plaintexts=plaintexts):
@@ -265,6 +273,8 @@ class OlmSessionsActor(Actor):
                 return asked.reply(None)
             case Decrypt(messages=messages):
                 return asked.reply(tuple(self._decrypt_all(messages)))
+            case WereDecrypted(messages=messages):
+                return asked.reply(tuple(self._messages.current(self._hash(olm)) for olm in messages))
             case Remember(messages=messages):
                 for olm in messages:
                     self._messages.put(self._hash(olm), True)  # noqa: FBT003 - the entry
@@ -304,7 +314,7 @@ class OlmSessionsActor(Actor):
         candidates = device.by_recency()
         if olm.pre_key is not None:
             candidates = [known for known in candidates if known.session.session_matches(olm.pre_key)]
-            if not candidates and not self._messages.current(self._hash(olm)):
+            if not candidates:
                 return NeedsSession()
         reason = "there is none with the device"
         for known in candidates:
@@ -317,8 +327,6 @@ class OlmSessionsActor(Actor):
             known.rank = device.next_rank()
             known.changed = True
             return plaintext
-        if self._messages.current(self._hash(olm)):
-            return ReplayedMessage()
         return UnknownOlmSession(reason=reason)
 
     # --- encrypting -----------------------------------------------------------------------------------------

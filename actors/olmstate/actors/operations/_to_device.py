@@ -21,11 +21,13 @@ from olmstate.actors._olm_sessions import (
     PRE_KEY,
     AddSessions,
     Decrypt,
+    DecryptOutcome,
     Deferred,
     NeedsSession,
     NewSession,
     OlmMessage,
     Remember,
+    WereDecrypted,
     parse_olm_message,
 )
 from olmstate.actors._room_key_copies import RoomKeyCopy, session_from_room_key
@@ -129,9 +131,8 @@ def _open(event: Json, own: DeviceIdentity) -> OlmMessage | PlainToDevice | Unde
     try:
         check_depth(event)
         event = as_object(event, "the event")
-        if event.get("type") is not None and string(event, "type") != "m.room.encrypted":
+        if string(event, "type") != "m.room.encrypted":
             return PlainToDevice(event=event)
-        string(event, "type")
         string(event, "sender")
         content = json_object(event, "content")
         if content.get("algorithm") != OLM:
@@ -167,10 +168,11 @@ async def _decrypt(turn: Turn, messages: dict[int, OlmMessage]) -> dict[int, byt
     done: dict[int, bytes | DecryptionError] = {}
     left = dict(messages)
     while left:
-        outcomes = await turn.actors.olm_sessions.ask(Decrypt(messages=tuple(left.values())))
+        tried = await turn.actors.olm_sessions.ask(Decrypt(messages=tuple(left.values())))
+        outcomes = await _name_replays(turn, left, dict(zip(left, tried, strict=True)))
         needy: list[int] = []
         first_deferred = max(left) + 1
-        for position, outcome in zip(list(left), outcomes, strict=True):
+        for position, outcome in outcomes.items():
             match outcome:
                 case NeedsSession():
                     needy.append(position)
@@ -189,6 +191,20 @@ async def _decrypt(turn: Turn, messages: dict[int, OlmMessage]) -> dict[int, byt
                 done[position] = result
                 del left[position]
     return done
+
+
+async def _name_replays(
+    turn: Turn, messages: dict[int, OlmMessage], outcomes: dict[int, DecryptOutcome]
+) -> dict[int, DecryptOutcome]:
+    """``outcomes``, with those of messages that were decrypted before named as that."""
+    suspects = [at for at, outcome in outcomes.items() if isinstance(outcome, (NeedsSession, DecryptionError))]
+    if not suspects:
+        return outcomes
+    asked = WereDecrypted(messages=tuple(messages[at] for at in suspects))
+    known = await turn.actors.olm_sessions.ask(asked)
+    return outcomes | {
+        at: ReplayedMessage() for at, was_decrypted in zip(suspects, known, strict=True) if was_decrypted
+    }
 
 
 async def _create_sessions(turn: Turn, messages: Sequence[OlmMessage]) -> list[bytes | DecryptionError]:
