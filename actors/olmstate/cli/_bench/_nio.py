@@ -81,6 +81,11 @@ class NioDevice:
             account.mark_keys_as_published()
         return keys[:count]
 
+    def greet(self, person: Person) -> tuple[int, bytes]:
+        """Type and body of a message on the Olm session with a device that it knows."""
+        parts: tuple[int, bytes] = self._olm.session_store.get(person.curve25519).encrypt("{}").to_parts()
+        return parts
+
     def receive(self, events: Sequence[JsonObject]) -> None:
         """Take in a sync that has these to-device events."""
         self._syncs += 1

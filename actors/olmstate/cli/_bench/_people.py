@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import attrs
 from canonicaljson import encode_canonical_json
-from vodozemac import Account, Curve25519PublicKey, GroupSession, Session
+from vodozemac import Account, AnyOlmMessage, Curve25519PublicKey, GroupSession, Session
 
 from olmstate.messages import DeviceAddress, DeviceId, DeviceIdentity, JsonObject, RoomId, UserId
 
@@ -73,6 +73,13 @@ class Person:
             Curve25519PublicKey.from_base64(to.curve25519), Curve25519PublicKey.from_base64(one_time_key)
         )
 
+    def joined(self, to: DeviceIdentity, message_type: int, body: bytes) -> Session:
+        """The Olm session that the measured device has started with a message."""
+        message = AnyOlmMessage.from_parts(message_type, body).to_pre_key()
+        assert message is not None  # noqa: S101 - nobody has answered on that session yet
+        session, _ = self.account.create_inbound_session(Curve25519PublicKey.from_base64(to.curve25519), message)
+        return session
+
     def room_key(self, room_id: RoomId) -> JsonObject:
         """``content`` of an m.room_key for a new session."""
         room_key, _ = self.conversation(room_id, b"", 0)
@@ -135,23 +142,22 @@ class Person:
 
 @attrs.define
 class Senders:
-    """People who send room keys to one device, on an Olm session each."""
+    """People who send room keys to one device, on an Olm session each that they `start` or that the device has."""
 
     known: list[Person]
     to: DeviceIdentity
-    new_sessions: bool = attrs.field(kw_only=True)
-    """They start new ones each time."""
     _sessions: list[Session] = attrs.field(factory=list[Session], init=False)
-
-    @property
-    def want_keys(self) -> int:
-        """How many one-time keys they need before they can send, for `start`."""
-        return len(self.known) if self.new_sessions or not self._sessions else 0
 
     def start(self, one_time_keys: Sequence[str]) -> None:
         """Start a new session each, with a key of the device's each."""
         self._sessions = [
             person.session_with(self.to, key) for person, key in zip(self.known, one_time_keys, strict=True)
+        ]
+
+    def join(self, greetings: Sequence[tuple[int, bytes]]) -> None:
+        """Use the sessions that the device has started, with a message to each of them: its type and body."""
+        self._sessions = [
+            person.joined(self.to, *greeting) for person, greeting in zip(self.known, greetings, strict=True)
         ]
 
     def room_keys(self, room_id: RoomId, count: int) -> list[JsonObject]:
@@ -163,6 +169,13 @@ class Senders:
             message_type, body = self._sessions[number % len(self.known)].encrypt(payload).to_parts()
             events.append(person.event(self.to, message_type, body))
         return events
+
+
+def olm_message(content: JsonObject, curve25519: str) -> tuple[int, bytes]:
+    """Type and body of the Olm message to a device in the content of an m.room.encrypted event."""
+    ciphertext = content["ciphertext"][curve25519]
+    body: str = ciphertext["body"]
+    return ciphertext["type"], base64.b64decode(body + "=" * (-len(body) % 4))
 
 
 def people(count: int) -> list[Person]:

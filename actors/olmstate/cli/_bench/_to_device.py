@@ -61,14 +61,16 @@ async def _sync(setting: Setting, *, new_sessions: bool) -> Outcome:
     room_keys = setting.scaled(ROOM_KEYS)
 
     def senders(to: DeviceIdentity) -> Senders:
-        return Senders(people(room_keys if new_sessions else 1), to, new_sessions=new_sessions)
+        return Senders(people(room_keys if new_sessions else 1), to)
 
     bare = _BareReceiver(setting.folder / "bare.sqlite")
-    others: dict[str, Side] = {BARE: _bare_receiving(bare, senders(bare.identity), room_keys)}
+    others: dict[str, Side] = {
+        BARE: _bare_receiving(bare, senders(bare.identity), room_keys, new_sessions=new_sessions)
+    }
     nio = matrix_nio()
     peer = None if nio is None else NioDevice(nio, setting.folder / "nio")
     if peer is not None:
-        others[NAME] = _nio_receiving(peer, senders(peer.identity), room_keys)
+        others[NAME] = _nio_receiving(peer, senders(peer.identity), room_keys, new_sessions=new_sessions)
     work = receiving(room_keys, new_sessions=new_sessions)
     outcome = await _beside(work, others, setting, faster=FASTER_RECEIVING)
     bare.store.close()
@@ -91,10 +93,13 @@ async def _beside(work: Work, others: dict[str, Side], setting: Setting, *, fast
     )
 
 
-def _bare_receiving(bare: _BareReceiver, senders: Senders, room_keys: int) -> Side:
+def _bare_receiving(bare: _BareReceiver, senders: Senders, room_keys: int, *, new_sessions: bool) -> Side:
+    if not new_sessions:
+        senders.join([bare.greet(person) for person in senders.known])
+
     async def side() -> float:
-        if senders.want_keys:
-            senders.start(bare.published_keys(senders.want_keys))
+        if new_sessions:
+            senders.start(bare.published_keys(room_keys))
         events = senders.room_keys(ROOM, room_keys)
         watch = Watch()
         bare.receive(events)
@@ -103,12 +108,14 @@ def _bare_receiving(bare: _BareReceiver, senders: Senders, room_keys: int) -> Si
     return side
 
 
-def _nio_receiving(peer: NioDevice, senders: Senders, room_keys: int) -> Side:
+def _nio_receiving(peer: NioDevice, senders: Senders, room_keys: int, *, new_sessions: bool) -> Side:
     peer.know(senders.known)
+    if not new_sessions:
+        senders.join([peer.greet(person) for person in senders.known])
 
     async def side() -> float:
-        if senders.want_keys:
-            senders.start(peer.published_keys(senders.want_keys))
+        if new_sessions:
+            senders.start(peer.published_keys(room_keys))
         events = senders.room_keys(ROOM, room_keys)
         had = peer.room_keys()
         watch = Watch()
@@ -134,6 +141,11 @@ class _BareReceiver:
         )
         self._sessions: dict[str, Session] = {}
         self._syncs = 0
+
+    def greet(self, person: Person) -> tuple[int, bytes]:
+        """Start an Olm session; the type and the body of a message on it."""
+        session = self._sessions[person.curve25519] = _claimed(self.account, person)
+        return session.encrypt(b"{}").to_parts()
 
     def published_keys(self, count: int) -> list[str]:
         """One-time keys that are claimed at once."""

@@ -35,7 +35,7 @@ from olmstate.storage import Table
 
 from ._device import KEY, MESSAGE, ROOM, device, exported_sessions, hold_sessions, published_keys, share
 from ._measure import Figure, Progress, Side, Watch, measure
-from ._people import Person, Senders, keys_claim, keys_query, people
+from ._people import Person, Senders, keys_claim, keys_query, olm_message, people
 
 
 @attrs.frozen(kw_only=True)
@@ -145,9 +145,12 @@ def receiving(room_keys: int, *, new_sessions: bool) -> Work:
     async def begin(place: Place) -> AsyncGenerator[Side]:
         async with place.device() as supervisor:
             known = people(room_keys if new_sessions else 1)
-            await supervisor.ask(AddDevices(response=keys_query(known)))
-            senders = Senders(known, await supervisor.ask(IdentityKeys()), new_sessions=new_sessions)
-            yield partial(_receive, supervisor, senders, room_keys)
+            senders = Senders(known, await supervisor.ask(IdentityKeys()))
+            if new_sessions:
+                await supervisor.ask(AddDevices(response=keys_query(known)))
+            else:
+                senders.join(await _greet(supervisor, known))
+            yield partial(_receive, supervisor, senders, room_keys, new_sessions)
 
     on = "as many new Olm sessions" if new_sessions else "one Olm session"
     return Work(name=f"sync with {counted(room_keys, 'room key')} on {on}", units=1, begin=begin)
@@ -158,9 +161,17 @@ def _token() -> str:
     return secrets.token_hex(8)
 
 
-async def _receive(supervisor: Supervisor, senders: Senders, room_keys: int) -> float:
-    if senders.want_keys:
-        senders.start(await published_keys(supervisor, senders.want_keys))
+async def _greet(supervisor: Supervisor, known: list[Person]) -> list[tuple[int, bytes]]:
+    """Start an Olm session with each, with a message to it."""
+    await know(supervisor, known)
+    devices = tuple(person.address for person in known)
+    encrypted = await supervisor.ask(EncryptToDevice(devices=devices, type="m.dummy", content={}))
+    return [olm_message(encrypted.messages[person.user_id][person.device_id], person.curve25519) for person in known]
+
+
+async def _receive(supervisor: Supervisor, senders: Senders, room_keys: int, new_sessions: bool) -> float:  # noqa: FBT001 - it is bound above
+    if new_sessions:
+        senders.start(await published_keys(supervisor, room_keys))
     sync = {"next_batch": _token(), "to_device": {"events": senders.room_keys(ROOM, room_keys)}}
     watch = Watch()
     received = await supervisor.ask(ReceiveSync(sync=sync))
