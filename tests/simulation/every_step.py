@@ -72,6 +72,8 @@ MOMENT = 0.001
 """Seconds that a step takes, of virtual time: enough for other tasks to run in between."""
 AFTERWARDS = 1.0
 """Seconds that a supervisor stays open once there was a reply: enough for what is written behind."""
+FALL = 10 * MOMENT
+"""Seconds that a bug may take to bring the supervisor down: enough for a commit, which nothing cancels."""
 ENDS = (Killed, Bug, Panic)
 """What a process that was struck may end with."""
 
@@ -283,6 +285,10 @@ class Case:
     async def _done_for(self) -> bool:
         if self._judge.stopped:
             return True
+        if self._fault is not None and self._fault.is_bug:
+            # an actor falls some steps before its supervisor, which till then answers what it knows by itself: a bug
+            # is over when everything is down, which ends this wait, too
+            await trio.sleep(FALL)
         try:
             await self._supervisor.ask(Statistics())
         except (StorePoisoned, ActorStopped):

@@ -6,7 +6,7 @@ Rule: as in `variants`, the product has no switch for any of this.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, TypeAlias, TypeVar
 
@@ -14,7 +14,7 @@ import attrs
 import trio
 from outcome import Outcome
 
-from olmstate.actors._actor import Invalidate, Notice
+from olmstate.actors._actor import Actor, Invalidate, Notice
 from olmstate.actors._cache import Cache
 from olmstate.actors._envelope import Envelope
 from olmstate.actors._outbound_group_sessions import MarkShared, OutboundGroupSessionsActor
@@ -27,6 +27,7 @@ from olmstate.storage import Store
 from tests.faults.wrapped import WrappedLock, WrappedStore
 from tests.simulation.every_step import Mode
 from tests.simulation.simulate import Variant
+from tests.simulation.strikes import Bug, Panic
 from tests.simulation.variants import BROKEN, instead, supervisor_variant
 
 E = TypeVar("E")
@@ -78,6 +79,12 @@ class SilentSupervisor(Supervisor):
         """Run until something happens."""
         with suppress(BaseException):
             await super().run(task_status=task_status)
+
+
+async def _fall_quietly(self: Actor, run: Callable[[Actor], Awaitable[None]] = Actor.run) -> None:
+    """The actor is gone, and its supervisor goes on without it."""
+    with suppress(Bug, Panic):
+        await run(self)
 
 
 class UnendingSupervisor(Supervisor):
@@ -269,6 +276,12 @@ BROKEN_STEPS: Sequence[BrokenStep] = (
         SilentSupervisor,
         ("add_devices", "cold", "bug in the actor"),
         found_by=("a bug comes out",),
+    ),
+    _patched(
+        "an actor falls quietly",
+        instead("olmstate.actors._actor", "Actor.run", _fall_quietly),
+        ("decrypt_room_event", "together", "panic in the actor"),
+        found_by=("a bug comes out", "everybody gets through"),
     ),
     _supervisor(
         "never closed",
