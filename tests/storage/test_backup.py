@@ -62,7 +62,7 @@ async def test_a_backup_is_another_store_that_knows_what_came_from_the_first(sto
 async def test_no_outbound_session_is_restored_to_be_used_twice(stores: Handles, target: Handles) -> None:
     store = await stores.open()
     for table in Table:
-        await put(store, session(1), table=table)
+        await put(store, session(1, b""), table=table)
 
     await backup(store, target.folder)
 

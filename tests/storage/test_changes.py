@@ -6,7 +6,7 @@ import pytest
 
 from olmstate.messages import StoreCorrupt, StorePoisoned
 from olmstate.storage import Fenced, Table
-from olmstate.storage._rows import UNTRACKED
+from olmstate.storage._rows import SETS
 from tests.storage.handles import (
     PARTITION,
     Handles,
@@ -17,7 +17,7 @@ from tests.storage.handles import (
     values,
 )
 
-TRACKED = [table for table in Table if table not in UNTRACKED]
+TRACKED = [table for table in Table if table not in SETS]
 
 
 async def test_changes_name_the_partitions_that_others_wrote_and_no_others(stores: Handles) -> None:
@@ -51,7 +51,7 @@ async def test_what_was_deleted_is_told_too(stores: Handles, table: Table) -> No
 
 async def test_what_nobody_caches_is_not_told_and_leaves_no_mark(stores: Handles) -> None:
     store = await stores.open()
-    await put(store, session(1), table=Table.OLM_MESSAGES)
+    await put(store, session(1, b""), table=Table.OLM_MESSAGES)
     await put(store, session(1, None), table=Table.OLM_MESSAGES)
 
     assert {} == store.changes(0).partitions

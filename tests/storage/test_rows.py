@@ -7,7 +7,7 @@ import os
 import pytest
 
 from olmstate.storage import Row, Table
-from olmstate.storage._rows import PARTITIONED
+from olmstate.storage._rows import PARTITIONED, SETS
 from tests.storage.handles import (
     PARTITION,
     Handles,
@@ -18,7 +18,7 @@ from tests.storage.handles import (
 )
 
 
-@pytest.mark.parametrize("table", Table)
+@pytest.mark.parametrize("table", [table for table in Table if table not in SETS])
 async def test_what_is_committed_is_read_by_every_handle_and_by_the_next(stores: Handles, table: Table) -> None:
     store, other = await stores.open(), await stores.open()
     row = Row(b"a key", b"a partition" if table in PARTITIONED else b"a key", b"a value")
@@ -30,6 +30,19 @@ async def test_what_is_committed_is_read_by_every_handle_and_by_the_next(stores:
     assert {row.partition: expected} == await other.read(table, [row.partition])
     await stores.aclose()
     assert {row.partition: expected} == await (await stores.open()).read(table, [row.partition])
+
+
+@pytest.mark.parametrize("table", SETS)
+async def test_a_set_has_a_key_or_not(stores: Handles, table: Table) -> None:
+    store, other = await stores.open(), await stores.open()
+    one, two = Row(b"one", b"one", b""), Row(b"two", b"two", b"")
+
+    await put(store, one, two, table=table)
+    await put(store, one, table=table)
+    await put(store, Row(b"two", b"two", None), table=table)
+
+    assert {b"one": [one], b"two": []} == await other.read(table, [b"one", b"two"])
+    assert [one] == await other.page(table, b"", 10)
 
 
 async def test_a_partition_without_rows_is_answered_with_none(stores: Handles) -> None:
@@ -110,7 +123,7 @@ async def test_counts_leave_out_what_was_deleted(stores: Handles) -> None:
     store = await stores.open()
     await put(store, device(1), device(2), device(3))
     await put(store, device(2, None))
-    await put(store, session(1), session(2), table=Table.OLM_MESSAGES)
+    await put(store, session(1, b""), session(2, b""), table=Table.OLM_MESSAGES)
     await put(store, session(2, None), table=Table.OLM_MESSAGES)
 
     counts = store.counts()

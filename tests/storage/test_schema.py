@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from olmstate.messages import SchemaTooNew, StoreCorrupt
 from olmstate.storage import Table, _schema
-from olmstate.storage._rows import PARTITIONED, UNTRACKED
+from olmstate.storage._rows import PARTITIONED, SETS
 from olmstate.storage._schema import APPLICATION_ID, create, migrate, newest, version
 from tests.storage.handles import Handles, device, put, values
 
@@ -45,14 +45,12 @@ def test_each_type_has_its_table_and_only_our_types_of_columns(db: Database) -> 
     assert {*Table, "meta", "wrapping"} == set(db.table_names())
     assert all(db.table(name).strict for name in db.table_names())
     for table in Table:
-        columns = (
-            ["key", "partition", "value", "generation"] if table in PARTITIONED else ["key", "value", "generation"]
-        )
-        assert columns == list(db.table(table).columns_dict)
+        columns = ["key", *(["partition"] if table in PARTITIONED else []), "value", "generation"]
+        assert (["key"] if table in SETS else columns) == list(db.table(table).columns_dict)
     assert (1, APPLICATION_ID) == (version(db), db.conn.execute("PRAGMA application_id").fetchone()[0])
 
 
-@pytest.mark.parametrize("table", [table for table in Table if table not in UNTRACKED])
+@pytest.mark.parametrize("table", [table for table in Table if table not in SETS])
 def test_neither_changes_nor_marks_nor_partitions_are_looked_for_row_by_row(db: Database, table: Table) -> None:
     def plan(query: str) -> str:
         return " ".join(row[3] for row in db.conn.execute(f"EXPLAIN QUERY PLAN {query}"))

@@ -37,8 +37,9 @@ class Table(enum.StrEnum):
 PARTITIONED = frozenset({Table.OLM_SESSIONS, Table.MESSAGE_INDICES, Table.ROOM_KEY_RECIPIENTS, Table.DEVICES})
 """Tables whose rows are loaded by a partition of several."""
 
-UNTRACKED = frozenset({Table.OLM_MESSAGES})
-"""Tables that nobody caches: what changed in them is not asked for."""
+SETS = frozenset({Table.OLM_MESSAGES})
+"""Tables of keys alone: that a key is in it is all that a row says, and its value is empty. Nobody caches them, so that
+what changed in them is not asked for, nor which commit it was."""
 
 
 @attrs.frozen

@@ -3,9 +3,9 @@
 One migration a version, all that are due in one transaction; ``meta.schema`` counts them. A database of a later version
 is refused, never guessed at, and so is a handle's commit after a later version has migrated the database under it.
 
-Every table of rows looks the same: ``key`` (what the row is), ``partition`` (with whom it is loaded; only where there
-are such others), the sealed ``value``, and the ``generation`` that wrote it, by which "what changed since g" is one
-seek a table. A deleted row stays as a mark without value until nobody can be asking any more.
+Tables of rows look alike: ``key`` (what the row is), ``partition`` (with whom it is loaded; only where there are such
+others), the sealed ``value``, and the ``generation`` that wrote it, by which "what changed since g" is one seek a
+table. A deleted row stays as a mark without value until nobody can be asking any more. A set has keys and no more.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlite_utils import Database
 
 from olmstate.messages import SchemaTooNew, StoreCorrupt
 
-from ._rows import PARTITIONED, UNTRACKED, Table
+from ._rows import PARTITIONED, SETS, Table
 
 APPLICATION_ID = 0x6F6C6D73
 """``olms``: what ``file`` and we recognise the database by."""
@@ -63,13 +63,10 @@ def _first(db: Database) -> None:
         not_null={"kind", "salt", "iterations", "lanes", "memory_kib", "data_key"},
         strict=True,
     )
-    for table in UNTRACKED:
-        # one tree, not two: rows are small, come by the hundred, and are looked for by nothing but their key
-        db.conn.execute(
-            f"CREATE TABLE {table} (key BLOB NOT NULL PRIMARY KEY, value BLOB, generation INTEGER NOT NULL) "
-            "STRICT, WITHOUT ROWID"
-        )
-    for table in (table for table in Table if table not in UNTRACKED):
+    for table in SETS:
+        # one tree, not two: rows are small, and come by the hundred
+        db.conn.execute(f"CREATE TABLE {table} (key BLOB NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID")
+    for table in (table for table in Table if table not in SETS):
         columns = {"key": bytes, "partition": bytes, "value": bytes, "generation": int}
         if table not in PARTITIONED:
             del columns["partition"]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ._rows import PARTITIONED, UNTRACKED, Table
+from ._rows import PARTITIONED, SETS, Table
 
 MOST_PARAMETERS = 500
 """Of one statement; SQLite allows 32,766."""
@@ -14,10 +14,17 @@ def _partition(table: Table) -> str:
 
 
 def _columns(table: Table) -> str:
-    return f"key, {_partition(table)}, value, generation"
+    return "key, key, x'', 0" if table in SETS else f"key, {_partition(table)}, value, generation"
+
+
+def _there(table: Table) -> str:
+    """Whether a row isn't the mark of a deleted one."""
+    return "TRUE" if table in SETS else "value IS NOT NULL"
 
 
 def _upsert(table: Table) -> str:
+    if table in SETS:
+        return f"INSERT OR IGNORE INTO {table} (key) VALUES (?)"
     columns = ("key", "partition", "value", "generation") if table in PARTITIONED else ("key", "value", "generation")
     changed = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
     return (
@@ -32,22 +39,19 @@ FENCE = (
 )
 STATE = "SELECT generation, floor, writer, store_id, schema FROM meta WHERE id = 1"
 CHANGED = " UNION ALL ".join(
-    f"SELECT '{table}', {_partition(table)} FROM {table} WHERE generation > ?1"
-    for table in Table
-    if table not in UNTRACKED
+    f"SELECT '{table}', {_partition(table)} FROM {table} WHERE generation > ?1" for table in Table if table not in SETS
 )
 READ = {
-    table: f"SELECT {_columns(table)} FROM {table} WHERE value IS NOT NULL AND {_partition(table)} IN "
-    for table in Table
+    table: f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND {_partition(table)} IN " for table in Table
 }
 PAGE = {
-    table: f"SELECT {_columns(table)} FROM {table} WHERE value IS NOT NULL AND key > ? ORDER BY key LIMIT ?"
+    table: f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND key > ? ORDER BY key LIMIT ?"
     for table in Table
 }
 UPSERT = {table: _upsert(table) for table in Table}
-DELETE = {table: f"DELETE FROM {table} WHERE key = ?" for table in UNTRACKED}
-FORGET = [f"DELETE FROM {table} WHERE value IS NULL AND generation <= ?" for table in Table if table not in UNTRACKED]
-COUNT = {table: f"SELECT count(*) FROM {table} WHERE value IS NOT NULL" for table in Table}
+DELETE = {table: f"DELETE FROM {table} WHERE key = ?" for table in SETS}
+FORGET = [f"DELETE FROM {table} WHERE value IS NULL AND generation <= ?" for table in Table if table not in SETS]
+COUNT = {table: f"SELECT count(*) FROM {table} WHERE {_there(table)}" for table in Table}
 
 
 def places(number: int) -> str:

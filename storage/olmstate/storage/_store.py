@@ -37,7 +37,7 @@ from ._connection import Connection, abandon
 from ._folder import DATABASE
 from ._fork import poison_in_child
 from ._meta import StoreInfo, read_info, read_wrapping, write_wrapping
-from ._rows import PARTITIONED, UNTRACKED, Changes, Fenced, Row, Rows, Table
+from ._rows import PARTITIONED, SETS, Changes, Fenced, Row, Rows, Table
 from ._sealing import Seal, Wrapping
 from ._sqlite3 import sqlite3
 from ._sqlite_errors import PRIMARY, result_code, store_error, translated
@@ -219,7 +219,8 @@ class SqliteStore:
         return [self._row(table, *row) for row in fetched]
 
     def _row(self, table: Table, key: bytes, partition: bytes, sealed: bytes, generation: int) -> Row:
-        return Row(key, partition, self._unlocked.unseal(table, key, partition, sealed), generation)
+        value = sealed if table in SETS else self._unlocked.unseal(table, key, partition, sealed)
+        return Row(key, partition, value, generation)
 
     def changed(self) -> bool:
         """Whether anybody, we too, has committed since the last `changes`."""
@@ -338,21 +339,19 @@ class SqliteStore:
         self._transact(write, seen, self._lock, self._writing())
 
     def _write_rows(self, writer: sqlite3.Connection, table: Table, rows: Sequence[Row], generation: int) -> None:
+        if table in SETS:
+            writer.executemany(UPSERT[table], [(row.key,) for row in rows if row.value is not None])
+            writer.executemany(DELETE[table], [(row.key,) for row in rows if row.value is None])
+            return
         seal = self._unlocked.seal
         partitioned = table in PARTITIONED
         kept: list[tuple[object, ...]] = []
-        gone: list[tuple[bytes]] = []
         for row in rows:
             key, value = row.key, row.value
-            if value is None and table in UNTRACKED:
-                gone.append((key,))
-                continue
             partition = row.partition if partitioned else key
             sealed = None if value is None else seal(table, key, partition, value)
             kept.append((key, partition, sealed, generation) if partitioned else (key, sealed, generation))
         writer.executemany(UPSERT[table], kept)
-        if gone:
-            writer.executemany(DELETE[table], gone)
 
     def _transact(
         self, write: Callable[[sqlite3.Connection], None], seen: int, lock: Turnstile, writer_name: str

@@ -17,7 +17,7 @@ import trio
 
 from olmstate.messages import StorePoisoned
 from olmstate.storage import Changes, Fenced, Row, Rows, Table
-from olmstate.storage._rows import UNTRACKED
+from olmstate.storage._rows import SETS
 
 from ._faults import Faults, Latency, Operation, Step
 from ._memory_lock import MemoryLock, Slot
@@ -87,12 +87,13 @@ class MemoryDisk:
         self._writer = writer
         for table, table_rows in rows.items():
             for row in table_rows:
-                if table not in UNTRACKED:
+                if table not in SETS:
                     self._written.append((self.generation, table, row.partition))
                 if row.value is None:
                     self._rows[table].pop(row.key, None)
                 else:
-                    self._rows[table][row.key] = attrs.evolve(row, generation=self.generation)
+                    generation = 0 if table in SETS else self.generation
+                    self._rows[table][row.key] = attrs.evolve(row, generation=generation)
         return self.generation
 
     def changes(self, since: int, writing: object) -> Changes:
