@@ -512,10 +512,16 @@ async def test_a_question_of_the_users_own_is_an_error_of_his_own() -> None:
 # --- statistics ---------------------------------------------------------------------------------------------
 
 
+async def test_each_type_is_cached_as_much_as_its_user_chooses() -> None:
+    chosen = {table: number for number, table in enumerate(Table) if table is not Table.OLM_MESSAGES}
+    async with supervised(MemoryDisk(), options=Options(capacities=chosen)) as supervisor:
+        caches = (await supervisor.ask(Statistics())).caches
+    assert {Table.OLM_MESSAGES: 0, **chosen} == {Table(name): cache.capacity for name, cache in caches.items()}
+
+
 async def test_the_statistics_name_every_table_and_start_with_nothing() -> None:
-    async with supervised(MemoryDisk(), options=Options(capacities={Table.DEVICES: 3})) as supervisor:
+    async with supervised(MemoryDisk()) as supervisor:
         statistics = await supervisor.ask(Statistics())
     assert {table.value for table in Table} == set(statistics.caches)
     assert all(cache.loaded == cache.cached == cache.hits == cache.misses == 0 for cache in statistics.caches.values())
-    assert statistics.caches["devices"].capacity == 3
     assert (statistics.turns, statistics.commits, statistics.commands, statistics.foreign_writes) == (0, 0, 0, 0)

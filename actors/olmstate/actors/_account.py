@@ -16,7 +16,7 @@ The device's identity never changes: it is loaded once and never invalidated.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
 
@@ -237,14 +237,21 @@ class AccountActor(Actor):
 
     name: ClassVar[str] = "account"
 
-    def __init__(self, store: RowReader, newest: Newest, *, user_id: UserId, device_id: DeviceId) -> None:
+    def __init__(
+        self,
+        store: RowReader,
+        newest: Newest,
+        capacity: Callable[[Table], int],
+        *,
+        user_id: UserId,
+        device_id: DeviceId,
+    ) -> None:
         self._user_id = user_id
         self._device_id = device_id
         self._own_device: OwnDevice | None = None
         self._just_made = False
-        # one entry each, and nearly everything needs it: a smaller cache would be none
-        self._account = Cache[OwnAccount | None](Table.ACCOUNT, _AccountCodec(store), 1)
-        self._sync = Cache[SyncState](Table.SYNC, _SyncCodec(), 1)
+        self._account = Cache[OwnAccount | None](Table.ACCOUNT, _AccountCodec(store), capacity(Table.ACCOUNT))
+        self._sync = Cache[SyncState](Table.SYNC, _SyncCodec(), capacity(Table.SYNC))
         self._account_key = store.key(Table.ACCOUNT, "account")
         self._sync_key = store.key(Table.SYNC, "sync")
         super().__init__(store, newest, [self._account, self._sync])

@@ -145,7 +145,7 @@ class Supervisor:
         self._newest = Newest()
         capacity = self._options.capacity
         self._actors = Actors(
-            account=AccountActor(store, self._newest, user_id=user_id, device_id=device_id),
+            account=AccountActor(store, self._newest, capacity, user_id=user_id, device_id=device_id),
             olm_sessions=OlmSessionsActor(store, self._newest, capacity),
             inbound_group_sessions=InboundGroupSessionsActor(store, self._newest, capacity),
             outbound_group_sessions=OutboundGroupSessionsActor(store, self._newest, capacity, self._fresh),

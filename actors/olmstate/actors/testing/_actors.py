@@ -67,7 +67,7 @@ class ActorsUnderTest:
         capacity = Options(capacities=capacities or {}).capacity
         self.newest = Newest()
         """The newest generation that was looked at; each message is stamped with it."""
-        self.account = AccountActor(store, self.newest, user_id=user_id, device_id=device_id)
+        self.account = AccountActor(store, self.newest, capacity, user_id=user_id, device_id=device_id)
         self.olm_sessions = OlmSessionsActor(store, self.newest, capacity)
         self.inbound_group_sessions = InboundGroupSessionsActor(store, self.newest, capacity)
         self.outbound_group_sessions = OutboundGroupSessionsActor(

@@ -1,14 +1,12 @@
 """Capacity 0 against cached, by type: what a program pays for not keeping a type of data in memory.
 
 Owns: which piece of work uses which type the most.
-Rule: the device without the cache says itself that it has none, or nothing is said of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from olmstate.messages import Statistics
 from olmstate.storage import Table
 
 from ._bars import Bars
@@ -74,9 +72,5 @@ async def _without(table: Table, work: Work, setting: Setting) -> Result:
         "cached": Place(folder=setting.folder / f"{table}"),
     }
     figures = await side_by_side(work, places, rounds=setting.rounds, progress=setting.progress)
-    async with places["capacity 0"].device() as supervisor:
-        capacity = (await supervisor.ask(Statistics())).caches[table.value].capacity
-    if capacity:
-        return Result(label=label, value=None, note="it is one row, and always cached")
     none, cached = figures.values()
     return Result(label=label, value=ratio(none, cached), figures=(none, cached))
