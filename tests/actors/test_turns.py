@@ -513,10 +513,11 @@ async def test_a_question_of_the_users_own_is_an_error_of_his_own() -> None:
 
 
 async def test_each_type_is_cached_as_much_as_its_user_chooses() -> None:
-    chosen = {table: number for number, table in enumerate(Table) if table is not Table.OLM_MESSAGES}
+    chosen: dict[Table, int] = {table: number for number, table in enumerate(Table)}
     async with supervised(MemoryDisk(), options=Options(capacities=chosen)) as supervisor:
         caches = (await supervisor.ask(Statistics())).caches
-    assert {Table.OLM_MESSAGES: 0, **chosen} == {Table(name): cache.capacity for name, cache in caches.items()}
+    chosen[Table.OLM_MESSAGES] = 0  # nobody caches these
+    assert chosen == {Table(name): cache.capacity for name, cache in caches.items()}
 
 
 async def test_the_statistics_name_every_table_and_start_with_nothing() -> None:

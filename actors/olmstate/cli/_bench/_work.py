@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import attrs
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from olmstate.actors import Options, Supervisor
 from olmstate.messages import (
@@ -120,18 +121,19 @@ def encrypting(messages: int, *, callers: int = 1) -> Work:
 
 async def encrypt(supervisor: Supervisor, messages: int, callers: int) -> float:
     """Encrypt; the seconds that took."""
+    begin = trio.Event()
 
     async def call() -> None:
+        await begin.wait()
         for _ in range(messages // callers):
             await supervisor.ask(MESSAGE)
 
-    watch = Watch()
-    if callers == 1:
-        await call()
-    else:
-        async with trio.open_nursery() as nursery:
-            for _ in range(callers):
-                nursery.start_soon(call)
+    async with trio.open_nursery() as nursery:
+        for _ in range(callers):
+            nursery.start_soon(call)
+        await wait_all_tasks_blocked()  # to start them is the program's affair
+        watch = Watch()
+        begin.set()
     return watch.seconds()
 
 
