@@ -128,7 +128,7 @@ def _nio_receiving(peer: NioDevice, senders: Senders, room_keys: int, *, new_ses
 
 
 class _BareReceiver:
-    """Decrypts and stores room keys with nothing in between; checks no more than vodozemac does."""
+    """Decrypts, stores and keeps room keys with nothing in between; checks no more than vodozemac does."""
 
     def __init__(self, path: Path) -> None:
         self.store = BareStore(path)
@@ -140,6 +140,7 @@ class _BareReceiver:
             ed25519=Ed25519Key(self.account.ed25519_key.to_base64()),
         )
         self._sessions: dict[str, Session] = {}
+        self._inbound: dict[str, InboundGroupSession] = {}
         self._syncs = 0
 
     def greet(self, person: Person) -> tuple[int, bytes]:
@@ -178,6 +179,7 @@ class _BareReceiver:
             changed[sender_key] = session
             room_key = json.loads(plaintext)["content"]
             inbound = InboundGroupSession(SessionKey(room_key["session_key"]))
+            self._inbound[inbound.session_id] = inbound
             values.append((inbound.session_id, inbound.pickle(self.store.pickle_key)))
         values.extend((key, session.pickle(self.store.pickle_key)) for key, session in changed.items())
         if created:
