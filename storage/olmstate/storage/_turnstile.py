@@ -122,7 +122,6 @@ class Turnstile:
         if not timeout >= 0:
             raise ValueError(f"timeout must be 0 or more, got {timeout}")
         self._acquiring = True
-        is_head = False
         try:
             is_head = self._line.move_up()
             if is_head and self._take_lock_as_head():

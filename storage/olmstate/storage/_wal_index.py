@@ -71,9 +71,7 @@ class WalIndex:
         Raises:
             OSError: The file can't be opened, or is empty, since no connection has read anything yet.
         """
-        if self._memory is None:
-            self._memory = self._map()
-        return self._memory[:HEADER_BYTES]
+        return (self._memory or self._map())[:HEADER_BYTES]
 
     def log_pages(self) -> int:
         """About how many pages of the log are not in the database yet, whoever wrote them.
@@ -81,9 +79,7 @@ class WalIndex:
         Raises:
             OSError: As for `header`.
         """
-        if self._memory is None:
-            self._memory = self._map()
-        lengths: tuple[int, int] = _LENGTH.unpack_from(self._memory)
+        lengths: tuple[int, int] = _LENGTH.unpack_from(self._memory or self._map())
         written, taken_in = lengths
         return max(0, written - taken_in)
 
@@ -92,9 +88,10 @@ class WalIndex:
             if self._descriptor is None:
                 self._descriptor = os.open(f"{self._path}-shm", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                return mmap.mmap(self._descriptor, _MAPPED_BYTES, prot=mmap.PROT_READ)
+                self._memory = mmap.mmap(self._descriptor, _MAPPED_BYTES, prot=mmap.PROT_READ)
             except ValueError as error:
                 raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), self._path) from error
+            return self._memory
 
     def _close(self) -> None:
         if self._memory is not None:
