@@ -196,7 +196,7 @@ async def test_behind_a_message_that_needs_a_session_the_same_device_waits_and_o
     assert [NeedsSession(), b"2", Deferred()] == await decrypt(olm, *messages)
 
 
-async def test_a_pre_key_message_that_was_decrypted_starts_no_second_session(
+async def test_a_pre_key_message_that_was_decrypted_is_known_though_no_session_has_it(
     olm: OlmSessionsActor, ours: Ours, bob: Peer
 ) -> None:
     ours.session_from(bob)

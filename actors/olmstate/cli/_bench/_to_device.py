@@ -24,7 +24,7 @@ from ._device import DEVICE, ROOM, USER
 from ._job import Outcome, Result, Setting
 from ._measure import Side, Watch, measure, ratio
 from ._nio import NAME, NioDevice, beside_nio, matrix_nio
-from ._people import Person, Senders, people
+from ._people import Person, Senders, olm_message, people
 from ._work import Place, Work, receiving, sending
 
 ROOM_KEYS = 100
@@ -164,9 +164,7 @@ class _BareReceiver:
         created = False
         for event in events:
             content = event["content"]
-            ciphertext = content["ciphertext"][self.identity.curve25519]
-            body = base64.b64decode(ciphertext["body"] + "=" * (-len(ciphertext["body"]) % 4))
-            message = AnyOlmMessage.from_parts(ciphertext["type"], body)
+            message = AnyOlmMessage.from_parts(*olm_message(content, self.identity.curve25519))
             sender_key = content["sender_key"]
             session = self._sessions.get(sender_key)
             pre_key = message.to_pre_key()
