@@ -127,7 +127,7 @@ NUMBERS: Final = range(1, 4)
 # --- the plugin ---------------------------------------------------------------------------------------------
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Report:
     """Watches a run, prints the table, and judges."""
 

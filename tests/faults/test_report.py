@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import attrs
@@ -73,3 +75,21 @@ def test_a_harness_leaves_its_row_before_it_fails(tmp_path: Path, monkeypatch: p
         settle("harness: one", {"point 1": None, "point 2": "lost"}, "2 points")
     (row,) = read(tmp_path)
     assert ("harness: one", 2, 1, "2 points") == (row.harness, row.cases, row.violations, row.points_or_seeds)
+
+
+def test_a_run_prints_its_table_and_does_not_pass_with_harnesses_left_out() -> None:
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-p", "tests.faults.report"),
+            # Of two folders, each with a conftest.py: then pytest looks its plugins up in sets.
+            "tests/simulation/test_every_step.py::test_every_message_has_a_scenario",
+            "tests/faults/test_history_checker.py",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert pytest.ExitCode.TESTS_FAILED == run.returncode, run.stdout + run.stderr
+    assert any(line.startswith("history checker  ") for line in run.stdout.splitlines())
+    missing = {f"NOT ENOUGH: {demand.harness}: 0 cases, {demand.cases:,} are wanted" for demand in DEMANDS}
+    assert missing <= set(run.stdout.splitlines())
