@@ -71,6 +71,11 @@ class KnownSecrets:
         for part, secret in _private(_opened(pickle, pickle_key)):
             self.add(f"{name}'s {part}", secret)
 
+    def add_exported(self, name: str, session_key: str) -> None:
+        """Know the ratchet in an exported session key (spec: version, index, 128 bytes of ratchet), and the key."""
+        self.add_base64(name, session_key)
+        self.add(f"{name}'s ratchet", base64.b64decode(session_key)[5:133])
+
     @property
     def names(self) -> list[str]:
         """What is known."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import trio
-from vodozemac import GroupSession, InboundGroupSession
+from vodozemac import ExportedSessionKey, GroupSession, InboundGroupSession
 
 from olmstate.actors import Supervisor
 from olmstate.messages import (
@@ -84,8 +84,8 @@ def describe(store: RowReader, table: Table, row: Row) -> list[Json]:
         case Table.SYNC:
             return [*name, value["next_batch"] or "", None]
         case Table.INBOUND_GROUP_SESSIONS:
-            pickle = value["copies"][0]["pickle"]
-            return [*name, InboundGroupSession.from_pickle(pickle, store.pickle_key).session_id, None]
+            exported = ExportedSessionKey(value["copies"][0]["session_key"])
+            return [*name, InboundGroupSession.import_session(exported).session_id, None]
         case Table.OUTBOUND_GROUP_SESSIONS:
             session = GroupSession.from_pickle(value["pickle"], store.pickle_key)
             return [*name, value["session_id"], {"next": max(session.message_index, value["reserved"])}]

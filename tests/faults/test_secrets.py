@@ -73,7 +73,7 @@ FILE_PASSPHRASE = "the passphrase of the exported file"
 PLAINTEXT = "what is said in confidence"
 OPTIONS = Options(write_behind=0.0, watch=0.001)
 """Everything that the library does by itself, it does at once."""
-PICKLED = {
+STORED = {
     Table.ACCOUNT: "account",
     Table.OLM_SESSIONS: "Olm session",
     Table.INBOUND_GROUP_SESSIONS: "inbound group session",
@@ -122,23 +122,27 @@ async def _learn_secrets(store: SqliteStore, secrets: KnownSecrets) -> None:
     seal = store._unlocked  # pyright: ignore[reportPrivateUsage]
     secrets.add("data key", seal.data_key)
     secrets.add("pickle key", seal.pickle_key)
-    for table, what in PICKLED.items():
+    for table, what in STORED.items():
         for row in await store.page(table, b"", 1000):
             assert row.value is not None
-            for pickle in _pickles(json.loads(row.value)):
+            for pickle in _texts(json.loads(row.value), "pickle"):
                 secrets.add_pickle(what, pickle, store.pickle_key)
+            for session_key in _texts(json.loads(row.value), "session_key"):
+                secrets.add_exported(what, session_key)
 
 
-def _pickles(value: Json) -> Iterator[str]:
+def _texts(value: Json, field: str) -> Iterator[str]:
+    """The field's values, wherever they are in ``value``."""
     match value:
-        case {"pickle": str(pickle)}:
-            yield pickle
         case dict():
-            for inner in cast("dict[str, Any]", value).values():
-                yield from _pickles(inner)
+            for name, inner in cast("dict[str, Any]", value).items():
+                if name == field:
+                    yield inner
+                else:
+                    yield from _texts(inner, field)
         case [*inners]:
             for inner in cast("Any", inners):
-                yield from _pickles(inner)
+                yield from _texts(inner, field)
         case _:
             pass
 

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cas
 
 import attrs
 import trio
-from vodozemac import InboundGroupSession, MegolmMessage
+from vodozemac import ExportedSessionKey, InboundGroupSession, MegolmMessage
 
 from olmstate.messages import (
     Curve25519Key,
@@ -54,7 +54,7 @@ from ._algorithms import MEGOLM
 from ._cache import Cache
 from ._message_indices import UsedIndices, UsedIndicesCodec, event_hash, merge
 from ._records import dumps, loads
-from ._room_key_copies import RoomKeyCopy, add_copy
+from ._room_key_copies import RoomKeyCopy, add_copy, export
 from ._untrusted_json import as_object, is_object, json_object, string
 from ._untrusted_json import loads as parse_json
 
@@ -69,7 +69,8 @@ S = TypeVar("S", bound=str)
 class _Copy:
     """The stored form of one copy of a room key."""
 
-    pickle: str = attrs.field(repr=False)
+    session_key: str = attrs.field(repr=False)
+    """As it is exported at its first known index: a quarter of a pickle, and all of it that `RoomKeyCopy` lacks."""
     sender_key: Curve25519Key
     sender_ed25519: Ed25519Key
     sender: UserId | None
@@ -97,9 +98,6 @@ class RoomKeyEntry:
 
 
 class _RoomKeyCodec:
-    def __init__(self, store: RowReader) -> None:
-        self._store = store
-
     def decode(self, partition: bytes, rows: Sequence[Row]) -> RoomKeyEntry | None:  # noqa: ARG002 - the row knows it
         return self.entry(rows[0]) if rows else None
 
@@ -107,7 +105,7 @@ class _RoomKeyCodec:
         record = loads(row, _Record)
         copies = tuple(
             RoomKeyCopy(
-                session=InboundGroupSession.from_pickle(copy.pickle, self._store.pickle_key),
+                session=InboundGroupSession.import_session(ExportedSessionKey(copy.session_key)),
                 sender_key=_shared(copy.sender_key),
                 sender_ed25519=_shared(copy.sender_ed25519),
                 sender=None if copy.sender is None else _shared(copy.sender),
@@ -124,7 +122,7 @@ class _RoomKeyCodec:
         if entry is not None:
             copies = [
                 _Copy(
-                    pickle=copy.session.pickle(self._store.pickle_key),
+                    session_key=export(copy.session),
                     sender_key=copy.sender_key,
                     sender_ed25519=copy.sender_ed25519,
                     sender=copy.sender,
@@ -211,7 +209,7 @@ class InboundGroupSessionsActor(Actor):
     name: ClassVar[str] = "inbound_group_sessions"
 
     def __init__(self, store: RowReader, newest: Newest, capacity: Callable[[Table], int]) -> None:
-        self._codec = _RoomKeyCodec(store)
+        self._codec = _RoomKeyCodec()
         self._room_keys = Cache[RoomKeyEntry | None](
             Table.INBOUND_GROUP_SESSIONS, self._codec, capacity(Table.INBOUND_GROUP_SESSIONS)
         )

@@ -16,7 +16,7 @@ from olmstate.actors._algorithms import MEGOLM
 from olmstate.actors._devices import DevicesPage
 from olmstate.actors._inbound_group_sessions import AddRoomKeys, NewRoomKey, RoomKeyEntry, RoomKeysPage
 from olmstate.actors._key_file import decrypt_key_file, encrypt_key_file
-from olmstate.actors._room_key_copies import RoomKeyCopy, session_from_export, session_from_room_key
+from olmstate.actors._room_key_copies import RoomKeyCopy, export, session_from_export, session_from_room_key
 from olmstate.actors._untrusted_json import as_object, check_depth, json_object, optional, string, strings
 from olmstate.messages import (
     AddRoomKey,
@@ -185,13 +185,11 @@ async def export_room_keys(supervisor: Asking, procedure: ExportRoomKeys) -> tup
 def _export(entry: RoomKeyEntry) -> JsonObject:
     """The most trusted copy, from its first index."""
     copy = entry.copies[0]
-    exported = copy.session.export_at(copy.session.first_known_index)
-    assert exported is not None  # noqa: S101 - the first known index is known
     return {
         "algorithm": MEGOLM,
         "room_id": entry.room_id,
         "session_id": copy.session.session_id,
-        "session_key": exported.to_base64(),
+        "session_key": export(copy.session),
         "sender_key": copy.sender_key,
         "sender_claimed_keys": {"ed25519": copy.sender_ed25519},
         "forwarding_curve25519_key_chain": list(copy.forwarding_chain),
