@@ -126,12 +126,11 @@ def _without_secret(payload: Payload) -> JsonObject:
 
 def _open(event: Json, own: DeviceIdentity) -> OlmMessage | PlainToDevice | UndecryptableToDevice:
     """Check an event's shape."""
-    sender = _sender_of(event)
     sender_key: str | None = None
     try:
-        check_depth(event)
         event = as_object(event, "the event")
         if string(event, "type") != "m.room.encrypted":
+            check_depth(event)  # of an encrypted one nothing that is nested is looked at, or given to anybody
             return PlainToDevice(event=event)
         string(event, "sender")
         content = json_object(event, "content")
@@ -149,7 +148,7 @@ def _open(event: Json, own: DeviceIdentity) -> OlmMessage | PlainToDevice | Unde
         body = decode_base64(string(ciphertext, "body"), "body")
         return parse_olm_message(known_as, message_type, body)
     except DecryptionError as error:
-        return UndecryptableToDevice(sender=sender, sender_key=sender_key, error=error)
+        return UndecryptableToDevice(sender=_sender_of(event), sender_key=sender_key, error=error)
 
 
 def _sender_of(event: Json) -> str | None:
