@@ -77,25 +77,28 @@ class RoomEncryption:
         own = self._actors.account.own_device
         if own is None:
             return await self._ask_in_turn(command)
-        await trio.lowlevel.checkpoint_if_cancelled()  # switches only to raise
-        self._queue.append(waiting)
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        if not waiting.tried:
-            batch, self._queue = self._queue, []
-            self._encrypt_all(batch)
-        while True:
+        if command.room_id not in self._reserving:  # else nothing is left for it
+            await trio.lowlevel.checkpoint_if_cancelled()  # switches only to raise
+            self._queue.append(waiting)
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            if self._queue and not waiting.tried:
+                batch, self._queue = self._queue, []
+                self._encrypt_all(batch)
+        while waiting.encrypted is None:
             if waiting.error is not None:
                 raise waiting.error
-            encrypted = waiting.encrypted if waiting.tried else await self._encrypt_alone(waiting)
-            if encrypted is not None:
-                return encrypted_room_event(own.identity, encrypted)
             other = self._reserving.get(command.room_id)
-            if other is None:
+            if other is not None:
+                await self._wait_for(other, waiting)
+            elif waiting.tried:
                 return await self._reserve(command)
-            await self._wait_for(other, waiting)
+            else:
+                await self._encrypt_alone(waiting)
+        return encrypted_room_event(own.identity, waiting.encrypted)
 
     def _encrypt_all(self, batch: list[_Waiting]) -> None:
-        """Try each, or none of them: then each loads what it needs."""
+        """Try each, or none of them: then each loads what it needs. Whose indices are being reserved waits for them."""
+        batch = [waiting for waiting in batch if waiting.room_id not in self._reserving]
         try:
             self._look()
             replies = self._actors.outbound_group_sessions.ask_nowait(self._asked(batch))
@@ -108,10 +111,10 @@ class RoomEncryption:
             for waiting, encrypted in zip(batch, replies, strict=True):
                 waiting.tried, waiting.encrypted = True, encrypted
 
-    async def _encrypt_alone(self, waiting: _Waiting) -> MegolmCiphertext | None:
+    async def _encrypt_alone(self, waiting: _Waiting) -> None:
         self._look()
-        (reply,) = await self._actors.outbound_group_sessions.ask(self._asked([waiting]))
-        return reply
+        (waiting.encrypted,) = await self._actors.outbound_group_sessions.ask(self._asked([waiting]))
+        waiting.tried = True
 
     def _asked(self, batch: list[_Waiting]) -> EncryptReserved:
         events = tuple([(waiting.room_id, waiting.plaintext) for waiting in batch])
@@ -141,6 +144,6 @@ class RoomEncryption:
             raise
         if other.error is not None:
             raise own_error(other.error)  # the store's: it would be the same for each
-        if not waiting.tried:
+        if other.waiting and not waiting.tried:
             batch, other.waiting = other.waiting, []
             self._encrypt_all(batch)
