@@ -51,22 +51,24 @@ def loads(data: bytes | str, *, max_depth: int = MAX_DEPTH) -> Json:
         MalformedMessage: Not UTF-8; not JSON; NaN, an infinity, or a number that no double can hold; nested
             deeper than ``max_depth``.
     """
-    # The sum can only be too large; nearly every message is spared the exact count.
-    if _brackets(data) <= max_depth:
-        try:
-            return _quick.decode(data)
-        except (msgspec.MsgspecError, UnicodeError):
-            pass  # the thorough one knows what it is, and takes surrogates
     try:
-        text = data if isinstance(data, str) else data.decode()
-        if _nesting(text) <= max_depth:
-            return _thorough.decode(text)
-        reason = f"nested deeper than {max_depth}"
+        # The sum can only be too large; nearly every message is spared the exact count.
+        if _brackets(data) > max_depth and _nesting(_text(data)) > max_depth:
+            reason = f"nested deeper than {max_depth}"
+        else:
+            try:
+                return _quick.decode(data)
+            except (msgspec.MsgspecError, UnicodeError):  # the thorough one knows what it is, and takes surrogates
+                return _thorough.decode(_text(data))
     except UnicodeDecodeError:
         reason = "not UTF-8"
     except ValueError:
         reason = "not JSON"
     raise MalformedMessage(reason=reason)
+
+
+def _text(data: bytes | str) -> str:
+    return data if isinstance(data, str) else data.decode()
 
 
 def check_depth(value: Json) -> None:
