@@ -87,10 +87,12 @@ async def open_device_store(folder: Path, homeserver: Homeserver) -> SqliteStore
         homeserver.secrets,
         lambda secret: open_store(folder, user_id=ALICE, device_id=ALICE_DEVICE, key=secret, lock_timeout=30),
     )
-    moved = homeserver.schema_seen(store.info().schema) or secret != homeserver.secrets[0]
+    info = store.info()
+    if homeserver.is_migration(info.schema) or secret != homeserver.secrets[0]:
+        # first of all: whoever finds the store as it was last seen asks no more how it became that
+        note_generation(homeserver, info.generation)
+    homeserver.schema_seen(info.schema)
     homeserver.secret_changed(secret)
-    if moved:
-        note_generation(homeserver, store.info().generation)
     return store
 
 
@@ -362,8 +364,8 @@ async def change_secret(store: SqliteStore, homeserver: Homeserver) -> None:
     secret, before = os.urandom(32), store.info().generation
     homeserver.secret_begun(secret)
     await store.change_secret(secret, lock_timeout=30)
-    homeserver.secret_changed(secret)
     note_generation(homeserver, before + 1)
+    homeserver.secret_changed(secret)
 
 
 async def back_up(store: SqliteStore, homeserver: Homeserver) -> None:

@@ -427,12 +427,14 @@ class Homeserver:
     def _apply_secret_changed(self, event: JsonObject) -> None:
         self.secrets = [bytes.fromhex(event["secret"])]
 
-    def schema_seen(self, schema: int) -> bool:
-        """Remember the store's schema; whether it was migrated since it was last seen."""
-        migrated = 0 < self.schema < schema
+    def is_migration(self, schema: int) -> bool:
+        """Whether a store with this schema was migrated since it was last seen."""
+        return 0 < self.schema < schema
+
+    def schema_seen(self, schema: int) -> None:
+        """Remember the store's schema."""
         if schema != self.schema:
             self._record("schema", schema=schema)
-        return migrated
 
     def _apply_schema(self, event: JsonObject) -> None:
         self.schema = event["schema"]

@@ -16,8 +16,12 @@ import attrs
 import pytest
 import trio
 
-from tests.faults.client import check, note_generation, open_client, work
+from olmstate.messages import DeviceId, UserId
+from olmstate.storage import SqliteStore, open_store
+from tests.faults import client
+from tests.faults.client import check, note_generation, open_client, open_device_store, work
 from tests.faults.cores import desks, share
+from tests.faults.history import Kind, Log
 from tests.faults.next_version import next_version
 from tests.faults.strace import Point, attached, kill_at, points
 from tests.faults.tally import settle
@@ -149,3 +153,29 @@ def test_nothing_is_lost_or_reused_when_a_process_is_killed_at_any_system_call(
         outcomes = share(killers, Killer.kill, chosen)
     settle(f"kill -9 at a system call: {name}", outcomes, f"{len(outcomes)} of {len(found)} calls")
     assert len(outcomes) >= len(chosen) * REACHED, "too few of the points were ever reached"
+
+
+async def test_a_migration_is_in_the_history_though_its_process_has_died_before_it_could_tell(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[SqliteStore] = []
+
+    async def keep(
+        folder: Path, *, user_id: UserId, device_id: DeviceId, key: bytes, lock_timeout: float
+    ) -> SqliteStore:
+        store = await open_store(folder, user_id=user_id, device_id=device_id, key=key, lock_timeout=lock_timeout)
+        opened.append(store)
+        return store
+
+    def die(log: Log, kind: Kind, **_: object) -> None:
+        assert kind == "elsewhere"
+        raise KeyboardInterrupt
+
+    with next_version():
+        with monkeypatch.context() as patched:
+            patched.setattr(client, "open_store", keep)
+            patched.setattr(Log, "write", die)
+            with pytest.raises(KeyboardInterrupt):
+                await open_device_store(world.store, world.homeserver())
+        await opened[0].aclose()
+        await trio.to_thread.run_sync(world.live)
