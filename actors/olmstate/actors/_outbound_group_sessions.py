@@ -47,7 +47,7 @@ from ._records import dumps, loads
 R = TypeVar("R")
 
 LEAST_RESERVED = 8
-MOST_RESERVED = 256
+MOST_RESERVED = 512
 """Indices reserved at a time: few while others send too, since what a crash or another process skips counts for
 rotation; more each time that nobody has come in between."""
 
