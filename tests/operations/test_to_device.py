@@ -650,7 +650,7 @@ def envelopes(peer: Peer, me: DeviceIdentity) -> dict[str, tuple[Json, type[Decr
         "body-no-base64": (with_ciphertext(body="ä" + body), MalformedMessage, True),
         "body-cut-off": (with_ciphertext(body=body[:-4]), MalformedMessage, True),
         "body-surrogate": (with_ciphertext(body="\ud800"), MalformedMessage, True),
-        "nested": ({**event, "unsigned": nested(10_000)}, MalformedMessage, True),
+        "nested": ({**event, "type": "m.x", "unsigned": nested(10_000)}, MalformedMessage, True),
         "content-nested": (with_content(ciphertext=nested(10_000)), MalformedMessage, True),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 
 from olmstate.messages import MalformedMessage
 
@@ -20,7 +21,7 @@ def decode(text: str, what: str) -> bytes:
     """
     digits = text.rstrip("=")
     try:
-        return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
+        return binascii.a2b_base64(digits + "=" * (-len(digits) % 4), strict_mode=True)
     except ValueError:  # binascii's own, and what is not ASCII
         pass
     raise MalformedMessage(reason=f"{what} is not base64")

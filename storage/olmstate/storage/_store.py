@@ -51,7 +51,7 @@ MARKS_KEPT = 10_000
 FORGET_EVERY = 1_000
 """Generations between two sweeps of older marks."""
 
-SLOW_COMMIT = 0.004
+SLOW_COMMIT = 0.005
 """Seconds. What takes longer is worth a thread, so that the event loop goes on. A thread costs 0.1 ms on a machine with
 nothing else to do, and half a millisecond between greedy processes."""
 ROW_SECONDS = 0.000_02
@@ -294,7 +294,8 @@ class SqliteStore:
         self.check_usable()
         if not self._lock.held:
             raise StorePoisoned(reason="a commit was tried without the lock")
-        estimate = max(self._last_commit, ROW_SECONDS * sum(map(len, rows.values())))
+        sealed = sum(len(table_rows) for table, table_rows in rows.items() if table not in SETS)
+        estimate = max(self._last_commit, ROW_SECONDS * sealed)
         try:
             self._last_commit = await self._run(lambda: self._write(rows, seen), estimate)
         except StoreFull:
