@@ -1,4 +1,4 @@
-"""The head of the queue is woken when the lock is let go; without that it polls, and nothing else differs."""
+"""Who waits for the lock, or for the head's place, is woken when it is free; else it polls, and nothing else differs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from olmstate.storage import Turnstile
+from olmstate.storage._line import PLACES
+from olmstate.storage._lock_file import LockFile
 from olmstate.storage._wake_up import WakeUp
 
 LONG = 60.0
@@ -38,6 +40,73 @@ async def has_the_lock_at_once(head: Turnstile) -> None:
     for _ in range(10):
         await wait_all_tasks_blocked()
     assert head.held
+
+
+async def test_who_is_behind_the_head_is_the_head_as_soon_as_that_has_the_lock(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    with (
+        closing(Turnstile(tmp_path)) as holder,
+        closing(Turnstile(tmp_path)) as head,
+        closing(Turnstile(tmp_path)) as second,
+    ):
+        assert holder.acquire_nowait()
+        async with trio.open_nursery() as nursery:
+            for turnstile in (head, second):
+                nursery.start_soon(acquire, turnstile)
+                await wait_all_tasks_blocked()
+            holder.release()
+            await has_the_lock_at_once(head)
+            head.release()
+            await has_the_lock_at_once(second)
+
+
+async def test_who_is_behind_the_head_is_the_head_as_soon_as_that_gives_up(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    with (
+        closing(Turnstile(tmp_path)) as holder,
+        closing(Turnstile(tmp_path)) as head,
+        closing(Turnstile(tmp_path)) as second,
+    ):
+        assert holder.acquire_nowait()
+        async with trio.open_nursery() as nursery:
+            impatient = trio.CancelScope()
+
+            async def wait_for_a_while() -> None:
+                with impatient:
+                    await acquire(head)
+
+            nursery.start_soon(wait_for_a_while)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(acquire, second)
+            await wait_all_tasks_blocked()
+            impatient.cancel()
+            for _ in range(10):
+                await wait_all_tasks_blocked()
+            holder.release()
+            await has_the_lock_at_once(second)
+
+
+async def test_a_head_that_goes_before_the_next_can_be_woken_leaves_its_place_all_the_same(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Turnstile(tmp_path)) as holder, closing(Turnstile(tmp_path)) as second:
+        assert holder.acquire_nowait()
+        with closing(LockFile(tmp_path / PLACES[0])) as head_place:
+            assert head_place.take()
+            listen = WakeUp.listen
+
+            def go_before(wake_up: WakeUp) -> bool:
+                head_place.let_go()
+                return listen(wake_up)
+
+            monkeypatch.setattr(WakeUp, "listen", go_before)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(acquire, second)
+                await wait_all_tasks_blocked()
+                holder.release()
+                await has_the_lock_at_once(second)
 
 
 async def test_a_lock_that_is_let_go_before_the_head_can_be_woken_is_had_all_the_same(

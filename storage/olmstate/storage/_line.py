@@ -33,6 +33,16 @@ class Line:
             opened.pop_all()
         self._place = len(PLACES)
 
+    @property
+    def head_place(self) -> tuple[int, int]:
+        """Device and inode of the head's file."""
+        return self._files[0].place
+
+    @property
+    def is_next(self) -> bool:
+        """Whether this handle is right behind the head."""
+        return self._place == 1
+
     def move_up(self) -> bool:
         """Enter the line or move up, as far as there is room; whether this handle is the head now.
 

@@ -1,7 +1,8 @@
 """The store's cross-process lock: one at a time, and each in turn.
 
 Owns: `lock`, a file in the store's folder, which is exclusion: who has taken it may write. And a place in the line in
-    front of it, which is fairness (`_line`): only the head tries `lock`, and is woken when it is let go (`_wake_up`).
+    front of it, which is fairness (`_line`): only the head tries `lock`, and is woken when it is let go (`_wake_up`),
+    as the one behind the head is when that has gone.
 Rules:
     - Everyone enters the line, who comes back at once too. So a greedy process can't barge past one that waits.
     - Every try is synchronous, and the only checkpoint is the sleep between tries: neither a cancellation nor Ctrl-C
@@ -91,7 +92,8 @@ class Turnstile:
             except BaseException:
                 self._line.close()
                 raise
-            self._wake_up = WakeUp(*self._lock.place)
+            self._lock_is_free = WakeUp(*self._lock.place)
+            self._head_has_gone = WakeUp(*self._line.head_place)
             poison_in_child(self)
 
     @property
@@ -122,8 +124,9 @@ class Turnstile:
         if not timeout >= 0:
             raise ValueError(f"timeout must be 0 or more, got {timeout}")
         self._acquiring = True
+        is_head = False
         try:
-            is_head = self._line.move_up()
+            is_head = self._move_up()
             if is_head and self._take_lock_as_head():
                 return _AT_ONCE
             now = started = trio.current_time()
@@ -132,21 +135,21 @@ class Turnstile:
             while now < deadline:
                 shortest, longest = HEAD_POLL if is_head else WAITER_POLL if now - started < LATE else LATE_POLL
                 until = min(now + self._rng.uniform(shortest, longest), deadline)
-                if is_head:
-                    await self._wake_up.wait(until)
-                else:
-                    await trio.sleep_until(until)
+                await (self._lock_is_free if is_head else self._head_has_gone).wait(until)
                 self._require_open()
                 now = trio.current_time()
                 tries += 1
-                is_head = self._line.move_up()
+                is_head = self._move_up()
                 if self._take_lock_as_head() if is_head else now - started >= PATIENCE and self._take_lock():
                     return LockWait(waited=now - started, tries=tries, bypassed=not is_head)
             raise StoreBusy(holder_pid=self.holder_pid(), waited=now - started)
         finally:
             self._acquiring = False
-            self._wake_up.stop()
+            self._lock_is_free.stop()
+            self._head_has_gone.stop()
             self._line.leave()
+            if is_head:
+                self._head_has_gone.send()
 
     @enable_ki_protection
     def acquire_nowait(self) -> bool:
@@ -168,11 +171,20 @@ class Turnstile:
         finally:
             self._line.leave()
 
+    def _move_up(self) -> bool:
+        is_head = self._line.move_up()
+        if not is_head and self._line.is_next:
+            # the head may have gone before anybody could be woken by that
+            is_head = self._head_has_gone.listen() and self._line.move_up()
+        if is_head:
+            self._head_has_gone.stop()  # for who is next now
+        return is_head
+
     def _take_lock_as_head(self) -> bool:
         if self._take_lock():
             return True
         # it may have been let go before anybody could be woken by that
-        return self._wake_up.listen() and self._take_lock()
+        return self._lock_is_free.listen() and self._take_lock()
 
     def _take_lock(self) -> bool:
         if not self._lock.take():
@@ -192,7 +204,7 @@ class Turnstile:
         self._require_held()
         self._held = False
         self._lock.let_go()
-        self._wake_up.send()
+        self._lock_is_free.send()
 
     @enable_ki_protection
     def contended(self) -> bool:
@@ -246,7 +258,8 @@ class Turnstile:
         self._closed = True
         self._line.close()
         self._lock.close()
-        self._wake_up.close()
+        self._lock_is_free.close()
+        self._head_has_gone.close()
 
     def poison(self) -> None:
         """Become unusable: this is a forked child, and the lock is its parent's."""
@@ -254,7 +267,8 @@ class Turnstile:
         self._held = False
         self._line.abandon()
         self._lock.abandon()
-        self._wake_up.abandon()
+        self._lock_is_free.abandon()
+        self._head_has_gone.abandon()
 
     def _require_open(self) -> None:
         if self._forked:

@@ -1,10 +1,10 @@
-"""How whoever lets the lock go wakes the head of its queue: a datagram to a socket that only the head has.
+"""How whoever lets a file of the lock go wakes the one who waits for it: a datagram to a socket that only that one has.
 
-Owns: the sockets, and their name: the lock file's device and inode, in Linux's abstract namespace. So nothing is left
+Owns: the sockets, and their name: the file's device and inode, in Linux's abstract namespace. So nothing is left
 behind, and the store's folder holds plain files only, which any program can read and copy.
 Rule: it is a hint, never more. A wake-up that is lost, or that anybody else has sent, costs a try or a poll's time; who
 holds the lock is decided by `LockFile` alone. So nothing here raises, and where there is no such socket (another
-system, another network namespace, a sandbox) the head polls.
+system, another network namespace, a sandbox) who waits polls.
 Why: the shortest sleep on Trio's loop is a millisecond, since epoll counts those. So long the lock lay idle between two
 turns, which took little longer themselves.
 """
@@ -25,17 +25,17 @@ _MOST: Final = 16
 
 
 class WakeUp:
-    """One handle's way to wake the head, and to be woken as the head."""
+    """One handle's way to wake who waits for a file, and to be woken when it is let go."""
 
     def __init__(self, device: int, inode: int) -> None:
-        """Of the lock file."""
+        """Of the file."""
         self._name = b"\0olmstate %x %x" % (device, inode)
         self._sender = _socket()
         self._listener: socket.socket | None = None
         self._waiting = False
 
     def send(self) -> None:
-        """Wake the head, if there is one."""
+        """Wake who waits, if anybody does."""
         if self._sender is not None:
             with contextlib.suppress(OSError):  # nobody is there, or it has been woken often enough
                 self._sender.sendto(b"", self._name)
@@ -47,12 +47,12 @@ class WakeUp:
         self._listener = _socket()
         if self._listener is None:
             return False
-        with contextlib.suppress(OSError):  # a head before us has not gone yet
+        with contextlib.suppress(OSError):  # who waited before us has not gone yet
             self._listener.bind(self._name)
         return True
 
     def stop(self) -> None:
-        """Be woken no more: another may be the head."""
+        """Be woken no more: it may be another's turn to wait."""
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
