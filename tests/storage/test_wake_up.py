@@ -1,4 +1,4 @@
-"""Who waits for the lock, or for the head's place, is woken when it is free; else it polls, and nothing else differs."""
+"""Who waits for the lock, or for the place of the head, is woken when it is free; else it polls, and no more."""
 
 from __future__ import annotations
 
