@@ -51,7 +51,7 @@ MARKS_KEPT = 10_000
 FORGET_EVERY = 1_000
 """Generations between two sweeps of older marks."""
 
-SLOW_COMMIT = 0.005
+SLOW_COMMIT = 0.004
 """Seconds. What takes longer is worth a thread, so that the event loop goes on. A thread costs 0.1 ms on a machine with
 nothing else to do, and half a millisecond between greedy processes."""
 ROW_SECONDS = 0.000_02
