@@ -125,9 +125,10 @@ async def _learn_secrets(store: SqliteStore, secrets: KnownSecrets) -> None:
     for table, what in STORED.items():
         for row in await store.page(table, b"", 1000):
             assert row.value is not None
-            for pickle in _texts(json.loads(row.value), "pickle"):
+            value = json.loads(row.value)
+            for pickle in _texts(value, "pickle"):
                 secrets.add_pickle(what, pickle, store.pickle_key)
-            for session_key in _texts(json.loads(row.value), "session_key"):
+            for session_key in _texts(value, "session_key"):
                 secrets.add_exported(what, session_key)
 
 
@@ -136,7 +137,7 @@ def _texts(value: Json, field: str) -> Iterator[str]:
     match value:
         case dict():
             for name, inner in cast("dict[str, Any]", value).items():
-                if name == field:
+                if name == field and isinstance(inner, str):
                     yield inner
                 else:
                     yield from _texts(inner, field)

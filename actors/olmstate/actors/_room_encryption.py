@@ -81,9 +81,8 @@ class RoomEncryption:
             await trio.lowlevel.checkpoint_if_cancelled()  # switches only to raise
             self._queue.append(waiting)
             await trio.lowlevel.cancel_shielded_checkpoint()
-            if self._queue and not waiting.tried:
-                batch, self._queue = self._queue, []
-                self._encrypt_all(batch)
+            if not waiting.tried:
+                self._encrypt_all(self._queue)
         while waiting.encrypted is None:
             if waiting.error is not None:
                 raise waiting.error
@@ -96,9 +95,15 @@ class RoomEncryption:
                 await self._encrypt_alone(waiting)
         return encrypted_room_event(own.identity, waiting.encrypted)
 
-    def _encrypt_all(self, batch: list[_Waiting]) -> None:
-        """Try each, or none of them: then each loads what it needs. Whose indices are being reserved waits for them."""
-        batch = [waiting for waiting in batch if waiting.room_id not in self._reserving]
+    def _encrypt_all(self, queue: list[_Waiting]) -> None:
+        """Empty a queue and try each, or none of them: then each loads what it needs.
+
+        Whose indices are being reserved waits for them.
+        """
+        batch = [waiting for waiting in queue if waiting.room_id not in self._reserving]
+        queue.clear()
+        if not batch:
+            return
         try:
             self._look()
             replies = self._actors.outbound_group_sessions.ask_nowait(self._asked(batch))
@@ -144,6 +149,5 @@ class RoomEncryption:
             raise
         if other.error is not None:
             raise own_error(other.error)  # the store's: it would be the same for each
-        if other.waiting and not waiting.tried:
-            batch, other.waiting = other.waiting, []
-            self._encrypt_all(batch)
+        if not waiting.tried:
+            self._encrypt_all(other.waiting)
