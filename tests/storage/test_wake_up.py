@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import closing, suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -36,56 +37,57 @@ async def test_the_head_has_the_lock_without_waiting_for_its_next_try(
 
 
 async def has_the_lock_at_once(head: Turnstile) -> None:
+    await settled()
+    assert head.held
+
+
+async def settled() -> None:
     """Trio's clock stands while anybody waits for all others to be blocked, so nobody's sleep ends meanwhile."""
     for _ in range(10):
         await wait_all_tasks_blocked()
-    assert head.held
 
 
 async def test_who_is_behind_the_head_is_the_head_as_soon_as_that_has_the_lock(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    with (
-        closing(Turnstile(tmp_path)) as holder,
-        closing(Turnstile(tmp_path)) as head,
-        closing(Turnstile(tmp_path)) as second,
-    ):
-        assert holder.acquire_nowait()
-        async with trio.open_nursery() as nursery:
-            for turnstile in (head, second):
-                nursery.start_soon(acquire, turnstile)
-                await wait_all_tasks_blocked()
-            holder.release()
-            await has_the_lock_at_once(head)
-            head.release()
-            await has_the_lock_at_once(second)
+    async with three_in_line(tmp_path) as (holder, head, second, _):
+        holder.release()
+        await has_the_lock_at_once(head)
+        head.release()
+        await has_the_lock_at_once(second)
 
 
 async def test_who_is_behind_the_head_is_the_head_as_soon_as_that_gives_up(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
+    async with three_in_line(tmp_path) as (holder, _, second, the_head_waits):
+        the_head_waits.cancel()
+        await settled()
+        holder.release()
+        await has_the_lock_at_once(second)
+
+
+@asynccontextmanager
+async def three_in_line(folder: Path) -> AsyncGenerator[tuple[Turnstile, Turnstile, Turnstile, trio.CancelScope]]:
+    """Who has the lock, the head, and who is behind it; and the scope in which the head waits."""
     with (
-        closing(Turnstile(tmp_path)) as holder,
-        closing(Turnstile(tmp_path)) as head,
-        closing(Turnstile(tmp_path)) as second,
+        closing(Turnstile(folder)) as holder,
+        closing(Turnstile(folder)) as head,
+        closing(Turnstile(folder)) as second,
     ):
         assert holder.acquire_nowait()
+        the_head_waits = trio.CancelScope()
+
+        async def wait_as_head() -> None:
+            with the_head_waits:
+                await acquire(head)
+
         async with trio.open_nursery() as nursery:
-            impatient = trio.CancelScope()
-
-            async def wait_for_a_while() -> None:
-                with impatient:
-                    await acquire(head)
-
-            nursery.start_soon(wait_for_a_while)
+            nursery.start_soon(wait_as_head)
             await wait_all_tasks_blocked()
             nursery.start_soon(acquire, second)
             await wait_all_tasks_blocked()
-            impatient.cancel()
-            for _ in range(10):
-                await wait_all_tasks_blocked()
-            holder.release()
-            await has_the_lock_at_once(second)
+            yield holder, head, second, the_head_waits
 
 
 async def test_a_head_that_goes_before_the_next_can_be_woken_leaves_its_place_all_the_same(
