@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from olmstate.actors._actor import BATCH, Committed, Invalidate, Notice, RolledBack
+from olmstate.actors._actor import BATCH, SLICE, Committed, Invalidate, Notice, RolledBack
 from olmstate.actors.testing import Faults, MemoryDisk, MemoryStore, Step, run_actor
 from olmstate.messages import (
     ActorStopped,
@@ -513,6 +515,27 @@ async def test_an_idle_actor_that_has_everything_handles_a_message_before_anybod
         notes.on_handle = lambda: order.append("handled")
         await notes.post(Look(("a",)))
     assert order[0] == "handled"
+
+
+@pytest.mark.parametrize("entries", [0, 1, 2 * SLICE])
+async def test_an_asker_whose_messages_are_handled_at_once_gives_other_tasks_a_chance(
+    disk: MemoryDisk, entries: int
+) -> None:
+    seen = [0]
+
+    async def look_again() -> None:
+        while True:
+            seen.append(len(notes.handled))
+            await trio.lowlevel.checkpoint()
+
+    async with run_actor(Notes(MemoryStore(disk))) as notes, trio.open_nursery() as nursery:
+        await notes.post(Look(("a",)))
+        nursery.start_soon(look_again)
+        for _ in range(3 * SLICE):
+            await notes.post(Look(("a",) * entries))
+        nursery.cancel_scope.cancel()
+    slices = 2  # tasks that are ready at once run in either order: it may be last in one round and first in the next
+    assert max(map(operator.sub, seen[1:], seen)) <= slices * math.ceil(SLICE / (1 + entries)) + 1
 
 
 async def test_a_message_does_not_overtake_one_for_which_the_actor_is_loading(
