@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import attrs
 import pytest
 from vodozemac import Account, AnyOlmMessage, Curve25519PublicKey, Session
 
 from olmstate.actors._base64 import decode
 from olmstate.actors._olm_sessions import (
+    DIGEST_BYTES,
+    REMEMBERED,
     SESSIONS_A_DEVICE,
     AddSessions,
     Decrypt,
@@ -57,6 +60,15 @@ class Ours:
     def parts(self, peer: Peer, text: bytes) -> tuple[int, bytes]:
         """Type and body of the peer's next message on its session with us."""
         return peer.sessions[self.key].encrypt(text).to_parts()
+
+    def normal_messages(self, peer: Peer, number: int) -> tuple[Session, list[OlmMessage]]:
+        """A session that both have, and messages of the peer's on it."""
+        session = self.session_from(peer)
+        theirs = peer.sessions[self.key]
+        theirs.decrypt(session.encrypt(b"answer"))
+        messages = [parse_olm_message(peer.curve25519, *theirs.encrypt(b"%d" % at).to_parts()) for at in range(number)]
+        assert {None} == {message.pre_key for message in messages}
+        return session, messages
 
     def message(self, peer: Peer, text: bytes) -> OlmMessage:
         """The peer's next message on its session with us."""
@@ -173,6 +185,43 @@ async def test_a_replay_is_known_to_every_process_and_only_once_it_is_committed(
     await actors.commit()
     async with run_actor(ActorsUnderTest(MemoryStore(disk)).olm_sessions) as another:
         assert await was_decrypted(another, message)
+
+
+async def test_a_replay_of_a_normal_message_is_known_with_its_session(
+    olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer, disk: MemoryDisk
+) -> None:
+    session, messages = ours.normal_messages(bob, 2)
+    await olm.ask(added(bob, session))
+    await actors.commit()
+    assert [b"0", b"1"] == await decrypt(olm, *messages)
+    await olm.ask(Remember(messages=tuple(messages)))
+    assert rows(olm, Table.OLM_MESSAGES) == 0
+    actors.roll_back()
+    assert not await was_decrypted(olm, messages[0])
+    assert [b"0", b"1"] == await decrypt(olm, *messages)
+    await olm.ask(Remember(messages=(messages[1],)))
+    assert [False, True] == [await was_decrypted(olm, message) for message in messages]
+    await actors.commit()
+    async with run_actor(ActorsUnderTest(MemoryStore(disk)).olm_sessions) as another:
+        assert [False, True] == [await was_decrypted(another, message) for message in messages]
+
+
+async def test_of_normal_messages_the_last_ones_are_known(olm: OlmSessionsActor, ours: Ours, bob: Peer) -> None:
+    session, messages = ours.normal_messages(bob, REMEMBERED + 2)
+    await olm.ask(added(bob, session))
+    for message in messages:
+        await decrypt(olm, message)
+        await olm.ask(Remember(messages=(message,)))
+    assert [False, False, True, True] == [await was_decrypted(olm, messages[at]) for at in (0, 1, 2, -1)]
+
+
+async def test_a_normal_message_is_known_by_its_whole_digest(olm: OlmSessionsActor, ours: Ours, bob: Peer) -> None:
+    session, messages = ours.normal_messages(bob, 2)
+    await olm.ask(added(bob, session))
+    await decrypt(olm, *messages)
+    await olm.ask(Remember(messages=tuple(messages)))
+    across = bytes.fromhex(messages[0].digest)[1:DIGEST_BYTES] + bytes.fromhex(messages[1].digest)[:1]
+    assert not await was_decrypted(olm, attrs.evolve(messages[0], digest=across.hex()))
 
 
 async def test_a_pre_key_message_goes_to_its_own_session_only(olm: OlmSessionsActor, ours: Ours, bob: Peer) -> None:

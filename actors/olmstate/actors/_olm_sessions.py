@@ -8,6 +8,8 @@ Its invariants:
 - We encrypt on the session with the most recent successful decryption (spec: m.olm.v1.curve25519-aes-sha2), by a rank
   that counts up within a device, since clocks don't.
 - A session that came from a backup is used to decrypt only: the original may have gone on with it.
+- A replay is no alarm: it is known as one. A pre-key message could start its session again at any time, and is known
+  for good; a normal one can't, and is known while it is among the last `REMEMBERED` ones of its device's session.
 - A session that we started is used for the user whose one-time key it was started with. Anybody can publish another's
   identity key as his own device's; a session with that key and his one-time key can be read by neither.
 
@@ -44,6 +46,10 @@ from ._records import dumps, loads
 SESSIONS_A_DEVICE = 10
 """More are dropped, the least recently used first. Never fewer than 4 (spec)."""
 
+REMEMBERED = 128
+"""Normal messages that each session's row knows by their `DIGEST_BYTES`. A sync brings 100 at most (Synapse)."""
+DIGEST_BYTES = 8
+
 PRE_KEY = 0
 """Type of an Olm message that carries what is needed to start a session."""
 NORMAL = 1
@@ -60,6 +66,7 @@ class _Record:
     rank: int
     decrypt_only: bool = False
     claimed_from: UserId | None = None
+    decrypted: bytes = b""
 
 
 @attrs.define(kw_only=True)
@@ -72,6 +79,8 @@ class OlmSession:
     decrypt_only: bool = False
     claimed_from: UserId | None = None
     """Whose one-time key we started it with; None: the other device started it, so the identity key is its own."""
+    decrypted: bytes = b""
+    """Digests of normal messages that were decrypted and believed while it was the one used last, the oldest first."""
     changed: bool = False
     """Differs from what is stored."""
 
@@ -86,6 +95,20 @@ class DeviceSessions:
     def by_recency(self) -> list[OlmSession]:
         """Most recently used first."""
         return sorted(self.by_id.values(), key=lambda session: session.rank, reverse=True)
+
+    def remember(self, digests: Iterable[bytes]) -> None:
+        """Have these normal messages be known as decrypted."""
+        last_used = max(self.by_id.values(), key=lambda session: session.rank)
+        last_used.decrypted = b"".join([last_used.decrypted, *digests])[-REMEMBERED * DIGEST_BYTES :]
+        last_used.changed = True
+
+    def remembers(self, digest: bytes) -> bool:
+        """Whether a normal message is known as decrypted."""
+        return any(
+            digest == session.decrypted[start : start + DIGEST_BYTES]
+            for session in self.by_id.values()
+            for start in range(0, len(session.decrypted), DIGEST_BYTES)
+        )
 
     def next_rank(self) -> int:
         """A rank above all others'."""
@@ -107,6 +130,7 @@ class _SessionsCodec:
                 rank=record.rank,
                 decrypt_only=record.decrypt_only or restored,
                 claimed_from=record.claimed_from,
+                decrypted=record.decrypted,
             )
         return sessions
 
@@ -121,6 +145,7 @@ class _SessionsCodec:
                     rank=session.rank,
                     decrypt_only=session.decrypt_only,
                     claimed_from=session.claimed_from,
+                    decrypted=session.decrypted,
                 )
                 session.changed = False
                 yield Row(self._key(session_id), partition, dumps(record))
@@ -130,7 +155,7 @@ class _SessionsCodec:
 
 
 class _MessagesCodec:
-    """Whether a message was decrypted: a row, or none."""
+    """Whether a pre-key message was decrypted: a row, or none."""
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> bool:  # noqa: ARG002 - one row at most
         return bool(rows)
@@ -159,6 +184,11 @@ class OlmMessage:
     """The one that a pre-key message names."""
     digest: str
     """What makes it the same message again: SHA-256 of sender key and what its sender authenticated, hexadecimal."""
+
+    @property
+    def short_digest(self) -> bytes:
+        """As it is kept of a normal message."""
+        return bytes.fromhex(self.digest)[:DIGEST_BYTES]
 
 
 @attrs.frozen
@@ -256,9 +286,12 @@ class OlmSessionsActor(Actor):
             case Decrypt(messages=messages):
                 return ((self._sessions, [self._partition(olm.sender_key) for olm in messages]),)
             case WereDecrypted(messages=messages):
-                return ((self._messages, [self._hash(olm) for olm in messages]),)
-            case Remember():
-                return ()
+                return (
+                    (self._messages, [self._hash(olm) for olm in messages if olm.pre_key is not None]),
+                    (self._sessions, self._devices_of_normal(messages)),
+                )
+            case Remember(messages=messages):
+                return ((self._sessions, self._devices_of_normal(messages)),)
             case Encrypt(plaintexts=plaintexts):
                 return ((self._sessions, [self._partition(key) for _, key, _ in plaintexts]),)
             case _:
@@ -274,10 +307,9 @@ class OlmSessionsActor(Actor):
             case Decrypt(messages=messages):
                 return asked.reply(tuple(self._decrypt_all(messages)))
             case WereDecrypted(messages=messages):
-                return asked.reply(tuple(self._messages.current(self._hash(olm)) for olm in messages))
+                return asked.reply(tuple(self._was_decrypted(olm) for olm in messages))
             case Remember(messages=messages):
-                for olm in messages:
-                    self._messages.put(self._hash(olm), True)  # noqa: FBT003 - the entry
+                self._remember(messages)
                 return asked.reply(None)
             case Encrypt(plaintexts=plaintexts):
                 return asked.reply(tuple(self._encrypt(*plaintext) for plaintext in plaintexts))
@@ -328,6 +360,27 @@ class OlmSessionsActor(Actor):
             known.changed = True
             return plaintext
         return UnknownOlmSession(reason=reason)
+
+    # --- replays --------------------------------------------------------------------------------------------
+
+    def _devices_of_normal(self, messages: tuple[OlmMessage, ...]) -> list[bytes]:
+        keys = dict.fromkeys(olm.sender_key for olm in messages if olm.pre_key is None)
+        return [self._partition(key) for key in keys]
+
+    def _was_decrypted(self, olm: OlmMessage) -> bool:
+        if olm.pre_key is not None:
+            return self._messages.current(self._hash(olm))
+        return self._sessions.current(self._partition(olm.sender_key)).remembers(olm.short_digest)
+
+    def _remember(self, messages: tuple[OlmMessage, ...]) -> None:
+        digests: dict[bytes, list[bytes]] = {}
+        for olm in messages:
+            if olm.pre_key is not None:
+                self._messages.put(self._hash(olm), True)  # noqa: FBT003 - the entry
+            else:
+                digests.setdefault(self._partition(olm.sender_key), []).append(olm.short_digest)
+        for partition, of_device in digests.items():
+            self._sessions.change(partition).remember(of_device)
 
     # --- encrypting -----------------------------------------------------------------------------------------
 
