@@ -6,6 +6,7 @@ the feet of the process.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ ERRORS = {
     "fcntl": ("EIO", "ENOLCK"),
 }
 """What a call may answer. Not ``flock``: half of its calls let a lock go, and no kernel ever refuses that."""
-SAMPLE, FULL = 30, 400
+SAMPLE, FULL = 30, 320
 
 
 @attrs.frozen(kw_only=True)
@@ -84,16 +85,23 @@ class Patient:
 
 
 def _chosen(found: Sequence[Point], number: int) -> list[Refusal]:
+    """So many different ones; each kind of call as often as the others, while it has any left."""
     rng = random.Random(number)
-    by_call = {call: [point for point in found if point.call == call] for call in ERRORS}
-    chosen: list[Refusal] = []
-    for seed in range(number):
-        # each kind of call as often as the others, though some are made a hundred times as often
-        call = sorted(by_call)[seed % len(by_call)]
-        if by_call[call]:
-            point, error = rng.choice(by_call[call]), rng.choice(ERRORS[call])
-            chosen.append(Refusal(point=point, error=error, for_ever=rng.random() < 0.5))
-    return list(dict.fromkeys(chosen))
+    by_call = [_refusals([point for point in found if point.call == call]) for call in sorted(ERRORS)]
+    for refusals in by_call:
+        rng.shuffle(refusals)
+    in_turn = (refusal for row in itertools.zip_longest(*by_call) for refusal in row if refusal is not None)
+    return list(itertools.islice(in_turn, number))
+
+
+def _refusals(found: Sequence[Point]) -> list[Refusal]:
+    """All that can befall one kind of call."""
+    return [
+        Refusal(point=point, error=error, for_ever=for_ever)
+        for point in found
+        for error in ERRORS[point.call]
+        for for_ever in (False, True)
+    ]
 
 
 @pytest.mark.usefixtures("strace")

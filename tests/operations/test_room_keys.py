@@ -11,10 +11,13 @@ from vodozemac import GroupSession, MegolmMessage
 from olmstate.actors import Supervisor
 from olmstate.messages import (
     AddRoomKey,
+    Curve25519Key,
     DecryptedRoomEvent,
     DecryptionError,
     DecryptRoomEvent,
     DecryptRoomEvents,
+    DeviceId,
+    Ed25519Key,
     ExportRoomKeys,
     Json,
     JsonObject,
@@ -384,6 +387,12 @@ def rejected(peer: Peer) -> dict[str, AddRoomKey]:
         "surrogate": attrs.evolve(good, session_key="\ud800"),
         "changed": attrs.evolve(good, session_key=unpadded(bytes(flipped))),
         "a-message": attrs.evolve(good, session_key=exported_key),
+        # an import refuses these, so that they could be exported and not be imported again
+        "room-no-text": attrs.evolve(good, room_id=RoomId("!\ud800")),
+        "sender-no-text": attrs.evolve(good, sender=UserId("@\ud800")),
+        "sender-key-no-text": attrs.evolve(good, sender_key=Curve25519Key("\ud800")),
+        "sender-ed25519-no-text": attrs.evolve(good, sender_ed25519=Ed25519Key("\ud800")),
+        "sender-device-no-text": attrs.evolve(good, sender_device=DeviceId("\ud800")),
     }
 
 

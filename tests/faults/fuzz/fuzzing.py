@@ -80,10 +80,11 @@ def _stint(name: str, corpora: tuple[Path, ...], artifacts: Path, seed: int) -> 
         [sys.executable, "-m", "tests.faults.fuzz.run", name, *corpora, *options, f"-artifact_prefix={artifacts}/"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": roots},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,  # what was raised is said there, and in its place among what is said here
         check=False,
     )
-    return (done.stdout + done.stderr).decode("utf-8", "replace"), done.returncode
+    return done.stdout.decode("utf-8", "replace"), done.returncode
 
 
 def _children() -> float:

@@ -52,6 +52,7 @@ CHUNK = 200
 
 async def add_room_key(turn: Turn, command: AddRoomKey) -> RoomKeyChange:
     """Store one room key."""
+    _check_texts(command)
     copy = RoomKeyCopy(
         session=session_from_room_key(command.session_key, command.session_id),
         sender_key=command.sender_key,
@@ -66,6 +67,17 @@ async def add_room_key(turn: Turn, command: AddRoomKey) -> RoomKeyChange:
     if change != "known":
         turn.events.append(RoomKeysReceived(room_keys=((command.room_id, command.session_id),)))
     return change
+
+
+def _check_texts(command: AddRoomKey) -> None:
+    """Refuse what an import would refuse: what was stored can be exported, and an export can be imported."""
+    given = attrs.asdict(command)
+    try:
+        for field in ("room_id", "sender_key", "sender_ed25519", "sender"):
+            string(given, field)
+        optional(string, given, "sender_device")
+    except MalformedMessage as error:
+        raise RejectedRoomKey(reason=error.reason) from None
 
 
 # --- importing ----------------------------------------------------------------------------------------------
