@@ -56,8 +56,8 @@ BATCH = 64
 SLICE = 48
 """Messages and entries used in the askers' time without giving other tasks a chance: 16 decrypted events, 1 to 2 ms."""
 
-Wanted: TypeAlias = Iterable[tuple[Cache[Any], Iterable[bytes]]]
-"""Which partitions of which caches a message needs."""
+Wanted: TypeAlias = Iterable[tuple[Cache[Any], list[bytes]]]
+"""Which partitions of which caches a message needs: a tuple, or, if that depends on what is found, a generator."""
 
 
 @attrs.frozen(kw_only=True)
@@ -129,7 +129,7 @@ class Actor(abc.ABC):
 
     @abc.abstractmethod
     def wanted(self, message: Message[Any]) -> Wanted:
-        """What ``message`` needs loaded. Asked again after each load, so it may depend on what was found."""
+        """What ``message`` needs loaded. Asked again after each load, unless it was a tuple."""
 
     @abc.abstractmethod
     def handle(self, message: Message[Any]) -> Reply:
@@ -253,8 +253,7 @@ class Actor(abc.ABC):
         committed = isinstance(message, Query)
         held: list[tuple[Cache[Any], int]] = []
         try:
-            for cache, partitions in self.wanted(message):
-                keys = tuple(partitions)
+            for cache, keys in self.wanted(message):
                 if not cache.holds(keys, committed=committed):
                     return False
                 held.append((cache, len(keys)))
@@ -298,10 +297,10 @@ class Actor(abc.ABC):
         first = True
         complete = False
         committed = isinstance(message, Query)
+        wanted = self.wanted(message)
         while not complete:
             complete = True
-            for cache, partitions in self.wanted(message):
-                keys = list(partitions)
+            for cache, keys in wanted:
                 missing = cache.missing(keys, committed=committed)
                 if first:
                     cache.count(wanted=len(keys), missed=len(missing))
@@ -310,6 +309,8 @@ class Actor(abc.ABC):
                     rows = await self._store.read(cache.table, missing)
                     cache.fill(rows)
             first = False
+            if not isinstance(wanted, tuple):
+                wanted = self.wanted(message)
 
     def decoded_page(self, table: Table, decode: Callable[[Row], T]) -> tuple[bytes, tuple[T, ...]]:
         """The last key of the page that was read, and what its rows stand for.

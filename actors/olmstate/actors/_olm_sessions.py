@@ -173,7 +173,7 @@ class OlmSessionsStep(Message[R], Generic[R]):
     """A part of an operation that this actor does."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class OlmMessage:
     """An Olm message for this device, checked in shape."""
 

@@ -29,7 +29,7 @@ MOST_COPIES = 4
 """Of one session. Whoever sends more forgeries, or more claims, than that has them dropped."""
 
 
-@attrs.frozen(kw_only=True, eq=False, weakref_slot=False)
+@attrs.define(kw_only=True, eq=False, weakref_slot=False)
 class RoomKeyCopy:
     """One copy: the session from some index on, and where it came from."""
 
@@ -48,9 +48,11 @@ class RoomKeyCopy:
 
 def add_copy(copies: tuple[RoomKeyCopy, ...], new: RoomKeyCopy) -> tuple[tuple[RoomKeyCopy, ...], RoomKeyChange]:
     """The copies to keep, most trusted first, and what ``new`` was; ``copies`` itself if nothing is to be stored."""
+    if not copies:
+        return (new,), "new"
     connected = [copy for copy in copies if _connected(copy.session, new.session)]
     if not connected:
-        return _best([*copies, new]), "unconnected" if copies else "new"
+        return _best([*copies, new]), "unconnected"
     earliest = min((copy.session for copy in (*connected, new)), key=_first)
     better = _first(earliest) < min(_first(copy.session) for copy in connected)
     claims = _claims([*connected, new])
