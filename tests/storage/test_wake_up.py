@@ -47,6 +47,25 @@ async def settled() -> None:
         await wait_all_tasks_blocked()
 
 
+@pytest.mark.parametrize("waited_for", [True, False])
+async def test_who_wakes_another_lets_it_have_the_processor(
+    waited_for: bool,  # noqa: FBT001 - whether anybody waits
+    tmp_path: Path,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    yielded: list[bool] = []
+    with closing(Turnstile(tmp_path)) as holder, closing(Turnstile(tmp_path)) as head:
+        assert holder.acquire_nowait()
+        async with trio.open_nursery() as nursery:
+            if waited_for:
+                nursery.start_soon(acquire, head)
+            await wait_all_tasks_blocked()
+            monkeypatch.setattr(os, "sched_yield", lambda: yielded.append(holder.held))
+            holder.release()
+    assert yielded == [False] * waited_for
+
+
 async def test_who_is_behind_the_head_is_the_head_as_soon_as_that_has_the_lock(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -204,7 +204,9 @@ class Turnstile:
         self._require_held()
         self._held = False
         self._lock.let_go()
-        self._lock_is_free.send()
+        if self._lock_is_free.send():
+            # Linux may have it wait for this processor though another is idle, and this process goes on for milliseconds
+            os.sched_yield()
 
     @enable_ki_protection
     def contended(self) -> bool:

@@ -34,11 +34,13 @@ class WakeUp:
         self._listener: socket.socket | None = None
         self._waiting = False
 
-    def send(self) -> None:
-        """Wake who waits, if anybody does."""
+    def send(self) -> bool:
+        """Wake who waits; whether anybody was there."""
         if self._sender is not None:
             with contextlib.suppress(OSError):  # nobody is there, or it has been woken often enough
                 self._sender.sendto(b"", self._name)
+                return True
+        return False
 
     def listen(self) -> bool:
         """Be woken from now on; whether that is new. To be followed by a try: what was sent before is lost."""
