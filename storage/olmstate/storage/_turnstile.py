@@ -205,7 +205,7 @@ class Turnstile:
         self._held = False
         self._lock.let_go()
         if self._lock_is_free.send():
-            # Linux may have it wait for this processor though another is idle, and this process goes on for milliseconds
+            # Linux may have it wait for this processor, though another is idle, and this process may go on for long
             os.sched_yield()
 
     @enable_ki_protection
