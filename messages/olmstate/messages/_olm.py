@@ -82,7 +82,10 @@ class PlainToDevice:
 
 @attrs.frozen(kw_only=True)
 class ReplayedToDevice:
-    """An Olm message that was decrypted before: delivered twice, no alarm."""
+    """An Olm message that was decrypted before: delivered twice, no alarm.
+
+    Of normal messages (not of pre-key ones) the last 128 of a device are known; an older one is undecryptable.
+    """
 
     sender: str | None
     sender_key: str | None
