@@ -88,7 +88,7 @@ class _Record:
     copies: list[_Copy]
 
 
-@attrs.define(kw_only=True, weakref_slot=False)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class RoomKeyEntry:
     """A room key and its room."""
 
@@ -165,7 +165,7 @@ class InboundGroupSessionsStep(Message[R], Generic[R]):
     """A part of an operation that this actor does."""
 
 
-@attrs.define(kw_only=True)
+@attrs.frozen(kw_only=True)
 class NewRoomKey:
     """A room key that came."""
 

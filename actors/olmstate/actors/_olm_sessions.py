@@ -98,7 +98,7 @@ class DeviceSessions:
 
     def remember(self, digests: Iterable[bytes]) -> None:
         """Have these normal messages be known as decrypted."""
-        last_used = max(self.by_id.values(), key=lambda session: session.rank)
+        last_used = self.by_recency()[0]
         last_used.decrypted = b"".join([last_used.decrypted, *digests])[-REMEMBERED * DIGEST_BYTES :]
         last_used.changed = True
 
@@ -173,7 +173,7 @@ class OlmSessionsStep(Message[R], Generic[R]):
     """A part of an operation that this actor does."""
 
 
-@attrs.define(kw_only=True)
+@attrs.frozen(kw_only=True)
 class OlmMessage:
     """An Olm message for this device, checked in shape."""
 

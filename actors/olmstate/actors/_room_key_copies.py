@@ -29,7 +29,7 @@ MOST_COPIES = 4
 """Of one session. Whoever sends more forgeries, or more claims, than that has them dropped."""
 
 
-@attrs.define(kw_only=True, eq=False, weakref_slot=False)
+@attrs.frozen(kw_only=True, eq=False, weakref_slot=False)
 class RoomKeyCopy:
     """One copy: the session from some index on, and where it came from."""
 

@@ -20,7 +20,8 @@ class AddRoomKey(Command[RoomKeyChange]):
     """Store one room key as if it had come from a device.
 
     Raises:
-        RejectedRoomKey: Not a room key, or its id is not ``session_id``.
+        RejectedRoomKey: Not a room key, or its id is not ``session_id``; or another id or key is no text that UTF-8 can
+            hold.
     """
 
     room_id: RoomId

@@ -36,7 +36,7 @@ from olmstate.messages import (
 )
 
 
-@attrs.define(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Payload:
     """A payload that agrees with its envelope."""
 
