@@ -390,18 +390,17 @@ def _decrypt_with(copies: tuple[RoomKeyCopy, ...], ciphertext: str, sender: Json
         message = MegolmMessage.from_base64(ciphertext)
     except ValueError as error:
         raise MalformedMessage(reason=str(error)) from None
-    index = message.message_index()
-    able = [copy for copy in copies if copy.session.first_known_index <= index]
-    if not able:
-        raise UnknownMessageIndex(
-            message_index=index, first_known_index=min(copy.session.first_known_index for copy in copies)
-        )
+    if len(copies) > 1:
+        copies = tuple(sorted(copies, key=lambda copy: copy.sender != sender))
     reason = ""
-    if len(able) > 1:
-        able.sort(key=lambda copy: copy.sender != sender)
-    for copy in able:
+    for copy in copies:
         try:
-            return copy, index, copy.session.decrypt(message).plaintext
+            decrypted = copy.session.decrypt(message)
         except ValueError as error:
             reason = str(error)
+        else:
+            return copy, decrypted.message_index, decrypted.plaintext
+    index, first_known_index = message.message_index(), min(copy.session.first_known_index for copy in copies)
+    if index < first_known_index:
+        raise UnknownMessageIndex(message_index=index, first_known_index=first_known_index)
     raise MalformedMessage(reason=reason)

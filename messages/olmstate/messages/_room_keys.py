@@ -89,7 +89,7 @@ class ExportKeyFile(Procedure[str]):
     room_id: RoomId | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class DecryptedRoomEvent:
     """A room event in clear."""
 

@@ -64,9 +64,10 @@ class TimedLock:
 
     def release(self) -> None:
         """The lock's."""
+        let_go = time.monotonic()  # not after it, when the next one may have the lock already
         self.lock.release()
         assert self._asked is not None  # noqa: S101 - it was held
-        self.turns.append((self._asked, self._taken, time.monotonic()))
+        self.turns.append((self._asked, self._taken, let_go))
         self._asked = None
 
     def holder_pid(self) -> int | None:

@@ -50,6 +50,11 @@ class Setting:
     scale: float = 1.0
     """Of sizes and times. Less than 1 shows that a job works, and says nothing about targets."""
 
+    @property
+    def short_rounds(self) -> int:
+        """Of rounds that take a tenth of a second or less: anything may come between in one, so there are more."""
+        return self.rounds * 3
+
     def scaled(self, size: int) -> int:
         """A size that the job can be tried with."""
         return max(1, round(size * self.scale))

@@ -53,7 +53,7 @@ async def decrypt(setting: Setting) -> Outcome:
             return watch.seconds()
 
         sides = {"one ask each": one_by_one, "batches of 100": in_batches, "bare loop": bare}
-        figures = await measure(sides, rounds=setting.rounds, units=MESSAGES, progress=setting.progress)
+        figures = await measure(sides, rounds=setting.short_rounds, units=MESSAGES, progress=setting.progress)
     loop = figures["bare loop"]
     one, batched = figures["one ask each"], figures["batches of 100"]
     return Outcome(
@@ -85,7 +85,7 @@ async def encrypt(setting: Setting) -> Outcome:
             return watch.seconds()
 
         sides = {"one caller": one_caller, "bare loop, a commit each": bare}
-        figures = await measure(sides, rounds=setting.rounds, units=MESSAGES, progress=setting.progress)
+        figures = await measure(sides, rounds=setting.short_rounds, units=MESSAGES, progress=setting.progress)
         bare_store.close()
     one, loop = figures.values()
     return Outcome(
@@ -120,7 +120,7 @@ async def encrypt_together(setting: Setting) -> Outcome:
             return watch.seconds()
 
         sides = {"100 callers": callers, "bare loop, a commit per 100": bare}
-        figures = await measure(sides, rounds=setting.rounds, units=MESSAGES, progress=setting.progress)
+        figures = await measure(sides, rounds=setting.short_rounds, units=MESSAGES, progress=setting.progress)
         bare_store.close()
     ours, loop = figures.values()
     return Outcome(

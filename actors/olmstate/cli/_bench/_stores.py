@@ -48,7 +48,7 @@ async def first_answer(setting: Setting) -> Outcome:
             f"{few:,} sessions": beside_few,
             "everything dropped and reloaded": reload_all,
         }
-        figures = await measure(sides, rounds=setting.rounds * 3, units=1, progress=setting.progress)
+        figures = await measure(sides, rounds=setting.short_rounds, units=1, progress=setting.progress)
     reload.close()
     large, small, whole = figures.values()
     return Outcome(
@@ -95,7 +95,7 @@ async def open_and_decrypt(setting: Setting) -> Outcome:
             setting.progress(f"filling a store with {size:,} sessions")
             place = Place(folder=setting.folder / f"{size}")
             sides[f"{size:,} sessions"] = await stack.enter_async_context(opening(size).begin(place))
-        figures = await measure(sides, rounds=setting.rounds * 3, units=1, progress=setting.progress)
+        figures = await measure(sides, rounds=setting.short_rounds, units=1, progress=setting.progress)
         large, small = figures.values()
         beside = {large.name: sides[large.name]}
         if nio is not None:

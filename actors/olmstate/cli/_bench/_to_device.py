@@ -6,7 +6,6 @@ import base64
 import json
 from pathlib import Path
 
-import attrs
 from vodozemac import (
     Account,
     AnyOlmMessage,
@@ -45,13 +44,13 @@ async def sync_new_sessions(setting: Setting) -> Outcome:
 
 async def share_100(setting: Setting) -> Outcome:
     """A room key encrypted to 100 devices."""
-    return await _share(setting, setting.scaled(100))
+    return await _share(setting, setting.scaled(100), rounds=setting.short_rounds)
 
 
 async def share_1000(setting: Setting) -> Outcome:
     """A room key encrypted to 1,000 devices."""
     # matrix-nio takes seconds for each round
-    return await _share(attrs.evolve(setting, rounds=(setting.rounds + 1) // 2), setting.scaled(1000))
+    return await _share(setting, setting.scaled(1000), rounds=(setting.rounds + 1) // 2)
 
 
 # --- a sync -------------------------------------------------------------------------------------------------
@@ -72,18 +71,18 @@ async def _sync(setting: Setting, *, new_sessions: bool) -> Outcome:
     if peer is not None:
         others[NAME] = _nio_receiving(peer, senders(peer.identity), room_keys, new_sessions=new_sessions)
     work = receiving(room_keys, new_sessions=new_sessions)
-    outcome = await _beside(work, others, setting, faster=FASTER_RECEIVING)
+    outcome = await _beside(work, others, setting, rounds=setting.short_rounds, faster=FASTER_RECEIVING)
     bare.store.close()
     if peer is not None:
         peer.close()
     return outcome
 
 
-async def _beside(work: Work, others: dict[str, Side], setting: Setting, *, faster: float) -> Outcome:
+async def _beside(work: Work, others: dict[str, Side], setting: Setting, *, rounds: int, faster: float) -> Outcome:
     """Measure a piece of work beside a bare loop, and beside matrix-nio if it is there."""
     async with work.begin(Place(folder=setting.folder / "store")) as ours:
         sides: dict[str, Side] = {"olmstate": ours, **others}
-        figures = await measure(sides, rounds=setting.rounds, units=1, progress=setting.progress)
+        figures = await measure(sides, rounds=rounds, units=1, progress=setting.progress)
     one, loop = figures["olmstate"], figures[BARE]
     return Outcome(
         results=(
@@ -196,7 +195,7 @@ class _BareReceiver:
 # --- a room key for many devices ----------------------------------------------------------------------------
 
 
-async def _share(setting: Setting, devices: int) -> Outcome:
+async def _share(setting: Setting, devices: int, *, rounds: int) -> Outcome:
     bare_store = BareStore(setting.folder / "bare.sqlite")
     others: dict[str, Side] = {BARE: _bare_sending(bare_store, people(devices))}
     nio = matrix_nio()
@@ -205,7 +204,7 @@ async def _share(setting: Setting, devices: int) -> Outcome:
         known = people(devices)
         peer.know(known)
         others[NAME] = _nio_sending(peer, known)
-    outcome = await _beside(sending(devices), others, setting, faster=FASTER_SENDING)
+    outcome = await _beside(sending(devices), others, setting, rounds=rounds, faster=FASTER_SENDING)
     bare_store.close()
     if peer is not None:
         peer.close()
