@@ -12,13 +12,14 @@ from trio.testing import MockClock
 
 import olmstate.actors._supervisor as supervisor_module
 from olmstate.actors import Options, Supervisor
+from olmstate.actors._devices import DevicesActor
 from olmstate.actors._outbound_group_sessions import (
     Current,
     OutboundGroupSessionsActor,
     OutboundGroupSessionsQuery,
     OutboundGroupSessionsStep,
 )
-from olmstate.actors._supervisor import MOST_FENCED
+from olmstate.actors._supervisor import MOST_FENCED, MOST_ROWS
 from olmstate.actors._supervisor_states import State
 from olmstate.actors.testing import Faults, MemoryDisk
 from olmstate.messages import (
@@ -38,7 +39,7 @@ from olmstate.messages import (
     StorePoisoned,
     SyncToken,
 )
-from olmstate.storage import Fenced, Table
+from olmstate.storage import Fenced, Row, Table
 from tests.actors.peers import ROOM, Peer, Room, keys_query
 from tests.actors.supervised import supervised
 
@@ -125,6 +126,40 @@ async def test_a_session_that_another_forgets_in_the_midst_of_a_turn_turns_it_ba
     async with supervised(disk) as supervisor:
         assert before != (await supervisor.ask(message)).session_id
         assert (await supervisor.ask(Statistics())).fenced == 1
+
+
+async def test_others_get_their_turn_between_the_making_of_many_rows_and_their_commit_which_knows_what_they_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disk, carol = MemoryDisk(), Peer("@carol:example.org")
+    async with supervised(disk) as other:
+        await other.ask(keys_query(carol))
+        committed = disk.rows(Table.DEVICES)
+        disk.write_from_elsewhere({Table.DEVICES: [attrs.evolve(row, value=None) for row in committed]})
+    made = False
+
+    class Noted(DevicesActor):
+        def changed_rows(self) -> dict[Table, list[Row]]:
+            nonlocal made
+            made = True
+            return super().changed_rows()
+
+    class WriteFromElsewhere(trio.abc.Instrument):
+        def after_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - it is the supervisor's
+            if made:
+                trio.lowlevel.remove_instrument(self)
+                disk.write_from_elsewhere({Table.DEVICES: committed})
+
+    monkeypatch.setattr(supervisor_module, "DevicesActor", Noted)
+    many = [Peer(device_id=f"BOB{number}") for number in range(MOST_ROWS + 1)]
+    async with supervised(disk) as supervisor:
+        trio.lowlevel.add_instrument(WriteFromElsewhere())
+        added = await supervisor.ask(keys_query(*many))
+        statistics = await supervisor.ask(Statistics())
+        assert (carol.keys,) == await supervisor.ask(Devices(user_id=carol.user_id))
+    assert {peer.address for peer in many} == set(added.added)
+    assert len(disk.rows(Table.DEVICES)) == len(many) + 1
+    assert (1, 1) == (statistics.fenced, statistics.commits)
 
 
 async def test_a_turn_that_is_turned_back_again_and_again_is_given_up_and_nothing_leaves() -> None:
