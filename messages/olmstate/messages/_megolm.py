@@ -50,6 +50,7 @@ class RoomKey(Command[OutboundRoomKey]):
 
     Raises:
         NoAccount: The store is empty.
+        MalformedContent: ``room_id`` has a lone surrogate.
     """
 
     room_id: RoomId
@@ -62,6 +63,7 @@ class RotateRoomKey(Command[OutboundRoomKey]):
 
     Raises:
         NoAccount: The store is empty.
+        MalformedContent: ``room_id`` has a lone surrogate.
     """
 
     room_id: RoomId
@@ -98,6 +100,7 @@ class ShareRoomKey(Command[RoomKeyShare]):
 
     Raises:
         NoAccount: The store is empty.
+        MalformedContent: ``room_id`` has a lone surrogate.
     """
 
     room_id: RoomId

@@ -15,11 +15,14 @@ from olmstate.actors._outbound_group_sessions import (
     Replace,
 )
 from olmstate.actors._room_key_copies import RoomKeyCopy, session_from_room_key
+from olmstate.actors._untrusted_json import string
 from olmstate.messages import (
     DeviceAddress,
     DeviceIdentity,
     EncryptedRoomEvent,
     EncryptRoomEvent,
+    MalformedContent,
+    MalformedMessage,
     MarkRoomKeyShared,
     OutboundRoomKey,
     RoomId,
@@ -47,7 +50,15 @@ async def room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) -> Out
 
 
 async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) -> OutboundRoomKey:
-    """Replace the room's outbound session, and store its inbound counterpart: we read our own messages too."""
+    """Replace the room's outbound session, and store its inbound counterpart: we read our own messages too.
+
+    Raises:
+        MalformedContent: UTF-8 can't hold the room's id: nothing could be sent there, and no import would take the key.
+    """
+    try:
+        string({"room_id": room_id}, "room_id")
+    except MalformedMessage as error:
+        raise MalformedContent(reason=error.reason) from None
     own = (await own_device(turn)).identity
     made = await turn.actors.outbound_group_sessions.ask(Replace(room_id=room_id, now=turn.now, rotation=rotation))
     copy = RoomKeyCopy(
