@@ -52,7 +52,7 @@ class Setting:
 
     @property
     def short_rounds(self) -> int:
-        """As many where each takes a tenth of a second or less, since anything may come between in one."""
+        """How many, where each takes a tenth of a second or less: anything may come between in one."""
         return self.rounds * 3
 
     def scaled(self, size: int) -> int:
