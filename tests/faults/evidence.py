@@ -142,6 +142,9 @@ class Evidence:
                 written[generation] = [
                     commit for commit in self.commits if commit.outcome == "unknown" and commit.seen + 1 == generation
                 ]
+        for commit in self.commits:
+            if commit.outcome == "unknown" and commit not in written.get(commit.seen + 1, [commit]):
+                commit.outcome = "refused"  # the generation is another's, and so the fence has turned this one back
         return written
 
     def _find_out_since_when(self) -> None:

@@ -537,6 +537,17 @@ def test_a_commit_whose_outcome_nobody_lived_to_tell_may_be_there_or_not() -> No
         assert [] == check(forge.entries), written
 
 
+def test_who_was_killed_has_not_written_the_generation_that_is_anothers() -> None:
+    # what it was about to write was taken for what is stored, and whoever used what he had reserved was accused
+    forge, group = spoken()
+    forge.write(B, "locked")
+    forge.write(B, "committing", seen=5, rows=[outbound(group.session_id, 0)])
+    ask = forge.asked()
+    forge.say(ask, group)
+    forge.reply(ask, 6)
+    assert [] == check(forge.entries)
+
+
 def test_a_look_need_not_see_what_was_committed_after_it_had_begun() -> None:
     # a process that was slow to write down what it had seen was accused of having seen an old store
     forge = good()
