@@ -252,7 +252,8 @@ def pre_key_message(peer: Peer, own: Curve25519Key, one_time_key: str, text: byt
     message_type, body = peer.start_session(own, one_time_key).encrypt(text).to_parts()
     parsed = AnyOlmMessage.from_parts(message_type, body).to_pre_key()
     assert parsed is not None
-    return NewInboundSession(sender_key=peer.curve25519, message=parsed, one_time_key=pre_key_parts(body).one_time_key)
+    named, _ = pre_key_parts(body)
+    return NewInboundSession(sender_key=peer.curve25519, message=parsed, one_time_key=named)
 
 
 async def test_a_one_time_key_is_used_up_in_the_commit_that_stores_its_session(

@@ -165,7 +165,7 @@ class InboundGroupSessionsStep(Message[R], Generic[R]):
     """A part of an operation that this actor does."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # one for each message: with slots it takes longer to make
 class NewRoomKey:
     """A room key that came."""
 

@@ -40,7 +40,7 @@ from olmstate.storage import Row, RowReader, Table
 from ._actor import Actor, Newest, Wanted
 from ._base64 import encode as encode_base64
 from ._cache import Cache
-from ._pre_key_message import PreKeyParts, pre_key_parts
+from ._pre_key_message import pre_key_parts
 from ._records import dumps, loads
 
 SESSIONS_A_DEVICE = 10
@@ -173,7 +173,7 @@ class OlmSessionsStep(Message[R], Generic[R]):
     """A part of an operation that this actor does."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # one for each message: with slots it takes longer to make
 class OlmMessage:
     """An Olm message for this device, checked in shape."""
 
@@ -410,8 +410,6 @@ def parse_olm_message(sender_key: Curve25519Key, message_type: int, body: bytes)
         pre_key = parsed.to_pre_key() if message_type == PRE_KEY else None
     except ValueError as error:
         raise MalformedMessage(reason=str(error)) from None
-    parts = pre_key_parts(body) if pre_key is not None else PreKeyParts(one_time_key=None, message=body)
-    digest = hashlib.sha256(f"{sender_key} ".encode() + parts.message).hexdigest()
-    return OlmMessage(
-        sender_key=sender_key, parsed=parsed, pre_key=pre_key, one_time_key=parts.one_time_key, digest=digest
-    )
+    one_time_key, authenticated = (None, body) if pre_key is None else pre_key_parts(body)
+    digest = hashlib.sha256(f"{sender_key} ".encode() + authenticated).hexdigest()
+    return OlmMessage(sender_key=sender_key, parsed=parsed, pre_key=pre_key, one_time_key=one_time_key, digest=digest)

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import attrs
-
 from olmstate.messages import Curve25519Key, MalformedMessage
 
 from ._base64 import encode
@@ -27,18 +25,8 @@ _FIXED32: Final = 5
 _LONGEST_VARINT: Final = 10
 
 
-@attrs.frozen(kw_only=True)
-class PreKeyParts:
-    """What a pre-key message carries."""
-
-    one_time_key: Curve25519Key | None
-    """The one-time or fallback key that it names, if any."""
-    message: bytes = attrs.field(repr=False)
-    """The message proper, which the sender's MAC is over."""
-
-
-def pre_key_parts(body: bytes) -> PreKeyParts:
-    """Take a pre-key message apart.
+def pre_key_parts(body: bytes) -> tuple[Curve25519Key | None, bytes]:
+    """The one-time or fallback key that a pre-key message names, if any, and the message proper: what is authenticated.
 
     Raises:
         MalformedMessage: Not a pre-key message.
@@ -47,7 +35,7 @@ def pre_key_parts(body: bytes) -> PreKeyParts:
     message, key = fields.get(_MESSAGE), fields.get(_ONE_TIME_KEY)
     if message is None:
         raise MalformedMessage(reason="the pre-key message carries no message")
-    return PreKeyParts(one_time_key=None if key is None else Curve25519Key(encode(key)), message=message)
+    return None if key is None else Curve25519Key(encode(key)), message
 
 
 def _fields(body: bytes) -> dict[int, bytes]:

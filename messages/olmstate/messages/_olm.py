@@ -58,7 +58,7 @@ class EncryptToDevice(Command[EncryptedToDevice]):
     content: JsonObject = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # one for each message: with slots it takes longer to make
 class DecryptedToDevice:
     """An Olm message that was decrypted and whose payload agrees with its envelope."""
 

@@ -89,7 +89,7 @@ class ExportKeyFile(Procedure[str]):
     room_id: RoomId | None = None
 
 
-@attrs.frozen(kw_only=True, slots=False)  # made for each event, and with slots that takes half as long again
+@attrs.frozen(kw_only=True, slots=False)  # one for each event: with slots it takes longer to make
 class DecryptedRoomEvent:
     """A room event in clear."""
 

@@ -36,7 +36,7 @@ from olmstate.messages import (
 )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # one for each message: with slots it takes longer to make
 class Payload:
     """A payload that agrees with its envelope."""
 
