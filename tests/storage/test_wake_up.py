@@ -1,11 +1,11 @@
-"""Who waits for the lock, or for the place of the head, is woken when it is free; else it polls, and no more."""
+"""Who waits for the lock, or for a place before his, is woken when it is free; else he polls, and no more."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -66,47 +66,51 @@ async def test_who_wakes_another_lets_it_have_the_processor(
     assert yielded == [False] * waited_for
 
 
-async def test_who_is_behind_the_head_is_the_head_as_soon_as_that_has_the_lock(
+async def test_everybody_in_a_line_moves_up_at_once_until_he_has_the_lock(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with three_in_line(tmp_path) as (holder, head, second, _):
-        holder.release()
-        await has_the_lock_at_once(head)
-        head.release()
-        await has_the_lock_at_once(second)
+    # one more than there are places: he waits for the last one
+    async with in_line(tmp_path, len(PLACES) + 1) as (holder, waiting):
+        await have_the_lock_at_once(holder, waiting)
 
 
-async def test_who_is_behind_the_head_is_the_head_as_soon_as_that_gives_up(
-    tmp_path: Path, autojump_clock: MockClock
+@pytest.mark.parametrize("nth", range(len(PLACES)))
+async def test_who_gives_up_lets_those_behind_him_move_up_at_once(
+    nth: int, tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with three_in_line(tmp_path) as (holder, _, second, the_head_waits):
-        the_head_waits.cancel()
+    async with in_line(tmp_path, len(PLACES) + 1) as (holder, waiting):
+        waiting.pop(nth)[1].cancel()
         await settled()
+        await have_the_lock_at_once(holder, waiting)
+
+
+async def have_the_lock_at_once(holder: Turnstile, waiting: Sequence[tuple[Turnstile, trio.CancelScope]]) -> None:
+    """One after the other, each as soon as the one before lets go."""
+    for turnstile, _ in waiting:
         holder.release()
-        await has_the_lock_at_once(second)
+        await has_the_lock_at_once(turnstile)
+        holder = turnstile
 
 
 @asynccontextmanager
-async def three_in_line(folder: Path) -> AsyncGenerator[tuple[Turnstile, Turnstile, Turnstile, trio.CancelScope]]:
-    """Who has the lock, the head, and who is behind it; and the scope in which the head waits."""
-    with (
-        closing(Turnstile(folder)) as holder,
-        closing(Turnstile(folder)) as head,
-        closing(Turnstile(folder)) as second,
-    ):
+async def in_line(
+    folder: Path, count: int
+) -> AsyncGenerator[tuple[Turnstile, list[tuple[Turnstile, trio.CancelScope]]]]:
+    """Who has the lock, and so many who wait for it, in their order, each with the scope in which it waits."""
+
+    async def wait(turnstile: Turnstile, scope: trio.CancelScope) -> None:
+        with scope:
+            await acquire(turnstile)
+
+    with ExitStack() as opened:
+        holder, *others = [opened.enter_context(closing(Turnstile(folder))) for _ in range(count + 1)]
+        waiting = [(turnstile, trio.CancelScope()) for turnstile in others]
         assert holder.acquire_nowait()
-        the_head_waits = trio.CancelScope()
-
-        async def wait_as_head() -> None:
-            with the_head_waits:
-                await acquire(head)
-
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait_as_head)
-            await wait_all_tasks_blocked()
-            nursery.start_soon(acquire, second)
-            await wait_all_tasks_blocked()
-            yield holder, head, second, the_head_waits
+            for turnstile, scope in waiting:
+                nursery.start_soon(wait, turnstile, scope)
+                await wait_all_tasks_blocked()
+            yield holder, waiting
 
 
 async def test_a_head_that_goes_before_the_next_can_be_woken_leaves_its_place_all_the_same(

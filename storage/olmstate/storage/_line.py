@@ -34,14 +34,14 @@ class Line:
         self._place = len(PLACES)
 
     @property
-    def head_place(self) -> tuple[int, int]:
-        """Device and inode of the head's file."""
-        return self._files[0].place
+    def place(self) -> int:
+        """Where this handle is: 0 as the head, ``len(PLACES)`` outside the line."""
+        return self._place
 
     @property
-    def is_next(self) -> bool:
-        """Whether this handle is right behind the head."""
-        return self._place == 1
+    def files(self) -> list[tuple[int, int]]:
+        """Device and inode of each place's file."""
+        return [file.place for file in self._files]
 
     def move_up(self) -> bool:
         """Enter the line or move up, as far as there is room; whether this handle is the head now.

@@ -2,7 +2,7 @@
 
 Owns: `lock`, a file in the store's folder, which is exclusion: who has taken it may write. And a place in the line in
     front of it, which is fairness (`_line`): only the head tries `lock`, and is woken when it is let go (`_wake_up`),
-    as the one behind the head is when that has gone.
+    as who is behind another is when that one has moved up or gone.
 Rules:
     - Everyone enters the line, who comes back at once too. So a greedy process can't barge past one that waits.
     - Every try is synchronous, and the only checkpoint is the sleep between tries: neither a cancellation nor Ctrl-C
@@ -40,6 +40,8 @@ LATE_POLL = (0.0005, 0.001)
 """The same for who has waited longer than `LATE`. Rarely lucky so far, it now gets more tries than the others."""
 HEAD_POLL = (0.001, 0.003)
 """The same of the head, for `lock`, unless it is woken before."""
+HEAD = 0
+"""The first place in the line."""
 LATE = 0.005
 """Seconds."""
 PATIENCE = 0.1
@@ -92,8 +94,8 @@ class Turnstile:
             except BaseException:
                 self._line.close()
                 raise
-            self._lock_is_free = WakeUp(*self._lock.place)
-            self._head_has_gone = WakeUp(*self._line.head_place)
+            # by place: the head waits for the lock, and others for the place before theirs
+            self._wake_ups = [WakeUp(*file) for file in (self._lock.place, *self._line.files)]
             poison_in_child(self)
 
     @property
@@ -124,32 +126,30 @@ class Turnstile:
         if not timeout >= 0:
             raise ValueError(f"timeout must be 0 or more, got {timeout}")
         self._acquiring = True
-        is_head = False
         try:
-            is_head = self._move_up()
-            if is_head and self._take_lock_as_head():
+            if self._try_in_turn():
                 return _AT_ONCE
             now = started = trio.current_time()
             deadline = started + timeout
             tries = 1
             while now < deadline:
-                shortest, longest = HEAD_POLL if is_head else WAITER_POLL if now - started < LATE else LATE_POLL
-                until = min(now + self._rng.uniform(shortest, longest), deadline)
-                await (self._lock_is_free if is_head else self._head_has_gone).wait(until)
+                place = self._line.place
+                shortest, longest = HEAD_POLL if place == HEAD else WAITER_POLL if now - started < LATE else LATE_POLL
+                await self._wake_ups[place].wait(min(now + self._rng.uniform(shortest, longest), deadline))
                 self._require_open()
                 now = trio.current_time()
                 tries += 1
-                is_head = self._move_up()
-                if self._take_lock_as_head() if is_head else now - started >= PATIENCE and self._take_lock():
-                    return LockWait(waited=now - started, tries=tries, bypassed=not is_head)
+                if self._try_in_turn() or (
+                    self._line.place != HEAD and now - started >= PATIENCE and self._take_lock()
+                ):
+                    return LockWait(waited=now - started, tries=tries, bypassed=self._line.place != HEAD)
             raise StoreBusy(holder_pid=self.holder_pid(), waited=now - started)
         finally:
             self._acquiring = False
-            self._lock_is_free.stop()
-            self._head_has_gone.stop()
+            place = self._line.place
+            self._wake_ups[place].stop()  # first, for whoever is there next
             self._line.leave()
-            if is_head:
-                self._head_has_gone.send()
+            self._wake_who_is_behind(place)
 
     @enable_ki_protection
     def acquire_nowait(self) -> bool:
@@ -171,20 +171,23 @@ class Turnstile:
         finally:
             self._line.leave()
 
-    def _move_up(self) -> bool:
-        is_head = self._line.move_up()
-        if not is_head and self._line.is_next:
-            # the head may have gone before anybody could be woken by that
-            is_head = self._head_has_gone.listen() and self._line.move_up()
-        if is_head:
-            self._head_has_gone.stop()  # for who is next now
-        return is_head
+    def _try_in_turn(self) -> bool:
+        """Move up as far as there is room, and take the lock as the head; or be woken when there is more to be had."""
+        while True:
+            before = self._line.place
+            is_head = self._line.move_up()
+            if self._line.place != before:
+                self._wake_ups[before].stop()
+                self._wake_who_is_behind(before)
+            if is_head and self._take_lock():
+                return True
+            # what it waits for may have been let go before it could be woken by that: once more, if that is new
+            if not self._wake_ups[self._line.place].listen():
+                return False
 
-    def _take_lock_as_head(self) -> bool:
-        if self._take_lock():
-            return True
-        # it may have been let go before anybody could be woken by that
-        return self._lock_is_free.listen() and self._take_lock()
+    def _wake_who_is_behind(self, place: int) -> None:
+        if place + 1 < len(self._wake_ups):
+            self._wake_ups[place + 1].send()
 
     def _take_lock(self) -> bool:
         if not self._lock.take():
@@ -204,7 +207,7 @@ class Turnstile:
         self._require_held()
         self._held = False
         self._lock.let_go()
-        if self._lock_is_free.send():
+        if self._wake_ups[HEAD].send():
             # Linux may have it wait for this processor, though another is idle, and this process may go on for long
             os.sched_yield()
 
@@ -260,8 +263,8 @@ class Turnstile:
         self._closed = True
         self._line.close()
         self._lock.close()
-        self._lock_is_free.close()
-        self._head_has_gone.close()
+        for wake_up in self._wake_ups:
+            wake_up.close()
 
     def poison(self) -> None:
         """Become unusable: this is a forked child, and the lock is its parent's."""
@@ -269,8 +272,8 @@ class Turnstile:
         self._held = False
         self._line.abandon()
         self._lock.abandon()
-        self._lock_is_free.abandon()
-        self._head_has_gone.abandon()
+        for wake_up in self._wake_ups:
+            wake_up.abandon()
 
     def _require_open(self) -> None:
         if self._forked:

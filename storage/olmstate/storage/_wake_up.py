@@ -46,11 +46,15 @@ class WakeUp:
         """Be woken from now on; whether that is new. To be followed by a try: what was sent before is lost."""
         if self._listener is not None:
             return False
-        self._listener = _socket()
-        if self._listener is None:
+        listener = _socket()
+        if listener is None:
             return False
-        with contextlib.suppress(OSError):  # who waited before us has not gone yet
-            self._listener.bind(self._name)
+        try:
+            listener.bind(self._name)
+        except OSError:  # who waited before us has not gone yet, or another waits beside us
+            listener.close()
+            return False
+        self._listener = listener
         return True
 
     def stop(self) -> None:
