@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 from canonicaljson import encode_canonical_json
@@ -178,9 +179,14 @@ def olm_message(content: JsonObject, curve25519: str) -> tuple[int, bytes]:
     return ciphertext["type"], base64.b64decode(body + "=" * (-len(body) % 4))
 
 
-def people(count: int) -> list[Person]:
-    """So many users with a device each."""
-    return [Person(UserId(f"@person{number}:example.org")) for number in range(count)]
+def people(count: int, first: int = 0) -> list[Person]:
+    """So many users with a device each, with numbers from ``first`` on."""
+    return [Person(UserId(f"@person{number}:example.org")) for number in range(first, first + count)]
+
+
+def newcomers(count: int, to: DeviceIdentity) -> Iterator[Senders]:
+    """So many people whom nobody knows yet, and others each time, without end."""
+    return (Senders(people(count, first), to) for first in itertools.count(count, count))
 
 
 def keys_query(known: list[Person]) -> JsonObject:

@@ -23,7 +23,7 @@ from ._device import DEVICE, ROOM, USER
 from ._job import Outcome, Result, Setting
 from ._measure import Side, Watch, measure, ratio
 from ._nio import NAME, NioDevice, beside_nio, matrix_nio
-from ._people import Person, Senders, olm_message, people
+from ._people import Person, Senders, newcomers, olm_message, people
 from ._work import Place, Work, receiving, sending
 
 ROOM_KEYS = 100
@@ -58,22 +58,14 @@ async def share_1000(setting: Setting) -> Outcome:
 
 async def _sync(setting: Setting, *, new_sessions: bool) -> Outcome:
     room_keys = setting.scaled(ROOM_KEYS)
-
-    def senders(to: DeviceIdentity) -> Senders:
-        return Senders(people(room_keys if new_sessions else 1), to)
-
     bare = _BareReceiver(setting.folder / "bare.sqlite")
-    others: dict[str, Side] = {
-        BARE: _bare_receiving(bare, senders(bare.identity), room_keys, new_sessions=new_sessions)
-    }
+    others: dict[str, Side] = {BARE: _bare_receiving(bare, room_keys, new_sessions=new_sessions)}
     nio = matrix_nio()
     peer = None if nio is None else NioDevice(nio, setting.folder / "nio")
     if peer is not None:
-        others[NAME] = _nio_receiving(peer, senders(peer.identity), room_keys, new_sessions=new_sessions)
+        others[NAME] = _nio_receiving(peer, room_keys, new_sessions=new_sessions)
     work = receiving(room_keys, new_sessions=new_sessions)
-    # new sessions stay, so that in many rounds a device would come to have more than it ever has
-    rounds = setting.rounds if new_sessions else setting.short_rounds
-    outcome = await _beside(work, others, setting, rounds=rounds, faster=FASTER_RECEIVING)
+    outcome = await _beside(work, others, setting, rounds=setting.short_rounds, faster=FASTER_RECEIVING)
     bare.store.close()
     if peer is not None:
         peer.close()
@@ -94,12 +86,15 @@ async def _beside(work: Work, others: dict[str, Side], setting: Setting, *, roun
     )
 
 
-def _bare_receiving(bare: _BareReceiver, senders: Senders, room_keys: int, *, new_sessions: bool) -> Side:
-    if not new_sessions:
-        senders.join([bare.greet(person) for person in senders.known])
+def _bare_receiving(bare: _BareReceiver, room_keys: int, *, new_sessions: bool) -> Side:
+    others = newcomers(room_keys, bare.identity)
+    one = Senders(people(1), bare.identity)
+    one.join([bare.greet(person) for person in one.known])
 
     async def side() -> float:
+        senders = one
         if new_sessions:
+            senders = next(others)
             senders.start(bare.published_keys(room_keys))
         events = senders.room_keys(ROOM, room_keys)
         watch = Watch()
@@ -109,13 +104,17 @@ def _bare_receiving(bare: _BareReceiver, senders: Senders, room_keys: int, *, ne
     return side
 
 
-def _nio_receiving(peer: NioDevice, senders: Senders, room_keys: int, *, new_sessions: bool) -> Side:
-    peer.know(senders.known)
-    if not new_sessions:
-        senders.join([peer.greet(person) for person in senders.known])
+def _nio_receiving(peer: NioDevice, room_keys: int, *, new_sessions: bool) -> Side:
+    others = newcomers(room_keys, peer.identity)
+    one = Senders(people(1), peer.identity)
+    peer.know(one.known)
+    one.join([peer.greet(person) for person in one.known])
 
     async def side() -> float:
+        senders = one
         if new_sessions:
+            senders = next(others)
+            peer.know(senders.known)
             senders.start(peer.published_keys(room_keys))
         events = senders.room_keys(ROOM, room_keys)
         had = peer.room_keys()

@@ -7,7 +7,7 @@ Rule: what is timed ends with the reply, and with the disk's word for it where a
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ from olmstate.storage import Table
 
 from ._device import KEY, MESSAGE, ROOM, device, exported_sessions, hold_sessions, published_keys, share
 from ._measure import Figure, Progress, Side, Watch, measure
-from ._people import Person, Senders, keys_claim, keys_query, olm_message, people
+from ._people import Person, Senders, keys_claim, keys_query, newcomers, olm_message, people
 
 
 @attrs.frozen(kw_only=True)
@@ -146,13 +146,13 @@ def receiving(room_keys: int, *, new_sessions: bool) -> Work:
     @asynccontextmanager
     async def begin(place: Place) -> AsyncGenerator[Side]:
         async with place.device() as supervisor:
-            known = people(room_keys if new_sessions else 1)
-            senders = Senders(known, await supervisor.ask(IdentityKeys()))
+            identity = await supervisor.ask(IdentityKeys())
             if new_sessions:
-                await supervisor.ask(AddDevices(response=keys_query(known)))
+                yield partial(_receive_from_others, supervisor, newcomers(room_keys, identity), room_keys)
             else:
-                senders.join(await _greet(supervisor, known))
-            yield partial(_receive, supervisor, senders, room_keys, new_sessions)
+                senders = Senders(people(1), identity)
+                senders.join(await _greet(supervisor, senders.known))
+                yield partial(_receive, supervisor, senders, room_keys)
 
     on = "as many new Olm sessions" if new_sessions else "one Olm session"
     return Work(name=f"sync with {counted(room_keys, 'room key')} on {on}", units=1, begin=begin)
@@ -171,9 +171,15 @@ async def _greet(supervisor: Supervisor, known: list[Person]) -> list[tuple[int,
     return [olm_message(encrypted.messages[person.user_id][person.device_id], person.curve25519) for person in known]
 
 
-async def _receive(supervisor: Supervisor, senders: Senders, room_keys: int, new_sessions: bool) -> float:  # noqa: FBT001 - it is bound above
-    if new_sessions:
-        senders.start(await published_keys(supervisor, room_keys))
+async def _receive_from_others(supervisor: Supervisor, others: Iterator[Senders], room_keys: int) -> float:
+    """From people who are new each time: of one person's sessions a device keeps a few."""
+    senders = next(others)
+    await supervisor.ask(AddDevices(response=keys_query(senders.known)))
+    senders.start(await published_keys(supervisor, len(senders.known)))
+    return await _receive(supervisor, senders, room_keys)
+
+
+async def _receive(supervisor: Supervisor, senders: Senders, room_keys: int) -> float:
     sync = {"next_batch": _token(), "to_device": {"events": senders.room_keys(ROOM, room_keys)}}
     watch = Watch()
     received = await supervisor.ask(ReceiveSync(sync=sync))
