@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import os
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -62,9 +61,8 @@ def fuzz(name: str, cpu_seconds: float, folder: Path, *, seed: int) -> Fuzzed:
     executions = coverage = 0
     used = 0.0
     while used < cpu_seconds:
-        before = _children()
-        said, status = _stint(name, (working, seeds, CORPUS / name), folder, seed)
-        used += _children() - before
+        said, status, stint_used = _stint(name, (working, seeds, CORPUS / name), folder, seed)
+        used += stint_used
         executions += _number(r"number_of_executed_units: (\d+)", said)
         coverage = max(coverage, _number(r".*cov: (\d+)", said))
         if status:
@@ -73,23 +71,23 @@ def fuzz(name: str, cpu_seconds: float, folder: Path, *, seed: int) -> Fuzzed:
     return Fuzzed(executions=executions, coverage=coverage, cpu_seconds=used, found="")
 
 
-def _stint(name: str, corpora: tuple[Path, ...], artifacts: Path, seed: int) -> tuple[str, int]:
+def _stint(name: str, corpora: tuple[Path, ...], artifacts: Path, seed: int) -> tuple[str, int, float]:
+    """What the fuzzer said, its exit status, and the processor seconds that it took."""
     options = (f"-max_total_time={STINT}", f"-max_len={LARGEST}", f"-seed={seed}", "-print_final_stats=1", *BOUNDS)
     roots = os.pathsep.join(str(ROOT / part) for part in (".", "actors", "messages", "storage"))
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-m", "tests.faults.fuzz.run", name, *corpora, *options, f"-artifact_prefix={artifacts}/"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": roots},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,  # what was raised is said there, and in its place among what is said here
-        check=False,
-    )
-    return done.stdout.decode("utf-8", "replace"), done.returncode
-
-
-def _children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    ) as fuzzer:
+        assert fuzzer.stdout is not None
+        said = fuzzer.stdout.read().decode("utf-8", "replace")
+        # by itself: another target's fuzzer may be running
+        _, status, used = os.wait4(fuzzer.pid, 0)
+        fuzzer.returncode = os.waitstatus_to_exitcode(status)
+    return said, fuzzer.returncode, used.ru_utime + used.ru_stime
 
 
 def _number(pattern: str, said: str) -> int:

@@ -6,17 +6,19 @@ The short form tries again what fuzzing has found worth keeping; it needs no fuz
 from __future__ import annotations
 
 import random
-from pathlib import Path
+from collections.abc import Generator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.faults.fuzz.fuzzing import corpus, fuzz, is_installed
+from tests.faults.fuzz.fuzzing import Fuzzed, corpus, fuzz, is_installed
 from tests.faults.fuzz.structure import mutate
 from tests.faults.fuzz.target import NAMES, dump, load
 from tests.faults.tally import Tally, write
 
 CPU_SECONDS = 66.0
 """For each target: over ten minutes in all, and what starting takes."""
+SEED = 1
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,14 +48,21 @@ def test_a_mutant_is_another_json_text_of_no_more_than_the_length_that_was_asked
     assert mutate(b"{", random.Random(0), 200) is None
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("name", NAMES)
-def test_fuzzing_finds_nothing(name: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def under_way(tmp_path_factory: pytest.TempPathFactory) -> Generator[Mapping[str, Future[Fuzzed]]]:
+    """What comes of each target, two at a time: as many as a small machine has cores."""
     if not is_installed():
         pytest.fail("atheris is not installed: there is none for this Python or this system", pytrace=False)
-    seed = 1
+    folder = tmp_path_factory.mktemp("fuzzing")
+    with ThreadPoolExecutor(2) as threads:
+        yield {name: threads.submit(fuzz, name, CPU_SECONDS, folder / name, seed=SEED) for name in NAMES}
+        threads.shutdown(cancel_futures=True)
 
-    fuzzed = fuzz(name, CPU_SECONDS, tmp_path / name, seed=seed)
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", NAMES)
+def test_fuzzing_finds_nothing(name: str, under_way: Mapping[str, Future[Fuzzed]]) -> None:
+    fuzzed = under_way[name].result()
 
     write(
         Tally(
@@ -61,7 +70,7 @@ def test_fuzzing_finds_nothing(name: str, tmp_path: Path) -> None:
             cases=fuzzed.executions,
             faults_injected=fuzzed.executions,
             violations=int(bool(fuzzed.found)),
-            points_or_seeds=f"seed {seed}, {fuzzed.cpu_seconds:.0f} CPU seconds, {fuzzed.coverage} edges",
+            points_or_seeds=f"seed {SEED}, {fuzzed.cpu_seconds:.0f} CPU seconds, {fuzzed.coverage} edges",
         )
     )
     assert not fuzzed.found, fuzzed.found
