@@ -97,6 +97,7 @@ class Evidence:
         self._oldest: int = self.start.data["generation"]
         self.written = self._written()
         """Commits by generation: one each, unless the history contradicts itself, or leaves several possible."""
+        self._find_out_what_was_refused()
         self._find_out_since_when()
         self._known = _newest_by_time((commit.known, commit.generation or 0) for commit in self.commits)
         self._possible = _newest_by_time(
@@ -142,10 +143,13 @@ class Evidence:
                 written[generation] = [
                     commit for commit in self.commits if commit.outcome == "unknown" and commit.seen + 1 == generation
                 ]
-        for commit in self.commits:
-            if commit.outcome == "unknown" and commit not in written.get(commit.seen + 1, [commit]):
-                commit.outcome = "refused"  # the generation is another's, and so the fence has turned this one back
         return written
+
+    def _find_out_what_was_refused(self) -> None:
+        """Nobody was told of it, but its generation is another's: so the fence has turned it back."""
+        for commit in self.commits:
+            if commit.outcome == "unknown" and commit not in self.written.get(commit.seen + 1, [commit]):
+                commit.outcome = "refused"
 
     def _find_out_since_when(self) -> None:
         newest = self._oldest

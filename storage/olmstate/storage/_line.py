@@ -17,6 +17,8 @@ from ._lock_file import LockFile
 
 PLACES: Final = ("turn", "next", "third")
 """Files, from the head's on."""
+HEAD: Final = 0
+"""The first place."""
 
 
 class Line:
@@ -35,7 +37,7 @@ class Line:
 
     @property
     def place(self) -> int:
-        """Where this handle is: 0 as the head, ``len(PLACES)`` outside the line."""
+        """Where this handle is: `HEAD`, or behind it; ``len(PLACES)`` outside the line."""
         return self._place
 
     @property
@@ -49,10 +51,10 @@ class Line:
         Raises:
             StoreUnavailable: The operating system refuses; the place is as it was.
         """
-        while self._place and self._files[self._place - 1].take():
+        while self._place != HEAD and self._files[self._place - 1].take():
             self._place -= 1
             self._let_go(self._place + 1)
-        return not self._place
+        return self._place == HEAD
 
     def leave(self) -> None:
         """Let the next one move up. Outside the line, nothing happens."""

@@ -27,7 +27,7 @@ from trio.lowlevel import enable_ki_protection
 from olmstate.messages import StoreBusy, StorePoisoned
 
 from ._fork import no_fork, poison_in_child
-from ._line import Line
+from ._line import HEAD, Line
 from ._lock_file import LockFile
 from ._wake_up import WakeUp
 
@@ -40,8 +40,6 @@ LATE_POLL = (0.0005, 0.001)
 """The same for who has waited longer than `LATE`. Rarely lucky so far, it now gets more tries than the others."""
 HEAD_POLL = (0.001, 0.003)
 """The same of the head, for `lock`, unless it is woken before."""
-HEAD = 0
-"""The first place in the line."""
 LATE = 0.005
 """Seconds."""
 PATIENCE = 0.1
