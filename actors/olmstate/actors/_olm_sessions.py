@@ -322,10 +322,10 @@ class OlmSessionsActor(Actor):
             device.by_id[OlmSessionId(new.session.session_id)] = OlmSession(
                 session=new.session, rank=device.next_rank(), claimed_from=new.claimed_from, changed=True
             )
-            for least in device.by_recency()[SESSIONS_A_DEVICE:]:
-                session_id = OlmSessionId(least.session.session_id)
-                del device.by_id[session_id]
-                device.dropped.append(session_id)
+            while len(device.by_id) > SESSIONS_A_DEVICE:
+                least = OlmSessionId(device.by_recency()[-1].session.session_id)
+                del device.by_id[least]
+                device.dropped.append(least)
 
     # --- decrypting -----------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ nothing about whether a message was seen before.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from olmstate.messages import Curve25519Key, MalformedMessage
@@ -24,6 +25,9 @@ _DELIMITED: Final = 2
 _FIXED32: Final = 5
 _LONGEST_VARINT: Final = 10
 
+_USUAL: Final = re.compile(rb'.\n (.{32})\x12 .{32}\x1a .{32}"', re.DOTALL)
+"""As everybody writes it, up to the message's length: each field once, and in order."""
+
 
 def pre_key_parts(body: bytes) -> tuple[Curve25519Key | None, bytes]:
     """The one-time or fallback key that a pre-key message names, if any, and the message proper: what is authenticated.
@@ -31,6 +35,11 @@ def pre_key_parts(body: bytes) -> tuple[Curve25519Key | None, bytes]:
     Raises:
         MalformedMessage: Not a pre-key message.
     """
+    usual = _USUAL.match(body)
+    if usual is not None:
+        length, start = _varint(body, usual.end())
+        if start + length == len(body):
+            return Curve25519Key(encode(usual[1])), body[start:]
     fields = _fields(body)
     message, key = fields.get(_MESSAGE), fields.get(_ONE_TIME_KEY)
     if message is None:
