@@ -69,7 +69,7 @@ def _store(width: float, bottom: float) -> Iterator[str]:
     yield rectangle(MARGIN, top, width - 2 * MARGIN, 82, "box", round_corners=6)
     yield text(width / 2, top + 18, "the store: one folder", "name")
     yield from box(MARGIN + 40, top + 34, 330, 36, f"{DATABASE}: rows, generation")
-    yield from box(width - MARGIN - 330, top + 34, 290, 36, "turn, lock: the cross-process lock")
+    yield from box(width - MARGIN - 330, top + 34, 290, 36, "lock, and its line: turn, next, third")
 
 
 class Overview(SphinxDirective):

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from olmstate.actors._key_file import decrypt_key_file, encrypt_key_file, seal, unseal
-from olmstate.messages import KeyFileError, MalformedKeyFile, WrongPassphrase
+from olmstate.actors._key_file import MAX_ROUNDS, decrypt_key_file, encrypt_key_file, seal, unseal
+from olmstate.messages import ExportKeyFile, KeyFileError, MalformedKeyFile, WrongPassphrase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -252,6 +252,13 @@ def test_more_rounds_than_allowed_are_refused_before_they_are_run() -> None:
     assert [] == decrypt_key_file(file, "passphrase", max_rounds=11)
     with pytest.raises(MalformedKeyFile, match="asks for 11 rounds, allowed are 1 to 10"):
         decrypt_key_file(file, "passphrase", max_rounds=10)
+
+
+def test_nobody_can_ask_for_a_file_that_he_could_not_read_again() -> None:
+    assert ExportKeyFile(passphrase="passphrase", rounds=MAX_ROUNDS).rounds == MAX_ROUNDS
+    for rounds in (0, MAX_ROUNDS + 1):
+        with pytest.raises(ValueError, match="rounds"):
+            ExportKeyFile(passphrase="passphrase", rounds=rounds)
 
 
 @pytest.mark.parametrize(

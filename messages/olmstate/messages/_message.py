@@ -48,7 +48,7 @@ class Query(Message[R], Generic[R]):
 class Procedure(Message[R], Generic[R]):
     """Long work that runs in the asker's task as many short commands or queries.
 
-    Cancelling one, or a crash, leaves what its finished steps did; asking again goes on from there.
+    Cancelling one, or a crash, leaves what its finished steps stored; asking again stores the rest.
     """
 
 

@@ -60,7 +60,7 @@ class ImportKeyFile(Procedure[RoomKeysImported]):
     """Take in an encrypted key file (spec: Key exports).
 
     Raises:
-        MalformedKeyFile: Not a key file.
+        MalformedKeyFile: Not a key file, or one that asks for more than 10,000,000 rounds of PBKDF2.
         WrongPassphrase: The passphrase doesn't open it.
     """
 
@@ -84,8 +84,8 @@ class ExportKeyFile(Procedure[str]):
     """All room keys as an encrypted key file (spec: Key exports)."""
 
     passphrase: str = attrs.field(repr=False)
-    rounds: int = attrs.field(default=500_000, validator=attrs.validators.ge(1))
-    """Of PBKDF2."""
+    rounds: int = attrs.field(default=500_000, validator=[attrs.validators.ge(1), attrs.validators.le(10_000_000)])
+    """Of PBKDF2: 1 to 10,000,000, as many as `ImportKeyFile` takes; else ValueError. Spec: 100,000 or more."""
     room_id: RoomId | None = None
 
 

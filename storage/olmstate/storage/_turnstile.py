@@ -11,7 +11,7 @@ Rules:
     - Liveness does not depend on the head: who has not become the head after `PATIENCE` tries `lock` directly, since
       the head may be frozen.
 Why polling: a blocking flock would need a thread that no cancellation can reach. The poll times, and what they give:
-    docs/decisions/0003-turnstile-lock.md. The head polls too, since a holder that was killed wakes nobody.
+    docs/decisions/0003-turnstile-lock.md and 0014. The head polls too, since a holder that was killed wakes nobody.
 """
 
 from __future__ import annotations

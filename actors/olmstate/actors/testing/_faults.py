@@ -1,4 +1,4 @@
-"""What goes wrong in a test, and how long things take: both by step, so that a test repeats exactly.
+"""What goes wrong in a test, and how long things take: both by step, so that trouble comes where the test wants it.
 
 A *step* is one call of the store's protocol. Steps are counted from 0, over all handles that share a `Faults`: run a
 scenario once to learn its steps, then again once a step, each time with something going wrong there.
