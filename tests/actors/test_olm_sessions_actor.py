@@ -8,6 +8,7 @@ import attrs
 import pytest
 from vodozemac import Account, AnyOlmMessage, Curve25519PublicKey, Session
 
+from olmstate.actors._actor import Invalidate
 from olmstate.actors._base64 import decode
 from olmstate.actors._olm_sessions import (
     DIGEST_BYTES,
@@ -27,7 +28,7 @@ from olmstate.actors._olm_sessions import (
     parse_olm_message,
 )
 from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
-from olmstate.messages import Curve25519Key, MalformedMessage, UnknownOlmSession
+from olmstate.messages import Curve25519Key, MalformedMessage, UnknownOlmSession, UserId
 from olmstate.storage import Table
 from tests.actors.peers import Peer
 
@@ -128,6 +129,11 @@ async def olm(actors: ActorsUnderTest) -> AsyncIterator[OlmSessionsActor]:
 
 def added(peer: Peer, *sessions: Session) -> AddSessions:
     return AddSessions(sessions=tuple(NewSession(sender_key=peer.curve25519, session=session) for session in sessions))
+
+
+def claimed(peer: Peer, session: Session, user_id: UserId) -> NewSession:
+    """A session with a one-time key of somebody who says that the peer's key is his."""
+    return NewSession(sender_key=peer.curve25519, session=session, claimed_from=user_id)
 
 
 def to(peer: Peer, text: bytes = b"hello") -> Encrypt:
@@ -405,6 +411,31 @@ async def test_the_least_recently_used_session_goes_when_there_are_too_many(
     assert len(kept) == SESSIONS_A_DEVICE
     assert len(oldest - kept) == 2
     actors.look()
+
+
+async def test_who_publishes_anothers_identity_key_has_only_his_own_sessions_dropped(
+    olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer, disk: MemoryDisk
+) -> None:
+    await olm.ask(AddSessions(sessions=(claimed(bob, ours.session_to(bob), bob.user_id),)))
+    await actors.commit()
+    (genuine,) = disk.rows(Table.OLM_SESSIONS)
+    for _ in range(SESSIONS_A_DEVICE + 1):
+        await olm.ask(AddSessions(sessions=(claimed(bob, ours.session_to(bob), MALLORY),)))
+    await actors.commit()
+    assert len(disk.rows(Table.OLM_SESSIONS)) == 1 + SESSIONS_A_DEVICE
+    assert genuine.key in {row.key for row in disk.rows(Table.OLM_SESSIONS)}
+
+
+async def test_what_was_decrypted_on_a_session_that_was_invalidated_since_is_no_bug(
+    olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer
+) -> None:
+    """Another process has written while the turn ran: the fence turns it back."""
+    session, (message, *_) = ours.normal_messages(bob, 1)
+    await olm.ask(added(bob, session))
+    await olm.ask(Decrypt(messages=(message,)))
+    olm.notify(Invalidate(generation=1, partitions=None))
+    await olm.ask(Remember(messages=(message,)))
+    actors.roll_back()
 
 
 async def test_only_sessions_that_changed_are_written(

@@ -13,8 +13,10 @@ from olmstate.messages import (
     DecryptToDevice,
     DeviceIdentity,
     Ed25519Key,
+    Json,
     JsonObject,
     KeyId,
+    MalformedMessage,
     MarkKeysPublished,
     OneTimeKeys,
     ReceiveSync,
@@ -24,7 +26,7 @@ from olmstate.messages import (
     UnpublishedKeys,
 )
 from tests.operations.conftest import Device
-from tests.operations.device import ALICE, ALICE_DEVICE, DAY, Clock, KeyServer, decrypt, unchanged
+from tests.operations.device import ALICE, ALICE_DEVICE, DAY, Clock, KeyServer, decrypt, refused, unchanged
 from tests.operations.peer import Peer
 
 
@@ -171,6 +173,21 @@ async def test_a_server_that_names_no_count_has_no_keys(alice: Supervisor) -> No
         await alice.ask(ReceiveSync(sync=sync))
 
         assert 50 == len((await alice.ask(OneTimeKeys())).one_time_keys)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [*({"signed_curve25519": count} for count in ("5", -1, True, 5.0)), []],
+)
+async def test_an_answer_whose_counts_are_none_is_refused_and_the_keys_go_on_waiting(
+    counts: Json, alice: Supervisor
+) -> None:
+    keys = await alice.ask(OneTimeKeys())
+
+    async with refused(alice, MalformedMessage):
+        await alice.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=counts))
+
+    assert keys == await alice.ask(OneTimeKeys())
 
 
 async def test_without_counts_in_its_answer_the_server_is_taken_to_have_what_it_took(alice: Supervisor) -> None:

@@ -551,6 +551,13 @@ async def test_a_room_whose_id_cannot_be_sent_gets_no_key(
         await alice.ask(message)
 
 
+@pytest.mark.parametrize("value", [0, -1, True, 100.5, 100.0, "100", None, 2**53])
+def test_a_rotation_period_that_a_room_should_not_have_is_refused_before_it_is_stored(value: Json) -> None:
+    for field in ("messages", "milliseconds"):
+        with pytest.raises(ValueError, match=f"{field} must be a whole number from 1 to"):
+            RotationPeriod(**{field: value})
+
+
 @pytest.mark.parametrize("rotation", [RotationPeriod(messages=1), RotationPeriod(milliseconds=1)])
 async def test_the_shortest_rotation_still_lets_one_message_out(rotation: RotationPeriod, alice: Supervisor) -> None:
     for _ in range(3):

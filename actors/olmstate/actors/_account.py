@@ -449,15 +449,16 @@ class AccountActor(Actor):
 
     def _store_sync(self, told: StoreSync) -> bool:
         state = self._sync.current(self._sync_key)
-        advance = told.since is None or told.since == state.next_batch
+        if told.since not in (None, state.next_batch):
+            return False  # what it says of our keys is as old: they may have been replaced and uploaded since
         new = SyncState(
-            next_batch=told.next_batch if advance else state.next_batch,
+            next_batch=told.next_batch,
             one_time_key_count=told.one_time_key_count,
             fallback_key_unused=told.fallback_key_unused,
         )
         if new != state:
             self._sync.put(self._sync_key, new)
-        return advance
+        return True
 
 
 def unpickle_account(pickle: str, pickle_key: bytes, pickle_format: str) -> Account:

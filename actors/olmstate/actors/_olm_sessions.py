@@ -44,7 +44,9 @@ from ._pre_key_message import pre_key_parts
 from ._records import dumps, loads
 
 SESSIONS_A_DEVICE = 10
-"""More are dropped, the least recently used first. Never fewer than 4 (spec)."""
+"""Of those that it has started, and of those that we have with one user's one-time keys; more are dropped, the least
+recently used first. Never fewer than 4 (spec). They are counted apart, or whoever publishes another's identity key as
+his own devices' could have all sessions with its owner dropped."""
 
 REMEMBERED = 128
 """Normal messages that each session's row knows by their `DIGEST_BYTES`. A sync brings 100 at most (Synapse)."""
@@ -98,6 +100,8 @@ class DeviceSessions:
 
     def remember(self, digests: Iterable[bytes]) -> None:
         """Have these normal messages be known as decrypted."""
+        if not self.by_id:
+            return  # invalidated since they were: this turn is fenced
         last_used = self.by_recency()[0]
         last_used.decrypted = b"".join([last_used.decrypted, *digests])[-REMEMBERED * DIGEST_BYTES :]
         last_used.changed = True
@@ -322,10 +326,15 @@ class OlmSessionsActor(Actor):
             device.by_id[OlmSessionId(new.session.session_id)] = OlmSession(
                 session=new.session, rank=device.next_rank(), claimed_from=new.claimed_from, changed=True
             )
-            while len(device.by_id) > SESSIONS_A_DEVICE:
-                least = OlmSessionId(device.by_recency()[-1].session.session_id)
-                del device.by_id[least]
-                device.dropped.append(least)
+            if len(device.by_id) > SESSIONS_A_DEVICE:
+                self._drop_least_recent(device, new.claimed_from)
+
+    def _drop_least_recent(self, device: DeviceSessions, claimed_from: UserId | None) -> None:
+        alike = [known for known in device.by_recency() if known.claimed_from == claimed_from]
+        for least in alike[SESSIONS_A_DEVICE:]:
+            session_id = OlmSessionId(least.session.session_id)
+            del device.by_id[session_id]
+            device.dropped.append(session_id)
 
     # --- decrypting -----------------------------------------------------------------------------------------
 

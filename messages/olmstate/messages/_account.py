@@ -106,6 +106,7 @@ class MarkKeysPublished(Command[None]):
 
     Raises:
         NoAccount: The store is empty.
+        MalformedMessage: The counts are no object, or the one that matters is no integer, or negative.
     """
 
     key_ids: tuple[KeyId, ...]

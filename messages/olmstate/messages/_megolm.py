@@ -9,14 +9,28 @@ from ._ids import DeviceId, JsonObject, MegolmSessionId, RoomId, UserId
 from ._message import Command
 
 
+def _whole(_: object, attribute: attrs.Attribute[int], value: object) -> None:
+    # from a room's state, anybody's: JSON's true would be taken for 1, and 100.5 for a number of messages
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
+        raise ValueError(f"{attribute.name} must be a whole number from 1 to {_LARGEST}")
+
+
+_LARGEST = 2**53 - 1
+"""Of numbers in events (spec: Canonical JSON)."""
+
+
 @attrs.frozen(kw_only=True)
 class RotationPeriod:
-    """When an outbound session is due for replacement (spec: m.room.encryption)."""
+    """When an outbound session is due for replacement (spec: m.room.encryption).
 
-    messages: int = attrs.field(default=100, validator=attrs.validators.ge(1))
-    """``rotation_period_msgs``, at least 1."""
-    milliseconds: int = attrs.field(default=604_800_000, validator=attrs.validators.ge(1))
-    """``rotation_period_ms``, at least 1."""
+    Raises:
+        ValueError: One of the two is no whole number from 1 to 2**53 - 1.
+    """
+
+    messages: int = attrs.field(default=100, validator=_whole)
+    """``rotation_period_msgs``."""
+    milliseconds: int = attrs.field(default=604_800_000, validator=_whole)
+    """``rotation_period_ms``."""
 
 
 @attrs.frozen(kw_only=True)

@@ -6,9 +6,12 @@ from vodozemac import Session
 
 from olmstate.actors._account import ALGORITHM, Create, KeysPublished, unpickle_account
 from olmstate.actors._olm_sessions import AddSessions, NewSession
+from olmstate.actors._untrusted_json import as_object, integer, optional
 from olmstate.messages import (
     DeviceIdentity,
     ImportAccount,
+    Json,
+    MalformedMessage,
     MalformedPickle,
     MarkKeysPublished,
     OlmSessionPickle,
@@ -42,5 +45,19 @@ def _unpickle(pickled: OlmSessionPickle, command: ImportAccount) -> Session:
 async def mark_keys_published(turn: Turn, command: MarkKeysPublished) -> None:
     """The server has taken keys."""
     counts = command.one_time_key_counts
-    count = None if counts is None else counts.get(ALGORITHM, 0)
+    count = None if counts is None else one_time_key_count(counts)
     await turn.actors.account.ask(KeysPublished(key_ids=command.key_ids, one_time_key_count=count))
+
+
+def one_time_key_count(counts: Json) -> int:
+    """How many one-time keys a server has, by the counts that it tells; None: it has none of any algorithm.
+
+    Raises:
+        MalformedMessage: Not an object, or the count is no integer, or negative.
+    """
+    if counts is None:
+        return 0
+    count = optional(integer, as_object(counts, "the counts"), ALGORITHM) or 0
+    if count < 0:
+        raise MalformedMessage(reason="a count is negative")
+    return count

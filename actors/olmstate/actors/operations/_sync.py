@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from olmstate.actors._account import ALGORITHM, StoreSync
-from olmstate.actors._untrusted_json import array_of, as_object, integer, json_object, loads, optional, string, strings
-from olmstate.messages import Json, JsonObject, MalformedMessage, ReceiveSync, SyncReceived
+from olmstate.actors._untrusted_json import array_of, as_object, json_object, loads, optional, string, strings
+from olmstate.messages import JsonObject, ReceiveSync, SyncReceived
 
+from ._account import one_time_key_count
 from ._to_device import take_in
 from ._turn import Turn
 
@@ -33,16 +34,6 @@ def _told(sync: JsonObject, since: str | None) -> StoreSync:
         next_batch=string(sync, "next_batch"),
         since=since,
         # an algorithm, or the whole field, that is left out means that there are no keys (spec)
-        one_time_key_count=_count(sync.get("device_one_time_keys_count")),
+        one_time_key_count=one_time_key_count(sync.get("device_one_time_keys_count")),
         fallback_key_unused=None if unused is None else ALGORITHM in unused,
     )
-
-
-def _count(counts: Json) -> int:
-    if counts is None:
-        return 0
-    counts = as_object(counts, "device_one_time_keys_count")
-    count = optional(integer, counts, ALGORITHM) or 0
-    if count < 0:
-        raise MalformedMessage(reason="a count is negative")
-    return count
