@@ -462,6 +462,23 @@ async def test_device_keys_that_are_not_the_senders_are_not_believed(
     assert isinstance(outcome.error, error), outcome.error
 
 
+async def test_nobody_passes_for_a_known_device_by_naming_keys_of_his_own_after_it(
+    alice: Supervisor, me: DeviceIdentity, server: KeyServer
+) -> None:
+    """As a homeserver could: it makes a device of any name, whose keys it has itself."""
+    bob = Peer()
+    impostor = Peer(bob.user_id, bob.device_id)
+    await alice.ask(AddDevices(response=keys_query(bob)))
+    await server.upload(alice)
+    impostor.start_session(me, server.claim())
+
+    outcome = await outcome_of(alice, impostor.event(me, sender_device_keys=impostor.device_keys()))
+
+    assert isinstance(outcome, UndecryptableToDevice)
+    assert isinstance(outcome.error, MismatchedSender)
+    assert (await decrypt(alice, impostor.event(me))).sender_device is None
+
+
 async def meet_unknown(alice: Supervisor, bob: Peer, me: DeviceIdentity, server: KeyServer) -> None:
     """Give both a session though the device's keys may be unknown."""
     await server.upload(alice)

@@ -45,7 +45,10 @@ def _run(data: bytes) -> None:
     for sender in (bob.user_id, UserId("@\0é:rec.test")):
         for device in (None, known):
             try:
-                payload = check_payload(data, sender=sender, sender_key=bob.curve25519, own=own, device=device)
+                devices = {} if device is None else {device.device_id: device}
+                payload = check_payload(
+                    data, sender=sender, sender_key=bob.curve25519, own=own, device=device, known=devices
+                )
             except DOCUMENTED:
                 continue
             assert payload.sender == sender

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import attrs
+
 from olmstate.actors._devices import LookUp, StoreDevices
 from olmstate.actors._signatures import check_device_keys
 from olmstate.actors._untrusted_json import as_object, check_depth, json_object
@@ -57,14 +59,20 @@ async def look_up(turn: Turn, addresses: Collection[DeviceAddress]) -> dict[Devi
     }
 
 
-async def devices_of(turn: Turn, users: Collection[UserId]) -> dict[tuple[UserId, Curve25519Key], DeviceKeys]:
-    """All known devices of ``users``, by their identity keys.
+@attrs.frozen(kw_only=True)
+class KnownDevices:
+    """All known devices of some users."""
 
-    Anybody can publish another's identity key as his own device's, so a key alone names nobody.
-    """
+    by_user: dict[UserId, dict[DeviceId, DeviceKeys]]
+    by_key: dict[tuple[UserId, Curve25519Key], DeviceKeys]
+    """By their identity keys. Anybody can publish another's as his own device's, so a key alone names nobody."""
+
+
+async def devices_of(turn: Turn, users: Collection[UserId]) -> KnownDevices:
+    """All known devices of ``users``."""
     wanted = tuple(dict.fromkeys(users))
-    return {
-        (device.user_id, device.curve25519): device
-        for by_id in await turn.actors.devices.ask(LookUp(users=wanted))
-        for device in by_id.values()
-    }
+    by_user = dict(zip(wanted, await turn.actors.devices.ask(LookUp(users=wanted)), strict=True))
+    return KnownDevices(
+        by_user=by_user,
+        by_key={(device.user_id, device.curve25519): device for by_id in by_user.values() for device in by_id.values()},
+    )

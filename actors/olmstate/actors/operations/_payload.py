@@ -6,6 +6,7 @@ Pure: what is known of the sender's device is handed in.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import attrs
 import msgspec
@@ -87,6 +88,7 @@ def check_payload(
     sender_key: Curve25519Key,
     own: DeviceIdentity,
     device: DeviceKeys | None,
+    known: Mapping[DeviceId, DeviceKeys],
 ) -> Payload:
     """Decide whether a decrypted payload may be believed.
 
@@ -96,6 +98,7 @@ def check_payload(
         sender_key: The envelope's sender key, under which the message was decrypted.
         own: This device.
         device: The sender's device with that key, if it is known.
+        known: All of the sender's devices that are.
 
     Raises:
         MalformedMessage: Not an event.
@@ -115,6 +118,10 @@ def check_payload(
         sent = _check_sender_device_keys(payload["sender_device_keys"], UserId(sender))
         if (sent.curve25519, sent.ed25519) != (sender_key, ed25519):
             raise MismatchedSender(reason="sender_device_keys are another device's")
+        namesake = known.get(sent.device_id)
+        if namesake is not None and namesake.ed25519 != ed25519:
+            # its self-signature shows nothing of who has the device: anybody can make keys and name them after it
+            raise MismatchedSender(reason="sender_device_keys name a device that is known with another Ed25519 key")
         device = device or sent
     if device is not None and device.ed25519 != ed25519:
         raise MismatchedSender(reason="the payload names another Ed25519 key than the device has")

@@ -88,7 +88,12 @@ async def take_in(turn: Turn, events: Sequence[Json]) -> Intake:
             if isinstance(plaintext, DecryptionError):
                 raise plaintext
             payloads[position] = payload = check_payload(
-                plaintext, sender=sender, sender_key=sender_key, own=own, device=devices.get((sender, sender_key))
+                plaintext,
+                sender=sender,
+                sender_key=sender_key,
+                own=own,
+                device=devices.by_key.get((sender, sender_key)),
+                known=devices.by_user[sender],
             )
             outcomes[position] = DecryptedToDevice(
                 type=payload.type,
