@@ -222,7 +222,7 @@ async def test_the_reason_of_the_first_notice_is_told_until_the_key_comes(
 ) -> None:
     withheld = Room(Peer())
     for code in ("m.unverified", "m.blacklisted"):
-        await inbound.ask(AddWithheld(codes={(ROOM, withheld.session_id): code}))
+        await inbound.ask(AddWithheld(codes={(ROOM, withheld.session_id, withheld.sender.user_id): code}))
         await actors.commit()
     error = await decrypt(inbound, withheld.send())
     assert isinstance(error, RoomKeyWithheld)

@@ -5,6 +5,8 @@ A copy is *signed* if it came as ``m.room_key`` (`AddRoomKey`), unsigned if it c
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import pytest
 from vodozemac import GroupSession, InboundGroupSession, SessionKey
@@ -21,6 +23,7 @@ from olmstate.messages import (
     JsonObject,
     MalformedMessage,
     MismatchedSender,
+    ReplayedMessage,
     UnknownMessageIndex,
     UserId,
 )
@@ -286,6 +289,66 @@ async def test_whoever_passes_on_a_key_cannot_make_its_owners_messages_his_own(
 
     await alice.ask(session.signed[0])
     assert session.peer.user_id == (await read(alice, session, 1)).sender
+
+
+async def test_who_sends_anothers_message_on_as_his_own_cannot_have_it_taken_for_a_replay(
+    alice: Supervisor, other: Supervisor, session: Session
+) -> None:
+    stolen = passed_on(session, 0)
+    await alice.ask(session.signed[0])
+    await alice.ask(stolen)
+
+    as_his_own = {**session.events[4], "event_id": "$mine", "sender": stolen.sender}
+    assert stolen.sender == (await alice.ask(DecryptRoomEvent(room_id=ROOM, event=as_his_own))).sender
+    await alice.ask(session.signed[0])  # a turn, with which the guard is written
+
+    for supervisor in (alice, other):
+        assert session.peer.user_id == (await read(supervisor, session, 4)).sender
+        for sender in (session.peer.user_id, stolen.sender):
+            again = {**session.events[4], "event_id": "$again", "sender": sender}
+            with pytest.raises(ReplayedMessage):
+                await supervisor.ask(DecryptRoomEvent(room_id=ROOM, event=again))
+        await alice.ask(session.signed[0])
+
+
+async def test_a_message_on_a_key_that_is_nobodys_is_a_replay_whoever_sends_it_again(
+    alice: Supervisor, session: Session
+) -> None:
+    await take_in(alice, {**session.export(0), "sender_key": Peer().curve25519})
+    assert (await read(alice, session, 4)).sender is None
+    again = {**session.events[4], "event_id": "$again"}
+
+    for sender in (session.peer.user_id, passed_on(session, 0).sender):
+        with pytest.raises(ReplayedMessage):
+            await alice.ask(DecryptRoomEvent(room_id=ROOM, event={**again, "sender": sender}))
+
+    await alice.ask(session.signed[0])  # now it is known whose it is
+    assert session.peer.user_id == (await read(alice, session, 4)).sender
+    with pytest.raises(ReplayedMessage):
+        await alice.ask(DecryptRoomEvent(room_id=ROOM, event=again))
+
+
+async def test_what_is_exported_of_a_key_that_two_say_is_theirs_leads_to_nobody(
+    alice: Supervisor, device: Device, session: Session, tmp_path: Path
+) -> None:
+    """Else the one whose claim came first could have the owner's messages refused wherever the export is taken in."""
+    await alice.ask(passed_on(session, 0))
+    await alice.ask(session.signed[0])
+    mallory = Peer(user_id=UserId("@mallory:example.org"), device_id=DeviceId("MALLORYDEV"))
+    keys = await alice.ask(ExportRoomKeys())
+    assert session.peer.curve25519 in {key["sender_key"] for key in keys}
+    assert 2 == len(keys)
+    stolen = {
+        **session.export(0),
+        "sender_key": mallory.curve25519,
+        "sender_claimed_keys": {"ed25519": mallory.ed25519},
+    }
+
+    for number, order in enumerate(((stolen, session.export(0)), (session.export(0), stolen))):
+        async with device.open(tmp_path / f"elsewhere{number}") as elsewhere:
+            await elsewhere.ask(AddDevices(response=keys_query(session.peer, mallory)))
+            await take_in(elsewhere, *order)
+            assert (await read(elsewhere, session, 4)).sender is None
 
 
 async def test_an_export_that_connects_to_two_claims_helps_both(

@@ -590,7 +590,8 @@ async def test_a_withheld_notice_says_why_until_the_key_comes(
 async def test_a_key_that_comes_after_a_notice_counts(alice: Supervisor, me: DeviceIdentity, friend: Peer) -> None:
     group = GroupSession()
     content = {"room_id": ROOM, "session_id": group.session_id, "code": "m.unverified"}
-    await alice.ask(DecryptToDevice(events=({"type": "m.room_key.withheld", "content": content},)))
+    notice = {"type": "m.room_key.withheld", "sender": friend.user_id, "content": content}
+    await alice.ask(DecryptToDevice(events=(notice,)))
 
     await decrypt(alice, friend.event(me, "m.room_key", friend.room_key(ROOM, group)))
 
@@ -613,7 +614,25 @@ async def test_a_key_that_comes_after_a_notice_counts(alice: Supervisor, me: Dev
 )
 async def test_a_malformed_notice_harms_nothing(content: Json, alice: Supervisor) -> None:
     async with unchanged(alice):
-        await alice.ask(DecryptToDevice(events=({"type": "m.room_key.withheld", "content": content},)))
+        await alice.ask(
+            DecryptToDevice(events=({"type": "m.room_key.withheld", "sender": MALLORY, "content": content},))
+        )
+
+
+@pytest.mark.parametrize("sender", [MALLORY, None, 5, "\ud800"])
+async def test_nobody_can_say_that_anothers_key_was_withheld(sender: Json, alice: Supervisor, friend: Peer) -> None:
+    group = GroupSession()
+    content = {"room_id": ROOM, "session_id": group.session_id, "code": "m.unverified"}
+    notice = {"type": "m.room_key.withheld", "content": content}
+    event = friend.room_event(ROOM, group)
+
+    await alice.ask(DecryptToDevice(events=({**notice, "sender": sender},)))
+    with pytest.raises(MissingRoomKey):
+        await alice.ask(DecryptRoomEvent(room_id=ROOM, event=event))
+
+    await alice.ask(DecryptToDevice(events=({**notice, "sender": friend.user_id},)))
+    with pytest.raises(RoomKeyWithheld):
+        await alice.ask(DecryptRoomEvent(room_id=ROOM, event=event))
 
 
 # --- events that are none

@@ -183,9 +183,9 @@ class AddRoomKeys(InboundGroupSessionsStep[tuple[RoomKeyChange, ...]]):
 
 @attrs.frozen(kw_only=True)
 class AddWithheld(InboundGroupSessionsStep[None]):
-    """Take in withheld notices; the first one for a session stays."""
+    """Take in withheld notices; a user's first one for a session stays."""
 
-    codes: dict[tuple[RoomId, MegolmSessionId], str]
+    codes: dict[tuple[RoomId, MegolmSessionId, UserId], str]
 
 
 @attrs.frozen(kw_only=True)
@@ -230,6 +230,17 @@ class InboundGroupSessionsActor(Actor):
     def _partition(self, room_id: RoomId, session_id: str) -> bytes:
         return self._store.key(Table.INBOUND_GROUP_SESSIONS, room_id, session_id)
 
+    def _notice(self, room_id: RoomId, session_id: str, sender: str) -> bytes:
+        """Whose withheld notice it is; anybody can send one, so that another's says nothing of a sender's events."""
+        return self._store.key(Table.WITHHELD_ROOM_KEYS, room_id, session_id, sender)
+
+    def _guards(self, room_id: RoomId, session_id: str, sender: Json, copies: Iterable[RoomKeyCopy]) -> Iterable[bytes]:
+        """Under which names an event's message index is guarded: see `_guard`."""
+        if isinstance(sender, str):
+            yield self._store.key(Table.MESSAGE_INDICES, room_id, session_id, sender)
+        if any(copy.sender is None for copy in copies):
+            yield self._store.key(Table.MESSAGE_INDICES, room_id, session_id)
+
     def wanted(self, message: Message[Any]) -> Wanted:
         """The sessions named; a withheld notice only where there is no room key."""
         asked = cast("Asked", message)
@@ -242,7 +253,7 @@ class InboundGroupSessionsActor(Actor):
                 keys = [self._partition(new.room_id, new.session_id) for new in room_keys]
                 return ((self._room_keys, keys),)
             case AddWithheld(codes=codes):
-                return ((self._withheld, [self._partition(*ids) for ids in codes]),)
+                return ((self._withheld, [self._notice(*ids) for ids in codes]),)
             case WriteBehind():
                 return ((self._used, list(self._pending)),)
             case RoomKeysPage():
@@ -251,19 +262,23 @@ class InboundGroupSessionsActor(Actor):
                 assert_never(asked)
 
     def _wanted_for(self, events: Iterable[tuple[RoomId, JsonObject]]) -> Wanted:
-        partitions = [
-            self._partition(room_id, session_id)
+        named = [
+            (self._partition(room_id, session_id), room_id, session_id, event.get("sender"))
             for room_id, event in events
             if (session_id := _session_id_of(event)) is not None
         ]
-        yield self._room_keys, partitions
-        known: list[bytes] = []
-        unknown: list[bytes] = []
-        for partition in partitions:
-            (unknown if self._room_keys.peek(partition, committed=True) is None else known).append(partition)
-        yield self._used, known
-        if unknown:
-            yield self._withheld, unknown
+        yield self._room_keys, [partition for partition, _, _, _ in named]
+        guards: list[bytes] = []
+        notices: list[bytes] = []
+        for partition, room_id, session_id, sender in named:
+            entry = self._room_keys.peek(partition, committed=True)
+            if entry is not None:
+                guards += self._guards(room_id, session_id, sender, entry.copies)
+            elif isinstance(sender, str):
+                notices.append(self._notice(room_id, session_id, sender))
+        yield self._used, guards
+        if notices:
+            yield self._withheld, notices
 
     def handle(self, message: Message[Any]) -> Reply:
         """Answer one message."""
@@ -277,9 +292,9 @@ class InboundGroupSessionsActor(Actor):
                 return asked.reply(tuple(self._add(new) for new in room_keys))
             case AddWithheld(codes=codes):
                 for ids, code in codes.items():
-                    partition = self._partition(*ids)
-                    if self._withheld.current(partition) is None:
-                        self._withheld.put(partition, code)
+                    notice = self._notice(*ids)
+                    if self._withheld.current(notice) is None:
+                        self._withheld.put(notice, code)
                 return asked.reply(None)
             case RoomKeysPage():
                 return asked.reply(self.decoded_page(asked.table, self._codec.entry))
@@ -312,23 +327,24 @@ class InboundGroupSessionsActor(Actor):
             raise MalformedMessage(reason="not a Megolm message")
         session_id = MegolmSessionId(string(content, "session_id"))
         ciphertext = string(content, "ciphertext")
-        partition = self._partition(room_id, session_id)
-        entry = self._room_keys.committed(partition)
+        sender: Json = event.get("sender")
+        entry = self._room_keys.committed(self._partition(room_id, session_id))
         if entry is None:
-            code = self._withheld.committed(partition)
-            if code is not None:
-                raise RoomKeyWithheld(code=code)
+            if isinstance(sender, str):
+                code = self._withheld.committed(self._notice(room_id, session_id, sender))
+                if code is not None:
+                    raise RoomKeyWithheld(code=code)
             raise MissingRoomKey(room_id=room_id, session_id=session_id)
-        copy, index, plaintext = _decrypt_with(entry.copies, ciphertext, event.get("sender"))
+        copy, index, plaintext = _decrypt_with(entry.copies, ciphertext, sender)
         payload = as_object(parse_json(plaintext), "the payload")
         event_type, event_content = string(payload, "type"), json_object(payload, "content")
         if payload.get("room_id") != room_id:
             raise MismatchedRoom(room_id=room_id)
-        if copy.sender is not None and event.get("sender") != copy.sender:
+        if copy.sender is not None and sender != copy.sender:
             raise MismatchedSender(reason="the room key is not from the event's sender")
         event_id = event.get("event_id")
         event_id = EventId(event_id) if isinstance(event_id, str) else None
-        self._guard(partition, index, event_id)
+        self._guard([*self._guards(room_id, session_id, sender, (copy,))], index, event_id)
         return DecryptedRoomEvent(
             room_id=room_id,
             event_id=event_id,
@@ -345,16 +361,25 @@ class InboundGroupSessionsActor(Actor):
 
     # --- the replay guard -----------------------------------------------------------------------------------
 
-    def _guard(self, partition: bytes, index: int, event_id: EventId | None) -> None:
-        """Let an event have a message index, or refuse it because another has it; one without an id gets none."""
+    def _guard(self, guards: Sequence[bytes], index: int, event_id: EventId | None) -> None:
+        """Let an event have a message index, or refuse it because another has it; one without an id gets none.
+
+        Each sender has his own indices of a session. Who was given its key can send a message on as his own, and say
+        that the session is his; but he can't have its owner's message be taken for the repetition. Where nobody knows
+        whose the session is, a message counts as anybody's, too.
+        """
         event = None if event_id is None else event_hash(event_id)
-        pending = self._pending.get(partition, {})
-        first = self._used.committed(partition).events.get(index) or pending.get(index)
-        if first is None and event is not None:
-            self._pending.setdefault(partition, {})[index] = event
-            self.write_behind.set()
-        elif first != event:
-            raise ReplayedMessage
+        new: list[bytes] = []
+        for guard in guards:
+            first = self._used.committed(guard).events.get(index) or self._pending.get(guard, {}).get(index)
+            if first is None:
+                new.append(guard)
+            elif first != event:
+                raise ReplayedMessage
+        if event is not None:
+            for guard in new:
+                self._pending.setdefault(guard, {})[index] = event
+                self.write_behind.set()
 
     def _merge_pending(self) -> None:
         for partition, pending in self._pending.items():

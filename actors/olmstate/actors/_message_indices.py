@@ -2,9 +2,8 @@
 
 Spec: m.megolm.v1.aes-sha2, Replay attacks.
 
-Per session, blocks of 256 indices, each index with a hash of its event's id. What was decrypted since the last turn
-waits in `MessageIndices.pending` and is merged under the lock: if another process was first with an index, its event
-keeps it.
+Per session and sender, blocks of 256 indices, each index with a hash of its event's id. What was decrypted since the
+last turn waits and is merged under the lock: if another process was first with an index, its event keeps it.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class _Block:
 
 @attrs.define
 class UsedIndices:
-    """Event hashes by message index of one session, as stored or about to be."""
+    """Event hashes by message index, of one session and sender, as stored or about to be."""
 
     events: dict[int, str] = attrs.field(factory=dict[int, str])
     changed: frozenset[int] = frozenset()

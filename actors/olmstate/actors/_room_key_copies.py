@@ -2,8 +2,8 @@
 
 The same session may reach us several times: from its maker (signed by the session's own key), from a key file
 (unsigned), early or late. Two copies *connect* when the earlier one, moved forward, is the later one. Connected
-copies are one: the earlier index is kept, and it is as trustworthy as the better of the two, since it can't lead to a
-genuine ratchet without being it. Copies that don't connect are kept apart: one of them is a forgery, and only
+copies are one: the earlier index is kept, and it is as trustworthy as the better of the two, since from where they meet
+it is the genuine ratchet. Copies that don't connect are kept apart: one of them is a forgery, and only
 decrypting tells which.
 
 Who was given a session's key can pass it on as if he had made it. So of connected copies one is kept for each user
@@ -78,12 +78,20 @@ def _first(session: InboundGroupSession) -> int:
 
 
 def _claims(connected: list[RoomKeyCopy]) -> list[RoomKeyCopy]:
-    """The first copy from each user's devices, or, if there is none, the first of all."""
+    """The first copy from each user's devices, or, if there is none, the first of all.
+
+    That one is nobody's if exports name several users: whoever was given a key may have had it exported as his own.
+    """
     claims: dict[UserId | None, RoomKeyCopy] = {}
     for copy in connected:
         if not copy.imported:
             claims.setdefault(copy.sender, copy)
-    return list(claims.values()) or connected[:1]
+    if claims:
+        return list(claims.values())
+    first = connected[0]
+    if len({copy.sender for copy in connected} - {None}) > 1:
+        first = attrs.evolve(first, sender=None, sender_device=None)
+    return [first]
 
 
 def _best(copies: list[RoomKeyCopy]) -> tuple[RoomKeyCopy, ...]:

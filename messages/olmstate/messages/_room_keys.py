@@ -72,6 +72,9 @@ class ImportKeyFile(Procedure[RoomKeysImported]):
 class ExportRoomKeys(Procedure[tuple[JsonObject, ...]]):
     """All room keys, each from its first known index (spec: Key export format).
 
+    A key comes several times, the most trusted copy first, if devices of several users say that it is theirs, or if
+    nobody can tell which of its copies is a forgery.
+
     Not a snapshot: others may add keys meanwhile.
     """
 

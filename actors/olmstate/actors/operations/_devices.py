@@ -71,7 +71,8 @@ class KnownDevices:
 async def devices_of(turn: Turn, users: Collection[UserId]) -> KnownDevices:
     """All known devices of ``users``."""
     wanted = tuple(dict.fromkeys(users))
-    by_user = dict(zip(wanted, await turn.actors.devices.ask(LookUp(users=wanted)), strict=True))
+    found = await turn.actors.devices.ask(LookUp(users=wanted))
+    by_user = dict(zip(wanted, found, strict=True))
     return KnownDevices(
         by_user=by_user,
         by_key={(device.user_id, device.curve25519): device for by_id in by_user.values() for device in by_id.values()},

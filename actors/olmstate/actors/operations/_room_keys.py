@@ -14,7 +14,7 @@ import trio
 
 from olmstate.actors._algorithms import MEGOLM
 from olmstate.actors._devices import DevicesPage
-from olmstate.actors._inbound_group_sessions import AddRoomKeys, NewRoomKey, RoomKeyEntry, RoomKeysPage
+from olmstate.actors._inbound_group_sessions import AddRoomKeys, NewRoomKey, RoomKeysPage
 from olmstate.actors._key_file import decrypt_key_file, encrypt_key_file
 from olmstate.actors._room_key_copies import RoomKeyCopy, export, session_from_export, session_from_room_key
 from olmstate.actors._untrusted_json import as_object, check_depth, json_object, optional, string, strings
@@ -185,21 +185,26 @@ async def import_key_file(supervisor: Asking, procedure: ImportKeyFile) -> RoomK
 
 
 async def export_room_keys(supervisor: Asking, procedure: ExportRoomKeys) -> tuple[JsonObject, ...]:
-    """All room keys, page by page."""
+    """All room keys, page by page, of each the most trusted copy first."""
     keys: list[JsonObject] = []
     after, page = await supervisor.ask(RoomKeysPage())
     while page:
-        keys.extend(_export(entry) for entry in page if procedure.room_id in (None, entry.room_id))
+        keys.extend(
+            _export(entry.room_id, copy)
+            for entry in page
+            if procedure.room_id in (None, entry.room_id)
+            for copy in entry.copies
+            if copy.signed or not entry.copies[0].signed  # beside a signed one, what doesn't connect is a forgery
+        )
         after, page = await supervisor.ask(RoomKeysPage(after=after))
     return tuple(keys)
 
 
-def _export(entry: RoomKeyEntry) -> JsonObject:
-    """The most trusted copy, from its first index."""
-    copy = entry.copies[0]
+def _export(room_id: RoomId, copy: RoomKeyCopy) -> JsonObject:
+    """A copy from its first index."""
     return {
         "algorithm": MEGOLM,
-        "room_id": entry.room_id,
+        "room_id": room_id,
         "session_id": copy.session.session_id,
         "session_key": export(copy.session),
         "sender_key": copy.sender_key,

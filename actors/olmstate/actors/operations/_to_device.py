@@ -50,6 +50,7 @@ from olmstate.messages import (
     RoomKeysReceived,
     ToDeviceOutcome,
     UndecryptableToDevice,
+    UserId,
 )
 
 from ._devices import devices_of
@@ -115,7 +116,7 @@ async def take_in(turn: Turn, events: Sequence[Json]) -> Intake:
     if believed:
         await turn.actors.olm_sessions.ask(Remember(messages=tuple(believed.values())))
     room_keys = await _add_room_keys(turn, [(payloads[at], encrypted[at].sender_key) for at in sorted(payloads)])
-    withheld = dict(reversed([*_withheld(events)]))  # of two notices for a session the first counts
+    withheld = dict(reversed([*_withheld(events)]))  # of somebody's two notices for a session the first counts
     if withheld:
         await turn.actors.inbound_group_sessions.ask(AddWithheld(codes=withheld))
     return Intake(outcomes=tuple(outcomes[position] for position in range(len(events))), room_keys=room_keys)
@@ -277,13 +278,13 @@ def _room_key(payload: Payload, sender_key: Curve25519Key) -> NewRoomKey | None:
         return None
 
 
-def _withheld(events: Sequence[Json]) -> Iterable[tuple[tuple[RoomId, MegolmSessionId], str]]:
+def _withheld(events: Sequence[Json]) -> Iterable[tuple[tuple[RoomId, MegolmSessionId, UserId], str]]:
     """The withheld notices among the events (spec: m.room_key.withheld); one without a session says nothing of any."""
     for event in events:
         try:
             if as_object(event, "the event").get("type") == "m.room_key.withheld":
                 content = json_object(event, "content")
-                ids = RoomId(string(content, "room_id")), MegolmSessionId(string(content, "session_id"))
-                yield ids, string(content, "code")
+                room_id, session_id = RoomId(string(content, "room_id")), MegolmSessionId(string(content, "session_id"))
+                yield (room_id, session_id, UserId(string(event, "sender"))), string(content, "code")
         except MalformedMessage:
             continue
