@@ -367,6 +367,50 @@ async def test_a_device_that_leaves_makes_a_new_session_which_it_is_not_given(
             await encrypt(supervisor)
 
 
+async def test_a_device_that_leaves_before_anybody_said_that_it_has_the_key_makes_a_new_session_all_the_same(
+    alice: Supervisor, other: Supervisor, devices: list[Peer]
+) -> None:
+    """The request may have reached it: of several only one may have failed, or the process was killed after sending."""
+    offered = await alice.ask(ShareRoomKey(room_id=ROOM, devices=tuple(peer.address for peer in devices)))
+    stayed = tuple(peer.address for peer in devices[:2])
+    for supervisor in (alice, other):
+        again = await supervisor.ask(ShareRoomKey(room_id=ROOM, devices=tuple(peer.address for peer in devices)))
+        assert offered.session_id == again.session_id
+
+    left = await other.ask(ShareRoomKey(room_id=ROOM, devices=stayed))
+
+    assert offered.session_id != left.session_id
+    async with refused(alice, RoomKeyReplaced):
+        await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=offered.session_id, devices=offered.recipients))
+    again = await alice.ask(ShareRoomKey(room_id=ROOM, devices=stayed))
+    assert (left.session_id, set(stayed)) == (again.session_id, set(again.recipients))
+
+
+@pytest.mark.parametrize("by", ["share", "hand"])
+async def test_a_device_that_comes_back_with_other_keys_is_another_one(
+    by: str, alice: Supervisor, other: Supervisor, devices: list[Peer]
+) -> None:
+    first, second, _ = devices
+    if by == "share":
+        before = (await share_with(alice, first, second)).session_id
+    else:
+        before = (await alice.ask(RoomKey(room_id=ROOM))).session_id
+        recipients = (first.address, second.address)
+        await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=before, devices=recipients))
+    anew = Peer(second.user_id, second.device_id)
+    await other.ask(AddDevices(response=keys_query(first)))
+    assert before == (await share_with(alice, first, second)).session_id  # nothing is known of it: it may be as it was
+    await other.ask(AddDevices(response=keys_query(first, anew)))
+    await claim(other, anew)
+
+    share = await share_with(alice, first, anew)
+
+    assert before != share.session_id
+    assert {first.address, anew.address} == set(share.recipients)
+    assert ROOM == received(share, anew)["room_id"]
+    assert share.session_id == (await share_with(other, first, anew)).session_id
+
+
 async def test_a_session_is_rotated_after_so_many_messages(alice: Supervisor, other: Supervisor) -> None:
     rotation = RotationPeriod(messages=5)
     first = await alice.ask(RoomKey(room_id=ROOM, rotation=rotation))

@@ -10,7 +10,9 @@ Its invariants:
   with its session, or with its *epoch*: exporting the key begins a new one, so that no message with an index before
   the exported one is sent after it, which the new recipient could not read.
 - Nothing is encrypted on a session that is due for rotation, or that was not marked as shared.
-- A recipient is recorded only once the server has taken the room key for it.
+- Who may have the key is recorded before it leaves, and with which identity key: it was *offered* to him. That he has
+  it is recorded only once the server has taken it. The first decides whether the session must be replaced when he has
+  left, the second whether he must be sent it again.
 
 One session a room. Its recipients are in a table of their own, so that a message doesn't rewrite a thousand of them;
 there the partition is (room, session).
@@ -18,15 +20,17 @@ there the partition is (room, session).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
 
 import attrs
 from vodozemac import GroupSession
 
 from olmstate.messages import (
+    Curve25519Key,
     DeviceAddress,
     DeviceId,
+    DeviceKeys,
     MegolmSessionId,
     Message,
     OutboundRoomKey,
@@ -107,16 +111,22 @@ class Reservation:
 
 @attrs.define(kw_only=True)
 class _RecipientsRecord:
-    """The stored form of some recipients: those of one `MarkShared`."""
+    """The stored form of some recipients: those of one `Offer`, or of one `MarkShared`."""
 
-    devices: list[tuple[UserId, DeviceId]]
+    offered: list[tuple[UserId, DeviceId, Curve25519Key]] = attrs.field(
+        factory=list[tuple[UserId, DeviceId, Curve25519Key]]
+    )
+    devices: list[tuple[UserId, DeviceId]] = attrs.field(factory=list[tuple[UserId, DeviceId]])
 
 
 @attrs.define(kw_only=True)
 class Recipients:
     """Everybody that was given a session's key."""
 
+    offered: dict[DeviceAddress, Curve25519Key] = attrs.field(factory=dict[DeviceAddress, Curve25519Key])
+    """Who may have it, by the identity key to which it was encrypted."""
     devices: set[DeviceAddress] = attrs.field(factory=set[DeviceAddress])
+    """Who is marked to have it."""
     rows: dict[bytes, bytes | None] = attrs.field(factory=dict[bytes, bytes | None])
     """Stored rows by key; a value where it must be written, None where it is."""
     gone: bool = False
@@ -130,10 +140,13 @@ class _RecipientsCodec:
     def decode(self, partition: bytes, rows: Sequence[Row]) -> Recipients:  # noqa: ARG002 - rows know it
         recipients = Recipients()
         for row in rows:
+            record = loads(row, _RecipientsRecord)
             recipients.rows[row.key] = None
+            recipients.offered.update(
+                (DeviceAddress(user_id=user_id, device_id=device_id), key) for user_id, device_id, key in record.offered
+            )
             recipients.devices.update(
-                DeviceAddress(user_id=user_id, device_id=device_id)
-                for user_id, device_id in loads(row, _RecipientsRecord).devices
+                DeviceAddress(user_id=user_id, device_id=device_id) for user_id, device_id in record.devices
             )
         return recipients
 
@@ -145,12 +158,22 @@ class _RecipientsCodec:
                 yield Row(key, partition, value)
         entry.rows = {} if entry.gone else dict.fromkeys(entry.rows)
 
-    def add(self, partition: bytes, entry: Recipients, devices: set[DeviceAddress]) -> None:
-        """Record more devices, as one more row."""
+    def add(
+        self,
+        partition: bytes,
+        entry: Recipients,
+        offered: Mapping[DeviceAddress, Curve25519Key],
+        devices: Collection[DeviceAddress],
+    ) -> None:
+        """Record more of both, as one more row."""
+        record = _RecipientsRecord(
+            offered=[(device.user_id, device.device_id, offered[device]) for device in sorted(offered)],
+            devices=[(device.user_id, device.device_id) for device in sorted(devices)],
+        )
         key = self._store.key(Table.ROOM_KEY_RECIPIENTS, partition.hex(), str(len(entry.rows)))
-        addresses = [(device.user_id, device.device_id) for device in sorted(devices)]
-        entry.rows[key] = dumps(_RecipientsRecord(devices=addresses))
-        entry.devices |= devices
+        entry.rows[key] = dumps(record)
+        entry.offered.update(offered)
+        entry.devices.update(devices)
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------
@@ -172,6 +195,15 @@ class CurrentSession:
 
     session_id: MegolmSessionId
     shared_with: frozenset[DeviceAddress]
+    offered: Mapping[DeviceAddress, Curve25519Key]
+    """See `Recipients`; not to be changed."""
+
+    def is_known_to_others(self, wanted: Collection[DeviceAddress], known: Mapping[DeviceAddress, DeviceKeys]) -> bool:
+        """Whether somebody may have the key who is not ``wanted``: not any more, or with other keys than are known."""
+        return any(
+            address not in wanted or (address in known and known[address].curve25519 != key)
+            for address, key in self.offered.items()
+        ) or not self.shared_with <= set(wanted)
 
 
 @attrs.frozen(kw_only=True)
@@ -207,12 +239,23 @@ class Discard(OutboundGroupSessionsStep[None]):
 
 
 @attrs.frozen(kw_only=True)
+class Offer(OutboundGroupSessionsStep[None]):
+    """The key is about to be sent to these devices, encrypted to these identity keys."""
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    devices: Mapping[DeviceAddress, Curve25519Key]
+
+
+@attrs.frozen(kw_only=True)
 class MarkShared(OutboundGroupSessionsStep[None]):
     """The server has taken the key for these devices."""
 
     room_id: RoomId
     session_id: MegolmSessionId
     devices: frozenset[DeviceAddress]
+    keys: Mapping[DeviceAddress, Curve25519Key] = attrs.field(factory=dict[DeviceAddress, Curve25519Key])
+    """What is known of them now: counts for those of which no `Offer` says to which key it was."""
 
 
 @attrs.frozen(kw_only=True)
@@ -247,7 +290,7 @@ class GiveBack(OutboundGroupSessionsStep[None]):
     """Give back what is reserved and was not used."""
 
 
-Asked: TypeAlias = Current | Export | Replace | Discard | MarkShared | Encrypt | EncryptReserved | GiveBack
+Asked: TypeAlias = Current | Export | Replace | Discard | Offer | MarkShared | Encrypt | EncryptReserved | GiveBack
 
 
 class OutboundGroupSessionsActor(Actor):
@@ -315,6 +358,9 @@ class OutboundGroupSessionsActor(Actor):
             case Discard():
                 self._discard(asked.room_id)
                 return asked.reply(None)
+            case Offer():
+                self._offer(asked)
+                return asked.reply(None)
             case MarkShared():
                 self._mark_shared(asked)
                 return asked.reply(None)
@@ -350,7 +396,9 @@ class OutboundGroupSessionsActor(Actor):
         if session is None or session.expired(asked.now) or not self._unused(partition, session):
             return None
         recipients = self._recipients.current(self._recipients_partition(asked.room_id, session.session_id))
-        return CurrentSession(session_id=session.session_id, shared_with=frozenset(recipients.devices))
+        return CurrentSession(
+            session_id=session.session_id, shared_with=frozenset(recipients.devices), offered=recipients.offered
+        )
 
     def _unused(self, partition: bytes, session: OutboundSession) -> bool:
         """Whether an index is left before the session is due for rotation by count."""
@@ -404,14 +452,26 @@ class OutboundGroupSessionsActor(Actor):
         if session is not None:
             self._recipients.change(self._recipients_partition(room_id, session.session_id)).gone = True
 
+    def _offer(self, asked: Offer) -> None:
+        session = self._sessions.current(self._partition(asked.room_id))
+        if session is None or session.session_id != asked.session_id:
+            return  # another's write was seen since this turn had it: it is fenced
+        partition = self._recipients_partition(asked.room_id, asked.session_id)
+        known = self._recipients.current(partition).offered
+        new = {device: key for device, key in asked.devices.items() if known.get(device) != key}
+        if new:
+            self._recipients_codec.add(partition, self._recipients.change(partition), new, ())
+
     def _mark_shared(self, asked: MarkShared) -> None:
         session = self._sessions.current(self._partition(asked.room_id))
         if session is None or session.session_id != asked.session_id:
             raise RoomKeyReplaced(room_id=asked.room_id, session_id=asked.session_id)
         partition = self._recipients_partition(asked.room_id, asked.session_id)
-        new = set(asked.devices - self._recipients.current(partition).devices)
+        recipients = self._recipients.current(partition)
+        new = asked.devices - recipients.devices
         if new:
-            self._recipients_codec.add(partition, self._recipients.change(partition), new)
+            offered = {device: key for device, key in asked.keys.items() if device not in recipients.offered}
+            self._recipients_codec.add(partition, self._recipients.change(partition), offered, new)
         if not session.shared:
             self._sessions.put(self._partition(asked.room_id), attrs.evolve(session, shared=True))
 

@@ -108,9 +108,9 @@ class RoomKeyShare:
 class ShareRoomKey(Command[RoomKeyShare]):
     """Encrypt the room's present key to each of ``devices`` that it was not yet marked as shared with.
 
-    ``devices`` are all that may read the room. If the session was shared with one that is not among them any more, it
-    is rotated first. Devices are reached at least once: a crash before `MarkRoomKeyShared` makes the next share send
-    again.
+    ``devices`` are all that may read the room. If an earlier share was for one that is not among them any more, or that
+    has another identity key by now, the session is rotated first, whether or not that share was ever marked. Devices
+    are reached at least once: a crash before `MarkRoomKeyShared` makes the next share send again.
 
     Raises:
         NoAccount: The store is empty.

@@ -81,6 +81,8 @@ class Encrypted:
     """An event encrypted to devices."""
 
     contents: dict[DeviceAddress, JsonObject] = attrs.field(repr=False)
+    keys: dict[DeviceAddress, Curve25519Key]
+    """The identity keys to which it was."""
     missing: tuple[DeviceAddress, ...]
     """No keys, or no session."""
 
@@ -110,16 +112,18 @@ async def encrypt_to(turn: Turn, devices: Collection[DeviceAddress], event_type:
     )
     ciphertexts = await turn.actors.olm_sessions.ask(Encrypt(plaintexts=plaintexts)) if plaintexts else ()
     contents: dict[DeviceAddress, JsonObject] = {}
+    keys: dict[DeviceAddress, Curve25519Key] = {}
     for (address, device), ciphertext in zip(known.items(), ciphertexts, strict=True):
         if ciphertext is not None:
             message_type, body = ciphertext
+            keys[address] = device.curve25519
             contents[address] = {
                 "algorithm": OLM,
                 "sender_key": own.identity.curve25519,
                 "ciphertext": {device.curve25519: {"type": message_type, "body": body}},
             }
     missing = tuple(dict.fromkeys(address for address in devices if address not in contents))
-    return Encrypted(contents=contents, missing=missing)
+    return Encrypted(contents=contents, keys=keys, missing=missing)
 
 
 def by_user(contents: dict[DeviceAddress, JsonObject]) -> dict[UserId, dict[DeviceId, JsonObject]]:

@@ -12,6 +12,7 @@ from olmstate.actors._outbound_group_sessions import (
     Export,
     MarkShared,
     MegolmCiphertext,
+    Offer,
     Replace,
 )
 from olmstate.actors._room_key_copies import RoomKeyCopy, session_from_room_key
@@ -31,6 +32,7 @@ from olmstate.messages import (
     ShareRoomKey,
 )
 
+from ._devices import look_up
 from ._olm import by_user, encrypt_to
 from ._payload import encode_payload
 from ._turn import Turn, own_device
@@ -76,21 +78,25 @@ async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) ->
 
 
 async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
-    """Encrypt the room's key to those of its devices that don't have it; rotate first if one that has it has left."""
+    """Encrypt the room's key to those of its devices that don't have it; rotate first if one that left may have it."""
     own = (await own_device(turn)).identity
     itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
     wanted = dict.fromkeys(address for address in command.devices if address != itself)
     outbound = turn.actors.outbound_group_sessions
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
-    if current is not None and not wanted.keys() - current.shared_with and not current.shared_with - wanted.keys():
+    if current is not None and current.is_known_to_others(wanted, await look_up(turn, wanted)):
+        current = None
+    if current is not None and not wanted.keys() - current.shared_with:
         return RoomKeyShare(session_id=current.session_id, requests=(), recipients=(), missing=())
     shared: OutboundRoomKey | None = None
-    if current is not None and not current.shared_with - wanted.keys():
+    if current is not None:
         shared = await outbound.ask(Export(room_id=command.room_id))  # or None, as above
     if shared is None:
         shared = await new_room_key(turn, command.room_id, command.rotation)
     pending = [address for address in wanted if address not in shared.shared_with]
     encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content)
+    if encrypted.keys:
+        await outbound.ask(Offer(room_id=command.room_id, session_id=shared.session_id, devices=encrypted.keys))
     contents = iter(encrypted.contents.items())
     requests = tuple(
         by_user(dict(islice(contents, DEVICES_A_REQUEST))) for _ in range(0, len(encrypted.contents), DEVICES_A_REQUEST)
@@ -105,8 +111,15 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
 
 async def mark_room_key_shared(turn: Turn, command: MarkRoomKeyShared) -> None:
     """Record who has the room's key."""
+    # for those to whom it was not `ShareRoomKey` that has encrypted it, but the user
+    known = await look_up(turn, command.devices)
     await turn.actors.outbound_group_sessions.ask(
-        MarkShared(room_id=command.room_id, session_id=command.session_id, devices=frozenset(command.devices))
+        MarkShared(
+            room_id=command.room_id,
+            session_id=command.session_id,
+            devices=frozenset(command.devices),
+            keys={address: device.curve25519 for address, device in known.items()},
+        )
     )
 
 
