@@ -19,7 +19,7 @@ from pathlib import Path
 import trio
 import trio.lowlevel
 
-from olmstate.messages import StoreError, StorePoisoned
+from olmstate.messages import StoreError, StorePoisoned, StoreUnavailable
 from olmstate.storage import Row, SqliteStore, Table, backup, open_store
 from olmstate.storage import _store as store_module  # pyright: ignore[reportPrivateUsage]
 from tests.storage.handles import ALICE, DEVICE, KEY, PARTITION, commit, device, put, values
@@ -148,7 +148,9 @@ class Peer:
         return "not interrupted"
 
     def fork(self) -> str:
-        """Fork a child that tries every use of its parent's handle and ends. Returns which uses weren't refused.
+        """Fork a child that tries every use of its parent's handle, and to open the store for itself, and ends.
+
+        Returns which uses weren't refused.
 
         Not inside a run of Trio, which no child can leave.
         """
@@ -188,6 +190,9 @@ class Peer:
                 continue
             refused_nothing.append(name)
         await self.store.aclose()
+        with contextlib.suppress(StoreUnavailable):
+            await self.open("5")
+            refused_nothing.append("open_store")
         return refused_nothing
 
     async def fork_in_commit(self) -> str:

@@ -112,6 +112,22 @@ async def test_a_change_of_key_that_may_have_failed_poisons(stores: Handles) -> 
     await (await stores.open(KEY)).aclose()
 
 
+async def test_a_change_of_key_that_another_has_committed_past_poisons(stores: Handles) -> None:
+    store = await stores.open()
+
+    def commit_past(statement: str) -> None:
+        if statement == "BEGIN IMMEDIATE":
+            stores.edit("UPDATE meta SET generation = generation + 1")
+
+    store._writer.set_trace_callback(commit_past)  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(StorePoisoned, match="another has committed"):
+        await store.change_secret(bytes(32))
+
+    with pytest.raises(StorePoisoned, match="another has committed"):
+        store.changed()
+    await (await stores.open(KEY)).aclose()
+
+
 async def test_a_change_that_was_committed_is_no_error_though_the_log_can_not_be_taken_in(stores: Handles) -> None:
     store = await stores.open(KEY)
     refuse(store, "wal_checkpoint")

@@ -17,12 +17,13 @@ from olmstate.storage._folder import (
     create_file,
     make_folder,
     name_database,
-    os_errors,
     remove_database,
     require_vacant,
     sync_folder,
+    sync_folders_above,
 )
 from olmstate.storage._line import PLACES
+from olmstate.storage._os_errors import os_errors
 
 
 @pytest.fixture
@@ -122,6 +123,34 @@ def test_what_was_made_outlives_a_power_cut(tmp_path: Path, monkeypatch: pytest.
     create_file(tmp_path / "a" / "b" / UNFINISHED)
     name_database(tmp_path / "a" / "b" / UNFINISHED, tmp_path / "a" / "b" / DATABASE)
     assert {(tmp_path / "a" / "b").stat().st_ino} == synced
+
+
+def refuse_to_sync(_: int) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_folder_of_ours_that_can_not_be_synced_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", refuse_to_sync)
+
+    with pytest.raises(OSError, match="Input/output"):
+        sync_folders_above(tmp_path / ".")
+
+
+def test_a_folder_of_others_that_can_not_be_synced_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", refuse_to_sync)
+    monkeypatch.setattr(os, "geteuid", lambda: -2)
+
+    sync_folders_above(tmp_path / ".")
+
+
+@pytest.mark.skipif(not os.path.ismount("/proc"), reason="no /proc")
+def test_what_a_file_system_is_mounted_on_is_not_synced(monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+
+    sync_folders_above(Path("/proc"))
+
+    assert [] == synced
 
 
 def test_a_folder_that_can_not_be_listed_can_still_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from contextlib import closing
@@ -114,6 +115,21 @@ def test_a_folder_without_a_store_stays_empty(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="no store"):
         inspect_store(tmp_path)
     assert [] == list(tmp_path.iterdir())
+
+
+async def test_a_folder_that_is_closed_to_us_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await (await made(tmp_path)).aclose()
+    stat = os.stat
+
+    def refuse(path: object, **keywords: bool) -> os.stat_result:
+        if str(path).endswith(DATABASE):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, **keywords)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", refuse)
+        with pytest.raises(StoreUnavailable):
+            inspect_store(tmp_path)
 
 
 def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -10,10 +11,11 @@ import pytest
 import trio
 import trio.testing
 
-from olmstate.messages import StorePoisoned, StoreUnavailable
+from olmstate.messages import StoreError, StoreFull, StorePoisoned, StoreUnavailable
 from olmstate.storage._line import PLACES
 from olmstate.storage._lock_file import LockFile
 from olmstate.storage._turnstile import PATIENCE, Turnstile
+from tests.storage.handles import descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,6 +94,60 @@ def test_what_can_not_be_opened_is_named(tmp_path: Path, name: str) -> None:
 
     with pytest.raises(StoreUnavailable, match=name):
         Turnstile(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "expected"),
+    [
+        ("open", errno.ENOSPC, StoreFull),
+        ("open", errno.EDQUOT, StoreFull),
+        ("open", errno.EACCES, StoreUnavailable),
+        ("fstat", errno.EIO, StoreUnavailable),
+    ],
+)
+def test_what_the_operating_system_refuses_is_an_error_of_the_store_and_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int, expected: type[StoreError]
+) -> None:
+    before = descriptors()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, refuse(code))
+
+        with pytest.raises(expected):
+            LockFile(tmp_path / "lock")
+
+    assert before == descriptors()
+
+
+def refuse(code: int) -> Callable[..., None]:
+    def refused(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return refused
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP, errno.EROFS])
+def test_a_file_system_without_modes_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    (tmp_path / "lock").touch(0o644)
+    monkeypatch.setattr(os, "fchmod", refuse(code))
+
+    with closing(LockFile(tmp_path / "lock")) as file:
+        assert file.take()
+
+
+def test_a_handle_that_can_not_follow_to_the_new_file_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(LockFile(tmp_path / "lock")) as file:
+        place = file.place
+        replace(tmp_path / "lock")
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fstat", refuse(errno.EIO))
+            with pytest.raises(StoreUnavailable):
+                file.take()
+
+        assert place == file.place
+        assert file.take()
+        assert place != file.place
 
 
 def test_a_missing_folder_is_not_created(tmp_path: Path) -> None:

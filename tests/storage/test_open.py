@@ -101,6 +101,30 @@ async def test_a_folder_that_holds_other_things_keeps_its_mode(stores: Handles) 
     assert 0o755 == stat.S_IMODE(stores.folder.stat().st_mode)
 
 
+@pytest.mark.parametrize("made_by", ["open", "backup"])
+async def test_folders_that_another_made_and_did_not_sync_are_synced_before_the_database_has_its_name(
+    stores: Handles, monkeypatch: pytest.MonkeyPatch, made_by: str
+) -> None:
+    """As when he was killed in between."""
+    store = await stores.open()
+    folder = stores.folder / "above" / "folder"
+    folder.mkdir(parents=True)
+    synced, fsync = set[int](), os.fsync
+
+    def watch(descriptor: int) -> None:
+        if not (folder / "olmstate.sqlite").exists():
+            synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    if made_by == "open":
+        await (await open_store(folder, user_id=ALICE, device_id=DEVICE, key=KEY)).aclose()
+    else:
+        await backup(store, folder)
+
+    assert {path.stat().st_ino for path in (folder.parent, stores.folder, stores.folder.parent)} <= synced
+
+
 async def test_a_store_is_made_once_and_opened_ever_after(stores: Handles) -> None:
     first = (await stores.open()).info()
     await stores.aclose()

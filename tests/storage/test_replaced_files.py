@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from olmstate.messages import StoreCorrupt, StorePoisoned
+from olmstate.messages import StoreCorrupt, StorePoisoned, StoreUnavailable
 from olmstate.storage import Table
 from tests.storage.handles import (
     Handles,
@@ -14,6 +14,7 @@ from tests.storage.handles import (
     put,
     values,
 )
+from tests.storage.processes import peer
 
 
 def unlink(handles: Handles, name: str) -> None:
@@ -71,6 +72,27 @@ async def test_when_the_folder_is_removed_nothing_is_written(stores: Handles) ->
     await store.aclose()
     assert not stores.folder.exists()
     assert [] == await values(await stores.open())
+
+
+async def test_a_store_is_not_opened_anew_while_another_handle_of_the_process_keeps_shared_memory_that_was_removed(
+    stores: Handles,
+) -> None:
+    store, other = await stores.open(), await stores.open()
+    await put(store, device(1, b"before"))
+    unlink(stores, "olmstate.sqlite-shm")
+    with peer(stores.folder) as process:
+        assert process.ask("open") == "opened"
+        assert process.ask("put 1 theirs") == "2"
+
+        with pytest.raises(StorePoisoned):
+            await put(store, device(1, b"ours"))
+        await store.aclose()
+        with pytest.raises(StoreUnavailable, match="another handle of this process"):
+            await stores.open()
+        await other.aclose()
+
+        assert [b"theirs"] == await values(await stores.open())
+        assert process.ask("put 1 again") == "3"
 
 
 async def test_a_database_that_was_lost_is_not_begun_anew_while_its_log_is_there(stores: Handles) -> None:

@@ -6,16 +6,19 @@ import os
 import sqlite3
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-from olmstate.messages import StorePoisoned
-from olmstate.storage import SqliteStore, Table
+from olmstate.messages import StorePoisoned, StoreUnavailable
+from olmstate.storage import SqliteStore, Table, backup
+from olmstate.storage._threads import in_thread
 from tests.storage.handles import (
     PARTITION,
     Handles,
+    descriptors,
     device,
     held_at,
     put,
@@ -28,6 +31,16 @@ from tests.storage.handles import (
 def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commits of any duration run in a thread."""
     monkeypatch.setattr("olmstate.storage._store.SLOW_COMMIT", -1.0)
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None can be started, as when the user has as many as he may."""
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", refuse)
 
 
 @pytest.mark.usefixtures("in_threads")
@@ -115,6 +128,60 @@ async def test_the_threads_of_the_user_s_program_may_all_be_taken(
         assert 1 == await put(store, device(1))
     finally:
         limiter.release_on_behalf_of("the user's program")
+
+
+@pytest.mark.usefixtures("in_threads", "no_threads")
+async def test_where_no_thread_can_be_started_commits_are_made_all_the_same(stores: Handles) -> None:
+    store, other = await stores.open(), await stores.open()
+
+    assert 1 == await put(store, device(1))
+    assert 2 == await put(store, device(2))
+
+    assert [b"value", b"value"] == await values(other)
+
+
+@pytest.mark.usefixtures("in_threads", "no_threads")
+async def test_where_no_thread_can_be_started_closing_really_closes(stores: Handles) -> None:
+    store = await stores.open()
+    await put(store, device(1))
+    before = descriptors()
+
+    await store.aclose()
+
+    assert descriptors() < before
+    assert 0 == (stores.folder / "olmstate.sqlite-wal").stat().st_size
+
+
+@pytest.mark.usefixtures("in_threads")
+async def test_an_error_of_what_runs_in_a_thread_does_not_make_it_run_again(stores: Handles) -> None:
+    store = await stores.open()
+    runs: list[str] = []
+
+    def fail() -> None:
+        runs.append("run")
+        raise RuntimeError("of its own")
+
+    with pytest.raises(RuntimeError, match="of its own"):
+        await store._run(fail, 0)  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(RuntimeError, match="of its own"):
+        await in_thread(fail)
+
+    assert ["run", "run"] == runs
+
+
+@pytest.mark.usefixtures("no_threads")
+async def test_where_no_thread_can_be_started_what_needs_one_is_unavailable(stores: Handles, tmp_path: Path) -> None:
+    store = await stores.open()
+
+    with pytest.raises(StoreUnavailable, match="new thread"):
+        await store.change_secret("a passphrase")
+    with pytest.raises(StoreUnavailable, match="new thread"):
+        await backup(store, tmp_path / "backup")
+    with pytest.raises(StoreUnavailable, match="new thread"):
+        await Handles(tmp_path / "other").open("a passphrase")
+
+    assert 1 == await put(store, device(1))
+    assert not (tmp_path / "backup" / "olmstate.sqlite").exists()
 
 
 async def test_the_write_ahead_log_is_taken_into_the_database_now_and_then(

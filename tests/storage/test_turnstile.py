@@ -24,6 +24,7 @@ from olmstate.storage._turnstile import (
     LockWait,
     Turnstile,
 )
+from olmstate.storage._wake_up import WakeUp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -231,7 +232,7 @@ async def test_who_has_waited_long_tries_more_often(opened: Opener, autojump_clo
     assert {LATE_POLL} == set(script.drawn[3:])
 
 
-async def test_the_head_tries_most_often(opened: Opener, autojump_clock: MockClock) -> None:
+async def test_a_head_that_can_be_woken_tries_least_often(opened: Opener, autojump_clock: MockClock) -> None:
     script = Script()
     opened().acquire_nowait()
 
@@ -239,6 +240,24 @@ async def test_the_head_tries_most_often(opened: Opener, autojump_clock: MockClo
         await opened(script).acquire(LATE * 2)
 
     assert {HEAD_POLL} == set(script.drawn)
+
+
+async def test_a_head_that_can_not_be_woken_tries_as_often_as_those_who_may_overtake_it(
+    opened: Opener, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = Script()
+    opened().acquire_nowait()
+    monkeypatch.setattr(WakeUp, "listen", in_vain)
+
+    with pytest.raises(StoreBusy):
+        await opened(script).acquire(LATE * 2)
+
+    assert [WAITER_POLL] * 3 == script.drawn[:3]
+    assert {LATE_POLL} == set(script.drawn[3:])
+
+
+def in_vain(_: WakeUp) -> bool:
+    return False
 
 
 async def test_the_holder_learns_that_somebody_waits(opened: Opener, autojump_clock: MockClock) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from olmstate.messages import StoreUnavailable
 from olmstate.storage import Turnstile
 from olmstate.storage._line import PLACES
 from olmstate.storage._lock_file import LockFile
@@ -206,15 +207,101 @@ async def test_a_lock_that_was_let_go_without_a_wake_up_is_found_by_the_next_try
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     """As when its holder was killed."""
+    with closing(LockFile(tmp_path / "lock")) as holder, closing(Turnstile(tmp_path)) as head:
+        assert holder.take()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(acquire, head)
+            await trio.sleep(1)
+            holder.let_go()
+            began = trio.current_time()
+        assert trio.current_time() - began < 0.01
+        assert head.held
+
+
+async def test_closing_a_handle_that_holds_the_lock_wakes_who_waits_for_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     with closing(Turnstile(tmp_path)) as holder, closing(Turnstile(tmp_path)) as head:
         assert holder.acquire_nowait()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(acquire, head)
-            await trio.sleep(1)
+            await wait_all_tasks_blocked()
             holder.close()
-            began = trio.current_time()
-        assert trio.current_time() - began < 0.01
-        assert head.held
+            await has_the_lock_at_once(head)
+    assert not holder.held
+
+
+async def test_handles_that_followed_a_replaced_lock_file_wake_those_that_came_after(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    with closing(Turnstile(tmp_path)) as older:
+        replace(tmp_path / "lock")
+        assert older.acquire_nowait()
+        with closing(Turnstile(tmp_path)) as newer:
+            await wakes(older, newer)
+            await wakes(newer, older)
+
+
+async def wakes(holder: Turnstile, head: Turnstile) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(acquire, head)
+        await wait_all_tasks_blocked()
+        holder.release()
+        await has_the_lock_at_once(head)
+
+
+def replace(path: Path) -> None:
+    """With both files there at once, for else the new one may have the old one's inode."""
+    other = path.with_name("other")
+    other.touch(0o600)
+    other.replace(path)
+
+
+async def test_who_waits_while_the_lock_file_is_replaced_is_woken_by_who_holds_the_new_one(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    with closing(Turnstile(tmp_path)) as holder, closing(Turnstile(tmp_path)) as head:
+        assert holder.acquire_nowait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(acquire, head)
+            await wait_all_tasks_blocked()
+            replace(tmp_path / "lock")
+            with closing(Turnstile(tmp_path)) as newer:
+                assert newer._take_lock()  # pyright: ignore[reportPrivateUsage] - the head's place is taken
+                holder.release()
+                await trio.sleep(1)
+                assert not head.held
+                newer.release()
+                await has_the_lock_at_once(head)
+
+
+@pytest.mark.parametrize("waited_for", ["third", "next"])
+async def test_who_is_refused_after_he_has_moved_up_leaves_the_name_that_he_was_woken_by(
+    waited_for: str, tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Turnstile(tmp_path)) as waiter, closing(LockFile(tmp_path / waited_for)) as before:
+        assert before.take()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(refused, waiter)
+            await wait_all_tasks_blocked()
+            monkeypatch.setattr(LockFile, "take", refuse_the_head_s_place(LockFile.take))
+            before.let_go()
+        with closing(WakeUp(before)) as other:
+            assert other.listen()
+
+
+async def refused(waiter: Turnstile) -> None:
+    with pytest.raises(StoreUnavailable):
+        await waiter.acquire(LONG)
+
+
+def refuse_the_head_s_place(take: Callable[[LockFile], bool]) -> Callable[[LockFile], bool]:
+    def take_others(file: LockFile) -> bool:
+        if file._path.endswith(PLACES[0]):  # pyright: ignore[reportPrivateUsage]
+            raise StoreUnavailable(reason="the folder is gone")
+        return take(file)
+
+    return take_others
 
 
 async def test_closing_lets_go_on_who_waits(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -222,11 +309,11 @@ async def test_closing_lets_go_on_who_waits(tmp_path: Path, autojump_clock: Mock
         assert holder.acquire_nowait()
         async with trio.open_nursery() as nursery:
 
-            async def refused() -> None:
+            async def find_it_closed() -> None:
                 with pytest.raises(trio.ClosedResourceError):
                     await head.acquire(LONG)
 
-            nursery.start_soon(refused)
+            nursery.start_soon(find_it_closed)
             await wait_all_tasks_blocked()
             head.close()
 

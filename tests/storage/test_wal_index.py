@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from olmstate.storage import inspect_store
+from olmstate.messages import StoreUnavailable
+from olmstate.storage import _wal_index, inspect_store
 from olmstate.storage._wal_index import WalIndex
-from tests.storage.handles import Handles, device, put
+from tests.storage.handles import Handles, descriptors, device, put
 
 DEAD_MAN_SWITCH = 128
 """The byte of the ``-shm`` file that each process with the database open has a shared lock on. Whoever finds it free
@@ -71,6 +72,28 @@ def test_an_index_that_nobody_has_begun_is_an_error(tmp_path: Path) -> None:
         index.header()
 
     index.leave()
+
+
+def test_what_a_forked_child_inherited_is_closed_there_and_never_entered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_wal_index, "_indices", {})
+    database = tmp_path / "database"
+    database.touch()
+    Path(f"{database}-shm").write_bytes(bytes(1_000))
+    index = WalIndex.enter(str(database))
+    index.header()
+    before = descriptors()
+
+    index.poison()  # as in a child
+
+    index.poison()
+    assert before - 2 == descriptors()  # mmap keeps one of its own
+    with pytest.raises(StoreUnavailable, match="forked"):
+        WalIndex.enter(str(database))
+    index.leave()
+    with pytest.raises(StoreUnavailable, match="forked"):
+        WalIndex.enter(str(database))
 
 
 def test_a_database_that_is_gone_has_no_index(tmp_path: Path) -> None:

@@ -23,8 +23,7 @@ _LARGEST = 2**53 - 1
 class RotationPeriod:
     """When an outbound session is due for replacement (spec: m.room.encryption).
 
-    Raises:
-        ValueError: One of the two is no whole number from 1 to 2**53 - 1.
+    A value that is no whole number from 1 to 2**53 - 1 is a ValueError, wherever it came from: check a room's first.
     """
 
     messages: int = attrs.field(default=100, validator=_whole)

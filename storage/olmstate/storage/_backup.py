@@ -23,13 +23,15 @@ from ._folder import (
     create_file,
     make_folder,
     name_database,
-    os_errors,
     remove_database,
     require_vacant,
+    sync_folders_above,
 )
+from ._os_errors import os_errors
 from ._rows import Table
 from ._sqlite_errors import translated
 from ._store import SqliteStore
+from ._threads import in_thread
 from ._turnstile import Turnstile
 
 PAGES_A_STEP = 256
@@ -50,7 +52,7 @@ async def backup(store: SqliteStore, folder: Path, *, lock_timeout: float = 5.0)
         lock_timeout: Seconds to wait for the lock of ``folder``, for another backup may be going there.
 
     Raises:
-        StoreUnavailable: ``folder`` can't be written, or a store is there already.
+        StoreUnavailable: ``folder`` can't be written, a store is there already, or no thread can be started.
         StoreFull: No room.
         StoreBusy: ``folder`` is in use.
         StoreCorrupt, StorePoisoned: As for reading ``store``.
@@ -67,7 +69,8 @@ async def backup(store: SqliteStore, folder: Path, *, lock_timeout: float = 5.0)
             remove_database(unfinished)
             try:
                 create_file(unfinished)
-                await trio.to_thread.run_sync(_copy, store.path, unfinished)
+                await in_thread(lambda: _copy(store.path, unfinished))
+                sync_folders_above(folder)
                 name_database(unfinished, target)
             except BaseException:
                 with contextlib.suppress(OSError):

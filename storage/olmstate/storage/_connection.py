@@ -48,7 +48,8 @@ def connect(path: Path, *, write: bool) -> Database:
     """Open the database, which must exist; its file is not changed by that.
 
     Raises:
-        StoreUnavailable: SQLite is too old, or there is no such file.
+        StoreUnavailable: SQLite is too old, there is no such file, or this process was forked from one that had it
+            open.
         sqlite3.Error: Any.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:

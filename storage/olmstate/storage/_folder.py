@@ -10,14 +10,11 @@ SQLite has on it through all others.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
-from olmstate.messages import StoreCorrupt, StoreFull, StoreUnavailable
+from olmstate.messages import StoreCorrupt, StoreUnavailable
 
 from ._line import PLACES
 
@@ -27,17 +24,6 @@ UNFINISHED = f"{DATABASE}.partial"
 
 _COMPANIONS = ("-wal", "-shm", "-journal")
 _FILES = {"lock", *PLACES, *(name + suffix for name in (DATABASE, UNFINISHED) for suffix in ("", *_COMPANIONS))}
-
-
-@contextmanager
-def os_errors(path: Path) -> Generator[None]:
-    """Turn the operating system's refusals in the block into `StoreError`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreFull from error
-        raise StoreUnavailable(reason=f"{path}: {error.strerror}") from error
 
 
 def make_folder(folder: Path) -> None:
@@ -112,6 +98,26 @@ def require_vacant(path: Path) -> None:
                 raise StoreCorrupt(
                     reason=f"{path.name} is gone, but {path.name}{suffix} is there; to begin anew, remove both"
                 )
+
+
+def sync_folders_above(folder: Path) -> None:
+    """Make ``folder``, and those above it, outlive a power cut, whoever has made them: he may have been killed then.
+
+    Only in the file system that ``folder`` is in.
+
+    Raises:
+        OSError: Any of a folder of ours.
+    """
+    filesystem = folder.stat().st_dev
+    for above in folder.parents:
+        status = above.stat()
+        if status.st_dev != filesystem:
+            return  # what is mounted there was there before
+        try:
+            sync_folder(above)
+        except OSError:
+            if status.st_uid == os.geteuid():
+                raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,7 +1,8 @@
-"""Looking at a store from outside: without its key, without a handle on it, without changing anything in it.
+"""Looking at a store from outside: without its key, without a handle on it, without changing anything that is stored.
 
 For people who want to know what is in a folder and who holds its lock. Rows stay sealed, an older schema stays old, and
-a lock that is held, by a frozen process say, is no obstacle: a connection that can't write needs none.
+a lock that is held, by a frozen process say, is no obstacle: a connection that can't write needs none. Only the lock's
+files are made, if they are missing.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from olmstate.messages import StoreUnavailable
 
 from ._connection import connect
 from ._filesystem import refuse_network_filesystem
-from ._folder import DATABASE, os_errors
+from ._folder import DATABASE
 from ._meta import StoreInfo, read_info
+from ._os_errors import os_errors
 from ._rows import Table
 from ._schema import version
 from ._sqlite_errors import translated
@@ -43,13 +45,15 @@ def inspect_store(folder: Path) -> StoreInspection:
 
     Raises:
         StoreUnavailable: There is none, or it can't be read.
+        StoreFull: No room for files of the lock that are missing.
         StoreCorrupt, SchemaTooNew: What is there isn't a store that this version knows.
         UnsupportedFilesystem: It is on a network file system.
     """
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow a link that may be changed later
     path = folder / DATABASE
-    if not path.is_file():
-        raise StoreUnavailable(reason=f"there is no store in {folder}")
+    with os_errors(folder):
+        if not path.is_file():
+            raise StoreUnavailable(reason=f"there is no store in {folder}")
     refuse_network_filesystem(folder)
     with os_errors(folder), closing(Turnstile(folder)) as lock:
         holder = lock.holder_pid()

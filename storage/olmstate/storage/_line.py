@@ -29,6 +29,7 @@ class Line:
 
         Raises:
             StoreUnavailable: The operating system refuses to open or create a file.
+            StoreFull: No room to create one.
         """
         with ExitStack() as opened:
             self._files = [opened.enter_context(contextlib.closing(LockFile(folder / name))) for name in PLACES]
@@ -41,15 +42,15 @@ class Line:
         return self._place
 
     @property
-    def files(self) -> list[tuple[int, int]]:
-        """Device and inode of each place's file."""
-        return [file.place for file in self._files]
+    def files(self) -> list[LockFile]:
+        """Each place's file, from the head's on."""
+        return list(self._files)
 
     def move_up(self) -> bool:
         """Enter the line or move up, as far as there is room; whether this handle is the head now.
 
         Raises:
-            StoreUnavailable: The operating system refuses; the place is as it was.
+            StoreUnavailable: The operating system refuses; `place` is how far it came before.
         """
         while self._place != HEAD and self._files[self._place - 1].take():
             self._place -= 1

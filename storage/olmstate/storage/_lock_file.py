@@ -18,6 +18,7 @@ from filelock import lock_descriptor, unlock_descriptor
 from olmstate.messages import StoreUnavailable
 
 from ._fork import no_fork
+from ._os_errors import os_errors
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -39,6 +40,7 @@ class LockFile:
 
     Raises:
         StoreUnavailable: The operating system refuses to open or to create it.
+        StoreFull: No room to create it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,19 +49,20 @@ class LockFile:
         self._open()
 
     def _open(self) -> None:
-        with no_fork:
+        with no_fork, os_errors(self._path):
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
             try:
-                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
-            except OSError as error:
-                raise StoreUnavailable(reason=str(error)) from error
-            self._file: FileIO = os.fdopen(descriptor, "r+b", buffering=0)
+                status = os.fstat(descriptor)
+                self._file: FileIO = os.fdopen(descriptor, "r+b", buffering=0)
+            except BaseException:
+                os.close(descriptor)
+                raise
             self._descriptor = descriptor
-        status = os.fstat(descriptor)
-        self._inode = status.st_ino
-        self._device = status.st_dev
+            self._inode = status.st_ino
+            self._device = status.st_dev
         if stat.S_IMODE(status.st_mode) != _MODE:
             # Refused to who isn't the owner, and by file systems without modes: there the mount's options rule.
-            with contextlib.suppress(PermissionError):
+            with contextlib.suppress(OSError):
                 os.fchmod(descriptor, _MODE)
 
     @property
@@ -75,6 +78,7 @@ class LockFile:
 
         Raises:
             StoreUnavailable: The operating system refuses: the folder is gone, say.
+            StoreFull: The file is gone, and there is no room to create it.
         """
         for _ in range(_REPLACEMENTS):
             if not self._try():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import trio
 from sqlite_utils import Database
 from trio.lowlevel import enable_ki_protection
 
@@ -23,15 +22,17 @@ from ._folder import (
     create_file,
     make_folder,
     name_database,
-    os_errors,
     remove_database,
     require_vacant,
+    sync_folders_above,
 )
 from ._meta import insert_meta, read_info
+from ._os_errors import os_errors
 from ._schema import create, migrate, version
 from ._sealing import KEY_BYTES, Wrapping
 from ._sqlite_errors import translated
 from ._store import SqliteStore
+from ._threads import in_thread
 from ._turnstile import Turnstile
 
 
@@ -54,7 +55,9 @@ async def open_store(
         lock_timeout: Seconds to wait for the lock.
 
     Raises:
-        StoreUnavailable: The folder can't be used; or no store is there, and it isn't said whose to make.
+        StoreUnavailable: The folder can't be used; or no store is there, and it isn't said whose to make; or this
+            process can't have it open: it was forked from one that has, or a handle of its own has files that were
+            removed since, or it can't start a thread to derive a key from a passphrase.
         UnsupportedFilesystem: The folder is on a network file system.
         StoreBusy: The lock was held by another for ``lock_timeout`` seconds.
         WrongDevice, WrongKey: It is another's, or ``key`` doesn't open it.
@@ -101,7 +104,7 @@ async def open_store(
 
 async def _derive(wrapping: Wrapping, key: bytes | str | None) -> bytes:
     if isinstance(key, str):
-        return await trio.to_thread.run_sync(wrapping.derive, key)
+        return await in_thread(lambda: wrapping.derive(key))
     return wrapping.derive(key)
 
 
@@ -134,6 +137,7 @@ def _make(path: Path, user_id: UserId, device_id: DeviceId, wrapping: Wrapping) 
         )
     finally:
         db.close()
+    sync_folders_above(path.parent)
     name_database(unfinished, path)
 
 

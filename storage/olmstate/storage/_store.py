@@ -42,6 +42,7 @@ from ._sealing import Seal, Wrapping
 from ._sqlite3 import sqlite3
 from ._sqlite_errors import PRIMARY, result_code, store_error, translated
 from ._statements import CHANGED, COUNT, DELETE, FENCE, FORGET, MOST_PARAMETERS, PAGE, READ, STATE, UPSERT, places
+from ._threads import in_thread
 from ._turnstile import Turnstile
 
 MANY_CHANGES = 4096
@@ -101,6 +102,7 @@ class SqliteStore:
         """Take over two open connections; `unlock` must follow before rows are read or written.
 
         Raises:
+            StoreUnavailable: Another handle of this process has files that aren't there any more.
             OSError: The files aren't there any more.
             sqlite3.Error: Any.
         """
@@ -122,6 +124,13 @@ class SqliteStore:
         assert self._reader.wal_index is not None  # noqa: S101 - it is open
         self._wal_index = self._reader.wal_index
         self._wal_index.header()  # or it fails here, and not at the first question
+        assert isinstance(self._writer, Connection)  # noqa: S101 - as above
+        one = self._writer.wal_index is self._wal_index
+        if not (one and self._wal_index.is_of(self._files.database, self._files.shm)):
+            # SQLite would go on with those too, and others have committed past them
+            raise StoreUnavailable(
+                reason="another handle of this process still has files that were removed or replaced; close it first"
+            )
         self._seen_header = b""
         self._last_commit = 0.0
         self._pages_left = 0
@@ -315,8 +324,11 @@ class SqliteStore:
 
     async def _run(self, work: Callable[[], None], estimate: float) -> float:
         """Do ``work`` with the writer, in a thread if that takes long or other work is there; the seconds it took."""
+        begun = False
 
         def timed() -> float:
+            nonlocal begun
+            begun = True
             start = time.perf_counter()
             work()
             return time.perf_counter() - start
@@ -324,7 +336,13 @@ class SqliteStore:
         if estimate > SLOW_COMMIT or self._thread.borrowed_tokens:
             # shielded, for it may wait for the other; what runs in the thread can't be cancelled anyhow
             with trio.CancelScope(shield=True):
-                return await trio.to_thread.run_sync(timed, limiter=self._thread)
+                try:
+                    return await trio.to_thread.run_sync(timed, limiter=self._thread)
+                except RuntimeError:
+                    if begun:
+                        raise
+        # or no thread can be started: a slow commit is better than none, and closing must close. Nobody else has the
+        # writer, for it was our turn with it, and since then nobody else has run
         return timed()
 
     def _write(self, rows: Rows, seen: int) -> None:
@@ -424,6 +442,7 @@ class SqliteStore:
         Raises:
             WrongKey: A store is sealed, or not, for its whole life; or ``secret`` can't be a key.
             StoreBusy: The lock was held by another for ``lock_timeout`` seconds.
+            StoreUnavailable: No thread can be started to derive a key from a passphrase.
             StoreError: As for `commit`.
         """
         self.check_usable()
@@ -431,7 +450,7 @@ class SqliteStore:
             # values would stay as they are, sealed or plain, and the store would claim the contrary
             raise WrongKey
         new = Wrapping.new(secret)
-        wrapped = new.wrap(self._unlocked.data_key, await trio.to_thread.run_sync(new.derive, secret))
+        wrapped = new.wrap(self._unlocked.data_key, await in_thread(lambda: new.derive(secret)))
         # a handle of its own on the lock: another task may be waiting with the store's
         with closing(Turnstile(self._path.parent)) as lock:
             await lock.acquire(lock_timeout)
@@ -441,7 +460,10 @@ class SqliteStore:
     def _rewrap(self, wrapping: Wrapping, lock: Turnstile) -> None:
         with translated():
             seen = self._state(self._writer).generation
-        self._transact(lambda writer: write_wrapping(writer, wrapping), seen, lock, self._name)
+        try:
+            self._transact(lambda writer: write_wrapping(writer, wrapping), seen, lock, self._name)
+        except Fenced as error:
+            raise self._poisoned("another has committed though this process holds the lock") from error
         # or whoever has the old passphrase finds the data key in the WAL that it opened; if it can't be had now, the
         # change is made all the same
         self._checkpoint("TRUNCATE")
@@ -510,7 +532,7 @@ class SqliteStore:
 
     def poison(self) -> None:
         """Become unusable: this is a forked child, and the connections are its parent's."""
-        self._poisoned("it belongs to the process that forked this one; open the store in the child")
+        self._poisoned("it belongs to the process that forked this one; fork before opening, or spawn")
         self._closed = True
         abandon(self._writer)
         abandon(self._reader)

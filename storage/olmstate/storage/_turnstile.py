@@ -39,7 +39,8 @@ WAITER_POLL = (0.0005, 0.002)
 LATE_POLL = (0.0005, 0.001)
 """The same for who has waited longer than `LATE`. Rarely lucky so far, it now gets more tries than the others."""
 HEAD_POLL = (0.001, 0.003)
-"""The same of the head, for `lock`, unless it is woken before."""
+"""The same of the head, for `lock`, as long as it can be woken before. Else it tries as often as the others: it would
+be overtaken by those who have waited for `PATIENCE`."""
 LATE = 0.005
 """Seconds."""
 PATIENCE = 0.1
@@ -75,6 +76,7 @@ class Turnstile:
 
     Raises:
         StoreUnavailable: The operating system refuses to open or create the files.
+        StoreFull: No room to create them.
     """
 
     def __init__(self, folder: Path, *, rng: random.Random | None = None) -> None:
@@ -93,7 +95,7 @@ class Turnstile:
                 self._line.close()
                 raise
             # by place: the head waits for the lock, and others for the place before theirs
-            self._wake_ups = [WakeUp(*file) for file in (self._lock.place, *self._line.files)]
+            self._wake_ups = [WakeUp(file) for file in (self._lock, *self._line.files)]
             poison_in_child(self)
 
     @property
@@ -112,9 +114,10 @@ class Turnstile:
 
         Raises:
             StoreBusy: Others held it all the time. `holder_pid` is None if nobody did at the last moment: it was being
-                handed over.
+                handed over; or somebody frozen stands before this one in the line, and `timeout` is below `PATIENCE`.
             StorePoisoned: This is a forked child.
             StoreUnavailable: The operating system refuses, for example because the folder is gone.
+            StoreFull: A file of the lock is gone, and there is no room to create it.
             RuntimeError: This handle holds the lock.
             trio.BusyResourceError: Another task is acquiring with this handle.
             trio.ClosedResourceError: This handle was closed, perhaps while this task waited.
@@ -132,8 +135,7 @@ class Turnstile:
             tries = 1
             while now < deadline:
                 place = self._line.place
-                shortest, longest = HEAD_POLL if place == HEAD else WAITER_POLL if now - started < LATE else LATE_POLL
-                await self._wake_ups[place].wait(min(now + self._rng.uniform(shortest, longest), deadline))
+                await self._wake_ups[place].wait(min(now + self._until_next_try(now - started), deadline))
                 self._require_open()
                 now = trio.current_time()
                 tries += 1
@@ -149,6 +151,11 @@ class Turnstile:
             self._line.leave()
             self._wake_who_is_behind(place)
 
+    def _until_next_try(self, waited: float) -> float:
+        if self._line.place == HEAD and self._wake_ups[HEAD].listening:
+            return self._rng.uniform(*HEAD_POLL)
+        return self._rng.uniform(*(WAITER_POLL if waited < LATE else LATE_POLL))
+
     @enable_ki_protection
     def acquire_nowait(self) -> bool:
         """Try once to take the lock, without overtaking anyone who waits.
@@ -159,6 +166,7 @@ class Turnstile:
         Raises:
             StorePoisoned: This is a forked child.
             StoreUnavailable: The operating system refuses, for example because the folder is gone.
+            StoreFull: A file of the lock is gone, and there is no room to create it.
             RuntimeError: This handle holds the lock.
             trio.BusyResourceError: Another task is acquiring with this handle.
             trio.ClosedResourceError: This handle was closed.
@@ -173,10 +181,12 @@ class Turnstile:
         """Move up as far as there is room, and take the lock as the head; or be woken when there is more to be had."""
         while True:
             before = self._line.place
-            is_head = self._line.move_up()
-            if self._line.place != before:
-                self._wake_ups[before].stop()
-                self._wake_who_is_behind(before)
+            try:
+                is_head = self._line.move_up()
+            finally:  # for it may come one place further, and be refused the next
+                if self._line.place != before:
+                    self._wake_ups[before].stop()
+                    self._wake_who_is_behind(before)
             if is_head and self._take_lock():
                 return True
             # what it waits for may have been let go before it could be woken by that: once more, if that is new
@@ -257,7 +267,8 @@ class Turnstile:
 
     def close(self) -> None:
         """Release the lock if it is held, and close all files. Closing again, or in a forked child, does nothing."""
-        self._held = False
+        if self._held:
+            self.release()
         self._closed = True
         self._line.close()
         self._lock.close()

@@ -1,7 +1,8 @@
 """How whoever lets a file of the lock go wakes the one who waits for it: a datagram to a socket that only that one has.
 
 Owns: the sockets, and their name: the file's device and inode, in Linux's abstract namespace. So nothing is left
-behind, and the store's folder holds plain files only, which any program can read and copy.
+behind, and the store's folder holds plain files only, which any program can read and copy. Where the file was replaced,
+the name is that of the one that the handle has open now.
 Rule: it is a hint, never more. A wake-up that is lost, or that anybody else has sent, costs a try or a poll's time; who
 holds the lock is decided by `LockFile` alone. So nothing here raises, and where there is no such socket (another
 system, another network namespace, a sandbox) who waits polls.
@@ -19,6 +20,7 @@ from typing import Final
 import trio
 
 from ._fork import no_fork
+from ._lock_file import LockFile
 
 _MOST: Final = 16
 """Datagrams that are read at once; what comes after them wakes again."""
@@ -27,12 +29,22 @@ _MOST: Final = 16
 class WakeUp:
     """One handle's way to wake who waits for a file, and to be woken when it is let go."""
 
-    def __init__(self, device: int, inode: int) -> None:
-        """Of the file."""
-        self._name = b"\0olmstate %x %x" % (device, inode)
+    def __init__(self, file: LockFile) -> None:
+        """For who waits for ``file``."""
+        self._file = file
         self._sender = _socket()
         self._listener: socket.socket | None = None
+        self._listens_to = b""
         self._waiting = False
+
+    @property
+    def _name(self) -> bytes:
+        return b"\0olmstate %x %x" % self._file.place
+
+    @property
+    def listening(self) -> bool:
+        """Whether this handle can be woken."""
+        return self._listener is not None
 
     def send(self) -> bool:
         """Wake who waits; whether anybody was there."""
@@ -44,17 +56,19 @@ class WakeUp:
 
     def listen(self) -> bool:
         """Be woken from now on; whether that is new. To be followed by a try: what was sent before is lost."""
-        if self._listener is not None:
+        name = self._name
+        if self._listener is not None and self._listens_to == name:
             return False
+        self.stop()
         listener = _socket()
         if listener is None:
             return False
         try:
-            listener.bind(self._name)
+            listener.bind(name)
         except OSError:  # who waited before us has not gone yet, or another waits beside us
             listener.close()
             return False
-        self._listener = listener
+        self._listener, self._listens_to = listener, name
         return True
 
     def stop(self) -> None:

@@ -9,6 +9,10 @@ pay 4 µs for it, and three times as much where it pushes other code out of the 
 
 Whoever closes any descriptor of a file loses all POSIX locks that his process has on it, and SQLite has its locks on
 just this file. So the descriptor is closed after the last connection, whoever has opened that.
+
+SQLite keeps a list of the locks of its process, and a fork copies the list but not the locks. In a child SQLite would
+take for held what nobody holds, and others would cut or begin anew a log that the child is using. So there a database
+that the parent had open can't be opened.
 """
 
 from __future__ import annotations
@@ -21,7 +25,9 @@ from typing import Final
 
 import attrs
 
-from ._fork import no_fork
+from olmstate.messages import StoreUnavailable
+
+from ._fork import no_fork, poison_in_child
 
 HEADER_BYTES: Final = 48
 """Of the copy of the header that a commit writes last."""
@@ -42,6 +48,8 @@ class WalIndex:
     _connections: int = 0
     _descriptor: int | None = None
     _memory: mmap.mmap | None = None
+    _inherited: bool = False
+    """Whether this process was forked from the one whose connections these are."""
 
     @classmethod
     def enter(cls, path: str) -> WalIndex:
@@ -49,17 +57,31 @@ class WalIndex:
 
         Raises:
             OSError: There is no such database.
+            StoreUnavailable: This process was forked from one that had it open.
         """
         with no_fork:
             status = os.stat(path)  # noqa: PTH116 - a string, as SQLite has it
             place = status.st_dev, status.st_ino
-            index = _indices.setdefault(place, cls(path, place))
-            index._connections += 1  # noqa: SLF001 - its own
+            index = _indices.get(place)
+            if index is None:
+                index = _indices[place] = cls(path, place)
+                poison_in_child(index)
+            index._count()
             return index
 
+    def _count(self) -> None:
+        if self._inherited:
+            raise StoreUnavailable(
+                reason="this process was forked from one that had the store open, and SQLite can't lock it here: "
+                "fork before opening, or start the process anew (multiprocessing: spawn)"
+            )
+        self._connections += 1
+
     def leave(self) -> None:
-        """Count a connection that was closed."""
+        """Count a connection that was closed; one that a forked child has inherited never counts."""
         with no_fork:
+            if self._inherited:
+                return
             self._connections -= 1
             if not self._connections:
                 del _indices[self._place]
@@ -83,6 +105,21 @@ class WalIndex:
         written, taken_in = lengths
         return max(0, written - taken_in)
 
+    def is_of(self, database: int, shm: int) -> bool:
+        """Whether it is that of the files with these inodes; after `header`.
+
+        SQLite goes on with the shared memory that another connection of its process has open, whatever is at the path.
+
+        Raises:
+            OSError: Any.
+        """
+        return self._place[1] == database and self._descriptor is not None and os.fstat(self._descriptor).st_ino == shm
+
+    def poison(self) -> None:
+        """Never be entered again: this is a forked child, and SQLite's locks are its parent's."""
+        self._inherited = True
+        self._close()
+
     def _map(self) -> mmap.mmap:
         with no_fork:
             if self._descriptor is None:
@@ -94,10 +131,12 @@ class WalIndex:
             return self._memory
 
     def _close(self) -> None:
-        if self._memory is not None:
-            self._memory.close()
-        if self._descriptor is not None:
-            os.close(self._descriptor)
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            memory.close()
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 _indices: dict[tuple[int, int], WalIndex] = {}
