@@ -167,6 +167,8 @@ class OutboundSession:
     milliseconds: int
     shared: bool = False
     shared_with: set[DeviceAddress] = attrs.field(factory=set[DeviceAddress])
+    offered: set[DeviceAddress] = attrs.field(factory=set[DeviceAddress])
+    """Who may have its key, marked or not."""
     indices: set[int] = attrs.field(factory=set[int])
     """Used ones."""
     exported: int = 0

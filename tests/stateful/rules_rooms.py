@@ -146,7 +146,7 @@ class RoomRules(World):
             ShareRoomKey(room_id=room_id, devices=tuple(person.peer.address for person in people), rotation=rotation),
         )
 
-        if before is not None and before.shared_with - wanted:
+        if before is not None and (before.shared_with | before.offered) - wanted:
             session = self.rooms.replaced(
                 room_id, share.session_id, self.fleet.now, rotation.messages, rotation.milliseconds
             )
@@ -159,6 +159,7 @@ class RoomRules(World):
         assert {person.peer.address for person in pending if not person.reachable} == set(share.missing)
         self.room_keys.came((room_id, share.session_id), RoomKeyState(0, ALICE, ALICE_DEVICE, imported=False))
         self.named.append((room_id, share.session_id))
+        session.offered.update(share.recipients)
         for person in pending:
             if person.reachable:
                 self._received(person, share.requests, session)
