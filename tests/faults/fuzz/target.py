@@ -24,6 +24,7 @@ NAMES: Final = (
     "megolm_payload",
     "keys_query",
     "keys_claim",
+    "keys_upload",
     "room_keys",
     "key_file",
     "pickle",
