@@ -326,20 +326,30 @@ async def test_the_token_is_the_last_one_committed(account: AccountActor, actors
 async def test_a_token_does_not_move_from_where_somebody_else_has_brought_it(account: AccountActor) -> None:
     assert await account.ask(sync("s1", since=None))
     assert await account.ask(sync("s2", since="s1"))
-    assert not await account.ask(sync("s2b", since="s1", count=49, unused=False))
+    assert not await account.ask(sync("s2b", since="s1", count=49, unused=True))
+    assert len((await account.ask(MakeKeys(now=0))).one_time_keys) == 1  # the counts are news all the same
     assert await account.ask(sync("s3", since="s2"))
 
 
-async def test_what_an_older_response_says_of_keys_is_older_too(account: AccountActor) -> None:
+async def test_a_response_to_a_request_that_went_on_elsewhere_tells_of_keys_where_there_is_no_token(
+    account: AccountActor,
+) -> None:
+    """As of a client that has moved in with a token of its own, and keeps that itself."""
+    made = await account.ask(MakeKeys(now=0))
+    await account.ask(KeysPublished(key_ids=made.key_ids, one_time_key_count=50))
+    assert not await account.ask(sync("s8", since="s7", count=48, unused=False))
+    due = await account.ask(MakeKeys(now=0))
+    assert (len(due.one_time_keys), len(due.fallback_keys)) == (2, 1)
+
+
+async def test_what_an_older_response_says_of_the_fallback_key_is_older_too(account: AccountActor) -> None:
     """Or the fallback key that a faster process has replaced would be replaced again, and the one before forgotten."""
     await account.ask(sync("s1", since=None))
     made = await account.ask(MakeKeys(now=0))
     await account.ask(sync("s2", since="s1", count=50, unused=False))
     await account.ask(KeysPublished(key_ids=made.key_ids, one_time_key_count=50))
-    assert not await account.ask(sync("s2b", since="s1", count=0, unused=False))
-    waiting = await account.ask(MakeKeys(now=0))
-    assert not waiting.one_time_keys
-    assert not waiting.fallback_keys
+    assert not await account.ask(sync("s2b", since="s1", count=50, unused=False))
+    assert not (await account.ask(MakeKeys(now=0))).fallback_keys
 
 
 async def test_a_sync_that_says_nothing_new_writes_nothing(account: AccountActor, actors: ActorsUnderTest) -> None:

@@ -28,6 +28,7 @@ from olmstate.messages import (
     RoomKeyImportProgress,
     RoomKeysImported,
     RoomKeysReceived,
+    StoreUnavailable,
     UnknownMessageIndex,
     WrongPassphrase,
 )
@@ -301,3 +302,22 @@ async def test_a_supervisor_reads_its_own_messages_wherever_its_keys_went(
 
     event = {"content": sent.content, "sender": ALICE, "event_id": "$1"}
     assert {"n": 1} == (await elsewhere.ask(DecryptRoomEvent(room_id=ROOM, event=event))).content
+
+
+async def test_where_no_thread_can_be_started_a_key_file_is_unavailable_and_nothing_is_lost(
+    alice: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ready_room(alice)
+    file = await alice.ask(ExportKeyFile(passphrase=PASSPHRASE, rounds=ROUNDS))
+
+    async def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trio.to_thread, "run_sync", refuse)
+        with pytest.raises(StoreUnavailable, match="can't start new thread"):
+            await alice.ask(ImportKeyFile(file=file, passphrase=PASSPHRASE))
+        with pytest.raises(StoreUnavailable, match="can't start new thread"):
+            await alice.ask(ExportKeyFile(passphrase=PASSPHRASE, rounds=ROUNDS))
+    done = await alice.ask(ImportKeyFile(file=file, passphrase=PASSPHRASE))
+    assert (1, 0, 0) == (done.total, done.imported, done.rejected)

@@ -328,27 +328,41 @@ async def test_a_message_on_a_key_that_is_nobodys_is_a_replay_whoever_sends_it_a
         await alice.ask(DecryptRoomEvent(room_id=ROOM, event=again))
 
 
-async def test_what_is_exported_of_a_key_that_two_say_is_theirs_leads_to_nobody(
+async def test_an_export_of_a_key_that_two_say_is_theirs_leaves_its_owner_readable_wherever_it_goes(
     alice: Supervisor, device: Device, session: Session, tmp_path: Path
 ) -> None:
-    """Else the one whose claim came first could have the owner's messages refused wherever the export is taken in."""
-    await alice.ask(passed_on(session, 0))
-    await alice.ask(session.signed[0])
+    stolen = passed_on(session, 0)
     mallory = Peer(user_id=UserId("@mallory:example.org"), device_id=DeviceId("MALLORYDEV"))
-    keys = await alice.ask(ExportRoomKeys())
-    assert session.peer.curve25519 in {key["sender_key"] for key in keys}
-    assert 2 == len(keys)
-    stolen = {
-        **session.export(0),
-        "sender_key": mallory.curve25519,
-        "sender_claimed_keys": {"ed25519": mallory.ed25519},
-    }
-
-    for number, order in enumerate(((stolen, session.export(0)), (session.export(0), stolen))):
-        async with device.open(tmp_path / f"elsewhere{number}") as elsewhere:
+    keys: tuple[JsonObject, ...] = (exported(mallory, ROOM, session.inbound, 0), session.export(0))
+    for generation in range(3):
+        async with device.open(tmp_path / f"elsewhere{generation}") as elsewhere:
             await elsewhere.ask(AddDevices(response=keys_query(session.peer, mallory)))
-            await take_in(elsewhere, *order)
-            assert (await read(elsewhere, session, 4)).sender is None
+            await take_in(elsewhere, *keys)
+            assert session.peer.user_id == (await read(elsewhere, session, 4)).sender
+            keys = await elsewhere.ask(ExportRoomKeys())
+            assert {session.peer.curve25519, mallory.curve25519} == {key["sender_key"] for key in keys}
+            assert 2 == len(keys)
+            keys = keys[::-1]
+    await alice.ask(stolen)
+    await alice.ask(session.signed[0])
+    ours = await alice.ask(ExportRoomKeys())
+    assert 2 == len(ours)
+
+
+async def test_whoever_passes_on_a_key_that_was_imported_cannot_keep_its_owners_messages_from_being_read(
+    alice: Supervisor, other: Supervisor, session: Session
+) -> None:
+    await take_in(alice, session.export(0))
+
+    assert "unconnected" == await alice.ask(passed_on(session, 0))
+
+    for supervisor in (alice, other):
+        decrypted = await read(supervisor, session, 4)
+        assert (session.peer.user_id, True) == (decrypted.sender, decrypted.imported)
+    (_, imported) = await alice.ask(ExportRoomKeys())
+    assert session.peer.curve25519 == imported["sender_key"]
+    await other.ask(session.signed[0])  # the owner's own claim takes the import's place
+    assert not (await read(alice, session, 4)).imported
 
 
 async def test_an_export_that_connects_to_two_claims_helps_both(

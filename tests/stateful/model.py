@@ -121,7 +121,7 @@ class RoomKeys:
         if old is None:
             self.known[key] = new
             return "new"
-        if old.imported and not new.imported:
+        if (old.imported and not new.imported) or (old.sender is None and new.sender is not None):
             self.known[key] = attrs.evolve(new, first=min(old.first, new.first))
         elif new.first < old.first:
             self.known[key] = attrs.evolve(old, first=new.first)

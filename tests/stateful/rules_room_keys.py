@@ -120,20 +120,21 @@ class RoomKeyRules(World):
             person, group = self.groups[number % len(self.groups)]
             first = index % (group.session.message_index + 1)
             keys.append(person.exported(group, first))
-            peer = person.peer
-            # by then known or not: whoever is not known isn't named
-            sender, device = (peer.user_id, peer.device_id) if person.known else (None, None)
-            change = self.room_keys.came(group.key, RoomKeyState(first, sender, device, imported=True))
-            imported += change != "known"
+            imported += self._imported(person, group, first) != "known"
 
         reply = self.ask(at, ImportRoomKeys(keys=tuple(keys)))
 
         self.room_keys.turn(at % self.fleet.size)
         assert (len(keys), imported, int(bad)) == (reply.total, reply.imported, reply.rejected)
 
+    def _imported(self, person: Person, group: Group, first: int) -> str:
+        """A key comes in an export; by then its maker is known or not: whoever is not known isn't named."""
+        sender, device = (person.peer.user_id, person.peer.device_id) if person.known else (None, None)
+        return self.room_keys.came(group.key, RoomKeyState(first, sender, device, imported=True))
+
     @rule(at=hosts, other=hosts, one_room=st.none() | rooms, file=st.booleans())
     def export_keys(self, *, at: int, other: int, one_room: RoomId | None, file: bool) -> None:
-        """All room keys from their first indices, and back again, which changes nothing."""
+        """All room keys from their first indices, and back again, which brings nothing new."""
         keys = self.ask(at, ExportRoomKeys(room_id=one_room))
         expected = {
             (room_id, session_id): state.first
@@ -151,6 +152,9 @@ class RoomKeyRules(World):
             reply = self.ask(other, ImportRoomKeys(keys=keys))
         self.room_keys.turn(other % self.fleet.size)
         assert (len(keys), 0, 0) == (reply.total, reply.imported, reply.rejected)
+        for person, group in self.groups:
+            if group.key in expected:
+                self._imported(person, group, expected[group.key])  # who has become known since is named now
 
 
 def _first_index(key: JsonObject) -> int:

@@ -449,16 +449,18 @@ class AccountActor(Actor):
 
     def _store_sync(self, told: StoreSync) -> bool:
         state = self._sync.current(self._sync_key)
-        if told.since not in (None, state.next_batch):
-            return False  # what it says of our keys is as old: they may have been replaced and uploaded since
+        advance = told.since in (None, state.next_batch)
+        # an older response may speak of the fallback key before the present one: that would be replaced once more, and
+        # the one before it, which messages are on their way for, forgotten
+        speaks_of_the_present_one = advance or state.next_batch is None
         new = SyncState(
-            next_batch=told.next_batch,
+            next_batch=told.next_batch if advance else state.next_batch,
             one_time_key_count=told.one_time_key_count,
-            fallback_key_unused=told.fallback_key_unused,
+            fallback_key_unused=told.fallback_key_unused if speaks_of_the_present_one else state.fallback_key_unused,
         )
         if new != state:
             self._sync.put(self._sync_key, new)
-        return True
+        return advance
 
 
 def unpickle_account(pickle: str, pickle_key: bytes, pickle_format: str) -> Account:

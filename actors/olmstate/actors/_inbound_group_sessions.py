@@ -3,12 +3,12 @@
 Its invariants:
 
 - A room key is replaced only by one that is proven to be the same ratchet (`_room_key_copies`).
-- A message index belongs to the first event that was decrypted with it (`_message_indices`). Decrypting is a query,
-  so this guard is written behind: it holds in this process at once, in others and after a restart from the next turn
-  on.
+- A sender's message index belongs to the first event of his that was decrypted with it (`_message_indices`).
+  Decrypting is a query, so this guard is written behind: it holds in this process at once, in others and after a
+  restart from the next turn on.
 - Decrypting changes nothing else that is stored: what could be decrypted once can be decrypted again.
 
-The partition is (room, session), the same key in all three tables.
+The partition is (room, session) for room keys, and (room, session, sender) for withheld notices and used indices.
 """
 
 from __future__ import annotations

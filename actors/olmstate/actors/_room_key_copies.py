@@ -7,7 +7,8 @@ it is the genuine ratchet. Copies that don't connect are kept apart: one of them
 decrypting tells which.
 
 Who was given a session's key can pass it on as if he had made it. So of connected copies one is kept for each user
-whose device says that the session is its own; a message is read as its sender's, or not at all.
+whose device says that the session is its own, or whom an export names; a message is read as its sender's, or not at
+all.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class RoomKeyCopy:
     sender_key: Curve25519Key
     sender_ed25519: Ed25519Key
     sender: UserId | None
-    """None if no device with ``sender_key`` was known."""
+    """None if no device with ``sender_key`` was known, or two users' were, when an export was taken in."""
     sender_device: DeviceId | None
     imported: bool
     """From an export, not from the device."""
@@ -63,7 +64,8 @@ def add_copy(copies: tuple[RoomKeyCopy, ...], new: RoomKeyCopy) -> tuple[tuple[R
     merged = [attrs.evolve(claim, session=earliest, signed=signed) for claim in claims]
     if better:
         return _best([*merged, *apart]), "better"
-    another_claim = new in claims and any(not copy.imported for copy in connected)
+    named = {copy.sender for copy in connected} - {None}
+    another_claim = named and new.sender not in {None, *named}
     return _best([*merged, *apart]), "unconnected" if another_claim else "known"
 
 
@@ -78,20 +80,12 @@ def _first(session: InboundGroupSession) -> int:
 
 
 def _claims(connected: list[RoomKeyCopy]) -> list[RoomKeyCopy]:
-    """The first copy from each user's devices, or, if there is none, the first of all.
-
-    That one is nobody's if exports name several users: whoever was given a key may have had it exported as his own.
-    """
-    claims: dict[UserId | None, RoomKeyCopy] = {}
-    for copy in connected:
-        if not copy.imported:
+    """The first copy for each user, better from his device than from an export, or, if no user is named, the first."""
+    claims: dict[UserId, RoomKeyCopy] = {}
+    for copy in sorted(connected, key=lambda copy: copy.imported):
+        if copy.sender is not None:
             claims.setdefault(copy.sender, copy)
-    if claims:
-        return list(claims.values())
-    first = connected[0]
-    if len({copy.sender for copy in connected} - {None}) > 1:
-        first = attrs.evolve(first, sender=None, sender_device=None)
-    return [first]
+    return list(claims.values()) or connected[:1]
 
 
 def _best(copies: list[RoomKeyCopy]) -> tuple[RoomKeyCopy, ...]:

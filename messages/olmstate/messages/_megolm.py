@@ -42,7 +42,7 @@ class OutboundRoomKey:
     message_index: int
     """The first index that ``session_key`` decrypts."""
     shared_with: frozenset[DeviceAddress]
-    """Devices marked by `MarkRoomKeyShared`."""
+    """Devices marked by `MarkRoomKeyShared`, whatever keys they had then: only `ShareRoomKey` compares those."""
 
     @property
     def content(self) -> JsonObject:

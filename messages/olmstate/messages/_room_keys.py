@@ -12,7 +12,7 @@ from ._message import Command, InboundGroupSessionsQuery, Procedure
 
 RoomKeyChange: TypeAlias = Literal["new", "better", "known", "unconnected"]
 """``better``: starts at a lower index than our copy and connects to it. ``unconnected``: kept apart from our copy,
-since nothing proves that it is the same ratchet, or since another user's device says that it made it."""
+since nothing proves that it is the same ratchet, or since it names another user as who made it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -72,8 +72,8 @@ class ImportKeyFile(Procedure[RoomKeysImported]):
 class ExportRoomKeys(Procedure[tuple[JsonObject, ...]]):
     """All room keys, each from its first known index (spec: Key export format).
 
-    A key comes several times, the most trusted copy first, if devices of several users say that it is theirs, or if
-    nobody can tell which of its copies is a forgery.
+    A key comes several times, the most trusted copy first, if several users are said to have made it, or if nobody can
+    tell which of its copies is a forgery.
 
     Not a snapshot: others may add keys meanwhile.
     """
@@ -103,7 +103,8 @@ class DecryptedRoomEvent:
     session_id: MegolmSessionId
     message_index: int
     sender: UserId | None
-    """Whose room key it was; None if no device with its ``sender_key`` was known when the key was imported."""
+    """Whose room key it was; None if no device with its ``sender_key`` was known when the key was imported, or if two
+    users have one."""
     sender_device: DeviceId | None
     sender_key: Curve25519Key
     sender_ed25519: Ed25519Key

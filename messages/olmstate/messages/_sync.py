@@ -17,7 +17,8 @@ class SyncReceived:
     room_keys: tuple[tuple[RoomId, MegolmSessionId], ...]
     """Sessions that came new or better: events of theirs that could not be decrypted may be now."""
     token_stored: bool
-    """False if ``since`` was given and another process had moved the token: the events were taken in all the same."""
+    """False if ``since`` was given and isn't the stored token, since another process has moved that, say: the events
+    were taken in all the same. Go on from `SyncToken`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,7 +36,8 @@ class ReceiveSync(Command[SyncReceived]):
     sync: JsonObject | str | bytes = attrs.field(repr=False)
     """Parsed, or as it came."""
     since: str | None = None
-    """The token that the request was made with; if it isn't the stored one, that is left alone. None: don't compare."""
+    """The token that the request was made with; if it isn't the stored one, that is left alone, and so is what is known
+    of the fallback key, which may be another by now. None: don't compare."""
 
 
 @attrs.frozen(kw_only=True)

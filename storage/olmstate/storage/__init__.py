@@ -8,6 +8,7 @@ from ._meta import StoreInfo
 from ._open import open_store
 from ._rows import Changes, Fenced, Lock, Row, RowReader, Rows, Store, Table
 from ._store import SqliteStore
+from ._threads import in_thread
 from ._turnstile import Turnstile
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Table",
     "Turnstile",
     "backup",
+    "in_thread",
     "inspect_store",
     "open_store",
 ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from olmstate.actors._account import PUBLISHED_KEYS
+from olmstate.actors._untrusted_json import is_object
 from olmstate.messages import (
-    Json,
+    JsonObject,
     MalformedMessage,
     MarkKeysPublished,
     OneTimeKeys,
@@ -23,15 +24,15 @@ def _seeds() -> Iterable[bytes]:
         counts = {"signed_curve25519": count, "curve25519": 10}
         yield dump({"one_time_key_counts": counts, "rotation_period_msgs": 100, "rotation_period_ms": 604_800_000})
     yield dump({"one_time_key_counts": {}, "rotation_period_msgs": 1, "rotation_period_ms": 1})
-    for count in ("5", -1_000_000, True):
-        yield dump({"one_time_key_counts": {"signed_curve25519": count}})
+    for wrong in ("5", -1_000_000, True):
+        yield dump({"one_time_key_counts": {"signed_curve25519": wrong}})
     yield dump({"one_time_key_counts": [], "rotation_period_msgs": 100.5})
     yield dump({"rotation_period_ms": True})
 
 
 def _run(data: bytes) -> None:
     answer = parse(data)
-    told: dict[str, Json] = answer if isinstance(answer, dict) else {}
+    told: JsonObject = answer if is_object(answer) else {}
     try:
         rotation = RotationPeriod(
             messages=told.get("rotation_period_msgs", 100), milliseconds=told.get("rotation_period_ms", 604_800_000)

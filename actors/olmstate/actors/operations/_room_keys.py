@@ -1,7 +1,7 @@
 """Adding, importing and exporting room keys (spec: Key exports).
 
 An import may be of 100,000 keys, and an export as long: both run in the asker's task as many short steps, so that
-nobody else waits for them, and one that was cut short goes on from where it was.
+nobody else waits for them. What an import that was cut short has stored stays.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import attrs
-import trio
 
 from olmstate.actors._algorithms import MEGOLM
 from olmstate.actors._devices import DevicesPage
@@ -41,6 +40,7 @@ from olmstate.messages import (
     RoomKeysImported,
     RoomKeysReceived,
 )
+from olmstate.storage import in_thread
 
 from ._turn import Turn
 
@@ -180,7 +180,7 @@ async def _owners(supervisor: Asking) -> dict[Curve25519Key, DeviceKeys]:
 
 async def import_key_file(supervisor: Asking, procedure: ImportKeyFile) -> RoomKeysImported:
     """Decrypt a key file and take in what it holds."""
-    keys: Sequence[Json] = await trio.to_thread.run_sync(decrypt_key_file, procedure.file, procedure.passphrase)
+    keys: Sequence[Json] = await in_thread(lambda: decrypt_key_file(procedure.file, procedure.passphrase))
     return await supervisor.ask(ImportRoomKeys(keys=tuple(keys)))
 
 
@@ -216,6 +216,4 @@ def _export(room_id: RoomId, copy: RoomKeyCopy) -> JsonObject:
 async def export_key_file(supervisor: Asking, procedure: ExportKeyFile) -> str:
     """All room keys as an encrypted file."""
     keys = await supervisor.ask(ExportRoomKeys(room_id=procedure.room_id))
-    return await trio.to_thread.run_sync(
-        lambda: encrypt_key_file(list(keys), procedure.passphrase, rounds=procedure.rounds)
-    )
+    return await in_thread(lambda: encrypt_key_file(list(keys), procedure.passphrase, rounds=procedure.rounds))
