@@ -310,7 +310,7 @@ async def test_where_no_thread_can_be_started_a_key_file_is_unavailable_and_noth
     await ready_room(alice)
     file = await alice.ask(ExportKeyFile(passphrase=PASSPHRASE, rounds=ROUNDS))
 
-    async def refuse(*_: object) -> None:
+    async def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patched:

@@ -30,11 +30,15 @@ async def test_the_head_has_the_lock_without_waiting_for_its_next_try(
 ) -> None:
     with closing(Turnstile(tmp_path)) as holder, closing(Turnstile(tmp_path)) as head:
         assert holder.acquire_nowait()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(acquire, head)
-            await wait_all_tasks_blocked()
-            holder.release()
-            await has_the_lock_at_once(head)
+        await wakes(holder.release, head)
+
+
+async def wakes(let_go: Callable[[], None], head: Turnstile) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(acquire, head)
+        await wait_all_tasks_blocked()
+        let_go()
+        await has_the_lock_at_once(head)
 
 
 async def has_the_lock_at_once(head: Turnstile) -> None:
@@ -128,11 +132,7 @@ async def test_a_head_that_goes_before_the_next_can_be_woken_leaves_its_place_al
                 return listen(wake_up)
 
             monkeypatch.setattr(WakeUp, "listen", go_before)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(acquire, second)
-                await wait_all_tasks_blocked()
-                holder.release()
-                await has_the_lock_at_once(second)
+            await wakes(holder.release, second)
 
 
 async def test_a_lock_that_is_let_go_before_the_head_can_be_woken_is_had_all_the_same(
@@ -223,11 +223,7 @@ async def test_closing_a_handle_that_holds_the_lock_wakes_who_waits_for_it(
 ) -> None:
     with closing(Turnstile(tmp_path)) as holder, closing(Turnstile(tmp_path)) as head:
         assert holder.acquire_nowait()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(acquire, head)
-            await wait_all_tasks_blocked()
-            holder.close()
-            await has_the_lock_at_once(head)
+        await wakes(holder.close, head)
     assert not holder.held
 
 
@@ -238,16 +234,8 @@ async def test_handles_that_followed_a_replaced_lock_file_wake_those_that_came_a
         replace(tmp_path / "lock")
         assert older.acquire_nowait()
         with closing(Turnstile(tmp_path)) as newer:
-            await wakes(older, newer)
-            await wakes(newer, older)
-
-
-async def wakes(holder: Turnstile, head: Turnstile) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(acquire, head)
-        await wait_all_tasks_blocked()
-        holder.release()
-        await has_the_lock_at_once(head)
+            await wakes(older.release, newer)
+            await wakes(newer.release, older)
 
 
 def replace(path: Path) -> None:

@@ -42,7 +42,7 @@ from ._sealing import Seal, Wrapping
 from ._sqlite3 import sqlite3
 from ._sqlite_errors import PRIMARY, result_code, store_error, translated
 from ._statements import CHANGED, COUNT, DELETE, FENCE, FORGET, MOST_PARAMETERS, PAGE, READ, STATE, UPSERT, places
-from ._threads import in_thread
+from ._threads import NoThread, in_thread, start_in_thread
 from ._turnstile import Turnstile
 
 MANY_CHANGES = 4096
@@ -324,23 +324,16 @@ class SqliteStore:
 
     async def _run(self, work: Callable[[], None], estimate: float) -> float:
         """Do ``work`` with the writer, in a thread if that takes long or other work is there; the seconds it took."""
-        begun = False
 
         def timed() -> float:
-            nonlocal begun
-            begun = True
             start = time.perf_counter()
             work()
             return time.perf_counter() - start
 
         if estimate > SLOW_COMMIT or self._thread.borrowed_tokens:
             # shielded, for it may wait for the other; what runs in the thread can't be cancelled anyhow
-            with trio.CancelScope(shield=True):
-                try:
-                    return await trio.to_thread.run_sync(timed, limiter=self._thread)
-                except RuntimeError:
-                    if begun:
-                        raise
+            with trio.CancelScope(shield=True), contextlib.suppress(NoThread):
+                return await start_in_thread(timed, self._thread)
         # or no thread can be started: a slow commit is better than none, and closing must close. Nobody else has the
         # writer, for it was our turn with it, and since then nobody else has run
         return timed()

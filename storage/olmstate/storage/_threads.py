@@ -1,7 +1,8 @@
 """Work that takes long, in a thread of Trio's.
 
-Rule: that no thread can be started is an error of the store, as any refusal of the operating system.
-Why: Python says it with a RuntimeError, which looks like a defect of the library.
+Rule: that no thread can be started is told apart from whatever the work itself raises, which may be the same.
+Why: Python says it with a RuntimeError, which looks like a defect of the library; and who is told apart can do the work
+on the spot, or refuse it as the operating system refuses other things.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from olmstate.messages import StoreUnavailable
 T = TypeVar("T")
 
 
-async def in_thread(work: Callable[[], T]) -> T:
+class NoThread(Exception):
+    """No thread can be started; the work has not begun."""
+
+
+async def start_in_thread(work: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
     """What ``work`` returns.
 
     Raises:
-        StoreUnavailable: No thread can be started; ``work`` has not begun.
+        NoThread: Nothing was done.
         BaseException: As ``work`` raises.
     """
     begun = False
@@ -31,8 +36,21 @@ async def in_thread(work: Callable[[], T]) -> T:
         return work()
 
     try:
-        return await trio.to_thread.run_sync(begin)
+        return await trio.to_thread.run_sync(begin, limiter=limiter)
     except RuntimeError as error:
         if begun:
             raise
+        raise NoThread(str(error)) from error
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """What ``work`` returns.
+
+    Raises:
+        StoreUnavailable: No thread can be started; ``work`` has not begun.
+        BaseException: As ``work`` raises.
+    """
+    try:
+        return await start_in_thread(work)
+    except NoThread as error:
         raise StoreUnavailable(reason=str(error)) from error
