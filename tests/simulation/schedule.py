@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import random
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import trio
@@ -28,11 +28,12 @@ _scheduler: Any = importlib.import_module("trio._core._run")
 
 @contextmanager
 def _deterministic(rng: random.Random) -> Generator[None]:
-    async def run_here(function: Callable[..., T], *args: object) -> T:
-        await trio.sleep(rng.uniform(0, 0.01))
-        result = function(*args)
-        await trio.sleep(rng.uniform(0, 0.01))
-        return result
+    async def run_here(function: Callable[..., T], *args: object, limiter: trio.CapacityLimiter | None = None) -> T:
+        async with limiter or nullcontext():
+            await trio.sleep(rng.uniform(0, 0.01))
+            result = function(*args)
+            await trio.sleep(rng.uniform(0, 0.01))
+            return result
 
     before = _scheduler._ALLOW_DETERMINISTIC_SCHEDULING, _scheduler._r, trio.to_thread.run_sync
     _scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
