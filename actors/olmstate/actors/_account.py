@@ -147,7 +147,7 @@ class AccountStep(Message[R], Generic[R]):
     """A part of an operation that this actor does."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # one for each message: with slots it takes longer to make
 class NewInboundSession:
     """A pre-key message that no session of ours matches."""
 
@@ -157,7 +157,7 @@ class NewInboundSession:
     """The one that it names."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # as above
 class InboundSession:
     """A session made from a pre-key message, and what the message said."""
 

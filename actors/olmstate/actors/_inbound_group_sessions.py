@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
 
 import attrs
@@ -221,25 +222,25 @@ class InboundGroupSessionsActor(Actor):
         self._writing: dict[bytes, dict[int, str]] = {}
         self.write_behind = trio.Event()
         """Set while something waits to be written."""
+        # each event comes by here several times, and a method of our own would take longer than what is remembered
+        self._partition: Callable[[RoomId, str], bytes] = partial(store.key, Table.INBOUND_GROUP_SESSIONS)
+        self._guard_name: Callable[..., bytes] = partial(store.key, Table.MESSAGE_INDICES)
         super().__init__(store, newest, [self._room_keys, self._withheld, self._used])
 
     async def ask(self, message: InboundGroupSessionsQuery[R] | InboundGroupSessionsStep[R] | PageQuery[R]) -> R:
         """Send a query or a step and wait for the reply."""
         return await self.post(message)
 
-    def _partition(self, room_id: RoomId, session_id: str) -> bytes:
-        return self._store.key(Table.INBOUND_GROUP_SESSIONS, room_id, session_id)
-
     def _notice(self, room_id: RoomId, session_id: str, sender: str) -> bytes:
         """Whose withheld notice it is; anybody can send one, so that another's says nothing of a sender's events."""
         return self._store.key(Table.WITHHELD_ROOM_KEYS, room_id, session_id, sender)
 
-    def _guards(self, room_id: RoomId, session_id: str, sender: Json, copies: Iterable[RoomKeyCopy]) -> Iterable[bytes]:
+    def _guards(self, room_id: RoomId, session_id: str, sender: Json, copies: Iterable[RoomKeyCopy]) -> list[bytes]:
         """Under which names an event's message index is guarded: see `_guard`."""
-        if isinstance(sender, str):
-            yield self._store.key(Table.MESSAGE_INDICES, room_id, session_id, sender)
-        if any(copy.sender is None for copy in copies):
-            yield self._store.key(Table.MESSAGE_INDICES, room_id, session_id)
+        guards = [self._guard_name(room_id, session_id, sender)] if isinstance(sender, str) else []
+        if None in [copy.sender for copy in copies]:
+            guards.append(self._guard_name(room_id, session_id))
+        return guards
 
     def wanted(self, message: Message[Any]) -> Wanted:
         """The sessions named; a withheld notice only where there is no room key."""
@@ -344,7 +345,7 @@ class InboundGroupSessionsActor(Actor):
             raise MismatchedSender(reason="the room key is not from the event's sender")
         event_id = event.get("event_id")
         event_id = EventId(event_id) if isinstance(event_id, str) else None
-        self._guard([*self._guards(room_id, session_id, sender, (copy,))], index, event_id)
+        self._guard(self._guards(room_id, session_id, sender, (copy,)), index, event_id)
         return DecryptedRoomEvent(
             room_id=room_id,
             event_id=event_id,

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
 
 import attrs
@@ -91,8 +92,8 @@ class OlmSession:
 class DeviceSessions:
     """All sessions with one device."""
 
-    by_id: dict[OlmSessionId, OlmSession] = attrs.field(factory=dict[OlmSessionId, OlmSession])
-    dropped: list[OlmSessionId] = attrs.field(factory=list[OlmSessionId])
+    by_id: dict[OlmSessionId, OlmSession]
+    dropped: list[OlmSessionId]
 
     def by_recency(self) -> list[OlmSession]:
         """Most recently used first."""
@@ -124,7 +125,7 @@ class _SessionsCodec:
         self._store = store
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> DeviceSessions:  # noqa: ARG002 - rows know it
-        sessions = DeviceSessions()
+        sessions = DeviceSessions(by_id={}, dropped=[])
         for row in rows:
             record = loads(row, _Record)
             session = Session.from_pickle(record.pickle, self._store.pickle_key)
@@ -209,7 +210,7 @@ DecryptOutcome: TypeAlias = bytes | DecryptionError | NeedsSession | Deferred
 """The plaintext, or why there is none."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)  # one for each message: with slots it takes longer to make
 class NewSession:
     """A session that was just made."""
 
@@ -269,17 +270,14 @@ class OlmSessionsActor(Actor):
         self._sessions = Cache[DeviceSessions](Table.OLM_SESSIONS, _SessionsCodec(store), capacity(Table.OLM_SESSIONS))
         # a message is looked up when it fails, or starts a session: too seldom to keep anything
         self._messages = Cache[bool](Table.OLM_MESSAGES, _MessagesCodec(), 0)
+        # each message comes by here several times, and a method of our own would take longer than what is remembered
+        self._partition: Callable[[Curve25519Key], bytes] = partial(store.key, Table.OLM_SESSIONS)
+        self._hash: Callable[[str], bytes] = partial(store.key, Table.OLM_MESSAGES)
         super().__init__(store, newest, [self._sessions, self._messages])
 
     async def ask(self, message: OlmSessionsStep[R]) -> R:
         """Send a step and wait for the reply."""
         return await self.post(message)
-
-    def _partition(self, sender_key: Curve25519Key) -> bytes:
-        return self._store.key(Table.OLM_SESSIONS, sender_key)
-
-    def _hash(self, message: OlmMessage) -> bytes:
-        return self._store.key(Table.OLM_MESSAGES, message.digest)
 
     def wanted(self, message: Message[Any]) -> Wanted:
         """The sessions of the devices named, or whether messages are known."""
@@ -291,7 +289,7 @@ class OlmSessionsActor(Actor):
                 return ((self._sessions, [self._partition(olm.sender_key) for olm in messages]),)
             case WereDecrypted(messages=messages):
                 return (
-                    (self._messages, [self._hash(olm) for olm in messages if olm.pre_key is not None]),
+                    (self._messages, [self._hash(olm.digest) for olm in messages if olm.pre_key is not None]),
                     (self._sessions, self._devices_of_normal(messages)),
                 )
             case Remember(messages=messages):
@@ -378,14 +376,14 @@ class OlmSessionsActor(Actor):
 
     def _was_decrypted(self, olm: OlmMessage) -> bool:
         if olm.pre_key is not None:
-            return self._messages.current(self._hash(olm))
+            return self._messages.current(self._hash(olm.digest))
         return self._sessions.current(self._partition(olm.sender_key)).remembers(olm.short_digest)
 
     def _remember(self, messages: tuple[OlmMessage, ...]) -> None:
         digests: dict[bytes, list[bytes]] = {}
         for olm in messages:
             if olm.pre_key is not None:
-                self._messages.put(self._hash(olm), True)  # noqa: FBT003 - the entry
+                self._messages.put(self._hash(olm.digest), True)  # noqa: FBT003 - the entry
             else:
                 digests.setdefault(self._partition(olm.sender_key), []).append(olm.short_digest)
         for partition, of_device in digests.items():

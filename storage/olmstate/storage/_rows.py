@@ -42,7 +42,7 @@ SETS = frozenset({Table.OLM_MESSAGES})
 what changed in them is not asked for, nor which commit it was."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # several for each message: with slots it takes longer to make
 class Row:
     """One row. Values are plain here; the store seals them."""
 

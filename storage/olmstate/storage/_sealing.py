@@ -32,6 +32,7 @@ TAG_BYTES = 16
 SALT_BYTES = 16
 HASH_BYTES = 16
 KEYS_REMEMBERED = 8192
+PREFIXES_REMEMBERED = 64
 
 # RFC 9106, second recommended option: 64 MiB for machines that can't spare 2 GiB
 ITERATIONS = 3
@@ -184,7 +185,7 @@ class Seal:
         if self._cipher is None:
             return value
         nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, _PAD + value, _place(table, key, partition))
+        return nonce + self._cipher.encrypt(nonce, _PAD + value, _prefix(table, len(key)) + key + partition)
 
     def unseal(self, table: Table, key: bytes, partition: bytes, sealed: bytes) -> bytes:
         """The value that was sealed for this place.
@@ -196,7 +197,7 @@ class Seal:
             return sealed
         nonce, value = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         try:
-            return self._cipher.decrypt(nonce, value, _place(table, key, partition))[len(_PAD) :]
+            return self._cipher.decrypt(nonce, value, _prefix(table, len(key)) + key + partition)[len(_PAD) :]
         except (InvalidTag, ValueError):  # ValueError: too short even for a nonce
             raise StoreCorrupt(reason=f"a value in {table} fails its integrity check") from None
 
@@ -205,6 +206,7 @@ _PAD = b"\0"
 """Before each value: OpenSSL before 3.5 can't seal an empty one."""
 
 
-def _place(table: Table, key: bytes, partition: bytes) -> bytes:
-    # with its length, so that no other key and partition make the same
-    return b"%s\0%d\0%s%s" % (table.encode(), len(key), key, partition)
+@lru_cache(PREFIXES_REMEMBERED)
+def _prefix(table: Table, key_bytes: int) -> bytes:
+    # with the key's length, so that no other key and partition make the same
+    return b"%s\0%d\0" % (table.encode(), key_bytes)

@@ -123,8 +123,10 @@ async def take_in(turn: Turn, events: Sequence[Json]) -> Intake:
 
 
 def _without_secret(payload: Payload) -> JsonObject:
-    secret = SECRET_FIELDS.get(payload.type)
-    return {field: value for field, value in payload.content.items() if field != secret}
+    content = dict(payload.content)
+    if payload.type in SECRET_FIELDS:
+        content.pop(SECRET_FIELDS[payload.type], None)
+    return content
 
 
 # --- envelopes ----------------------------------------------------------------------------------------------
