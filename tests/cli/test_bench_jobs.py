@@ -10,6 +10,7 @@ from olmstate.cli._bench import JOBS, _beside_nio, _stores, _to_device
 from olmstate.cli._bench._job import Setting
 from olmstate.cli._bench._jobs import CHECKED
 from olmstate.cli._bench._nio import ABSENT, NAME, matrix_nio
+from olmstate.cli._bench._processes import p99
 
 SCALE = 0.01
 
@@ -56,3 +57,10 @@ async def test_with_matrix_nio_it_is_measured_in_the_same_rounds(name: str, tmp_
         ours, nio = result.figures
         assert len(ours.seconds) == len(nio.seconds)
         assert NAME == nio.name
+
+
+def test_a_percentile_is_that_of_most_rounds() -> None:
+    calm = [number / 100 for number in range(100)]
+    assert 0.99 == p99([calm, calm[::-1], [9.0]])
+    assert 9.0 == p99([calm, [9.0], [9.0]])
+    assert 0.0 == p99([calm, [], []])

@@ -30,6 +30,8 @@ from ._work import counted
 
 SECONDS = 2.0
 """That each process works."""
+ROUNDS = 5
+"""At the least, unless fewer are asked for."""
 HEAD_START = 0.05
 """Seconds between telling all when to begin, and that moment."""
 COUNTS = (1, 2, 4, 8)
@@ -62,17 +64,18 @@ def processes(count: int) -> Job:
 
 async def _processes(count: int, setting: Setting) -> Outcome:
     found = await _greedy(setting, count)
-    waits = sorted(taken - asked for runs in found.runs for run in runs for asked, taken, _ in run.turns)
-    hand_overs = sorted(idle for runs in found.runs for idle in _hand_overs(runs))
+    waits = [[taken - asked for run in runs for asked, taken, _ in run.turns] for runs in found.runs]
+    hand_overs = [_hand_overs(runs) for runs in found.runs]
+    longest = max((wait for of_round in waits for wait in of_round), default=0.0)
     fairness = [_jain([len(run.turns) for run in runs]) for runs in found.runs]
     by_messages = [_jain([run.messages for run in runs]) for runs in found.runs]
     name = f"{count} greedy processes"
     return Outcome(
         results=(
             _throughput(name, found, target=0.85),
-            Result(label=f"{name}, hand-over p99", value=_p99(hand_overs) * 1000, target=2.0, unit="ms"),
-            Result(label=f"{name}, wait p99", value=_p99(waits) * 1000, target=20.0, unit="ms"),
-            Result(label=f"{name}, longest wait", value=waits[-1] * 1000 if waits else 0.0, target=100.0, unit="ms"),
+            Result(label=f"{name}, hand-over p99", value=p99(hand_overs) * 1000, target=2.0, unit="ms"),
+            Result(label=f"{name}, wait p99", value=p99(waits) * 1000, target=20.0, unit="ms"),
+            Result(label=f"{name}, longest wait", value=longest * 1000, target=100.0, unit="ms"),
             Result(
                 label=f"{name}, Jain index of turns",
                 value=statistics.median(fairness),
@@ -128,7 +131,7 @@ async def _greedy(setting: Setting, count: int) -> Found:
     seconds = SECONDS * setting.scale
     took: dict[str, list[float]] = {"ours": [], "bare": []}
     found: list[list[Run]] = []
-    rounds = min(setting.rounds, max(3, setting.rounds // 3))  # each is long
+    rounds = min(setting.rounds, max(ROUNDS, setting.rounds // 3))  # each is long
     for number in range(rounds):
         setting.progress(f"{count} processes: round {number + 1} of {rounds}")
         folder = setting.folder / f"{count}-{number}"
@@ -161,8 +164,9 @@ def _hand_overs(runs: Sequence[Run]) -> list[float]:
     ]
 
 
-def _p99(values: Sequence[float]) -> float:
-    return values[int(len(values) * 0.99)] if values else 0.0
+def p99(by_round: Sequence[Sequence[float]]) -> float:
+    """The median of the rounds', for a machine that does something else for a second shows in one of them."""
+    return statistics.median(sorted(values)[int(len(values) * 0.99)] if values else 0.0 for values in by_round)
 
 
 def _jain(values: Sequence[int]) -> float:
