@@ -9,6 +9,7 @@ traced from its first step; `Workers` is the other end.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import math
 import os
@@ -40,6 +41,8 @@ FAILURE = "failure"
 
 STOPPED = -1000
 """Instead of a status."""
+LONGEST = 300
+"""Seconds that a task may take: some two, and many times that under strace on a busy machine."""
 
 
 class Failed(AssertionError):
@@ -165,9 +168,11 @@ def _line() -> str:
 
 def main() -> None:
     """Do one task after another."""
+    faulthandler.register(signal.SIGALRM, chain=True)  # where it was when its time was up
     while line := _line():
         child = os.fork()
         if child == 0:
+            signal.alarm(LONGEST)
             try:
                 _line()
                 _do(json.loads(line))
@@ -258,6 +263,8 @@ class Workers:
             Failed: It has failed.
         """
         status = self._read()
+        if status == -signal.SIGALRM:
+            raise Failed(f"it comes to no end in {LONGEST} seconds")
         if status > 0:
             raise Failed(self._failure.read_text())
         return status

@@ -14,7 +14,8 @@ from trio.testing import MockClock
 
 from olmstate.messages import StoreBusy, StoreCorrupt, StorePoisoned, StoreUnavailable, WrongKey
 from olmstate.storage import SqliteStore, Table, Turnstile, backup, open_store
-from olmstate.storage._backup import _stop_if_cancelled as stop_if_cancelled  # pyright: ignore[reportPrivateUsage]
+from olmstate.storage._backup import _check_step as check_step  # pyright: ignore[reportPrivateUsage]
+from olmstate.storage._folder import create_file
 from olmstate.storage._line import PLACES
 from tests.storage.handles import ALICE, DEVICE, KEY, PARTITION, Handles, device, put, session, values
 from tests.storage.processes import peer
@@ -133,7 +134,7 @@ async def test_others_write_while_a_backup_is_made_and_it_is_one_moment_of_their
         trio.from_thread.run(write, steps % 100)
 
     monkeypatch.setattr("olmstate.storage._backup.PAGES_A_STEP", 50)
-    monkeypatch.setattr("olmstate.storage._backup._stop_if_cancelled", step)
+    monkeypatch.setattr("olmstate.storage._backup._check_step", step)
     await backup(store, target.folder)
 
     assert steps > 5
@@ -231,12 +232,33 @@ async def test_a_store_that_is_made_there_meanwhile_is_not_replaced(
     def make_another(*_: int) -> None:
         target.database.write_text("somebody else's")
 
-    monkeypatch.setattr("olmstate.storage._backup._stop_if_cancelled", make_another)
+    monkeypatch.setattr("olmstate.storage._backup._check_step", make_another)
     with pytest.raises(StoreUnavailable, match="already"):
         await backup(store, target.folder)
 
     assert "somebody else's" == target.database.read_text()
     assert {"olmstate.sqlite", "lock", *PLACES} == {path.name for path in target.folder.iterdir()}
+
+
+async def test_a_file_that_can_not_be_locked_is_not_tried_for_ever(
+    stores: Handles, target: Handles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await stores.open()
+    monkeypatch.setattr("olmstate.storage._connection.BUSY_SECONDS", 0.01)
+
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as other:
+
+        def create_and_read(path: Path) -> None:
+            create_file(path)
+            other.execute("ATTACH ? AS copy", [os.fspath(path)])
+            other.execute("BEGIN")
+            other.execute("SELECT * FROM copy.sqlite_schema").fetchall()
+
+        monkeypatch.setattr("olmstate.storage._backup.create_file", create_and_read)
+        with trio.fail_after(60), pytest.raises(StoreBusy):
+            await backup(store, target.folder)
+
+    assert {"lock", *PLACES} == {path.name for path in target.folder.iterdir()}
 
 
 async def test_a_handle_in_doubt_makes_no_backup(stores: Handles, target: Handles) -> None:
@@ -264,9 +286,9 @@ async def test_a_cancelled_backup_stops_half_way_and_leaves_nothing(
             nonlocal steps
             steps += 1
             trio.from_thread.run_sync(scope.cancel)
-            stop_if_cancelled(*arguments)
+            check_step(*arguments)
 
-        monkeypatch.setattr("olmstate.storage._backup._stop_if_cancelled", cancel)
+        monkeypatch.setattr("olmstate.storage._backup._check_step", cancel)
         await backup(store, target.folder)
 
     assert scope.cancelled_caught

@@ -16,7 +16,9 @@ import trio
 from sqlite_utils import Database
 from trio.lowlevel import enable_ki_protection
 
-from ._connection import connect
+from olmstate.messages import StoreBusy
+
+from ._connection import BUSY_SECONDS, connect
 from ._folder import (
     DATABASE,
     UNFINISHED,
@@ -29,6 +31,7 @@ from ._folder import (
 )
 from ._os_errors import os_errors
 from ._rows import Table
+from ._sqlite3 import sqlite3
 from ._sqlite_errors import translated
 from ._store import SqliteStore
 from ._threads import in_thread
@@ -54,7 +57,7 @@ async def backup(store: SqliteStore, folder: Path, *, lock_timeout: float = 5.0)
     Raises:
         StoreUnavailable: ``folder`` can't be written, a store is there already, or no thread can be started.
         StoreFull: No room.
-        StoreBusy: ``folder`` is in use.
+        StoreBusy: ``folder`` is in use, or its files can't be locked.
         StoreCorrupt, StorePoisoned: As for reading ``store``.
     """
     store.check_usable()
@@ -86,14 +89,17 @@ def _copy(path: Path, unfinished: Path) -> None:
         source.conn.execute("BEGIN")
         source.conn.execute("SELECT id FROM meta").fetchall()
         with closing(connect(unfinished, write=True)) as copy:
-            source.conn.backup(copy.conn, pages=PAGES_A_STEP, progress=_stop_if_cancelled)
+            source.conn.backup(copy.conn, pages=PAGES_A_STEP, progress=_check_step)
             _make_another_store(copy)
             # a single file, so that renaming it is atomic
             copy.conn.execute("PRAGMA journal_mode = DELETE").fetchall()
 
 
-def _stop_if_cancelled(_status: int, _remaining: int, _total: int) -> None:
+def _check_step(status: int, _remaining: int, _total: int) -> None:
     trio.from_thread.check_cancelled()
+    if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        # SQLite has waited its time, and Python would have it try again for ever
+        raise StoreBusy(holder_pid=None, waited=BUSY_SECONDS)
 
 
 def _make_another_store(copy: Database) -> None:
