@@ -65,7 +65,10 @@ def fork(turnstile: Turnstile, test: int) -> str:
 def spawn(test: int) -> str:
     """Start a program that inherits all it can, and lives on."""
     # The program asks for nothing but what it inherits; it is this one that must have closed the lock to it.
-    subprocess.Popen([sys.executable, "-c", f"import os; print(flush=True); os.read({test}, 1)"], close_fds=False)
+    program = [sys.executable, "-c", f"import os; print(flush=True); os.read({test}, 1)"]
+    child = subprocess.Popen(program, close_fds=False, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()  # what is closed to it is closed a moment after Popen has returned
     return "spawned"
 
 
