@@ -62,14 +62,12 @@ def fork(turnstile: Turnstile, test: int) -> str:
     os._exit(0)
 
 
-def spawn(test: int) -> str:
-    """Start a program that inherits all it can, and lives on."""
-    # The program asks for nothing but what it inherits; it is this one that must have closed the lock to it.
-    program = [sys.executable, "-c", f"import os; print(flush=True); os.read({test}, 1)"]
-    child = subprocess.Popen(program, close_fds=False, stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    child.stdout.readline()  # what is closed to it is closed a moment after Popen has returned
-    return "spawned"
+def spawn(test: int) -> None:
+    """Start a program that inherits all it can, says so, and lives on."""
+    # The program asks for nothing but what it inherits; it is this one that must have closed the lock to it. What is
+    # closed to it is closed a moment after Popen has returned, so it is the program that answers.
+    program = f"import os; print('spawned', flush=True); os.read({test}, 1)"
+    subprocess.Popen([sys.executable, "-c", program], close_fds=False)
 
 
 def main() -> None:
@@ -89,7 +87,8 @@ def main() -> None:
             case ["fork"]:
                 answer = fork(turnstile, test)
             case ["spawn"]:
-                answer = spawn(test)
+                spawn(test)
+                continue
             case _:
                 raise ValueError(line)
         print(answer, flush=True)
