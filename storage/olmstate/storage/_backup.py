@@ -16,9 +16,7 @@ import trio
 from sqlite_utils import Database
 from trio.lowlevel import enable_ki_protection
 
-from olmstate.messages import StoreBusy
-
-from ._connection import BUSY_SECONDS, connect
+from ._connection import connect
 from ._folder import (
     DATABASE,
     UNFINISHED,
@@ -32,7 +30,7 @@ from ._folder import (
 from ._os_errors import os_errors
 from ._rows import Table
 from ._sqlite3 import sqlite3
-from ._sqlite_errors import translated
+from ._sqlite_errors import busy, translated
 from ._store import SqliteStore
 from ._threads import in_thread
 from ._turnstile import Turnstile
@@ -99,7 +97,7 @@ def _check_step(status: int, _remaining: int, _total: int) -> None:
     trio.from_thread.check_cancelled()
     if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         # SQLite has waited its time, and Python would have it try again for ever
-        raise StoreBusy(holder_pid=None, waited=BUSY_SECONDS)
+        raise busy()
 
 
 def _make_another_store(copy: Database) -> None:

@@ -185,7 +185,7 @@ class Seal:
         if self._cipher is None:
             return value
         nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, _PAD + value, _prefix(table, len(key)) + key + partition)
+        return nonce + self._cipher.encrypt(nonce, _PAD + value, _place(table, key, partition))
 
     def unseal(self, table: Table, key: bytes, partition: bytes, sealed: bytes) -> bytes:
         """The value that was sealed for this place.
@@ -197,13 +197,17 @@ class Seal:
             return sealed
         nonce, value = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         try:
-            return self._cipher.decrypt(nonce, value, _prefix(table, len(key)) + key + partition)[len(_PAD) :]
+            return self._cipher.decrypt(nonce, value, _place(table, key, partition))[len(_PAD) :]
         except (InvalidTag, ValueError):  # ValueError: too short even for a nonce
             raise StoreCorrupt(reason=f"a value in {table} fails its integrity check") from None
 
 
 _PAD = b"\0"
 """Before each value: OpenSSL before 3.5 can't seal an empty one."""
+
+
+def _place(table: Table, key: bytes, partition: bytes) -> bytes:
+    return _prefix(table, len(key)) + key + partition
 
 
 @lru_cache(PREFIXES_REMEMBERED)

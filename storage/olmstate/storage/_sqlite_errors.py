@@ -33,10 +33,14 @@ def store_error(error: sqlite3.Error) -> StoreError:
             # every statement is ours and fits our schema: so the schema, or what is in it, isn't ours any more
             return StoreCorrupt(reason=f"{name}: {error}")
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
-            # only a program that is not olmstate takes SQLite's own locks without ours
-            return StoreBusy(holder_pid=None, waited=BUSY_SECONDS)
+            return busy()
         case _:
             return StoreUnavailable(reason=f"{name}: {error}")
+
+
+def busy() -> StoreBusy:
+    """What it is when SQLite has waited in vain: only a program that is not olmstate takes its locks without ours."""
+    return StoreBusy(holder_pid=None, waited=BUSY_SECONDS)
 
 
 class _Translated:

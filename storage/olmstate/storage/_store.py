@@ -344,6 +344,7 @@ class SqliteStore:
 
     async def _seal_all(self, rows: Rows, generation: int) -> list[_Statement]:
         """What is to be written, sealed here: a thread of its own would have Python to itself no sooner."""
+        seal = self._unlocked.seal
         statements: list[_Statement] = []
         sealed = 0
         for table, table_rows in rows.items():
@@ -360,7 +361,7 @@ class SqliteStore:
                 sealed += 1
                 key, value = row.key, row.value
                 partition = row.partition if partitioned else key
-                content = None if value is None else self._unlocked.seal(table, key, partition, value)
+                content = None if value is None else seal(table, key, partition, value)
                 kept.append((key, partition, content, generation) if partitioned else (key, content, generation))
             statements.append((UPSERT[table], kept))
         return statements
