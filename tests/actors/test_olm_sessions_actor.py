@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 
 import attrs
 import pytest
@@ -12,6 +14,7 @@ from olmstate.actors._actor import Invalidate
 from olmstate.actors._base64 import decode
 from olmstate.actors._olm_sessions import (
     DIGEST_BYTES,
+    PRE_KEY_REMEMBERED,
     REMEMBERED,
     SESSIONS_A_DEVICE,
     AddSessions,
@@ -28,8 +31,8 @@ from olmstate.actors._olm_sessions import (
     parse_olm_message,
 )
 from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
-from olmstate.messages import Curve25519Key, MalformedMessage, UnknownOlmSession, UserId
-from olmstate.storage import Table
+from olmstate.messages import Curve25519Key, MalformedMessage, ReplayedMessage, UnknownOlmSession, UserId
+from olmstate.storage import Row, Table
 from tests.actors.peers import Peer
 
 MALLORY = Peer("@mallory:example.org").user_id
@@ -226,8 +229,8 @@ async def test_a_normal_message_is_known_by_its_whole_digest(olm: OlmSessionsAct
     await olm.ask(added(bob, session))
     await decrypt(olm, *messages)
     await olm.ask(Remember(messages=tuple(messages)))
-    across = bytes.fromhex(messages[0].digest)[1:DIGEST_BYTES] + bytes.fromhex(messages[1].digest)[:1]
-    assert not await was_decrypted(olm, attrs.evolve(messages[0], digest=across.hex()))
+    across = messages[0].digest[1:DIGEST_BYTES] + messages[1].digest[:1]
+    assert not await was_decrypted(olm, attrs.evolve(messages[0], digest=across))
 
 
 async def test_a_pre_key_message_goes_to_its_own_session_only(olm: OlmSessionsActor, ours: Ours, bob: Peer) -> None:
@@ -251,13 +254,79 @@ async def test_behind_a_message_that_needs_a_session_the_same_device_waits_and_o
     assert [NeedsSession(), b"2", Deferred()] == await decrypt(olm, *messages)
 
 
-async def test_a_pre_key_message_that_was_decrypted_is_known_though_no_session_has_it(
-    olm: OlmSessionsActor, ours: Ours, bob: Peer
+async def test_a_pre_key_message_is_known_by_its_devices_sessions_and_the_set_is_not_asked(
+    olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer, disk: MemoryDisk
 ) -> None:
-    ours.session_from(bob)
+    faults = Faults()
+    await olm.ask(added(bob, ours.session_from(bob)))
+    messages = [ours.message(bob, b"%d" % at) for at in range(PRE_KEY_REMEMBERED)]
+    await decrypt(olm, *messages)
+    await olm.ask(Remember(messages=tuple(messages)))
+    await actors.commit()
+    assert not disk.rows(Table.OLM_MESSAGES)
+    async with run_actor(ActorsUnderTest(MemoryStore(disk, faults=faults)).olm_sessions) as another:
+        assert {True} == {await was_decrypted(another, message) for message in messages}
+    assert [step.table for step in faults.steps] == [Table.OLM_SESSIONS]
+
+
+async def test_a_device_that_is_not_answered_may_send_more_pre_key_messages_than_a_row_knows(
+    olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer, disk: MemoryDisk
+) -> None:
+    await olm.ask(added(bob, ours.session_from(bob)))
+    messages = [ours.message(bob, b"%d" % at) for at in range(PRE_KEY_REMEMBERED + 2)]
+    await decrypt(olm, *messages)
+    for message in messages:
+        await olm.ask(Remember(messages=(message,)))
+    await actors.commit()
+    assert len(disk.rows(Table.OLM_MESSAGES)) == 2
+    async with run_actor(ActorsUnderTest(MemoryStore(disk)).olm_sessions) as another:
+        assert {True} == {await was_decrypted(another, message) for message in messages}
+        assert not await was_decrypted(another, ours.message(bob, b"another"))
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+async def test_a_pre_key_message_is_known_though_its_session_was_dropped_and_whoever_knew_of_that_too(
+    olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer, disk: MemoryDisk, *, reopened: bool
+) -> None:
+    await olm.ask(added(bob, ours.session_from(bob)))
     message = ours.message(bob, b"with a fallback key")
+    assert [b"with a fallback key"] == await decrypt(olm, message)
     await olm.ask(Remember(messages=(message,)))
-    assert await was_decrypted(olm, message)
+    for _ in range(2 * SESSIONS_A_DEVICE + 1):  # also the one for which it had to go has gone
+        await olm.ask(added(bob, ours.session_from(bob)))
+        await actors.commit()
+    known = ours.message(bob, b"on the newest session")
+    ours.session_from(bob)
+    new = ours.message(bob, b"on none")
+    other = ActorsUnderTest(MemoryStore(disk)) if reopened else actors
+    async with run_actor(other.olm_sessions) if reopened else nullcontext(olm) as actor:
+        replay, *others = await decrypt(actor, message, known, new)
+    assert isinstance(replay, ReplayedMessage)
+    assert [b"on the newest session", NeedsSession()] == others
+
+
+async def test_of_a_row_that_does_not_say_so_the_set_may_know_more(
+    olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer, disk: MemoryDisk
+) -> None:
+    """Earlier versions had all pre-key messages in the set."""
+    await olm.ask(added(bob, ours.session_from(bob)))
+    await actors.commit()
+    (row,) = disk.rows(Table.OLM_SESSIONS)
+    record = json.loads(row.value or b"")
+    del record["in_set"]
+    ours.session_from(bob)
+    message = ours.message(bob, b"on a session that was dropped")
+    in_set = MemoryStore(disk).key(Table.OLM_MESSAGES, message.digest.hex())
+    earlier = {
+        Table.OLM_SESSIONS: [attrs.evolve(row, value=json.dumps(record).encode())],
+        Table.OLM_MESSAGES: [Row(in_set, in_set, b"")],
+    }
+    store = MemoryStore(disk)
+    assert store.lock.acquire_nowait()
+    await store.commit(earlier, disk.generation)
+    async with run_actor(ActorsUnderTest(MemoryStore(disk)).olm_sessions) as another:
+        (replay,) = await decrypt(another, message)
+    assert isinstance(replay, ReplayedMessage)
 
 
 async def test_a_normal_message_is_tried_on_all_sessions_of_its_device(

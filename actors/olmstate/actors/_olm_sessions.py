@@ -8,8 +8,9 @@ Its invariants:
 - We encrypt on the session with the most recent successful decryption (spec: m.olm.v1.curve25519-aes-sha2), by a rank
   that counts up within a device, since clocks don't.
 - A session that came from a backup is used to decrypt only: the original may have gone on with it.
-- A replay is no alarm: it is known as one. A pre-key message could start its session again at any time, and is known
-  for good; a normal one can't, and is known while it is among the last `REMEMBERED` ones of its device's session.
+- A replay is no alarm: it is known as one. A pre-key message could start its session again once that was dropped, and
+  is known for good: by a row of its device's sessions, or by the set. A normal one can't, and is known while it is
+  among the last `REMEMBERED` ones of its device's session.
 - A session that we started is used for the user whose one-time key it was started with. Anybody can publish another's
   identity key as his own device's; a session with that key and his one-time key can be read by neither.
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
 
 import attrs
@@ -32,6 +34,7 @@ from olmstate.messages import (
     MalformedMessage,
     Message,
     OlmSessionId,
+    ReplayedMessage,
     Reply,
     UnknownOlmSession,
     UserId,
@@ -53,6 +56,10 @@ REMEMBERED = 128
 """Normal messages that each session's row knows by their `DIGEST_BYTES`. A sync brings 100 at most (Synapse)."""
 DIGEST_BYTES = 8
 
+PRE_KEY_REMEMBERED = 16
+"""Pre-key messages that each session's row knows; the set knows more. Most devices send one, and are answered."""
+PRE_KEY_DIGEST_BYTES = 32
+
 PRE_KEY = 0
 """Type of an Olm message that carries what is needed to start a session."""
 NORMAL = 1
@@ -70,6 +77,8 @@ class _Record:
     decrypt_only: bool = False
     claimed_from: UserId | None = None
     decrypted: bytes = b""
+    pre_key_messages: bytes = b""
+    in_set: bool = True
 
 
 @attrs.define(kw_only=True)
@@ -84,6 +93,8 @@ class OlmSession:
     """Whose one-time key we started it with; None: the other device started it, so the identity key is its own."""
     decrypted: bytes = b""
     """Digests of normal messages that were decrypted and believed while it was the one used last, the oldest first."""
+    pre_key_messages: bytes = b""
+    """The same of pre-key messages."""
     changed: bool = False
     """Differs from what is stored."""
 
@@ -94,30 +105,50 @@ class DeviceSessions:
 
     by_id: dict[OlmSessionId, OlmSession]
     dropped: list[OlmSessionId]
+    in_set: bool = False
+    """The set knows pre-key messages of the device. Each row says so that was written since, and one always is: the
+    session that another had to go for, or that has too many."""
 
     def by_recency(self) -> list[OlmSession]:
         """Most recently used first."""
-        return sorted(self.by_id.values(), key=lambda session: session.rank, reverse=True)
+        return sorted(self.by_id.values(), key=_rank, reverse=True)
 
-    def remember(self, digests: Iterable[bytes]) -> None:
-        """Have these normal messages be known as decrypted."""
+    def remember(self, messages: Iterable[OlmMessage]) -> list[bytes]:
+        """Have these messages be known as decrypted; the digests of pre-key messages for which there is no room."""
         if not self.by_id:
-            return  # invalidated since they were: this turn is fenced
-        last_used = self.by_recency()[0]
-        last_used.decrypted = b"".join([last_used.decrypted, *digests])[-REMEMBERED * DIGEST_BYTES :]
+            return []  # invalidated since they were: this turn is fenced
+        last_used = max(self.by_id.values(), key=_rank)
         last_used.changed = True
+        for olm in messages:
+            if olm.pre_key is None:
+                last_used.decrypted += olm.short_digest
+            else:
+                last_used.pre_key_messages += olm.digest
+        last_used.decrypted = last_used.decrypted[-REMEMBERED * DIGEST_BYTES :]
+        known = last_used.pre_key_messages
+        last_used.pre_key_messages = known[-PRE_KEY_REMEMBERED * PRE_KEY_DIGEST_BYTES :]
+        return _digests(known[: -len(last_used.pre_key_messages) or None], PRE_KEY_DIGEST_BYTES)
 
-    def remembers(self, digest: bytes) -> bool:
-        """Whether a normal message is known as decrypted."""
-        return any(
-            digest == session.decrypted[start : start + DIGEST_BYTES]
-            for session in self.by_id.values()
-            for start in range(0, len(session.decrypted), DIGEST_BYTES)
-        )
+    def remembers(self, olm: OlmMessage) -> bool:
+        """Whether a message is known as decrypted by a session's row."""
+        for session in self.by_id.values():
+            if olm.pre_key is None:
+                if olm.short_digest in _digests(session.decrypted, DIGEST_BYTES):
+                    return True
+            elif olm.digest in _digests(session.pre_key_messages, PRE_KEY_DIGEST_BYTES):
+                return True
+        return False
 
     def next_rank(self) -> int:
         """A rank above all others'."""
-        return 1 + max((session.rank for session in self.by_id.values()), default=0)
+        return 1 + max(map(_rank, self.by_id.values()), default=0)
+
+
+_rank: Callable[[OlmSession], int] = attrgetter("rank")
+
+
+def _digests(joined: bytes, size: int) -> list[bytes]:
+    return [joined[start : start + size] for start in range(0, len(joined), size)]
 
 
 class _SessionsCodec:
@@ -136,7 +167,9 @@ class _SessionsCodec:
                 decrypt_only=record.decrypt_only or restored,
                 claimed_from=record.claimed_from,
                 decrypted=record.decrypted,
+                pre_key_messages=record.pre_key_messages,
             )
+            sessions.in_set = sessions.in_set or record.in_set
         return sessions
 
     def encode(self, partition: bytes, entry: DeviceSessions) -> Iterable[Row]:
@@ -151,6 +184,8 @@ class _SessionsCodec:
                     decrypt_only=session.decrypt_only,
                     claimed_from=session.claimed_from,
                     decrypted=session.decrypted,
+                    pre_key_messages=session.pre_key_messages,
+                    in_set=entry.in_set,
                 )
                 session.changed = False
                 yield Row(self._key(session_id), partition, dumps(record))
@@ -160,7 +195,7 @@ class _SessionsCodec:
 
 
 class _MessagesCodec:
-    """Whether a pre-key message was decrypted: a row, or none."""
+    """Whether the set knows a pre-key message: a row, or none."""
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> bool:  # noqa: ARG002 - one row at most
         return bool(rows)
@@ -187,18 +222,18 @@ class OlmMessage:
     pre_key: PreKeyMessage | None = attrs.field(default=None, repr=False)
     one_time_key: Curve25519Key | None = None
     """The one that a pre-key message names."""
-    digest: str
-    """What makes it the same message again: SHA-256 of sender key and what its sender authenticated, hexadecimal."""
+    digest: bytes
+    """What makes it the same message again: SHA-256 of sender key and what its sender authenticated."""
 
     @property
     def short_digest(self) -> bytes:
         """As it is kept of a normal message."""
-        return bytes.fromhex(self.digest)[:DIGEST_BYTES]
+        return self.digest[:DIGEST_BYTES]
 
 
 @attrs.frozen
 class NeedsSession:
-    """No session matches this pre-key message: the account may be able to make one, unless it was decrypted before."""
+    """No session matches this pre-key message, nor was it decrypted before: the account may be able to make one."""
 
 
 @attrs.frozen
@@ -231,7 +266,7 @@ class AddSessions(OlmSessionsStep[None]):
 class Decrypt(OlmSessionsStep[tuple[DecryptOutcome, ...]]):
     """Decrypt in order, as far as no new session is needed first.
 
-    One that has no plaintext may be one that `WereDecrypted`.
+    One that could not be decrypted may be one that `WereDecrypted`.
     """
 
     messages: tuple[OlmMessage, ...]
@@ -268,11 +303,10 @@ class OlmSessionsActor(Actor):
 
     def __init__(self, store: RowReader, newest: Newest, capacity: Callable[[Table], int]) -> None:
         self._sessions = Cache[DeviceSessions](Table.OLM_SESSIONS, _SessionsCodec(store), capacity(Table.OLM_SESSIONS))
-        # a message is looked up when it fails, or starts a session: too seldom to keep anything
+        # a message is looked up of a device that has had many sessions: too seldom to keep anything
         self._messages = Cache[bool](Table.OLM_MESSAGES, _MessagesCodec(), 0)
         # each message comes by here several times, and a method of our own would take longer than what is remembered
         self._partition: Callable[[Curve25519Key], bytes] = partial(store.key, Table.OLM_SESSIONS)
-        self._hash: Callable[[str], bytes] = partial(store.key, Table.OLM_MESSAGES)
         super().__init__(store, newest, [self._sessions, self._messages])
 
     async def ask(self, message: OlmSessionsStep[R]) -> R:
@@ -285,19 +319,25 @@ class OlmSessionsActor(Actor):
         match asked:
             case AddSessions(sessions=sessions):
                 return ((self._sessions, [self._partition(new.sender_key) for new in sessions]),)
-            case Decrypt(messages=messages):
-                return ((self._sessions, [self._partition(olm.sender_key) for olm in messages]),)
-            case WereDecrypted(messages=messages):
-                return (
-                    (self._messages, [self._hash(olm.digest) for olm in messages if olm.pre_key is not None]),
-                    (self._sessions, self._devices_of_normal(messages)),
-                )
+            case Decrypt(messages=messages) | WereDecrypted(messages=messages):
+                return self._wanted_for(messages)
             case Remember(messages=messages):
-                return ((self._sessions, self._devices_of_normal(messages)),)
+                return ((self._sessions, [self._partition(olm.sender_key) for olm in messages]),)
             case Encrypt(plaintexts=plaintexts):
                 return ((self._sessions, [self._partition(key) for _, key, _ in plaintexts]),)
             case _:
                 assert_never(asked)
+
+    def _wanted_for(self, messages: Sequence[OlmMessage]) -> Wanted:
+        partitions = [self._partition(olm.sender_key) for olm in messages]
+        yield self._sessions, partitions
+        hashes: list[bytes] = []
+        for partition, olm in zip(partitions, messages, strict=True):
+            device = self._sessions.peek(partition, committed=False)
+            if device is not None and device.in_set and olm.pre_key is not None:
+                hashes.append(self._hash(olm.digest))
+        if hashes:
+            yield self._messages, hashes
 
     def handle(self, message: Message[Any]) -> Reply:
         """Answer one message."""
@@ -309,7 +349,7 @@ class OlmSessionsActor(Actor):
             case Decrypt(messages=messages):
                 return asked.reply(tuple(self._decrypt_all(messages)))
             case WereDecrypted(messages=messages):
-                return asked.reply(tuple(self._was_decrypted(olm) for olm in messages))
+                return asked.reply(tuple(self._knows(olm) for olm in messages))
             case Remember(messages=messages):
                 self._remember(messages)
                 return asked.reply(None)
@@ -333,6 +373,7 @@ class OlmSessionsActor(Actor):
             session_id = OlmSessionId(least.session.session_id)
             del device.by_id[session_id]
             device.dropped.append(session_id)
+            self._know_for_good(device, _digests(least.pre_key_messages, PRE_KEY_DIGEST_BYTES))
 
     # --- decrypting -----------------------------------------------------------------------------------------
 
@@ -354,7 +395,7 @@ class OlmSessionsActor(Actor):
         if olm.pre_key is not None:
             candidates = [known for known in candidates if known.session.session_matches(olm.pre_key)]
             if not candidates:
-                return NeedsSession()
+                return ReplayedMessage() if self._knows(olm) else NeedsSession()
         reason = "there is none with the device"
         for known in candidates:
             try:
@@ -370,24 +411,28 @@ class OlmSessionsActor(Actor):
 
     # --- replays --------------------------------------------------------------------------------------------
 
-    def _devices_of_normal(self, messages: tuple[OlmMessage, ...]) -> list[bytes]:
-        keys = dict.fromkeys(olm.sender_key for olm in messages if olm.pre_key is None)
-        return [self._partition(key) for key in keys]
+    def _hash(self, digest: bytes) -> bytes:
+        return self._store.key(Table.OLM_MESSAGES, digest.hex())
 
-    def _was_decrypted(self, olm: OlmMessage) -> bool:
-        if olm.pre_key is not None:
-            return self._messages.current(self._hash(olm.digest))
-        return self._sessions.current(self._partition(olm.sender_key)).remembers(olm.short_digest)
+    def _knows(self, olm: OlmMessage) -> bool:
+        device = self._sessions.current(self._partition(olm.sender_key))
+        if device.remembers(olm):
+            return True
+        return device.in_set and olm.pre_key is not None and self._messages.current(self._hash(olm.digest))
 
     def _remember(self, messages: tuple[OlmMessage, ...]) -> None:
-        digests: dict[bytes, list[bytes]] = {}
+        by_device: dict[bytes, list[OlmMessage]] = {}
         for olm in messages:
-            if olm.pre_key is not None:
-                self._messages.put(self._hash(olm.digest), True)  # noqa: FBT003 - the entry
-            else:
-                digests.setdefault(self._partition(olm.sender_key), []).append(olm.short_digest)
-        for partition, of_device in digests.items():
-            self._sessions.change(partition).remember(of_device)
+            by_device.setdefault(self._partition(olm.sender_key), []).append(olm)
+        for partition, of_device in by_device.items():
+            device = self._sessions.change(partition)
+            self._know_for_good(device, device.remember(of_device))
+
+    def _know_for_good(self, device: DeviceSessions, digests: list[bytes]) -> None:
+        """Take pre-key messages into the set; a session of the device's is written in this turn, too."""
+        for digest in digests:
+            device.in_set = True
+            self._messages.put(self._hash(digest), True)  # noqa: FBT003 - the entry
 
     # --- encrypting -----------------------------------------------------------------------------------------
 
@@ -418,5 +463,5 @@ def parse_olm_message(sender_key: Curve25519Key, message_type: int, body: bytes)
     except ValueError as error:
         raise MalformedMessage(reason=str(error)) from None
     one_time_key, authenticated = (None, body) if pre_key is None else pre_key_parts(body)
-    digest = hashlib.sha256(f"{sender_key} ".encode() + authenticated).hexdigest()
+    digest = hashlib.sha256(f"{sender_key} ".encode() + authenticated).digest()
     return OlmMessage(sender_key=sender_key, parsed=parsed, pre_key=pre_key, one_time_key=one_time_key, digest=digest)

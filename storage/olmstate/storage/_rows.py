@@ -24,7 +24,7 @@ class Table(enum.StrEnum):
     """How far the device has read from the homeserver, and what the server said of its keys."""
     OLM_SESSIONS = "olm_sessions"
     OLM_MESSAGES = "olm_messages"
-    """Hashes of pre-key messages that were decrypted: how a replay is recognised that could start a session."""
+    """Hashes of pre-key messages that were decrypted on sessions dropped since: a replay could start one again."""
     INBOUND_GROUP_SESSIONS = "inbound_group_sessions"
     WITHHELD_ROOM_KEYS = "withheld_room_keys"
     MESSAGE_INDICES = "message_indices"

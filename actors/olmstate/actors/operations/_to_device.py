@@ -203,8 +203,8 @@ async def _decrypt(turn: Turn, messages: dict[int, OlmMessage]) -> dict[int, byt
 async def _name_replays(
     turn: Turn, messages: dict[int, OlmMessage], outcomes: dict[int, DecryptOutcome]
 ) -> dict[int, DecryptOutcome]:
-    """``outcomes``, with those of messages that were decrypted before named as that."""
-    suspects = [at for at, outcome in outcomes.items() if isinstance(outcome, (NeedsSession, DecryptionError))]
+    """``outcomes``, with those of failed messages that were decrypted before named as that."""
+    suspects = [at for at, outcome in outcomes.items() if isinstance(outcome, DecryptionError)]
     if not suspects:
         return outcomes
     asked = WereDecrypted(messages=tuple(messages[at] for at in suspects))
