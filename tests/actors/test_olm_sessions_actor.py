@@ -317,13 +317,12 @@ async def test_of_a_row_that_does_not_say_so_the_set_may_know_more(
     ours.session_from(bob)
     message = ours.message(bob, b"on a session that was dropped")
     in_set = MemoryStore(disk).key(Table.OLM_MESSAGES, message.digest.hex())
-    earlier = {
-        Table.OLM_SESSIONS: [attrs.evolve(row, value=json.dumps(record).encode())],
-        Table.OLM_MESSAGES: [Row(in_set, in_set, b"")],
-    }
-    store = MemoryStore(disk)
-    assert store.lock.acquire_nowait()
-    await store.commit(earlier, disk.generation)
+    disk.write_from_elsewhere(
+        {
+            Table.OLM_SESSIONS: [attrs.evolve(row, value=json.dumps(record).encode())],
+            Table.OLM_MESSAGES: [Row(in_set, in_set, b"")],
+        }
+    )
     async with run_actor(ActorsUnderTest(MemoryStore(disk)).olm_sessions) as another:
         (replay,) = await decrypt(another, message)
     assert isinstance(replay, ReplayedMessage)

@@ -125,9 +125,9 @@ class DeviceSessions:
             else:
                 last_used.pre_key_messages += olm.digest
         last_used.decrypted = last_used.decrypted[-REMEMBERED * DIGEST_BYTES :]
-        known = last_used.pre_key_messages
-        last_used.pre_key_messages = known[-PRE_KEY_REMEMBERED * PRE_KEY_DIGEST_BYTES :]
-        return _digests(known[: -len(last_used.pre_key_messages) or None], PRE_KEY_DIGEST_BYTES)
+        pre_key_messages = _digests(last_used.pre_key_messages, PRE_KEY_DIGEST_BYTES)
+        last_used.pre_key_messages = b"".join(pre_key_messages[-PRE_KEY_REMEMBERED:])
+        return pre_key_messages[:-PRE_KEY_REMEMBERED]
 
     def remembers(self, olm: OlmMessage) -> bool:
         """Whether a message is known as decrypted by a session's row."""
@@ -349,7 +349,8 @@ class OlmSessionsActor(Actor):
             case Decrypt(messages=messages):
                 return asked.reply(tuple(self._decrypt_all(messages)))
             case WereDecrypted(messages=messages):
-                return asked.reply(tuple(self._knows(olm) for olm in messages))
+                devices = [self._sessions.current(self._partition(olm.sender_key)) for olm in messages]
+                return asked.reply(tuple(map(self._knows, devices, messages)))
             case Remember(messages=messages):
                 self._remember(messages)
                 return asked.reply(None)
@@ -395,7 +396,7 @@ class OlmSessionsActor(Actor):
         if olm.pre_key is not None:
             candidates = [known for known in candidates if known.session.session_matches(olm.pre_key)]
             if not candidates:
-                return ReplayedMessage() if self._knows(olm) else NeedsSession()
+                return ReplayedMessage() if self._knows(device, olm) else NeedsSession()
         reason = "there is none with the device"
         for known in candidates:
             try:
@@ -414,8 +415,7 @@ class OlmSessionsActor(Actor):
     def _hash(self, digest: bytes) -> bytes:
         return self._store.key(Table.OLM_MESSAGES, digest.hex())
 
-    def _knows(self, olm: OlmMessage) -> bool:
-        device = self._sessions.current(self._partition(olm.sender_key))
+    def _knows(self, device: DeviceSessions, olm: OlmMessage) -> bool:
         if device.remembers(olm):
             return True
         return device.in_set and olm.pre_key is not None and self._messages.current(self._hash(olm.digest))

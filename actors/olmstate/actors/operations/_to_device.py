@@ -204,7 +204,11 @@ async def _name_replays(
     turn: Turn, messages: dict[int, OlmMessage], outcomes: dict[int, DecryptOutcome]
 ) -> dict[int, DecryptOutcome]:
     """``outcomes``, with those of failed messages that were decrypted before named as that."""
-    suspects = [at for at, outcome in outcomes.items() if isinstance(outcome, DecryptionError)]
+    suspects = [
+        at
+        for at, outcome in outcomes.items()
+        if isinstance(outcome, DecryptionError) and not isinstance(outcome, ReplayedMessage)
+    ]
     if not suspects:
         return outcomes
     asked = WereDecrypted(messages=tuple(messages[at] for at in suspects))
