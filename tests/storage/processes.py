@@ -53,7 +53,10 @@ class Peer:
         if self._process.poll() is not None:
             return []
         self._process.kill()
-        said, _ = self._process.communicate()
+        assert self._process.stdout is not None
+        # by the same reader as `answer`, which may have read ahead; `communicate` would ask the pipe alone
+        said = self._process.stdout.read()
+        self._process.communicate()
         return said.splitlines()
 
     def end(self) -> None:
