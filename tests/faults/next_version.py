@@ -10,7 +10,7 @@ from sqlite_utils import Database
 from olmstate.storage import _schema
 
 
-def _second(db: Database) -> None:
+def _next(db: Database) -> None:
     """What a migration may be like: a new table, a new column, every row of an old table rewritten."""
     db.table("later").create({"key": bytes, "value": bytes}, pk="key", strict=True)
     db.conn.execute("ALTER TABLE meta ADD COLUMN later INTEGER NOT NULL DEFAULT 0")
@@ -21,7 +21,7 @@ def _second(db: Database) -> None:
 def next_version() -> Generator[None]:
     """While the block runs, this process's olmstate is the next version."""
     before = _schema.MIGRATIONS
-    _schema.MIGRATIONS = (*before, _second)
+    _schema.MIGRATIONS = (*before, _next)
     try:
         yield
     finally:

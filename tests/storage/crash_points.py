@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from sqlite_utils import Database
 
 from olmstate.messages import StoreUnavailable
-from olmstate.storage import Table, _schema, backup, open_store
-from tests.storage.handles import ALICE, DEVICE, KEY, device, put, session, values
+from olmstate.storage import Table, backup, open_store
+from olmstate.storage._schema import newest
+from tests.storage.handles import ALICE, DEVICE, KEY, device, put, session, values, version_1
 
 STEPS = {"open", "os.mkdir", "os.chmod", "os.remove", "os.rename"}
 
@@ -71,12 +71,6 @@ def in_child(act: Callable[[], object]) -> bool:
     os._exit(0)
 
 
-def second(db: Database) -> None:
-    """The schema after the present one."""
-    db.table("later").create({"key": bytes, "value": bytes}, pk="key", strict=True)
-    db.conn.execute("UPDATE devices SET generation = generation")
-
-
 class Action:
     """What is killed, from what it starts, and what must be true afterwards."""
 
@@ -112,21 +106,20 @@ class Create(Action):
 
 
 class Migrate(Action):
-    """A store becomes one of the next schema."""
+    """A store of the first schema becomes one of the newest."""
 
     async def prepare(self) -> None:
-        store = await open_store(self.folder, user_id=ALICE, device_id=DEVICE, key=KEY)
-        await put(store, *(device(number) for number in range(100)))
-        await store.aclose()
+        with version_1():
+            store = await open_store(self.folder, user_id=ALICE, device_id=DEVICE, key=KEY)
+            await put(store, *(device(number) for number in range(100)))
+            await store.aclose()
 
     async def act(self) -> None:
-        _schema.MIGRATIONS = (*_schema.MIGRATIONS, second)
         await (await open_store(self.folder, key=KEY)).aclose()
 
     async def check(self) -> None:
-        _schema.MIGRATIONS = (*_schema.MIGRATIONS, second)
         store = await open_store(self.folder, key=KEY)
-        assert store.info().schema == 2
+        assert store.info().schema == newest()
         assert len(await values(store)) == 100
         await put(store, device(100))
         await store.aclose()

@@ -10,7 +10,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from olmstate.messages import DeviceId, UserId
-from olmstate.storage import Row, Rows, SqliteStore, Table, open_store
+from olmstate.storage import Row, Rows, SqliteStore, Table, _schema, open_store
+from olmstate.storage._statements import UPSERT
 
 ALICE = UserId("@alice:example.org")
 DEVICE = DeviceId("ALICE")
@@ -47,6 +48,21 @@ class Handles:
     def file_bytes(self) -> dict[str, bytes]:
         """All that is in the folder; nobody in this process may have the store open, or SQLite would lose its locks."""
         return {path.name: path.read_bytes() for path in self.folder.iterdir()}
+
+
+@contextmanager
+def version_1() -> Generator[None]:
+    """Make and write stores of schema 1 while the block runs, devices and all tables without partitions."""
+    migrations, upsert = _schema.MIGRATIONS, UPSERT[Table.DEVICES]
+    _schema.MIGRATIONS = migrations[:1]
+    UPSERT[Table.DEVICES] = (
+        "INSERT INTO devices (partition, key, value, generation) VALUES (?, ?, ?, ?) ON CONFLICT (key) "
+        "DO UPDATE SET partition = excluded.partition, value = excluded.value, generation = excluded.generation"
+    )
+    try:
+        yield
+    finally:
+        _schema.MIGRATIONS, UPSERT[Table.DEVICES] = migrations, upsert
 
 
 def device(number: int, value: bytes | None = b"value", partition: bytes = PARTITION) -> Row:

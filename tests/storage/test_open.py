@@ -260,13 +260,13 @@ async def test_a_store_that_is_removed_while_its_opener_waits_is_not_made_anew_f
 async def test_a_later_schema_is_refused_and_left_as_it_is(stores: Handles) -> None:
     await put(await stores.open(), device(1))
     await stores.aclose()
-    stores.edit("UPDATE meta SET schema = 2")
+    stores.edit("UPDATE meta SET schema = 3")
     before = stores.database.read_bytes()
 
     with pytest.raises(SchemaTooNew) as refused:
         await stores.open()
 
-    assert (2, 1) == (refused.value.found, refused.value.supported)
+    assert (3, 2) == (refused.value.found, refused.value.supported)
     assert before == stores.database.read_bytes()
 
 

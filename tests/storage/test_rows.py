@@ -77,21 +77,22 @@ async def test_more_partitions_are_read_than_a_statement_takes(stores: Handles) 
     assert not store._reader.in_transaction  # pyright: ignore[reportPrivateUsage]
 
 
-async def test_a_row_is_replaced_moved_and_deleted(stores: Handles) -> None:
+async def test_a_row_is_replaced_and_deleted_in_its_partition(stores: Handles) -> None:
     store = await stores.open()
     await put(store, device(1, b"first"), device(2, b"stays"))
 
     await put(store, device(1, b"second"))
     assert [b"second", b"stays"] == await values(store)
 
-    await put(store, device(1, b"moved", partition=b"elsewhere"))
-    assert [b"stays"] == await values(store)
-    assert [b"moved"] == await values(store, partition=b"elsewhere")
+    await put(store, device(1, b"another", partition=b"elsewhere"))
+    assert [b"second", b"stays"] == await values(store)
+    assert [b"another"] == await values(store, partition=b"elsewhere")
 
     await put(store, device(2, None))
-    assert [] == await values(store)
-    await put(store, device(2, b"again"))
+    assert [b"second"] == await values(store)
+    await put(store, device(2, b"again"), device(1, None))
     assert [b"again"] == await values(store)
+    assert [b"another"] == await values(store, partition=b"elsewhere")
 
 
 async def test_where_partitions_are_keys_the_key_alone_counts(stores: Handles) -> None:

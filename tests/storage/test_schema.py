@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlite_utils import Database
@@ -13,11 +15,11 @@ from olmstate.messages import SchemaTooNew, StoreCorrupt
 from olmstate.storage import Table, _schema
 from olmstate.storage._rows import PARTITIONED, SETS
 from olmstate.storage._schema import APPLICATION_ID, create, migrate, newest, version
-from tests.storage.handles import Handles, device, put, values
+from tests.storage.handles import PARTITION, Handles, device, put, session, values, version_1
 
 
 def fill(db: Database) -> None:
-    db.conn.execute("INSERT INTO meta VALUES (1, 1, x'00', '@alice:example.org', 'ALICE', 0, '', 0, 0)")
+    db.conn.execute("INSERT INTO meta VALUES (1, 2, x'00', '@alice:example.org', 'ALICE', 0, '', 0, 0)")
 
 
 @pytest.fixture
@@ -28,11 +30,11 @@ def db() -> Iterator[Database]:
     database.close()
 
 
-def second(db: Database) -> None:
+def next_one(db: Database) -> None:
     db.conn.execute("ALTER TABLE meta ADD COLUMN later INTEGER NOT NULL DEFAULT 7")
 
 
-def third(db: Database) -> None:
+def later(db: Database) -> None:
     db.conn.execute("CREATE TABLE latest (key BLOB PRIMARY KEY) STRICT")
 
 
@@ -47,7 +49,7 @@ def test_each_type_has_its_table_and_only_our_types_of_columns(db: Database) -> 
     for table in Table:
         columns = ["key", *(["partition"] if table in PARTITIONED else []), "value", "generation"]
         assert (["key"] if table in SETS else columns) == list(db.table(table).columns_dict)
-    assert (1, APPLICATION_ID) == (version(db), db.conn.execute("PRAGMA application_id").fetchone()[0])
+    assert (2, APPLICATION_ID) == (version(db), db.conn.execute("PRAGMA application_id").fetchone()[0])
 
 
 @pytest.mark.parametrize("table", [table for table in Table if table not in SETS])
@@ -59,8 +61,9 @@ def test_neither_changes_nor_marks_nor_partitions_are_looked_for_row_by_row(db: 
         f"SELECT key FROM {table} WHERE generation > 5",
         f"DELETE FROM {table} WHERE value IS NULL AND generation <= 5",
         f"SELECT value FROM {table} WHERE {'partition' if table in PARTITIONED else 'key'} IN (x'00', x'01')",
-        f"SELECT value FROM {table} WHERE value IS NOT NULL AND key > x'00' ORDER BY key LIMIT 10",
     ]
+    if table not in PARTITIONED:
+        lookups.append(f"SELECT value FROM {table} WHERE value IS NOT NULL AND key > x'00' ORDER BY key LIMIT 10")
     for lookup in lookups:
         assert plan(lookup).startswith("SEARCH"), lookup
         assert "TEMP B-TREE" not in plan(lookup)
@@ -70,26 +73,26 @@ def test_only_due_migrations_run_and_the_generation_tells_other_handles(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrate(db)
-    assert (1, 0) == db.conn.execute("SELECT schema, generation FROM meta").fetchone()
+    assert (2, 0) == db.conn.execute("SELECT schema, generation FROM meta").fetchone()
 
-    monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, second))
+    monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, next_one))
     migrate(db)
-    assert (2, 1, 7) == db.conn.execute("SELECT schema, generation, later FROM meta").fetchone()
+    assert (3, 1, 7) == db.conn.execute("SELECT schema, generation, later FROM meta").fetchone()
 
-    monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, third))
+    monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, later))
     migrate(db)
     migrate(db)
-    assert (3, 2, 7) == db.conn.execute("SELECT schema, generation, later FROM meta").fetchone()
-    assert 3 == version(db) == newest()
+    assert (4, 2, 7) == db.conn.execute("SELECT schema, generation, later FROM meta").fetchone()
+    assert 4 == version(db) == newest()
 
 
 def test_a_migration_that_fails_leaves_the_older_schema_whole(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, second, fails))
+    monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, next_one, fails))
 
     with pytest.raises(sqlite3.OperationalError):
         migrate(db)
 
-    assert 1 == version(db)
+    assert 2 == version(db)
     assert "half" not in db.table_names()
     assert "later" not in db.table("meta").columns_dict
 
@@ -115,12 +118,43 @@ def test_a_database_that_is_not_ours_any_more_is_corrupt(db: Database, statement
 
 
 def test_a_later_schema_is_refused(db: Database) -> None:
-    db.conn.execute("UPDATE meta SET schema = 2")
+    db.conn.execute("UPDATE meta SET schema = 3")
 
     with pytest.raises(SchemaTooNew):
         version(db)
     with pytest.raises(SchemaTooNew):
         migrate(db)
+
+
+async def test_a_store_of_version_1_is_read_and_written_on_after_its_migration(stores: Handles, tmp_path: Path) -> None:
+    with version_1():
+        older = await stores.open()
+        assert 1 == older.info().schema
+        await put(older, device(1, b"first"), device(2, b"second"), device(3, b"elsewhere", partition=b"elsewhere"))
+        await put(older, device(2, None))
+        await put(older, session(1), table=Table.INBOUND_GROUP_SESSIONS)
+        await stores.aclose()
+
+    store = await stores.open()
+
+    assert 2 == store.info().schema
+    assert [b"first"] == await values(store)
+    assert [b"elsewhere"] == await values(store, partition=b"elsewhere")
+    assert [b"value"] == await values(store, Table.INBOUND_GROUP_SESSIONS, session(1).partition)
+    # the mark of the deleted one, too
+    assert {Table.DEVICES: frozenset({PARTITION}), Table.INBOUND_GROUP_SESSIONS: frozenset({session(1).partition})} == (
+        store.changes(1).partitions
+    )
+    await put(store, device(1, b"changed"), device(2, b"back"))
+    assert [b"changed", b"back"] == await values(store)
+    with contextlib.closing(sqlite3.connect(stores.database)) as db:
+        assert ("ok",) == db.execute("PRAGMA integrity_check").fetchone()
+        migrated = set(db.execute("SELECT name, sql FROM sqlite_master"))
+    fresh = Handles(tmp_path)
+    await fresh.open()
+    with contextlib.closing(sqlite3.connect(fresh.database)) as db:
+        assert migrated == set(db.execute("SELECT name, sql FROM sqlite_master"))
+    await fresh.aclose()
 
 
 async def test_opening_migrates_and_handles_of_the_older_version_stop(
@@ -129,16 +163,16 @@ async def test_opening_migrates_and_handles_of_the_older_version_stop(
     older = await stores.open()
     await put(older, device(1))
     older.changes(0)
-    monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, second))
+    monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, next_one))
 
     newer = await stores.open()
 
-    assert 2 == newer.info().schema
+    assert 3 == newer.info().schema
     assert [b"value"] == await values(newer)
     assert older.changed()
     with pytest.raises(SchemaTooNew) as refused:
         older.changes(1)
-    assert (2, 1) == (refused.value.found, refused.value.supported)
+    assert (3, 2) == (refused.value.found, refused.value.supported)
     assert 3 == await put(newer, device(2))
 
 
@@ -154,4 +188,4 @@ async def test_a_migration_that_fails_is_an_error_of_the_store(
 
     store = await stores.open()
     assert [b"value"] == await values(store)
-    assert 1 == store.info().schema
+    assert 2 == store.info().schema

@@ -1,8 +1,8 @@
 """What the store keeps: opaque rows in a fixed set of tables, and which of them changed.
 
 A row's ``key`` names one thing; its ``partition`` names what is loaded, cached and invalidated together (all Olm
-sessions with one device, say). In a table that is not partitioned they are the same. Both are keyed hashes, so that
-the database shows neither rooms nor people.
+sessions with one device, say). In a table that is not partitioned they are the same; in one that is, a key in another
+partition is another row. Both are keyed hashes, so that the database shows neither rooms nor people.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class RowReader(Protocol):
         ...
 
     async def page(self, table: Table, after: bytes, limit: int) -> list[Row]:
-        """At most ``limit`` rows with a key greater than ``after``, by key."""
+        """At most ``limit`` rows with a key greater than ``after``, by key. Slow where there are partitions."""
         ...
 
     @property

@@ -4,8 +4,9 @@ One migration a version, all that are due in one transaction; ``meta.schema`` co
 is refused, never guessed at, and so is a handle's commit after a later version has migrated the database under it.
 
 Tables of rows look alike: ``key`` (what the row is), ``partition`` (with whom it is loaded; only where there are such
-others), the sealed ``value``, and the ``generation`` that wrote it, by which "what changed since g" is one seek a
-table. A deleted row stays as a mark without value until nobody can be asking any more. A set has keys and no more.
+others, and then first in the primary key), the sealed ``value``, and the ``generation`` that wrote it, by which "what
+changed since g" is one seek a table. A deleted row stays as a mark without value until nobody can be asking any more. A
+set has keys and no more.
 """
 
 from __future__ import annotations
@@ -77,7 +78,14 @@ def _first(db: Database) -> None:
         db.conn.execute(f"CREATE INDEX {table}_marks ON {table} (generation) WHERE value IS NULL")
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first,)
+def _second(db: Database) -> None:
+    """Version 2: one index of keys by partition, instead of one of keys and one of partitions (decision 0027)."""
+    for table in PARTITIONED:
+        db.conn.execute(f"DROP INDEX idx_{table}_partition")
+        db.table(table).transform(pk=("partition", "key"))
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _second)
 
 
 def newest() -> int:

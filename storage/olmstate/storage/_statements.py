@@ -9,6 +9,11 @@ MOST_PARAMETERS = 500
 """Of one statement; SQLite allows 32,766."""
 
 
+def places(number: int) -> str:
+    """``(?, …)`` for that many parameters."""
+    return f"({','.join('?' * number)})"
+
+
 def _partition(table: Table) -> str:
     return "partition" if table in PARTITIONED else "key"
 
@@ -25,11 +30,10 @@ def _there(table: Table) -> str:
 def _upsert(table: Table) -> str:
     if table in SETS:
         return f"INSERT OR IGNORE INTO {table} (key) VALUES (?)"
-    columns = ("key", "partition", "value", "generation") if table in PARTITIONED else ("key", "value", "generation")
-    changed = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
+    names = ("partition", "key") if table in PARTITIONED else ("key",)
     return (
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
-        f"ON CONFLICT (key) DO UPDATE SET {changed}"
+        f"INSERT INTO {table} ({', '.join((*names, 'value', 'generation'))}) VALUES {places(len(names) + 2)} "
+        f"ON CONFLICT ({', '.join(names)}) DO UPDATE SET value = excluded.value, generation = excluded.generation"
     )
 
 
@@ -45,15 +49,11 @@ READ = {
     table: f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND {_partition(table)} IN " for table in Table
 }
 PAGE = {
-    table: f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND key > ? ORDER BY key LIMIT ?"
+    table: f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND key > ? "
+    f"ORDER BY key, {_partition(table)} LIMIT ?"
     for table in Table
 }
 UPSERT = {table: _upsert(table) for table in Table}
 DELETE = {table: f"DELETE FROM {table} WHERE key = ?" for table in SETS}
 FORGET = [f"DELETE FROM {table} WHERE value IS NULL AND generation <= ?" for table in Table if table not in SETS]
 COUNT = {table: f"SELECT count(*) FROM {table} WHERE {_there(table)}" for table in Table}
-
-
-def places(number: int) -> str:
-    """``(?, …)`` for that many parameters."""
-    return f"({','.join('?' * number)})"

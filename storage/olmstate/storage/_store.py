@@ -16,6 +16,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
+from operator import itemgetter
 from pathlib import Path
 
 import attrs
@@ -225,7 +226,7 @@ class SqliteStore:
             self._reader.execute("ROLLBACK")
 
     async def page(self, table: Table, after: bytes, limit: int) -> list[Row]:
-        """At most ``limit`` rows with a key greater than ``after``, by key."""
+        """At most ``limit`` rows with a key greater than ``after``, by key. Slow where there are partitions."""
         self.check_usable()
         with translated():
             fetched: _Fetched = self._reader.execute(PAGE[table], [after, limit]).fetchall()
@@ -362,7 +363,8 @@ class SqliteStore:
                 key, value = row.key, row.value
                 partition = row.partition if partitioned else key
                 content = None if value is None else seal(table, key, partition, value)
-                kept.append((key, partition, content, generation) if partitioned else (key, content, generation))
+                kept.append((partition, key, content, generation) if partitioned else (key, content, generation))
+            kept.sort(key=itemgetter(0))  # as they lie in the tree; what comes twice stays in its order
             statements.append((UPSERT[table], kept))
         return statements
 

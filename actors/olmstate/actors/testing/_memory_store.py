@@ -17,7 +17,7 @@ import trio
 
 from olmstate.messages import StorePoisoned
 from olmstate.storage import Changes, Fenced, Row, Rows, Table
-from olmstate.storage._rows import SETS
+from olmstate.storage._rows import PARTITIONED, SETS
 
 from ._faults import Faults, Latency, Operation, Step
 from ._memory_lock import MemoryLock, Slot
@@ -41,7 +41,7 @@ class MemoryDisk:
         self.restored_generation = 0
         """Set it to `generation` to make a backup of what is there."""
         self.slot = Slot()
-        self._rows: dict[Table, dict[bytes, Row]] = {table: {} for table in Table}
+        self._rows: dict[Table, dict[tuple[bytes, bytes], Row]] = {table: {} for table in Table}
         self._written: list[tuple[int, Table, bytes]] = []
         """Each row that was ever written or deleted, with its commit's generation: what `changes` tells."""
         self._writer: object = None
@@ -89,11 +89,12 @@ class MemoryDisk:
             for row in table_rows:
                 if table not in SETS:
                     self._written.append((self.generation, table, row.partition))
+                place = (row.key, row.partition if table in PARTITIONED else row.key)
                 if row.value is None:
-                    self._rows[table].pop(row.key, None)
+                    self._rows[table].pop(place, None)
                 else:
                     generation = 0 if table in SETS else self.generation
-                    self._rows[table][row.key] = attrs.evolve(row, generation=generation)
+                    self._rows[table][place] = attrs.evolve(row, generation=generation)
         return self.generation
 
     def changes(self, since: int, writing: object) -> Changes:
