@@ -82,7 +82,7 @@ def _second(db: Database) -> None:
     """Version 2: one index of keys by partition, instead of one of keys and one of partitions (decision 0027)."""
     for table in PARTITIONED:
         db.conn.execute(f"DROP INDEX idx_{table}_partition")
-        db.table(table).transform(pk=("partition", "key"))
+        db.table(table).transform(pk=("partition", "key"))  # pyright: ignore[reportUnknownMemberType] - untyped dicts
 
 
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first, _second)
