@@ -50,7 +50,7 @@ from olmstate.storage import Row, RowReader, Table
 from ._actor import Actor, Committed, Invalidate, Newest, Notice, Wanted
 from ._algorithms import MEGOLM, OLM
 from ._cache import Cache
-from ._records import dumps, loads
+from ._records import Record, dumps, loads
 from ._signatures import signing_bytes
 
 ALGORITHM = "signed_curve25519"
@@ -66,11 +66,10 @@ FALLBACK_KEY_MILLISECONDS = 7 * 24 * 3600 * 1000
 R = TypeVar("R")
 
 
-@attrs.define(kw_only=True)
-class _Record:
+class _Record(Record):
     """The stored form of the account."""
 
-    pickle: str = attrs.field(repr=False)
+    pickle: str
     one_time_keys: dict[str, dict[str, Any]]
     fallback_keys: dict[str, dict[str, Any]]
     fallback_made: int | None

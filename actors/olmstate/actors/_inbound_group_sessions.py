@@ -54,7 +54,7 @@ from ._actor import Actor, Committed, Newest, Notice, PageQuery, Wanted
 from ._algorithms import MEGOLM
 from ._cache import Cache
 from ._message_indices import UsedIndices, UsedIndicesCodec, event_hash, merge
-from ._records import dumps, loads
+from ._records import Record, dumps, loads
 from ._room_key_copies import RoomKeyCopy, add_copy, export
 from ._untrusted_json import as_object, is_object, json_object, string
 from ._untrusted_json import loads as parse_json
@@ -66,11 +66,10 @@ S = TypeVar("S", bound=str)
 # --- what is stored -----------------------------------------------------------------------------------------
 
 
-@attrs.define(kw_only=True)
-class _Copy:
+class _Copy(Record):
     """The stored form of one copy of a room key."""
 
-    session_key: str = attrs.field(repr=False)
+    session_key: str
     """As it is exported at its first known index: a quarter of a pickle, and all of it that `RoomKeyCopy` lacks."""
     sender_key: Curve25519Key
     sender_ed25519: Ed25519Key
@@ -81,8 +80,7 @@ class _Copy:
     forwarding_chain: list[str]
 
 
-@attrs.define(kw_only=True)
-class _Record:
+class _Record(Record):
     """The stored form of a room key: its room, for exports, and its copies."""
 
     room_id: RoomId
@@ -142,8 +140,7 @@ def _shared(string: S) -> S:
     return cast("S", sys.intern(string))
 
 
-@attrs.define(kw_only=True)
-class _Withheld:
+class _Withheld(Record):
     """The stored form of a withheld notice."""
 
     code: str

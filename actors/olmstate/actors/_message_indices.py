@@ -16,14 +16,13 @@ import attrs
 from olmstate.messages import EventId
 from olmstate.storage import Row, RowReader, Table
 
-from ._records import dumps, loads
+from ._records import Record, dumps, loads
 
 BLOCK = 256
 HASH_BYTES = 8
 
 
-@attrs.define(kw_only=True)
-class _Block:
+class _Block(Record):
     """The stored form: hashes of event ids by index, hexadecimal; and which block it is."""
 
     number: int

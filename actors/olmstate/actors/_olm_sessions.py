@@ -45,7 +45,7 @@ from ._actor import Actor, Newest, Wanted
 from ._base64 import encode as encode_base64
 from ._cache import Cache
 from ._pre_key_message import pre_key_parts
-from ._records import dumps, loads
+from ._records import Record, dumps, loads
 
 SESSIONS_A_DEVICE = 10
 """Of those that it has started, and of those that we have with one user's one-time keys; more are dropped, the least
@@ -68,11 +68,10 @@ NORMAL = 1
 R = TypeVar("R")
 
 
-@attrs.define(kw_only=True)
-class _Record:
+class _Record(Record):
     """The stored form of a session."""
 
-    pickle: str = attrs.field(repr=False)
+    pickle: str
     rank: int
     decrypt_only: bool = False
     claimed_from: UserId | None = None

@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
 
 import attrs
+import msgspec
 from vodozemac import GroupSession
 
 from olmstate.messages import (
@@ -46,7 +47,7 @@ from olmstate.storage import Row, RowReader, Table
 
 from ._actor import Actor, Committed, Invalidate, Newest, Notice, RolledBack, Wanted
 from ._cache import Cache
-from ._records import dumps, loads
+from ._records import Record, dumps, loads
 
 R = TypeVar("R")
 
@@ -109,14 +110,11 @@ class Reservation:
         return self.limit - self.session.message_index
 
 
-@attrs.define(kw_only=True)
-class _RecipientsRecord:
+class _RecipientsRecord(Record):
     """The stored form of some recipients: those of one `Offer`, or of one `MarkShared`."""
 
-    offered: list[tuple[UserId, DeviceId, Curve25519Key]] = attrs.field(
-        factory=list[tuple[UserId, DeviceId, Curve25519Key]]
-    )
-    devices: list[tuple[UserId, DeviceId]] = attrs.field(factory=list[tuple[UserId, DeviceId]])
+    offered: list[tuple[UserId, DeviceId, Curve25519Key]] = msgspec.field(default_factory=list)
+    devices: list[tuple[UserId, DeviceId]] = msgspec.field(default_factory=list)
 
 
 @attrs.define(kw_only=True)
