@@ -113,8 +113,10 @@ class Reservation:
 class _RecipientsRecord(Record):
     """The stored form of some recipients: those of one `Offer`, or of one `MarkShared`."""
 
-    offered: list[tuple[UserId, DeviceId, Curve25519Key]] = msgspec.field(default_factory=list)
-    devices: list[tuple[UserId, DeviceId]] = msgspec.field(default_factory=list)
+    offered: list[tuple[UserId, DeviceId, Curve25519Key]] = msgspec.field(
+        default_factory=list[tuple[UserId, DeviceId, Curve25519Key]]
+    )
+    devices: list[tuple[UserId, DeviceId]] = msgspec.field(default_factory=list[tuple[UserId, DeviceId]])
 
 
 @attrs.define(kw_only=True)
