@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import attrs
 import pytest
-from vodozemac import AnyOlmMessage
 
 from olmstate.actors._account import (
     FALLBACK_KEY_MILLISECONDS,
@@ -18,10 +18,9 @@ from olmstate.actors._account import (
     KeysPublished,
     LookUpOwnDevice,
     MakeKeys,
-    NewInboundSession,
     StoreSync,
 )
-from olmstate.actors._pre_key_message import pre_key_parts
+from olmstate.actors._olm_message import OlmMessage, parse_olm_message
 from olmstate.actors._signatures import check_device_keys
 from olmstate.actors.testing import DEVICE, USER, ActorsUnderTest, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import (
@@ -248,12 +247,8 @@ async def test_a_fallback_key_is_replaced_when_it_was_used_or_is_a_week_old(
 # --- sessions -----------------------------------------------------------------------------------------------
 
 
-def pre_key_message(peer: Peer, own: Curve25519Key, one_time_key: str, text: bytes) -> NewInboundSession:
-    message_type, body = peer.start_session(own, one_time_key).encrypt(text).to_parts()
-    parsed = AnyOlmMessage.from_parts(message_type, body).to_pre_key()
-    assert parsed is not None
-    named, _ = pre_key_parts(body)
-    return NewInboundSession(sender_key=peer.curve25519, message=parsed, one_time_key=named)
+def pre_key_message(peer: Peer, own: Curve25519Key, one_time_key: str, text: bytes) -> OlmMessage:
+    return parse_olm_message(peer.curve25519, *peer.start_session(own, one_time_key).encrypt(text).to_parts())
 
 
 async def test_a_one_time_key_is_used_up_in_the_commit_that_stores_its_session(
@@ -284,11 +279,7 @@ async def test_of_two_messages_with_one_key_the_first_gets_it_and_a_bad_one_harm
     messages = [
         pre_key_message(Peer(), identity.curve25519, one, b"first"),
         pre_key_message(Peer(), identity.curve25519, one, b"second"),
-        NewInboundSession(
-            sender_key=Curve25519Key("no key"),
-            message=pre_key_message(Peer(), identity.curve25519, two, b"").message,
-            one_time_key=None,
-        ),
+        attrs.evolve(pre_key_message(Peer(), identity.curve25519, two, b""), sender_key=Curve25519Key("no key")),
         pre_key_message(Peer(), identity.curve25519, two, b"third"),
     ]
     first, second, third, fourth = await account.ask(CreateInboundSessions(messages=tuple(messages)))

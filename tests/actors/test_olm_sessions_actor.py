@@ -12,8 +12,8 @@ from vodozemac import Account, AnyOlmMessage, Curve25519PublicKey, Session
 
 from olmstate.actors._actor import Invalidate
 from olmstate.actors._base64 import decode
+from olmstate.actors._olm_message import DIGEST_BYTES, OlmMessage, parse_olm_message
 from olmstate.actors._olm_sessions import (
-    DIGEST_BYTES,
     PRE_KEY_REMEMBERED,
     REMEMBERED,
     SESSIONS_A_DEVICE,
@@ -24,11 +24,9 @@ from olmstate.actors._olm_sessions import (
     Encrypt,
     NeedsSession,
     NewSession,
-    OlmMessage,
     OlmSessionsActor,
     Remember,
     WereDecrypted,
-    parse_olm_message,
 )
 from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import Curve25519Key, MalformedMessage, ReplayedMessage, UnknownOlmSession, UserId

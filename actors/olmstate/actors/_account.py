@@ -21,7 +21,7 @@ from copy import deepcopy
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
 
 import attrs
-from vodozemac import Account, Curve25519PublicKey, PreKeyMessage, Session
+from vodozemac import Account, Curve25519PublicKey, Session
 
 from olmstate.messages import (
     AccountExists,
@@ -50,6 +50,8 @@ from olmstate.storage import Row, RowReader, Table
 from ._actor import Actor, Committed, Invalidate, Newest, Notice, Wanted
 from ._algorithms import MEGOLM, OLM
 from ._cache import Cache
+from ._olm_message import OlmMessage
+from ._olm_sessions import NewSession
 from ._records import Record, dumps, loads
 from ._signatures import signing_bytes
 
@@ -147,20 +149,9 @@ class AccountStep(Message[R], Generic[R]):
 
 
 @attrs.frozen(kw_only=True, slots=False)  # one for each message: with slots it takes longer to make
-class NewInboundSession:
-    """A pre-key message that no session of ours matches."""
-
-    sender_key: Curve25519Key
-    message: PreKeyMessage
-    one_time_key: Curve25519Key | None
-    """The one that it names."""
-
-
-@attrs.frozen(kw_only=True, slots=False)  # as above
-class InboundSession:
+class InboundSession(NewSession):
     """A session made from a pre-key message, and what the message said."""
 
-    session: Session
     plaintext: bytes = attrs.field(repr=False)
 
 
@@ -204,7 +195,7 @@ class KeysPublished(AccountStep[None]):
 class CreateInboundSessions(AccountStep[tuple[InboundSession | DecryptionError, ...]]):
     """Make sessions from pre-key messages, in order; each uses up its one-time key."""
 
-    messages: tuple[NewInboundSession, ...]
+    messages: tuple[OlmMessage, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -294,7 +285,7 @@ class AccountActor(Actor):
                 return asked.reply(None)
             case CreateInboundSessions(messages=messages):
                 own = self._current()
-                return asked.reply(tuple(self._create_inbound(own, new) for new in messages))
+                return asked.reply(tuple(self._create_inbound(own, olm) for olm in messages))
             case CreateOutboundSessions(keys=keys):
                 own = self._current()
                 return asked.reply(tuple(_create_outbound(own.account, *pair) for pair in keys))
@@ -429,20 +420,21 @@ class AccountActor(Actor):
 
     # --- sessions -------------------------------------------------------------------------------------------
 
-    def _create_inbound(self, own: OwnAccount, new: NewInboundSession) -> InboundSession | DecryptionError:
+    def _create_inbound(self, own: OwnAccount, olm: OlmMessage) -> InboundSession | DecryptionError:
+        assert olm.pre_key is not None  # noqa: S101 - no other starts a session
         try:
-            identity_key = Curve25519PublicKey.from_base64(new.sender_key)
+            identity_key = Curve25519PublicKey.from_base64(olm.sender_key)
         except ValueError:
             return MalformedMessage(reason="sender_key is no Curve25519 key")
         try:
-            session, plaintext = own.account.create_inbound_session(identity_key, new.message)
+            session, plaintext = own.account.create_inbound_session(identity_key, olm.pre_key)
         except ValueError as error:
             return UnknownOlmSession(reason=str(error))
         self._changing()
         for key_id, key in list(own.one_time_keys.items()):
-            if key["key"] == new.one_time_key:  # used before it was marked as published: it must not be uploaded again
+            if key["key"] == olm.one_time_key:  # used before it was marked as published: it must not be uploaded again
                 del own.one_time_keys[key_id]
-        return InboundSession(session=session, plaintext=plaintext)
+        return InboundSession(sender_key=olm.sender_key, session=session, plaintext=plaintext)
 
     # --- sync -----------------------------------------------------------------------------------------------
 

@@ -146,9 +146,7 @@ class Cache(Generic[E]):
     def commit(self) -> None:
         """This turn's changes are on the disk: they are clean now."""
         self._loading.difference_update(self._dirty)  # what a query was loading meanwhile is older
-        for partition, entry in self._dirty.items():
-            self._clean[partition] = entry
-            self._clean.move_to_end(partition)
+        self._clean.update(self._dirty)
         self._dirty.clear()
 
     def roll_back(self) -> None:

@@ -19,19 +19,17 @@ The partition is the other device's identity key: all sessions with one device a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
 
 import attrs
-from vodozemac import AnyOlmMessage, PreKeyMessage, Session
+from vodozemac import Session
 
 from olmstate.messages import (
     Curve25519Key,
     DecryptionError,
-    MalformedMessage,
     Message,
     OlmSessionId,
     ReplayedMessage,
@@ -44,7 +42,7 @@ from olmstate.storage import Row, RowReader, Table
 from ._actor import Actor, Newest, Wanted
 from ._base64 import encode as encode_base64
 from ._cache import Cache
-from ._pre_key_message import pre_key_parts
+from ._olm_message import DIGEST_BYTES, OlmMessage
 from ._records import Record, dumps, loads
 
 SESSIONS_A_DEVICE = 10
@@ -54,16 +52,10 @@ his own devices' could have all sessions with its owner dropped."""
 
 REMEMBERED = 128
 """Normal messages that each session's row knows by their `DIGEST_BYTES`. A sync brings 100 at most (Synapse)."""
-DIGEST_BYTES = 8
 
 PRE_KEY_REMEMBERED = 16
 """Pre-key messages that each session's row knows; the set knows more. Most devices send one, and are answered."""
 PRE_KEY_DIGEST_BYTES = 32
-
-PRE_KEY = 0
-"""Type of an Olm message that carries what is needed to start a session."""
-NORMAL = 1
-"""Type of an Olm message on a session that both have."""
 
 R = TypeVar("R")
 
@@ -210,24 +202,6 @@ class _MessagesCodec:
 @attrs.frozen(kw_only=True)
 class OlmSessionsStep(Message[R], Generic[R]):
     """A part of an operation that this actor does."""
-
-
-@attrs.frozen(kw_only=True, slots=False)  # one for each message: with slots it takes longer to make
-class OlmMessage:
-    """An Olm message for this device, checked in shape."""
-
-    sender_key: Curve25519Key
-    parsed: AnyOlmMessage = attrs.field(repr=False)
-    pre_key: PreKeyMessage | None = attrs.field(default=None, repr=False)
-    one_time_key: Curve25519Key | None = None
-    """The one that a pre-key message names."""
-    digest: bytes
-    """What makes it the same message again: SHA-256 of sender key and what its sender authenticated."""
-
-    @property
-    def short_digest(self) -> bytes:
-        """As it is kept of a normal message."""
-        return self.digest[:DIGEST_BYTES]
 
 
 @attrs.frozen
@@ -448,19 +422,3 @@ class OlmSessionsActor(Actor):
         message_type, body = usable[0].session.encrypt(plaintext).to_parts()
         usable[0].changed = True
         return message_type, encode_base64(body)
-
-
-def parse_olm_message(sender_key: Curve25519Key, message_type: int, body: bytes) -> OlmMessage:
-    """An Olm message from its parts.
-
-    Raises:
-        MalformedMessage: The body isn't of that type.
-    """
-    try:
-        parsed = AnyOlmMessage.from_parts(message_type, body)
-        pre_key = parsed.to_pre_key() if message_type == PRE_KEY else None
-    except ValueError as error:
-        raise MalformedMessage(reason=str(error)) from None
-    one_time_key, authenticated = (None, body) if pre_key is None else pre_key_parts(body)
-    digest = hashlib.sha256(f"{sender_key} ".encode() + authenticated).digest()
-    return OlmMessage(sender_key=sender_key, parsed=parsed, pre_key=pre_key, one_time_key=one_time_key, digest=digest)

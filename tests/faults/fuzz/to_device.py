@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 
-from olmstate.actors._olm_sessions import OlmMessage
+from olmstate.actors._olm_message import OlmMessage
 from olmstate.actors.operations._to_device import _open  # pyright: ignore[reportPrivateUsage]
 from olmstate.messages import DecryptedToDevice, DecryptToDevice, Json, ReceiveSync
 from tests.faults.fuzz.device import RECEIVED, Device, lived, on_device, recording

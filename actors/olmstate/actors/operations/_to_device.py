@@ -11,24 +11,20 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from olmstate.actors._account import CreateInboundSessions, InboundSession, NewInboundSession
+from olmstate.actors._account import CreateInboundSessions, InboundSession
 from olmstate.actors._algorithms import MEGOLM, OLM
 from olmstate.actors._base64 import decode as decode_base64
 from olmstate.actors._curve25519 import curve25519_key
 from olmstate.actors._inbound_group_sessions import AddRoomKeys, AddWithheld, NewRoomKey
+from olmstate.actors._olm_message import NORMAL, PRE_KEY, OlmMessage, parse_olm_message
 from olmstate.actors._olm_sessions import (
-    NORMAL,
-    PRE_KEY,
     AddSessions,
     Decrypt,
     DecryptOutcome,
     Deferred,
     NeedsSession,
-    NewSession,
-    OlmMessage,
     Remember,
     WereDecrypted,
-    parse_olm_message,
 )
 from olmstate.actors._room_key_copies import RoomKeyCopy, session_from_room_key
 from olmstate.actors._untrusted_json import as_object, check_depth, integer, json_object, string
@@ -219,17 +215,8 @@ async def _name_replays(
 
 
 async def _create_sessions(turn: Turn, messages: Sequence[OlmMessage]) -> list[bytes | DecryptionError]:
-    new = tuple(
-        NewInboundSession(sender_key=olm.sender_key, message=olm.pre_key, one_time_key=olm.one_time_key)
-        for olm in messages
-        if olm.pre_key is not None
-    )
-    created = await turn.actors.account.ask(CreateInboundSessions(messages=new))
-    sessions = tuple(
-        NewSession(sender_key=message.sender_key, session=result.session)
-        for message, result in zip(new, created, strict=True)
-        if isinstance(result, InboundSession)
-    )
+    created = await turn.actors.account.ask(CreateInboundSessions(messages=tuple(messages)))
+    sessions = tuple(result for result in created if isinstance(result, InboundSession))
     if sessions:
         await turn.actors.olm_sessions.ask(AddSessions(sessions=sessions))
     return [result.plaintext if isinstance(result, InboundSession) else result for result in created]
