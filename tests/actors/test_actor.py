@@ -338,8 +338,8 @@ async def test_a_page_goes_past_the_cache(disk: MemoryDisk) -> None:
         await notes.post(Look(("a", "b", "c")))
         disk.write_from_elsewhere({Table.DEVICES: [Row(b"bb", b"bb", b"new")]})
         assert ("a", "b") == await notes.post(Page(limit=2))
-        assert ("bb", "c") == await notes.post(Page(after=b"b"))
-        assert () == await notes.post(Page(after=b"c"))
+        assert ("bb", "c") == await notes.post(Page(after=(b"b", b"b")))
+        assert () == await notes.post(Page(after=(b"c", b"c")))
     assert notes.loaded == 3
 
 

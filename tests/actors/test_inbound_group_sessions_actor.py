@@ -32,7 +32,7 @@ from olmstate.messages import (
     StoreFull,
     UnknownMessageIndex,
 )
-from olmstate.storage import Row, Table
+from olmstate.storage import START, Row, Table
 from tests.actors.peers import ROOM, Peer, Room
 
 OTHER_ROOM = RoomId("!other:example.org")
@@ -270,7 +270,7 @@ async def test_pages_walk_all_keys_in_the_order_of_their_rows(
         assert len(entries) <= 2
         found += [entry.copies[0].session.session_id for entry in entries]
         after, entries = await inbound.ask(RoomKeysPage(after=after, limit=2))
-    assert after == b""
+    assert after == START
     assert {each.session_id for each in [room, *rooms]} == set(found)
     assert len(found) == 5
 

@@ -17,7 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from olmstate.actors.testing import DEVICE, USER, Faults, MemoryDisk, MemoryStore, Operation, Step, random_latency
 from olmstate.messages import StoreBusy, StoreFull, StorePoisoned
-from olmstate.storage import Changes, Fenced, Row, Rows, Store, Table, open_store
+from olmstate.storage import START, Changes, Fenced, Row, Rows, Store, Table, open_store
 
 DEVICES, OLM, INBOUND = Table.DEVICES, Table.OLM_SESSIONS, Table.INBOUND_GROUP_SESSIONS
 
@@ -68,7 +68,7 @@ async def test_a_row_is_replaced_or_deleted_by_its_key(handles: Handles) -> None
     await write(handles.one, {DEVICES: [Row(b"k1", b"p", b"1"), Row(b"k2", b"p", b"2")]}, 0)
     await write(handles.two, {DEVICES: [Row(b"k1", b"p", b"new"), Row(b"k2", b"p", None)]}, 1)
     assert {b"p": [Row(b"k1", b"p", b"new", 2)]} == await handles.one.read(DEVICES, [b"p"])
-    assert [Row(b"k1", b"p", b"new", 2)] == await handles.one.page(DEVICES, b"", 10)
+    assert [Row(b"k1", b"p", b"new", 2)] == await handles.one.page(DEVICES, START, 10)
     await write(handles.one, {DEVICES: [Row(b"k2", b"p", b"back"), Row(b"never", b"p", None)]}, 2)
     assert len((await handles.two.read(DEVICES, [b"p"]))[b"p"]) == 2
 
@@ -81,10 +81,10 @@ async def test_of_two_rows_with_one_key_in_a_commit_the_last_counts(handles: Han
 async def test_pages_go_by_key(handles: Handles) -> None:
     keys = [b"c", b"a", b"d", b"b"]
     await write(handles.one, {INBOUND: [Row(key, key, b"value") for key in keys]}, 0)
-    assert [b"a", b"b"] == [row.key for row in await handles.two.page(INBOUND, b"", 2)]
-    assert [b"c", b"d"] == [row.key for row in await handles.two.page(INBOUND, b"b", 9)]
-    assert [] == await handles.two.page(INBOUND, b"d", 9)
-    assert [] == await handles.two.page(DEVICES, b"", 9)
+    assert [b"a", b"b"] == [row.key for row in await handles.two.page(INBOUND, START, 2)]
+    assert [b"c", b"d"] == [row.key for row in await handles.two.page(INBOUND, (b"b", b"b"), 9)]
+    assert [] == await handles.two.page(INBOUND, (b"d", b"d"), 9)
+    assert [] == await handles.two.page(DEVICES, START, 9)
 
 
 # --- the fence ----------------------------------------------------------------------------------------------
@@ -284,8 +284,8 @@ async def observe(stores: Handles, program: list[tuple[bool, int, Writes]]) -> l
             for table in (DEVICES, OLM, INBOUND, Table.OLM_MESSAGES):
                 read = await each.read(table, [b"a", b"b", b"c"])
                 seen.append({partition: sorted(rows, key=lambda row: row.key) for partition, rows in read.items()})
-                seen.append(await each.page(table, b"", 3))
-                seen.append(await each.page(table, b"b", 3))
+                seen.append(await each.page(table, START, 3))
+                seen.append(await each.page(table, (b"b", b"b"), 3))
     return seen
 
 
@@ -364,7 +364,7 @@ async def test_without_a_latency_nothing_waits() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(beside)
         await store.read(DEVICES, [b"p"])
-        await store.page(DEVICES, b"", 1)
+        await store.page(DEVICES, START, 1)
         await write(store, {}, 0)
         assert ran == []
 
@@ -387,7 +387,7 @@ async def test_steps_are_counted_over_all_handles_that_share_a_plan(autojump_clo
     one.lock.contended()
     two.changed()
     await two.read(DEVICES, [])
-    await two.page(OLM, b"", 1)
+    await two.page(OLM, START, 1)
     expected: list[tuple[Operation, Table | None]] = [
         ("changes", None),
         ("acquire", None),
@@ -409,10 +409,10 @@ async def test_a_fault_strikes_once_by_number_or_at_the_next_step_of_its_kind() 
     faults.at(1, StoreFull())
     faults.at("page", StoreFull())
     with pytest.raises(StoreFull):
-        await store.page(DEVICES, b"", 1)
+        await store.page(DEVICES, START, 1)
     with pytest.raises(StoreFull):
         await store.read(DEVICES, [])
-    await store.page(DEVICES, b"", 1)
+    await store.page(DEVICES, START, 1)
     await store.read(DEVICES, [])
 
 

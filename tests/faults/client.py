@@ -56,7 +56,7 @@ from olmstate.messages import (
     UndecryptableToDevice,
     WrongKey,
 )
-from olmstate.storage import Rows, SqliteStore, Table, backup, open_store
+from olmstate.storage import START, Rows, SqliteStore, Table, backup, open_store
 from olmstate.storage._folder import DATABASE
 from tests.faults.history import Log
 from tests.faults.homeserver import ALICE, ALICE_DEVICE, Backup, Homeserver, Sync, require
@@ -203,7 +203,7 @@ def check_database(store: SqliteStore) -> None:
 
 async def check_reservations(store: SqliteStore, homeserver: Homeserver) -> None:
     """Every released message index is below what the store says may have been used."""
-    for row in await store.page(Table.OUTBOUND_GROUP_SESSIONS, b"", 1000):
+    for row in await store.page(Table.OUTBOUND_GROUP_SESSIONS, START, 1000):
         session = loads(row, OutboundSession)
         released = homeserver.released.get(session.session_id, -1)
         require(
@@ -231,7 +231,7 @@ async def _check_backup(made: Backup, homeserver: Homeserver) -> None:
     store, _ = await _open_with(made.secrets, lambda secret: open_store(made.folder, key=secret))
     try:
         check_database(store)
-        require(not await store.page(Table.OUTBOUND_GROUP_SESSIONS, b"", 1), "a backup has outbound sessions")
+        require(not await store.page(Table.OUTBOUND_GROUP_SESSIONS, START, 1), "a backup has outbound sessions")
         require(store.restored_generation > 0, "a backup doesn't know that it is one")
         async with run_supervisor(store, user_id=ALICE, device_id=ALICE_DEVICE, options=OPTIONS) as supervisor:
             require(await supervisor.ask(IdentityKeys()) == homeserver.device, "a backup is of another device")

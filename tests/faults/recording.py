@@ -50,7 +50,7 @@ from olmstate.messages import (
     ToDeviceOutcome,
     UserId,
 )
-from olmstate.storage import Changes, Fenced, Lock, Row, RowReader, Rows, Store, Table
+from olmstate.storage import START, Changes, Fenced, Lock, Row, RowReader, Rows, Store, Table
 from tests.faults import wire
 from tests.faults.history import Json, Kind, Log, digest
 from tests.faults.wrapped import WrappedLock, WrappedStore
@@ -99,10 +99,10 @@ async def record_stored(store: RowReader, log: Log, generation: int) -> None:
     """Write down all that the store holds, which is at ``generation`` and at rest."""
     rows: list[list[Json]] = []
     for table in WATCHED:
-        after = b""
+        after = START
         while page := await store.page(table, after, 500):
             rows.extend(describe(store, table, row) for row in page)
-            after = page[-1].key
+            after = page[-1].place
     log.write("stored", generation=generation, rows=rows)
 
 

@@ -57,7 +57,7 @@ from olmstate.messages import (
     UserId,
     WrongKey,
 )
-from olmstate.storage import SqliteStore, Table, backup, open_store
+from olmstate.storage import START, SqliteStore, Table, backup, open_store
 from olmstate.storage._folder import DATABASE
 from olmstate.storage._line import PLACES
 from tests.faults.client import BUSY, EXPORT_ROUNDS, share, work
@@ -123,7 +123,7 @@ async def _learn_secrets(store: SqliteStore, secrets: KnownSecrets) -> None:
     secrets.add("data key", seal.data_key)
     secrets.add("pickle key", seal.pickle_key)
     for table, what in STORED.items():
-        for row in await store.page(table, b"", 1000):
+        for row in await store.page(table, START, 1000):
             assert row.value is not None
             value = json.loads(row.value)
             for pickle in _texts(value, "pickle"):

@@ -20,7 +20,7 @@ import trio
 import trio.lowlevel
 
 from olmstate.messages import StoreError, StorePoisoned, StoreUnavailable
-from olmstate.storage import Row, SqliteStore, Table, backup, open_store
+from olmstate.storage import START, Row, SqliteStore, Table, backup, open_store
 from olmstate.storage import _store as store_module  # pyright: ignore[reportPrivateUsage]
 from tests.storage.handles import ALICE, DEVICE, KEY, PARTITION, commit, device, put, values
 
@@ -170,7 +170,7 @@ class Peer:
     async def _uses_that_are_allowed(self) -> list[str]:
         uses: dict[str, Callable[[], Awaitable[object] | object]] = {
             "read": lambda: self.store.read(Table.DEVICES, [PARTITION]),
-            "page": lambda: self.store.page(Table.DEVICES, b"", 1),
+            "page": lambda: self.store.page(Table.DEVICES, START, 1),
             "changed": self.store.changed,
             "changes": lambda: self.store.changes(0),
             "commit": lambda: self.store.commit({}, 0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from olmstate.messages import StoreCorrupt, StorePoisoned
-from olmstate.storage import Fenced, Table
+from olmstate.storage import START, Fenced, Table
 from olmstate.storage._rows import SETS
 from tests.storage.handles import (
     PARTITION,
@@ -149,7 +149,7 @@ async def test_a_value_that_is_damaged_makes_no_later_read_stale(stores: Handles
     stores.edit("UPDATE devices SET value = x'00' WHERE key = ?", [device(1).key])
     generation = store.changes(0).generation
 
-    for read in (store.read(Table.DEVICES, [PARTITION]), store.page(Table.DEVICES, b"", 10)):
+    for read in (store.read(Table.DEVICES, [PARTITION]), store.page(Table.DEVICES, START, 10)):
         with pytest.raises(StoreCorrupt) as damaged:
             await read
         generation = await put(other, device(1))

@@ -11,7 +11,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from olmstate.messages import StorePoisoned
-from olmstate.storage import SqliteStore, Table, Turnstile
+from olmstate.storage import START, SqliteStore, Table, Turnstile
 from olmstate.storage._connection import connect
 from olmstate.storage._line import PLACES
 from olmstate.storage._store import CLOSE_SECONDS
@@ -78,7 +78,7 @@ async def test_a_closed_handle_says_so_to_every_use(stores: Handles, monkeypatch
             use()
     for call in (
         lambda: store.read(Table.DEVICES, [PARTITION]),
-        lambda: store.page(Table.DEVICES, b"", 1),
+        lambda: store.page(Table.DEVICES, START, 1),
         lambda: store.commit({}, 0),
         lambda: store.change_secret(KEY),
     ):

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from olmstate.storage import Row, Table
+from olmstate.storage import START, Row, Table
 from olmstate.storage._rows import PARTITIONED, SETS
 from tests.storage.handles import (
     PARTITION,
@@ -42,7 +42,7 @@ async def test_a_set_has_a_key_or_not(stores: Handles, table: Table) -> None:
     await put(store, Row(b"two", b"two", None), table=table)
 
     assert {b"one": [one], b"two": []} == await other.read(table, [b"one", b"two"])
-    assert [one] == await other.page(table, b"", 10)
+    assert [one] == await other.page(table, START, 10)
 
 
 async def test_a_partition_without_rows_is_answered_with_none(stores: Handles) -> None:
@@ -110,10 +110,10 @@ async def test_pages_give_each_row_once_by_key_without_the_deleted_ones(stores: 
     await put(store, *(make(number) for number in range(25)), table=table)
     await put(store, make(7, None), table=table)
 
-    after, pages = b"", list[list[Row]]()
+    after, pages = START, list[list[Row]]()
     while page := await store.page(table, after, 10):
         pages.append(page)
-        after = page[-1].key
+        after = page[-1].place
 
     assert [10, 10, 4] == [len(page) for page in pages]
     assert [make(number).key for number in range(25) if number != 7] == [row.key for page in pages for row in page]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from olmstate.messages import StoreCorrupt, StoreUnavailable, WrongKey
-from olmstate.storage import SqliteStore, Table, _sealing
+from olmstate.storage import START, SqliteStore, Table, _sealing
 from olmstate.storage._sealing import KEY_BYTES, MAX_ITERATIONS, MAX_LANES, MAX_MEMORY_KIB, Seal, Wrapping
 from tests.storage.handles import PARTITION, Handles, device, put, session, values
 
@@ -247,8 +247,8 @@ async def read_all(store: SqliteStore) -> None:
 
 
 async def page_all(store: SqliteStore) -> None:
-    await store.page(Table.DEVICES, b"", 10)
-    await store.page(Table.ACCOUNT, b"", 10)
+    await store.page(Table.DEVICES, START, 10)
+    await store.page(Table.ACCOUNT, START, 10)
 
 
 @pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)

@@ -41,7 +41,7 @@ from olmstate.messages import (
     StoreCorrupt,
     StoreError,
 )
-from olmstate.storage import Row, RowReader, Table
+from olmstate.storage import START, Place, Row, RowReader, Table
 
 from ._cache import Cache
 from ._envelope import Envelope
@@ -104,8 +104,8 @@ class PageQuery(Query[R], Generic[R]):
     """Walks a whole table, past the cache: `Actor.page` holds the rows when the handler runs."""
 
     table: Table
-    after: bytes = b""
-    """The last key of the page before."""
+    after: Place = START
+    """Where the page before ended."""
     limit: int = 500
 
 
@@ -312,13 +312,13 @@ class Actor(abc.ABC):
             if not isinstance(wanted, tuple):
                 wanted = self.wanted(message)
 
-    def decoded_page(self, table: Table, decode: Callable[[Row], T]) -> tuple[bytes, tuple[T, ...]]:
-        """The last key of the page that was read, and what its rows stand for.
+    def decoded_page(self, table: Table, decode: Callable[[Row], T]) -> tuple[Place, tuple[T, ...]]:
+        """Where the page that was read ends, and what its rows stand for.
 
         Raises:
             StoreCorrupt: A row can't be read.
         """
-        last = self.page[-1].key if self.page else b""
+        last = self.page[-1].place if self.page else START
         try:
             return last, tuple(decode(row) for row in self.page)
         except Exception as error:

@@ -24,7 +24,7 @@ from olmstate.messages import (
     Reply,
     UserId,
 )
-from olmstate.storage import Row, RowReader, Table
+from olmstate.storage import Place, Row, RowReader, Table
 
 from ._actor import Actor, Newest, PageQuery, Wanted
 from ._cache import Cache
@@ -72,7 +72,7 @@ class LookUp(DevicesStep[tuple[dict[DeviceId, DeviceKeys], ...]]):
 
 
 @attrs.frozen(kw_only=True)
-class DevicesPage(PageQuery[tuple[bytes, tuple[DeviceKeys, ...]]]):
+class DevicesPage(PageQuery[tuple[Place, tuple[DeviceKeys, ...]]]):
     """Some of all devices, and where to go on; none at the end."""
 
     table: Table = Table.DEVICES

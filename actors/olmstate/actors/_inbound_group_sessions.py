@@ -48,7 +48,7 @@ from olmstate.messages import (
     UnknownMessageIndex,
     UserId,
 )
-from olmstate.storage import Row, RowReader, Table
+from olmstate.storage import Place, Row, RowReader, Table
 
 from ._actor import Actor, Committed, Newest, Notice, PageQuery, Wanted
 from ._algorithms import MEGOLM
@@ -187,7 +187,7 @@ class AddWithheld(InboundGroupSessionsStep[None]):
 
 
 @attrs.frozen(kw_only=True)
-class RoomKeysPage(PageQuery[tuple[bytes, tuple[RoomKeyEntry, ...]]]):
+class RoomKeysPage(PageQuery[tuple[Place, tuple[RoomKeyEntry, ...]]]):
     """Some of all room keys, and where to go on; none at the end."""
 
     table: Table = Table.INBOUND_GROUP_SESSIONS

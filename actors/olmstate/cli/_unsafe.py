@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from olmstate.storage import Changes, Row, Rows, SqliteStore, Table
+from olmstate.storage import Changes, Place, Row, Rows, SqliteStore, Table
 
 NEVER_MOVES = 0
 """The generation that everybody believes to see."""
@@ -80,7 +80,7 @@ class UnsafeStore:
         """The real one's."""
         return await self._store.read(table, partitions)
 
-    async def page(self, table: Table, after: bytes, limit: int) -> list[Row]:
+    async def page(self, table: Table, after: Place, limit: int) -> list[Row]:
         """The real one's."""
         return await self._store.page(table, after, limit)
 

@@ -6,15 +6,17 @@ from ._backup import backup
 from ._inspect import StoreInspection, inspect_store
 from ._meta import StoreInfo
 from ._open import open_store
-from ._rows import Changes, Fenced, Lock, Row, RowReader, Rows, Store, Table
+from ._rows import START, Changes, Fenced, Lock, Place, Row, RowReader, Rows, Store, Table
 from ._store import SqliteStore
 from ._threads import in_thread
 from ._turnstile import Turnstile
 
 __all__ = [
+    "START",
     "Changes",
     "Fenced",
     "Lock",
+    "Place",
     "Row",
     "RowReader",
     "Rows",

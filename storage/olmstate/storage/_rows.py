@@ -42,6 +42,12 @@ SETS = frozenset({Table.OLM_MESSAGES})
 what changed in them is not asked for, nor which commit it was."""
 
 
+Place: TypeAlias = tuple[bytes, bytes]
+"""Where a row is in its table: partition, and key in it."""
+START: Place = (b"", b"")
+"""Before all rows."""
+
+
 @attrs.frozen(slots=False)  # several for each message: with slots it takes longer to make
 class Row:
     """One row. Values are plain here; the store seals them."""
@@ -52,6 +58,11 @@ class Row:
     """None: the row is to be deleted."""
     generation: int = 0
     """Of the commit that wrote it; filled in by the store."""
+
+    @property
+    def place(self) -> Place:
+        """Behind which the next page begins."""
+        return self.partition, self.key
 
 
 Rows: TypeAlias = Mapping[Table, Sequence[Row]]
@@ -85,8 +96,8 @@ class RowReader(Protocol):
         """The rows of each of ``partitions``, an empty list for one that has none."""
         ...
 
-    async def page(self, table: Table, after: bytes, limit: int) -> list[Row]:
-        """At most ``limit`` rows with a key greater than ``after``, by key. Slow where there are partitions."""
+    async def page(self, table: Table, after: Place, limit: int) -> list[Row]:
+        """At most ``limit`` rows behind the place ``after``, in the order of their places."""
         ...
 
     @property

@@ -27,6 +27,11 @@ def _there(table: Table) -> str:
     return "TRUE" if table in SETS else "value IS NOT NULL"
 
 
+def _behind(table: Table) -> str:
+    """Rows behind a place, partition ?1 and key ?2, in order."""
+    return "(partition, key) > (?1, ?2) ORDER BY partition, key" if table in PARTITIONED else "key > ?2 ORDER BY key"
+
+
 def _upsert(table: Table) -> str:
     if table in SETS:
         return f"INSERT OR IGNORE INTO {table} (key) VALUES (?)"
@@ -49,8 +54,7 @@ READ = {
     table: f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND {_partition(table)} IN " for table in Table
 }
 PAGE = {
-    table: f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND key > ? "
-    f"ORDER BY key, {_partition(table)} LIMIT ?"
+    table: f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND {_behind(table)} LIMIT ?3"
     for table in Table
 }
 UPSERT = {table: _upsert(table) for table in Table}

@@ -38,7 +38,7 @@ from ._connection import Connection, abandon
 from ._folder import DATABASE
 from ._fork import poison_in_child
 from ._meta import StoreInfo, read_info, read_wrapping, write_wrapping
-from ._rows import PARTITIONED, SETS, Changes, Fenced, Row, Rows, Table
+from ._rows import PARTITIONED, SETS, Changes, Fenced, Place, Row, Rows, Table
 from ._sealing import Seal, Wrapping
 from ._sqlite3 import sqlite3
 from ._sqlite_errors import PRIMARY, result_code, store_error, translated
@@ -225,11 +225,11 @@ class SqliteStore:
         if self._reader.in_transaction:  # after some errors SQLite has ended it by itself
             self._reader.execute("ROLLBACK")
 
-    async def page(self, table: Table, after: bytes, limit: int) -> list[Row]:
-        """At most ``limit`` rows with a key greater than ``after``, by key. Slow where there are partitions."""
+    async def page(self, table: Table, after: Place, limit: int) -> list[Row]:
+        """At most ``limit`` rows behind the place ``after``, in the order of their places."""
         self.check_usable()
         with translated():
-            fetched: _Fetched = self._reader.execute(PAGE[table], [after, limit]).fetchall()
+            fetched: _Fetched = self._reader.execute(PAGE[table], [*after, limit]).fetchall()
         return [self._row(table, *row) for row in fetched]
 
     def _row(self, table: Table, key: bytes, partition: bytes, sealed: bytes, generation: int) -> Row:

@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from olmstate.messages import StorePoisoned
-from olmstate.storage import Changes, Fenced, Row, Rows, Table
+from olmstate.storage import Changes, Fenced, Place, Row, Rows, Table
 from olmstate.storage._rows import PARTITIONED, SETS
 
 from ._faults import Faults, Latency, Operation, Step
@@ -41,7 +41,7 @@ class MemoryDisk:
         self.restored_generation = 0
         """Set it to `generation` to make a backup of what is there."""
         self.slot = Slot()
-        self._rows: dict[Table, dict[tuple[bytes, bytes], Row]] = {table: {} for table in Table}
+        self._rows: dict[Table, dict[Place, Row]] = {table: {} for table in Table}
         self._written: list[tuple[int, Table, bytes]] = []
         """Each row that was ever written or deleted, with its commit's generation: what `changes` tells."""
         self._writer: object = None
@@ -49,7 +49,7 @@ class MemoryDisk:
         """Changes up to this generation can't be told."""
 
     def rows(self, table: Table) -> list[Row]:
-        """What is stored in a table, by key."""
+        """What is stored in a table, in the order of its places."""
         return [row for _, row in sorted(self._rows[table].items())]
 
     def read(self, table: Table, partitions: Collection[bytes]) -> dict[bytes, list[Row]]:
@@ -89,7 +89,7 @@ class MemoryDisk:
             for row in table_rows:
                 if table not in SETS:
                     self._written.append((self.generation, table, row.partition))
-                place = (row.key, row.partition if table in PARTITIONED else row.key)
+                place = _place(table, row)
                 if row.value is None:
                     self._rows[table].pop(place, None)
                 else:
@@ -181,10 +181,10 @@ class MemoryStore:
         await self._end(step, rest)
         return found
 
-    async def page(self, table: Table, after: bytes, limit: int) -> list[Row]:
-        """At most ``limit`` rows with a key greater than ``after``, by key."""
+    async def page(self, table: Table, after: Place, limit: int) -> list[Row]:
+        """At most ``limit`` rows behind the place ``after``, in the order of their places."""
         step, rest = await self._begin("page", table)
-        rows = [row for row in self._disk.rows(table) if row.key > after][:limit]
+        rows = [row for row in self._disk.rows(table) if _place(table, row) > after][:limit]
         await self._end(step, rest)
         return rows
 
@@ -257,3 +257,7 @@ class MemoryStore:
         except StorePoisoned as error:
             self._poison = error  # as on disk, a handle in doubt stays in doubt
             raise
+
+
+def _place(table: Table, row: Row) -> Place:
+    return row.place if table in PARTITIONED else (row.key, row.key)
