@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import attrs
+import msgspec
 import pytest
 
 from olmstate.actors._account import (
@@ -279,7 +279,9 @@ async def test_of_two_messages_with_one_key_the_first_gets_it_and_a_bad_one_harm
     messages = [
         pre_key_message(Peer(), identity.curve25519, one, b"first"),
         pre_key_message(Peer(), identity.curve25519, one, b"second"),
-        attrs.evolve(pre_key_message(Peer(), identity.curve25519, two, b""), sender_key=Curve25519Key("no key")),
+        msgspec.structs.replace(
+            pre_key_message(Peer(), identity.curve25519, two, b""), sender_key=Curve25519Key("no key")
+        ),
         pre_key_message(Peer(), identity.curve25519, two, b"third"),
     ]
     first, second, third, fourth = await account.ask(CreateInboundSessions(messages=tuple(messages)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TypeVar
 
-import attrs
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
@@ -59,7 +59,7 @@ async def test_a_turn_that_is_fenced_runs_again_from_what_is_true_now() -> None:
     async with supervised(disk, faults=faults) as supervisor, supervised(disk, pid=2) as other:
         await other.ask(keys_query(bob))
         committed = disk.rows(Table.DEVICES)
-        disk.write_from_elsewhere({Table.DEVICES: [attrs.evolve(row, value=None) for row in committed]})
+        disk.write_from_elsewhere({Table.DEVICES: [msgspec.structs.replace(row, value=None) for row in committed]})
         faults.at("commit", lambda: disk.write_from_elsewhere({Table.DEVICES: committed}))
         added = await supervisor.ask(keys_query(carol))  # bob is gone, says this one: it must know of him
         statistics = await supervisor.ask(Statistics())
@@ -84,7 +84,7 @@ async def test_an_index_that_another_has_reserved_meanwhile_is_not_used_though_a
         assert row.value is not None
         session = json.loads(row.value)
         value = json.dumps({**session, "reserved": session["reserved"] + 8}).encode()
-        disk.write_from_elsewhere({Table.OUTBOUND_GROUP_SESSIONS: [attrs.evolve(row, value=value)]})
+        disk.write_from_elsewhere({Table.OUTBOUND_GROUP_SESSIONS: [msgspec.structs.replace(row, value=value)]})
 
     async with supervised(disk, faults=faults, latency=lambda _: 1, options=options) as supervisor:
         with supervisor.subscribe(StoreChanged):  # so that somebody looks while the turn is under way
@@ -114,7 +114,7 @@ async def test_a_session_that_another_forgets_in_the_midst_of_a_turn_turns_it_ba
             rows = disk.rows(Table.OUTBOUND_GROUP_SESSIONS)
             if isinstance(message, Current) and rows:
                 disk.write_from_elsewhere(
-                    {Table.OUTBOUND_GROUP_SESSIONS: [attrs.evolve(row, value=None) for row in rows]}
+                    {Table.OUTBOUND_GROUP_SESSIONS: [msgspec.structs.replace(row, value=None) for row in rows]}
                 )
                 await supervisor.ask(SyncToken())  # so that it is seen
             return reply
@@ -135,7 +135,7 @@ async def test_others_get_their_turn_between_the_making_of_many_rows_and_their_c
     async with supervised(disk) as other:
         await other.ask(keys_query(carol))
         committed = disk.rows(Table.DEVICES)
-        disk.write_from_elsewhere({Table.DEVICES: [attrs.evolve(row, value=None) for row in committed]})
+        disk.write_from_elsewhere({Table.DEVICES: [msgspec.structs.replace(row, value=None) for row in committed]})
     made = False
 
     class Noted(DevicesActor):

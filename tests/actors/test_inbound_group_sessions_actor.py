@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import attrs
+import msgspec
 import pytest
 
 from olmstate.actors._inbound_group_sessions import (
@@ -145,7 +145,7 @@ async def test_a_message_from_before_the_key_is_not_readable(
 async def test_a_message_that_was_encrypted_for_another_room_is_refused(
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor, room: Room
 ) -> None:
-    await inbound.ask(AddRoomKeys(room_keys=(attrs.evolve(room.new_room_key(), room_id=OTHER_ROOM),)))
+    await inbound.ask(AddRoomKeys(room_keys=(msgspec.structs.replace(room.new_room_key(), room_id=OTHER_ROOM),)))
     await actors.commit()
     assert isinstance(await decrypt(inbound, room.send(), room_id=OTHER_ROOM), MismatchedRoom)
 
@@ -203,8 +203,8 @@ async def test_a_forged_key_under_the_same_id_is_kept_apart_and_what_it_decrypts
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor, room: Room
 ) -> None:
     forged = Room(Peer())
-    copy = attrs.evolve(forged.new_room_key().copy, imported=True, signed=False)
-    new = attrs.evolve(room.new_room_key(), copy=copy)
+    copy = msgspec.structs.replace(forged.new_room_key().copy, imported=True, signed=False)
+    new = msgspec.structs.replace(room.new_room_key(), copy=copy)
     assert ("unconnected",) == await inbound.ask(AddRoomKeys(room_keys=(new,)))
     await actors.commit()
     genuine = await decrypt(inbound, room.send())

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 
-import attrs
+import msgspec
 import pytest
 from vodozemac import Account, AnyOlmMessage, Curve25519PublicKey, Session
 
@@ -228,7 +228,7 @@ async def test_a_normal_message_is_known_by_its_whole_digest(olm: OlmSessionsAct
     await decrypt(olm, *messages)
     await olm.ask(Remember(messages=tuple(messages)))
     across = messages[0].digest[1:DIGEST_BYTES] + messages[1].digest[:1]
-    assert not await was_decrypted(olm, attrs.evolve(messages[0], digest=across))
+    assert not await was_decrypted(olm, msgspec.structs.replace(messages[0], digest=across))
 
 
 async def test_a_pre_key_message_goes_to_its_own_session_only(olm: OlmSessionsActor, ours: Ours, bob: Peer) -> None:
@@ -317,7 +317,7 @@ async def test_of_a_row_that_does_not_say_so_the_set_may_know_more(
     in_set = MemoryStore(disk).key(Table.OLM_MESSAGES, message.digest.hex())
     disk.write_from_elsewhere(
         {
-            Table.OLM_SESSIONS: [attrs.evolve(row, value=json.dumps(record).encode())],
+            Table.OLM_SESSIONS: [msgspec.structs.replace(row, value=json.dumps(record).encode())],
             Table.OLM_MESSAGES: [Row(in_set, in_set, b"")],
         }
     )

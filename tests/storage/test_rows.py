@@ -149,3 +149,7 @@ async def test_a_store_says_whose_it_is_and_who_wrote_last(stores: Handles) -> N
     assert info.writer.startswith(f"{os.getpid()} ")
     assert 32 == len(info.store_id)
     assert info == store.info()
+
+
+def test_a_rows_repr_tells_where_it_is_and_nothing_of_its_value() -> None:
+    assert "Row(b'key', b'partition', ..., 3)" == repr(Row(b"key", b"partition", b"a secret", 3))

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from olmstate.messages import StoreCorrupt, StoreUnavailable, WrongKey
-from olmstate.storage import START, SqliteStore, Table, _sealing
+from olmstate.storage import START, Row, SqliteStore, Table, _sealing
+from olmstate.storage._rows import PARTITIONED
 from olmstate.storage._sealing import KEY_BYTES, MAX_ITERATIONS, MAX_LANES, MAX_MEMORY_KIB, Seal, Wrapping
 from tests.storage.handles import PARTITION, Handles, device, put, session, values
 
@@ -23,38 +24,48 @@ SEAL = Seal(DATA_KEY, plain=False)
 texts = st.text(st.characters(codec=None) | st.characters(categories=["Cs"]))
 
 
+def _as_kept(table: Table, key: bytes, partition: bytes) -> tuple[Table, bytes, bytes]:
+    return table, key, partition if table in PARTITIONED else key
+
+
+places = st.builds(_as_kept, st.sampled_from(Table), st.binary(), st.binary())
+
+
+def seal(table: Table, key: bytes, partition: bytes, value: bytes, *, by: Seal = SEAL) -> bytes:
+    (sealed,) = by.seal_all(table, [Row(key, partition, value)])
+    assert sealed is not None
+    return sealed
+
+
 # --- values -----------------------------------------------------------------------------------------------
 
 
-@given(st.sampled_from(Table), st.binary(), st.binary(), st.binary())
-def test_a_value_comes_back_at_its_place(table: Table, key: bytes, partition: bytes, value: bytes) -> None:
-    sealed = SEAL.seal(table, key, partition, value)
+@given(places, st.binary())
+def test_a_value_comes_back_at_its_place(place: tuple[Table, bytes, bytes], value: bytes) -> None:
+    sealed = seal(*place, value)
 
-    assert value == SEAL.unseal(table, key, partition, sealed)
-    assert value == Seal(DATA_KEY, plain=False).unseal(table, key, partition, sealed)
+    assert value == SEAL.unseal(*place, sealed)
+    assert value == Seal(DATA_KEY, plain=False).unseal(*place, sealed)
     assert len(value) < 8 or value not in sealed
 
 
-@given(
-    st.tuples(st.sampled_from(Table), st.binary(), st.binary()),
-    st.tuples(st.sampled_from(Table), st.binary(), st.binary()),
-)
+@given(places, places)
 def test_a_value_does_not_open_at_another_place(
     place: tuple[Table, bytes, bytes], other: tuple[Table, bytes, bytes]
 ) -> None:
     if place != other:
         with pytest.raises(StoreCorrupt, match="integrity"):
-            SEAL.unseal(*other, SEAL.seal(*place, b"value"))
+            SEAL.unseal(*other, seal(*place, b"value"))
 
 
 def test_key_and_partition_do_not_run_into_each_other() -> None:
     with pytest.raises(StoreCorrupt):
-        SEAL.unseal(Table.DEVICES, b"a", b"bc", SEAL.seal(Table.DEVICES, b"ab", b"c", b"value"))
+        SEAL.unseal(Table.DEVICES, b"a", b"bc", seal(Table.DEVICES, b"ab", b"c", b"value"))
 
 
 @given(st.binary(min_size=1), st.data())
 def test_a_flipped_bit_is_seen(value: bytes, data: st.DataObject) -> None:
-    sealed = bytearray(SEAL.seal(Table.DEVICES, b"key", b"partition", value))
+    sealed = bytearray(seal(Table.DEVICES, b"key", b"partition", value))
     bit = data.draw(st.integers(0, 8 * len(sealed) - 1))
     sealed[bit // 8] ^= 1 << bit % 8
 
@@ -64,7 +75,7 @@ def test_a_flipped_bit_is_seen(value: bytes, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("length", range(30))
 def test_what_is_cut_off_is_seen(length: int) -> None:
-    sealed = SEAL.seal(Table.DEVICES, b"key", b"partition", b"value")
+    sealed = seal(Table.DEVICES, b"key", b"partition", b"value")
 
     with pytest.raises(StoreCorrupt):
         SEAL.unseal(Table.DEVICES, b"key", b"partition", sealed[:length])
@@ -73,18 +84,33 @@ def test_what_is_cut_off_is_seen(length: int) -> None:
 def test_another_data_key_opens_nothing() -> None:
     with pytest.raises(StoreCorrupt):
         Seal(bytes(KEY_BYTES), plain=False).unseal(
-            Table.DEVICES, b"key", b"partition", SEAL.seal(Table.DEVICES, b"key", b"partition", b"value")
+            Table.DEVICES, b"key", b"partition", seal(Table.DEVICES, b"key", b"partition", b"value")
         )
 
 
-def test_equal_values_do_not_look_equal() -> None:
-    assert SEAL.seal(Table.DEVICES, b"key", b"", b"value") != SEAL.seal(Table.DEVICES, b"key", b"", b"value")
+def test_equal_values_do_not_look_equal_sealed_together_or_apart() -> None:
+    row = Row(b"key", b"", b"value")
+    together = SEAL.seal_all(Table.DEVICES, [row] * 100)
+    apart = [SEAL.seal_all(Table.DEVICES, [row])[0] for _ in range(100)]
+
+    assert 200 == len({*together, *apart})
+
+
+def test_what_is_sealed_together_keeps_its_order_and_what_is_to_be_deleted() -> None:
+    rows = [Row(b"%d" % number, b"", None if number % 3 else b"value %d" % number) for number in range(10)]
+
+    sealed = SEAL.seal_all(Table.DEVICES, rows)
+
+    opened = [
+        None if one is None else SEAL.unseal(Table.DEVICES, b"%d" % at, b"", one) for at, one in enumerate(sealed)
+    ]
+    assert [row.value for row in rows] == opened
 
 
 def test_a_store_without_a_key_keeps_values_as_they_are() -> None:
     plain = Seal(DATA_KEY, plain=True)
 
-    assert b"value" == plain.seal(Table.DEVICES, b"key", b"partition", b"value")
+    assert b"value" == seal(Table.DEVICES, b"key", b"partition", b"value", by=plain)
     assert b"value" == plain.unseal(Table.DEVICES, b"key", b"partition", b"value")
     assert SEAL.pickle_key == plain.pickle_key
 

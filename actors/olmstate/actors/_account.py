@@ -52,8 +52,9 @@ from ._algorithms import MEGOLM, OLM
 from ._cache import Cache
 from ._olm_message import OlmMessage
 from ._olm_sessions import NewSession
-from ._records import Record, dumps, loads
+from ._records import dumps, loads
 from ._signatures import signing_bytes
+from ._value import Value
 
 ALGORITHM = "signed_curve25519"
 
@@ -68,7 +69,7 @@ FALLBACK_KEY_MILLISECONDS = 7 * 24 * 3600 * 1000
 R = TypeVar("R")
 
 
-class _Record(Record):
+class _Record(Value, kw_only=True, frozen=True):
     """The stored form of the account."""
 
     pickle: str
@@ -148,11 +149,10 @@ class AccountStep(Message[R], Generic[R]):
     """A part of an operation that this actor does."""
 
 
-@attrs.frozen(kw_only=True, slots=False)  # one for each message: with slots it takes longer to make
-class InboundSession(NewSession):
+class InboundSession(NewSession, kw_only=True, frozen=True):
     """A session made from a pre-key message, and what the message said."""
 
-    plaintext: bytes = attrs.field(repr=False)
+    plaintext: bytes
 
 
 @attrs.frozen(kw_only=True)

@@ -54,10 +54,11 @@ from ._actor import Actor, Committed, Newest, Notice, PageQuery, Wanted
 from ._algorithms import MEGOLM
 from ._cache import Cache
 from ._message_indices import UsedIndices, UsedIndicesCodec, event_hash, merge
-from ._records import Record, dumps, loads
+from ._records import dumps, loads
 from ._room_key_copies import RoomKeyCopy, add_copy, export
 from ._untrusted_json import as_object, is_object, json_object, string
 from ._untrusted_json import loads as parse_json
+from ._value import Value
 
 R = TypeVar("R")
 S = TypeVar("S", bound=str)
@@ -66,7 +67,7 @@ S = TypeVar("S", bound=str)
 # --- what is stored -----------------------------------------------------------------------------------------
 
 
-class _Copy(Record):
+class _Copy(Value, kw_only=True, frozen=True):
     """The stored form of one copy of a room key."""
 
     session_key: str
@@ -80,15 +81,14 @@ class _Copy(Record):
     forwarding_chain: list[str]
 
 
-class _Record(Record):
+class _Record(Value, kw_only=True, frozen=True):
     """The stored form of a room key: its room, for exports, and its copies."""
 
     room_id: RoomId
     copies: list[_Copy]
 
 
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class RoomKeyEntry:
+class RoomKeyEntry(Value, kw_only=True, frozen=True, gc=False):
     """A room key and its room."""
 
     room_id: RoomId
@@ -140,7 +140,7 @@ def _shared(string: S) -> S:
     return cast("S", sys.intern(string))
 
 
-class _Withheld(Record):
+class _Withheld(Value, kw_only=True, frozen=True):
     """The stored form of a withheld notice."""
 
     code: str
@@ -163,8 +163,7 @@ class InboundGroupSessionsStep(Message[R], Generic[R]):
     """A part of an operation that this actor does."""
 
 
-@attrs.frozen(kw_only=True, slots=False)  # one for each message: with slots it takes longer to make
-class NewRoomKey:
+class NewRoomKey(Value, kw_only=True, frozen=True):
     """A room key that came."""
 
     room_id: RoomId
@@ -232,10 +231,10 @@ class InboundGroupSessionsActor(Actor):
         """Whose withheld notice it is; anybody can send one, so that another's says nothing of a sender's events."""
         return self._store.key(Table.WITHHELD_ROOM_KEYS, room_id, session_id, sender)
 
-    def _guards(self, room_id: RoomId, session_id: str, sender: Json, copies: Iterable[RoomKeyCopy]) -> list[bytes]:
-        """Under which names an event's message index is guarded: see `_guard`."""
-        guards = [self._guard_name(room_id, session_id, sender)] if isinstance(sender, str) else []
-        if None in [copy.sender for copy in copies]:
+    def _guards(self, room_id: RoomId, session_id: str, sender: str | None, *, nobodys: bool) -> list[bytes]:
+        """Under which names an event's message index is guarded, on a session that is ``nobodys``: see `_guard`."""
+        guards = [] if sender is None else [self._guard_name(room_id, session_id, sender)]
+        if nobodys:
             guards.append(self._guard_name(room_id, session_id))
         return guards
 
@@ -261,18 +260,19 @@ class InboundGroupSessionsActor(Actor):
 
     def _wanted_for(self, events: Iterable[tuple[RoomId, JsonObject]]) -> Wanted:
         named = [
-            (self._partition(room_id, session_id), room_id, session_id, event.get("sender"))
+            (room_id, session_id, _sender_of(event))
             for room_id, event in events
             if (session_id := _session_id_of(event)) is not None
         ]
-        yield self._room_keys, [partition for partition, _, _, _ in named]
+        yield self._room_keys, [self._partition(room_id, session_id) for room_id, session_id, _ in named]
         guards: list[bytes] = []
         notices: list[bytes] = []
-        for partition, room_id, session_id, sender in named:
-            entry = self._room_keys.peek(partition, committed=True)
+        for room_id, session_id, sender in dict.fromkeys(named):  # most of a batch are on few sessions
+            entry = self._room_keys.peek(self._partition(room_id, session_id), committed=True)
             if entry is not None:
-                guards += self._guards(room_id, session_id, sender, entry.copies)
-            elif isinstance(sender, str):
+                nobodys = any(copy.sender is None for copy in entry.copies)
+                guards += self._guards(room_id, session_id, sender, nobodys=nobodys)
+            elif sender is not None:
                 notices.append(self._notice(room_id, session_id, sender))
         yield self._used, guards
         if notices:
@@ -325,10 +325,10 @@ class InboundGroupSessionsActor(Actor):
             raise MalformedMessage(reason="not a Megolm message")
         session_id = MegolmSessionId(string(content, "session_id"))
         ciphertext = string(content, "ciphertext")
-        sender: Json = event.get("sender")
+        sender = _sender_of(event)
         entry = self._room_keys.committed(self._partition(room_id, session_id))
         if entry is None:
-            if isinstance(sender, str):
+            if sender is not None:
                 code = self._withheld.committed(self._notice(room_id, session_id, sender))
                 if code is not None:
                     raise RoomKeyWithheld(code=code)
@@ -342,7 +342,7 @@ class InboundGroupSessionsActor(Actor):
             raise MismatchedSender(reason="the room key is not from the event's sender")
         event_id = event.get("event_id")
         event_id = EventId(event_id) if isinstance(event_id, str) else None
-        self._guard(self._guards(room_id, session_id, sender, (copy,)), index, event_id)
+        self._guard(self._guards(room_id, session_id, sender, nobodys=copy.sender is None), index, event_id)
         return DecryptedRoomEvent(
             room_id=room_id,
             event_id=event_id,
@@ -407,7 +407,15 @@ def _session_id_of(event: Json) -> str | None:
     return session_id if isinstance(session_id, str) else None
 
 
-def _decrypt_with(copies: tuple[RoomKeyCopy, ...], ciphertext: str, sender: Json) -> tuple[RoomKeyCopy, int, bytes]:
+def _sender_of(event: JsonObject) -> str | None:
+    """The user that an event names as its sender, if it does."""
+    sender = event.get("sender")
+    return sender if isinstance(sender, str) else None
+
+
+def _decrypt_with(
+    copies: tuple[RoomKeyCopy, ...], ciphertext: str, sender: str | None
+) -> tuple[RoomKeyCopy, int, bytes]:
     """The copy that decrypts it, the sender's if there is one; the message index, and the plaintext."""
     try:
         message = MegolmMessage.from_base64(ciphertext)

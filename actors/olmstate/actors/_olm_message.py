@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
-import attrs
 from vodozemac import AnyOlmMessage, PreKeyMessage
 
 from olmstate.messages import Curve25519Key, MalformedMessage
 
 from ._pre_key_message import pre_key_parts
+from ._value import Value
 
 PRE_KEY = 0
 """Type of an Olm message that carries what is needed to start a session."""
@@ -20,13 +20,12 @@ DIGEST_BYTES = 8
 """Of a normal message's digest, as it is kept."""
 
 
-@attrs.frozen(kw_only=True, slots=False)  # one for each message: with slots it takes longer to make
-class OlmMessage:
+class OlmMessage(Value, kw_only=True, frozen=True):
     """An Olm message for this device, checked in shape."""
 
     sender_key: Curve25519Key
-    parsed: AnyOlmMessage = attrs.field(repr=False)
-    pre_key: PreKeyMessage | None = attrs.field(default=None, repr=False)
+    parsed: AnyOlmMessage
+    pre_key: PreKeyMessage | None = None
     one_time_key: Curve25519Key | None = None
     """The one that a pre-key message names."""
     digest: bytes

@@ -25,6 +25,7 @@ from operator import attrgetter
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
 
 import attrs
+import msgspec
 from vodozemac import Session
 
 from olmstate.messages import (
@@ -43,7 +44,8 @@ from ._actor import Actor, Newest, Wanted
 from ._base64 import encode as encode_base64
 from ._cache import Cache
 from ._olm_message import DIGEST_BYTES, OlmMessage
-from ._records import Record, dumps, loads
+from ._records import dumps, loads
+from ._value import Value
 
 SESSIONS_A_DEVICE = 10
 """Of those that it has started, and of those that we have with one user's one-time keys; more are dropped, the least
@@ -60,7 +62,7 @@ PRE_KEY_DIGEST_BYTES = 32
 R = TypeVar("R")
 
 
-class _Record(Record):
+class _Record(Value, kw_only=True, frozen=True):
     """The stored form of a session."""
 
     pickle: str
@@ -72,8 +74,7 @@ class _Record(Record):
     in_set: bool = True
 
 
-@attrs.define(kw_only=True)
-class OlmSession:
+class OlmSession(msgspec.Struct, kw_only=True):
     """One session and what decides on its use."""
 
     session: Session
@@ -90,8 +91,7 @@ class OlmSession:
     """Differs from what is stored."""
 
 
-@attrs.define(kw_only=True)
-class DeviceSessions:
+class DeviceSessions(msgspec.Struct, kw_only=True):
     """All sessions with one device."""
 
     by_id: dict[OlmSessionId, OlmSession]
@@ -218,8 +218,7 @@ DecryptOutcome: TypeAlias = bytes | DecryptionError | NeedsSession | Deferred
 """The plaintext, or why there is none."""
 
 
-@attrs.frozen(kw_only=True, slots=False)  # one for each message: with slots it takes longer to make
-class NewSession:
+class NewSession(Value, kw_only=True, frozen=True):
     """A session that was just made."""
 
     sender_key: Curve25519Key

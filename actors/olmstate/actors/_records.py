@@ -1,4 +1,4 @@
-"""How a stored value is written: JSON of a `Record` or an attrs class, by field, so that a later version can add one.
+"""How a stored value is written: JSON of a `Value` or an attrs class, by field, so that a later version can add one.
 
 A room's id is whatever a user says that it is, and a lone surrogate can be in it. UTF-8 can't hold that, an escape can,
 and msgspec doesn't write or read such an escape.
@@ -14,14 +14,6 @@ import msgspec
 from olmstate.storage import Row
 
 T = TypeVar("T")
-
-
-class Record(msgspec.Struct, kw_only=True):
-    """Base of what is nothing but a stored form. One is made for each message; attrs would take twice as long."""
-
-    def __repr__(self) -> str:
-        """The name alone: many hold secrets."""
-        return f"{type(self).__name__}(...)"
 
 
 _encoder = msgspec.json.Encoder()

@@ -13,7 +13,7 @@ all.
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 from vodozemac import ExportedSessionKey, InboundGroupSession, SessionKey
 
 from olmstate.messages import (
@@ -26,15 +26,16 @@ from olmstate.messages import (
     UserId,
 )
 
+from ._value import Value
+
 MOST_COPIES = 4
 """Of one session. Whoever sends more forgeries, or more claims, than that has them dropped."""
 
 
-@attrs.frozen(kw_only=True, eq=False, weakref_slot=False)
-class RoomKeyCopy:
+class RoomKeyCopy(Value, kw_only=True, frozen=True, eq=False, gc=False):
     """One copy: the session from some index on, and where it came from."""
 
-    session: InboundGroupSession = attrs.field(repr=False)
+    session: InboundGroupSession
     sender_key: Curve25519Key
     sender_ed25519: Ed25519Key
     sender: UserId | None
@@ -61,7 +62,7 @@ def add_copy(copies: tuple[RoomKeyCopy, ...], new: RoomKeyCopy) -> tuple[tuple[R
         return copies, "known"
     signed = any(copy.signed for copy in (*connected, new))
     apart = [copy for copy in copies if copy not in connected]
-    merged = [attrs.evolve(claim, session=earliest, signed=signed) for claim in claims]
+    merged = [msgspec.structs.replace(claim, session=earliest, signed=signed) for claim in claims]
     if better:
         return _best([*merged, *apart]), "better"
     named = {copy.sender for copy in connected} - {None}

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 import attrs
+import msgspec
 
 
 class Table(enum.StrEnum):
@@ -48,13 +49,12 @@ START: Place = (b"", b"")
 """Before all rows."""
 
 
-@attrs.frozen(slots=False)  # several for each message: with slots it takes longer to make
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One row. Values are plain here; the store seals them."""
 
     key: bytes
     partition: bytes
-    value: bytes | None = attrs.field(repr=False)
+    value: bytes | None
     """None: the row is to be deleted."""
     generation: int = 0
     """Of the commit that wrote it; filled in by the store."""
@@ -63,6 +63,10 @@ class Row:
     def place(self) -> Place:
         """Behind which the next page begins."""
         return self.partition, self.key
+
+    def __repr__(self) -> str:
+        """All but the value, which is secret."""
+        return f"Row({self.key!r}, {self.partition!r}, ..., {self.generation})"
 
 
 Rows: TypeAlias = Mapping[Table, Sequence[Row]]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 
 import attrs
@@ -24,7 +25,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from olmstate.messages import StoreCorrupt, StoreUnavailable, WrongKey
 
-from ._rows import Table
+from ._rows import PARTITIONED, Row, Table
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -180,12 +181,22 @@ class Seal:
             state.update(len(data).to_bytes(4, "big") + data)
         return state.digest()
 
-    def seal(self, table: Table, key: bytes, partition: bytes, value: bytes) -> bytes:
-        """``value`` sealed for this place."""
+    def seal_all(self, table: Table, rows: Sequence[Row]) -> list[bytes | None]:
+        """The rows' values, each sealed for its place; None stays None."""
         if self._cipher is None:
-            return value
-        nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, _PAD + value, _place(table, key, partition))
+            return [row.value for row in rows]
+        encrypt = self._cipher.encrypt
+        nonces = os.urandom(NONCE_BYTES * len(rows))  # at once: each call is one of the system
+        partitioned = table in PARTITIONED
+        sealed: list[bytes | None] = []
+        for number, row in enumerate(rows):
+            if row.value is None:
+                sealed.append(None)
+                continue
+            nonce = nonces[NONCE_BYTES * number : NONCE_BYTES * (number + 1)]
+            place = _place(table, row.key, row.partition if partitioned else row.key)
+            sealed.append(nonce + encrypt(nonce, _PAD + row.value, place))
+        return sealed
 
     def unseal(self, table: Table, key: bytes, partition: bytes, sealed: bytes) -> bytes:
         """The value that was sealed for this place.

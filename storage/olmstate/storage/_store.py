@@ -345,7 +345,7 @@ class SqliteStore:
 
     async def _seal_all(self, rows: Rows, generation: int) -> list[_Statement]:
         """What is to be written, sealed here: a thread of its own would have Python to itself no sooner."""
-        seal = self._unlocked.seal
+        seal_all = self._unlocked.seal_all
         statements: list[_Statement] = []
         sealed = 0
         for table, table_rows in rows.items():
@@ -353,17 +353,18 @@ class SqliteStore:
                 statements.append((UPSERT[table], [(row.key,) for row in table_rows if row.value is not None]))
                 statements.append((DELETE[table], [(row.key,) for row in table_rows if row.value is None]))
                 continue
-            partitioned = table in PARTITIONED
             kept: list[tuple[object, ...]] = []
-            for row in table_rows:
-                if sealed == SEALED_AT_ONCE:
+            for start in range(0, len(table_rows), SEALED_AT_ONCE):
+                part = table_rows[start : start + SEALED_AT_ONCE]
+                if sealed + len(part) > SEALED_AT_ONCE:
                     sealed = 0
                     await trio.lowlevel.cancel_shielded_checkpoint()
-                sealed += 1
-                key, value = row.key, row.value
-                partition = row.partition if partitioned else key
-                content = None if value is None else seal(table, key, partition, value)
-                kept.append((partition, key, content, generation) if partitioned else (key, content, generation))
+                sealed += len(part)
+                values = zip(part, seal_all(table, part), strict=True)
+                if table in PARTITIONED:
+                    kept += [(row.partition, row.key, value, generation) for row, value in values]
+                else:
+                    kept += [(row.key, value, generation) for row, value in values]
             kept.sort(key=itemgetter(0))  # as they lie in the tree; what comes twice stays in its order
             statements.append((UPSERT[table], kept))
         return statements

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-import attrs
 import msgspec
 
 from olmstate.actors._signatures import check_device_keys
@@ -21,6 +20,7 @@ from olmstate.actors._untrusted_json import (
     loads,
     string,
 )
+from olmstate.actors._value import Value
 from olmstate.messages import (
     Curve25519Key,
     DeviceId,
@@ -37,12 +37,11 @@ from olmstate.messages import (
 )
 
 
-@attrs.frozen(kw_only=True, slots=False)  # one for each message: with slots it takes longer to make
-class Payload:
+class Payload(Value, kw_only=True, frozen=True):
     """A payload that agrees with its envelope."""
 
     type: str
-    content: JsonObject = attrs.field(repr=False)
+    content: JsonObject
     sender: UserId
     sender_ed25519: Ed25519Key
     device: DeviceKeys | None

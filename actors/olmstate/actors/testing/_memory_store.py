@@ -12,7 +12,7 @@ import hashlib
 import os
 from collections.abc import Collection, Sequence
 
-import attrs
+import msgspec
 import trio
 
 from olmstate.messages import StorePoisoned
@@ -94,7 +94,7 @@ class MemoryDisk:
                     self._rows[table].pop(place, None)
                 else:
                     generation = 0 if table in SETS else self.generation
-                    self._rows[table][place] = attrs.evolve(row, generation=generation)
+                    self._rows[table][place] = msgspec.structs.replace(row, generation=generation)
         return self.generation
 
     def changes(self, since: int, writing: object) -> Changes:

@@ -1,0 +1,13 @@
+"""Values that are made for each message, and so must cost next to nothing to make (decision 0028)."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Value(msgspec.Struct, kw_only=True, frozen=True):
+    """Base of what is nothing but its fields: a stored form, or what one actor is told for another."""
+
+    def __repr__(self) -> str:
+        """The name alone: many hold secrets."""
+        return f"{type(self).__name__}(...)"
