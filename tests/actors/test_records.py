@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from olmstate.actors._quiet_struct import QuietStruct
 from olmstate.actors._records import dumps, loads
-from olmstate.actors._value import Value
 from olmstate.storage import Row
 
 
-class Secret(Value, kw_only=True, frozen=True):
+class Secret(QuietStruct, kw_only=True, frozen=True):
     """Of a version that has added a field."""
 
     pickle: str

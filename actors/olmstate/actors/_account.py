@@ -52,9 +52,9 @@ from ._algorithms import MEGOLM, OLM
 from ._cache import Cache
 from ._olm_message import OlmMessage
 from ._olm_sessions import NewSession
+from ._quiet_struct import QuietStruct
 from ._records import dumps, loads
 from ._signatures import signing_bytes
-from ._value import Value
 
 ALGORITHM = "signed_curve25519"
 
@@ -69,7 +69,7 @@ FALLBACK_KEY_MILLISECONDS = 7 * 24 * 3600 * 1000
 R = TypeVar("R")
 
 
-class _Record(Value, kw_only=True, frozen=True):
+class _Record(QuietStruct, kw_only=True, frozen=True):
     """The stored form of the account."""
 
     pickle: str

@@ -54,11 +54,11 @@ from ._actor import Actor, Committed, Newest, Notice, PageQuery, Wanted
 from ._algorithms import MEGOLM
 from ._cache import Cache
 from ._message_indices import UsedIndices, UsedIndicesCodec, event_hash, merge
+from ._quiet_struct import QuietStruct
 from ._records import dumps, loads
 from ._room_key_copies import RoomKeyCopy, add_copy, export
 from ._untrusted_json import as_object, is_object, json_object, string
 from ._untrusted_json import loads as parse_json
-from ._value import Value
 
 R = TypeVar("R")
 S = TypeVar("S", bound=str)
@@ -67,7 +67,7 @@ S = TypeVar("S", bound=str)
 # --- what is stored -----------------------------------------------------------------------------------------
 
 
-class _Copy(Value, kw_only=True, frozen=True):
+class _Copy(QuietStruct, kw_only=True, frozen=True):
     """The stored form of one copy of a room key."""
 
     session_key: str
@@ -81,14 +81,14 @@ class _Copy(Value, kw_only=True, frozen=True):
     forwarding_chain: list[str]
 
 
-class _Record(Value, kw_only=True, frozen=True):
+class _Record(QuietStruct, kw_only=True, frozen=True):
     """The stored form of a room key: its room, for exports, and its copies."""
 
     room_id: RoomId
     copies: list[_Copy]
 
 
-class RoomKeyEntry(Value, kw_only=True, frozen=True, gc=False):
+class RoomKeyEntry(QuietStruct, kw_only=True, frozen=True, gc=False):
     """A room key and its room."""
 
     room_id: RoomId
@@ -140,7 +140,7 @@ def _shared(string: S) -> S:
     return cast("S", sys.intern(string))
 
 
-class _Withheld(Value, kw_only=True, frozen=True):
+class _Withheld(QuietStruct, kw_only=True, frozen=True):
     """The stored form of a withheld notice."""
 
     code: str
@@ -163,7 +163,7 @@ class InboundGroupSessionsStep(Message[R], Generic[R]):
     """A part of an operation that this actor does."""
 
 
-class NewRoomKey(Value, kw_only=True, frozen=True):
+class NewRoomKey(QuietStruct, kw_only=True, frozen=True):
     """A room key that came."""
 
     room_id: RoomId

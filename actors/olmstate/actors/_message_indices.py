@@ -16,14 +16,14 @@ import attrs
 from olmstate.messages import EventId
 from olmstate.storage import Row, RowReader, Table
 
+from ._quiet_struct import QuietStruct
 from ._records import dumps, loads
-from ._value import Value
 
 BLOCK = 256
 HASH_BYTES = 8
 
 
-class _Block(Value, kw_only=True, frozen=True):
+class _Block(QuietStruct, kw_only=True, frozen=True):
     """The stored form: hashes of event ids by index, hexadecimal; and which block it is."""
 
     number: int

@@ -9,7 +9,7 @@ from vodozemac import AnyOlmMessage, PreKeyMessage
 from olmstate.messages import Curve25519Key, MalformedMessage
 
 from ._pre_key_message import pre_key_parts
-from ._value import Value
+from ._quiet_struct import QuietStruct
 
 PRE_KEY = 0
 """Type of an Olm message that carries what is needed to start a session."""
@@ -20,7 +20,7 @@ DIGEST_BYTES = 8
 """Of a normal message's digest, as it is kept."""
 
 
-class OlmMessage(Value, kw_only=True, frozen=True):
+class OlmMessage(QuietStruct, kw_only=True, frozen=True):
     """An Olm message for this device, checked in shape."""
 
     sender_key: Curve25519Key

@@ -44,8 +44,8 @@ from ._actor import Actor, Newest, Wanted
 from ._base64 import encode as encode_base64
 from ._cache import Cache
 from ._olm_message import DIGEST_BYTES, OlmMessage
+from ._quiet_struct import QuietStruct
 from ._records import dumps, loads
-from ._value import Value
 
 SESSIONS_A_DEVICE = 10
 """Of those that it has started, and of those that we have with one user's one-time keys; more are dropped, the least
@@ -62,7 +62,7 @@ PRE_KEY_DIGEST_BYTES = 32
 R = TypeVar("R")
 
 
-class _Record(Value, kw_only=True, frozen=True):
+class _Record(QuietStruct, kw_only=True, frozen=True):
     """The stored form of a session."""
 
     pickle: str
@@ -218,7 +218,7 @@ DecryptOutcome: TypeAlias = bytes | DecryptionError | NeedsSession | Deferred
 """The plaintext, or why there is none."""
 
 
-class NewSession(Value, kw_only=True, frozen=True):
+class NewSession(QuietStruct, kw_only=True, frozen=True):
     """A session that was just made."""
 
     sender_key: Curve25519Key

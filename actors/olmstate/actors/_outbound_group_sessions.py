@@ -47,8 +47,8 @@ from olmstate.storage import Row, RowReader, Table
 
 from ._actor import Actor, Committed, Invalidate, Newest, Notice, RolledBack, Wanted
 from ._cache import Cache
+from ._quiet_struct import QuietStruct
 from ._records import dumps, loads
-from ._value import Value
 
 R = TypeVar("R")
 
@@ -111,7 +111,7 @@ class Reservation:
         return self.limit - self.session.message_index
 
 
-class _RecipientsRecord(Value, kw_only=True, frozen=True):
+class _RecipientsRecord(QuietStruct, kw_only=True, frozen=True):
     """The stored form of some recipients: those of one `Offer`, or of one `MarkShared`."""
 
     offered: list[tuple[UserId, DeviceId, Curve25519Key]] = msgspec.field(

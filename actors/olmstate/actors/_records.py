@@ -1,4 +1,4 @@
-"""How a stored value is written: JSON of a `Value` or an attrs class, by field, so that a later version can add one.
+"""How a stored value is written: JSON of a struct or an attrs class, by field, so that a later version can add one.
 
 A room's id is whatever a user says that it is, and a lone surrogate can be in it. UTF-8 can't hold that, an escape can,
 and msgspec doesn't write or read such an escape.

@@ -26,13 +26,13 @@ from olmstate.messages import (
     UserId,
 )
 
-from ._value import Value
+from ._quiet_struct import QuietStruct
 
 MOST_COPIES = 4
 """Of one session. Whoever sends more forgeries, or more claims, than that has them dropped."""
 
 
-class RoomKeyCopy(Value, kw_only=True, frozen=True, eq=False, gc=False):
+class RoomKeyCopy(QuietStruct, kw_only=True, frozen=True, eq=False, gc=False):
     """One copy: the session from some index on, and where it came from."""
 
     session: InboundGroupSession

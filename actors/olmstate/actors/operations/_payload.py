@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from olmstate.actors._quiet_struct import QuietStruct
 from olmstate.actors._signatures import check_device_keys
 from olmstate.actors._untrusted_json import (
     as_object,
@@ -20,7 +21,6 @@ from olmstate.actors._untrusted_json import (
     loads,
     string,
 )
-from olmstate.actors._value import Value
 from olmstate.messages import (
     Curve25519Key,
     DeviceId,
@@ -37,7 +37,7 @@ from olmstate.messages import (
 )
 
 
-class Payload(Value, kw_only=True, frozen=True):
+class Payload(QuietStruct, kw_only=True, frozen=True):
     """A payload that agrees with its envelope."""
 
     type: str

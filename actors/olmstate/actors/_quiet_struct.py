@@ -1,11 +1,11 @@
-"""Values that are made for each message, and so must cost next to nothing to make (decision 0028)."""
+"""Structs, which cost next to nothing to make: for what is made for each message (decision 0028)."""
 
 from __future__ import annotations
 
 import msgspec
 
 
-class Value(msgspec.Struct, kw_only=True, frozen=True):
+class QuietStruct(msgspec.Struct, kw_only=True, frozen=True):
     """Base of what is nothing but its fields: a stored form, or what one actor is told for another."""
 
     def __repr__(self) -> str:
