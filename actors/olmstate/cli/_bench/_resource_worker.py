@@ -103,6 +103,8 @@ def bare_sessions(path: Path) -> JsonObject:
 async def idle(path: Path, key: bytes, seconds: float) -> JsonObject:
     """What is written, and how often the lock is held, while nobody asks anything."""
     async with device(path, key=key) as supervisor:
+        # the first look ends opening: it reads the store, and SQLite notes that in the shared memory, which is a file
+        await supervisor.ask(Statistics())
         before = written()
         held = 0
         for _ in range(LOOKS):
