@@ -354,11 +354,11 @@ class SqliteStore:
                 statements.append((DELETE[table], [(row.key,) for row in table_rows if row.value is None]))
                 continue
             kept: list[tuple[object, ...]] = []
-            for start in range(0, len(table_rows), SEALED_AT_ONCE):
-                part = table_rows[start : start + SEALED_AT_ONCE]
-                if sealed + len(part) > SEALED_AT_ONCE:
+            while len(kept) < len(table_rows):
+                if sealed == SEALED_AT_ONCE:
                     sealed = 0
                     await trio.lowlevel.cancel_shielded_checkpoint()
+                part = table_rows[len(kept) : len(kept) + SEALED_AT_ONCE - sealed]
                 sealed += len(part)
                 values = zip(part, seal_all(table, part), strict=True)
                 if table in PARTITIONED:
