@@ -8,7 +8,7 @@ import trio
 from olmstate.messages import StorePoisoned
 from olmstate.storage import Row, Table
 from olmstate.storage._store import SEALED_AT_ONCE
-from tests.storage.handles import Handles, device, put, values
+from tests.storage.handles import Handles, device, put, session, values
 
 MANY = tuple(device(number) for number in range(4 * SEALED_AT_ONCE))
 
@@ -24,14 +24,14 @@ class Steps(trio.abc.Instrument):
         self.taken += 1
 
 
-async def steps_of(stores: Handles, rows: tuple[Row, ...]) -> int:
-    """Of a commit of so many rows that is made on the event loop."""
+async def steps_of(stores: Handles, rows: tuple[Row, ...], others: tuple[Row, ...] = ()) -> int:
+    """Of a commit of so many devices, and other rows, that is made on the event loop."""
     store = await stores.open()
     await store.lock.acquire(5)
     steps = Steps()
     trio.lowlevel.add_instrument(steps)
     try:
-        await store.commit({Table.DEVICES: rows}, store.info().generation)
+        await store.commit({Table.INBOUND_GROUP_SESSIONS: others, Table.DEVICES: rows}, store.info().generation)
     finally:
         trio.lowlevel.remove_instrument(steps)
         store.lock.release()
@@ -45,6 +45,7 @@ async def test_others_get_their_turns_while_many_rows_are_sealed(
 
     assert 0 == await steps_of(stores, MANY[:SEALED_AT_ONCE])
     assert 3 == await steps_of(stores, MANY)
+    assert 3 == await steps_of(stores, MANY[3:], others=tuple(map(session, range(3))))
 
 
 async def test_no_cancellation_comes_between_rows_that_are_sealed_and_their_commit(stores: Handles) -> None:
