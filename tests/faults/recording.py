@@ -50,7 +50,7 @@ from olmstate.messages import (
     ToDeviceOutcome,
     UserId,
 )
-from olmstate.storage import START, Changes, Fenced, Lock, Row, RowReader, Rows, Store, Table
+from olmstate.storage import START, Changes, Fenced, Lock, Row, RowReader, Rows, Store, Table, place_of
 from tests.faults import wire
 from tests.faults.history import Json, Kind, Log, digest
 from tests.faults.wrapped import WrappedLock, WrappedStore
@@ -102,7 +102,7 @@ async def record_stored(store: RowReader, log: Log, generation: int) -> None:
         after = START
         while page := await store.page(table, after, 500):
             rows.extend(describe(store, table, row) for row in page)
-            after = page[-1].place
+            after = place_of(table, page[-1])
     log.write("stored", generation=generation, rows=rows)
 
 

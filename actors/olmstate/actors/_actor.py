@@ -41,7 +41,7 @@ from olmstate.messages import (
     StoreCorrupt,
     StoreError,
 )
-from olmstate.storage import START, Place, Row, RowReader, Table
+from olmstate.storage import START, Place, Row, RowReader, Table, place_of
 
 from ._cache import Cache
 from ._envelope import Envelope
@@ -318,7 +318,7 @@ class Actor(abc.ABC):
         Raises:
             StoreCorrupt: A row can't be read.
         """
-        last = self.page[-1].place if self.page else START
+        last = place_of(table, self.page[-1]) if self.page else START
         try:
             return last, tuple(decode(row) for row in self.page)
         except Exception as error:

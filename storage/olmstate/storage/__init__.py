@@ -6,7 +6,7 @@ from ._backup import backup
 from ._inspect import StoreInspection, inspect_store
 from ._meta import StoreInfo
 from ._open import open_store
-from ._rows import START, Changes, Fenced, Lock, Place, Row, RowReader, Rows, Store, Table
+from ._rows import START, Changes, Fenced, Lock, Place, Row, RowReader, Rows, Store, Table, place_of
 from ._store import SqliteStore
 from ._threads import in_thread
 from ._turnstile import Turnstile
@@ -30,4 +30,5 @@ __all__ = [
     "in_thread",
     "inspect_store",
     "open_store",
+    "place_of",
 ]

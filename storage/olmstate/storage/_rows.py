@@ -59,17 +59,17 @@ class Row(msgspec.Struct, frozen=True):
     generation: int = 0
     """Of the commit that wrote it; filled in by the store."""
 
-    @property
-    def place(self) -> Place:
-        """Behind which the next page begins."""
-        return self.partition, self.key
-
     def __repr__(self) -> str:
         """All but the value, which is secret."""
         return f"Row({self.key!r}, {self.partition!r}, ..., {self.generation})"
 
 
 Rows: TypeAlias = Mapping[Table, Sequence[Row]]
+
+
+def place_of(table: Table, row: Row) -> Place:
+    """Where ``row`` is in ``table``: where partitions are keys, the key alone counts."""
+    return row.partition if table in PARTITIONED else row.key, row.key
 
 
 @attrs.frozen

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from olmstate.messages import StoreCorrupt, StoreUnavailable, WrongKey
 
-from ._rows import PARTITIONED, Row, Table
+from ._rows import Row, Table, place_of
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -187,15 +187,14 @@ class Seal:
             return [row.value for row in rows]
         encrypt = self._cipher.encrypt
         nonces = os.urandom(NONCE_BYTES * len(rows))  # at once: each call is one of the system
-        partitioned = table in PARTITIONED
         sealed: list[bytes | None] = []
         for number, row in enumerate(rows):
             if row.value is None:
                 sealed.append(None)
                 continue
             nonce = nonces[NONCE_BYTES * number : NONCE_BYTES * (number + 1)]
-            place = _place(table, row.key, row.partition if partitioned else row.key)
-            sealed.append(nonce + encrypt(nonce, _PAD + row.value, place))
+            partition, key = place_of(table, row)
+            sealed.append(nonce + encrypt(nonce, _PAD + row.value, _place(table, key, partition)))
         return sealed
 
     def unseal(self, table: Table, key: bytes, partition: bytes, sealed: bytes) -> bytes:

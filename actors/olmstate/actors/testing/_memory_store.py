@@ -16,8 +16,8 @@ import msgspec
 import trio
 
 from olmstate.messages import StorePoisoned
-from olmstate.storage import Changes, Fenced, Place, Row, Rows, Table
-from olmstate.storage._rows import PARTITIONED, SETS
+from olmstate.storage import Changes, Fenced, Place, Row, Rows, Table, place_of
+from olmstate.storage._rows import SETS
 
 from ._faults import Faults, Latency, Operation, Step
 from ._memory_lock import MemoryLock, Slot
@@ -89,7 +89,7 @@ class MemoryDisk:
             for row in table_rows:
                 if table not in SETS:
                     self._written.append((self.generation, table, row.partition))
-                place = _place(table, row)
+                place = place_of(table, row)
                 if row.value is None:
                     self._rows[table].pop(place, None)
                 else:
@@ -184,7 +184,7 @@ class MemoryStore:
     async def page(self, table: Table, after: Place, limit: int) -> list[Row]:
         """At most ``limit`` rows behind the place ``after``, in the order of their places."""
         step, rest = await self._begin("page", table)
-        rows = [row for row in self._disk.rows(table) if _place(table, row) > after][:limit]
+        rows = [row for row in self._disk.rows(table) if place_of(table, row) > after][:limit]
         await self._end(step, rest)
         return rows
 
@@ -257,7 +257,3 @@ class MemoryStore:
         except StorePoisoned as error:
             self._poison = error  # as on disk, a handle in doubt stays in doubt
             raise
-
-
-def _place(table: Table, row: Row) -> Place:
-    return row.place if table in PARTITIONED else (row.key, row.key)
