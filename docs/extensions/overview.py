@@ -14,8 +14,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from olmstate.actors.operations import Actors
-from olmstate.storage._folder import DATABASE
+from olmstate.actors._turn import Actors
+from olmstate.storage.sqlite.folder import DATABASE
 
 from .svg import box, document, path, rectangle, text
 

@@ -17,8 +17,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from olmstate.actors import _cache, _supervisor_states
-from olmstate.actors._supervisor_states import TRANSITIONS
+from olmstate.actors._engine import cache, states
+from olmstate.actors._engine.states import TRANSITIONS
 
 from .column import Column, draw
 from .source import classes_in, syntax_of
@@ -43,8 +43,8 @@ class SupervisorStates(_Drawing):
 
     def run(self) -> list[nodes.Node]:
         """Draw the table, and say what its states and moves are."""
-        self.env.note_dependency(inspect.getfile(_supervisor_states))
-        said = re.findall(r"^ {4}([A-Z]+) +(.+)$", inspect.getdoc(_supervisor_states) or "", flags=re.MULTILINE)
+        self.env.note_dependency(inspect.getfile(states))
+        said = re.findall(r"^ {4}([A-Z]+) +(.+)$", inspect.getdoc(states) or "", flags=re.MULTILINE)
         if [state for state, _ in said] != [state.name for state in TRANSITIONS]:
             raise self.error("the module's list of states isn't that of its table")
         return [
@@ -59,7 +59,7 @@ def _moves() -> Iterator[tuple[str, str, str, str]]:
     sources: dict[tuple[str, str], list[str]] = defaultdict(list)
     for edge in edges:
         sources[edge.label, edge.target].append(edge.source)
-    for move, text in meanings(_supervisor_states, "Move").items():
+    for move, text in meanings(states, "Move").items():
         for (label, target), found in sources.items():
             if label == move.lower():
                 yield label, _listed(found), target, text
@@ -77,7 +77,7 @@ class CacheStates(_Drawing):
 
     def run(self) -> list[nodes.Node]:
         """Draw the table."""
-        self.env.note_dependency(inspect.getfile(_cache))
+        self.env.note_dependency(inspect.getfile(cache))
         return [self.drawn(cache_column(), "A cache entry's states and moves")]
 
 

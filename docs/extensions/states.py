@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from olmstate.actors._supervisor_states import LOCKED, TRANSITIONS
+from olmstate.actors._engine.states import LOCKED, TRANSITIONS
 
 from .column import Column, Edge
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, TypeAlias, assert_never, cast
 
 import attrs
 
-from olmstate.actors._actor import Actor, Newest, PageQuery, Wanted
-from olmstate.actors._cache import Cache
+from olmstate.actors._engine.actor import Actor, Newest, PageQuery, Wanted
+from olmstate.actors._engine.cache import Cache
 from olmstate.messages import MalformedMessage, Message, Query, Reply
 from olmstate.storage import Row, RowReader, Rows, Table
 

@@ -6,10 +6,10 @@ import json
 
 from vodozemac import Account, AnyOlmMessage, Curve25519PublicKey, GroupSession, Session
 
-from olmstate.actors._base64 import decode, encode
-from olmstate.actors._inbound_group_sessions import NewRoomKey
-from olmstate.actors._room_key_copies import RoomKeyCopy, session_from_room_key
-from olmstate.actors._signatures import signing_bytes
+from olmstate.actors._room_keys.actor import NewRoomKey
+from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
+from olmstate.actors._wire.base64 import decode, encode
+from olmstate.actors._wire.signatures import signing_bytes
 from olmstate.messages import (
     AddDevices,
     AddRoomKey,

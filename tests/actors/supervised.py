@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from olmstate.actors import Options, Supervisor, run_supervisor
-from olmstate.actors._supervisor_states import State
+from olmstate.actors._engine.states import State
 from olmstate.actors.testing import DEVICE, USER, Faults, Latency, MemoryDisk, MemoryStore
 from olmstate.messages import Message, OlmStateError
 

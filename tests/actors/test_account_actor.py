@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from olmstate.actors._account import (
+from olmstate.actors._account.actor import (
     FALLBACK_KEY_MILLISECONDS,
     PUBLISHED_KEYS,
     AccountActor,
@@ -20,8 +20,8 @@ from olmstate.actors._account import (
     MakeKeys,
     StoreSync,
 )
-from olmstate.actors._olm_message import OlmMessage, parse_olm_message
-from olmstate.actors._signatures import check_device_keys
+from olmstate.actors._wire.olm_message import OlmMessage, parse_olm_message
+from olmstate.actors._wire.signatures import check_device_keys
 from olmstate.actors.testing import DEVICE, USER, ActorsUnderTest, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import (
     AccountExists,

@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from olmstate.actors._actor import BATCH, SLICE, Committed, Invalidate, Notice, RolledBack
+from olmstate.actors._engine.actor import BATCH, SLICE, Committed, Invalidate, Notice, RolledBack
 from olmstate.actors.testing import Faults, MemoryDisk, MemoryStore, Step, run_actor
 from olmstate.messages import (
     ActorStopped,
@@ -418,7 +418,7 @@ async def test_a_bug_stops_the_actor_and_comes_out_as_it_is(
 async def test_a_bug_is_heard_of_by_all_who_wait(
     disk: MemoryDisk, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("olmstate.actors._actor.MAILBOX_SIZE", 2)  # so that some wait outside
+    monkeypatch.setattr("olmstate.actors._engine.actor.MAILBOX_SIZE", 2)  # so that some wait outside
     stopped: list[Message[None]] = []
 
     async def use() -> None:

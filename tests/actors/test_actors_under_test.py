@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from olmstate.actors._account import Create
-from olmstate.actors._devices import LookUp, StoreDevices
+from olmstate.actors._account.actor import Create
+from olmstate.actors._devices.actor import LookUp, StoreDevices
 from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import ActorStopped, Devices, IdentityKeys, NoAccount, StoreBusy, StoreError, StoreFull, UserId
 from olmstate.storage import Fenced, Table

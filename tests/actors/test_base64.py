@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from olmstate.actors._base64 import decode, encode
+from olmstate.actors._wire.base64 import decode, encode
 from olmstate.messages import MalformedMessage
 
 DIGITS = ascii_letters + digits + "+/"

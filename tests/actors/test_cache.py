@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from olmstate.actors._cache import Cache
+from olmstate.actors._engine.cache import Cache
 from olmstate.messages import StoreCorrupt
 from olmstate.storage import Row, Table
 from tests.actors.notes import Note, NoteCodec, row

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from olmstate.actors import Options
-from olmstate.actors._supervisor_states import State
+from olmstate.actors._engine.states import State
 from olmstate.actors.testing import Faults, MemoryDisk, MemoryStore
 from olmstate.messages import (
     ActorStopped,
@@ -88,7 +88,7 @@ async def test_what_is_not_answered_by_the_deadline_gets_actor_stopped(autojump_
 async def test_askers_outside_a_full_mailbox_are_answered_too_at_the_end(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("olmstate.actors._supervisor.MAILBOX_SIZE", 2)
+    monkeypatch.setattr("olmstate.actors._engine.supervisor.MAILBOX_SIZE", 2)
     disk = MemoryDisk()
     holder = MemoryStore(disk, pid=2).lock
     holder.acquire_nowait()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import attrs
 import pytest
 
-from olmstate.actors._devices import DevicesActor, DevicesPage, LookUp, StoreDevices
+from olmstate.actors._devices.actor import DevicesActor, DevicesPage, LookUp, StoreDevices
 from olmstate.actors.testing import ActorsUnderTest, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import (
     DeviceAddress,

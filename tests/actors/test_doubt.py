@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from olmstate.actors import Options, Supervisor
-from olmstate.actors._supervisor_states import State
+from olmstate.actors._engine.states import State
 from olmstate.actors.testing import Faults, MemoryDisk, MemoryStore, Operation, Step
 from olmstate.messages import (
     CreateAccount,

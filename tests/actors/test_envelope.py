@@ -7,7 +7,7 @@ import trio
 from outcome import Value
 from trio.testing import wait_all_tasks_blocked
 
-from olmstate.actors._envelope import Envelope
+from olmstate.actors._engine.envelope import Envelope
 from olmstate.messages import ActorStopped, MalformedMessage, SyncToken
 
 

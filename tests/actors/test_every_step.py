@@ -17,7 +17,7 @@ from trio.testing import MockClock
 from vodozemac import InboundGroupSession, MegolmMessage, SessionKey
 
 from olmstate.actors import Supervisor
-from olmstate.actors._supervisor_states import State
+from olmstate.actors._engine.states import State
 from olmstate.actors.testing import Faults, MemoryDisk, Step, When
 from olmstate.messages import (
     AccountExists,

@@ -10,17 +10,17 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-import olmstate.actors._supervisor as supervisor_module
+import olmstate.actors._engine.supervisor as supervisor_module
 from olmstate.actors import Options, Supervisor
-from olmstate.actors._devices import DevicesActor
-from olmstate.actors._outbound_group_sessions import (
+from olmstate.actors._devices.actor import DevicesActor
+from olmstate.actors._engine.states import State
+from olmstate.actors._engine.supervisor import MOST_FENCED, MOST_ROWS
+from olmstate.actors._rooms.actor import (
     Current,
     OutboundGroupSessionsActor,
     OutboundGroupSessionsQuery,
     OutboundGroupSessionsStep,
 )
-from olmstate.actors._supervisor import MOST_FENCED, MOST_ROWS
-from olmstate.actors._supervisor_states import State
 from olmstate.actors.testing import Faults, MemoryDisk
 from olmstate.messages import (
     CreateAccount,

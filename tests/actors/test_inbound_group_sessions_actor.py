@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from olmstate.actors._inbound_group_sessions import (
+from olmstate.actors._room_keys.actor import (
     AddRoomKeys,
     AddWithheld,
     InboundGroupSessionsActor,

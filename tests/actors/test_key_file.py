@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from olmstate.actors._key_file import MAX_ROUNDS, decrypt_key_file, encrypt_key_file, seal, unseal
+from olmstate.actors._wire.key_file import MAX_ROUNDS, decrypt_key_file, encrypt_key_file, seal, unseal
 from olmstate.messages import ExportKeyFile, KeyFileError, MalformedKeyFile, WrongPassphrase
 
 if TYPE_CHECKING:

@@ -10,10 +10,8 @@ import msgspec
 import pytest
 from vodozemac import Account, AnyOlmMessage, Curve25519PublicKey, Session
 
-from olmstate.actors._actor import Invalidate
-from olmstate.actors._base64 import decode
-from olmstate.actors._olm_message import DIGEST_BYTES, OlmMessage, parse_olm_message
-from olmstate.actors._olm_sessions import (
+from olmstate.actors._engine.actor import Invalidate
+from olmstate.actors._to_device.actor import (
     PRE_KEY_REMEMBERED,
     REMEMBERED,
     SESSIONS_A_DEVICE,
@@ -28,6 +26,8 @@ from olmstate.actors._olm_sessions import (
     Remember,
     WereDecrypted,
 )
+from olmstate.actors._wire.base64 import decode
+from olmstate.actors._wire.olm_message import DIGEST_BYTES, OlmMessage, parse_olm_message
 from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import Curve25519Key, MalformedMessage, ReplayedMessage, UnknownOlmSession, UserId
 from olmstate.storage import Row, Table

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from olmstate.actors import run_supervisor
-from olmstate.actors._hidden_nursery import open_hidden_nursery
+from olmstate.actors._engine.hidden_nursery import open_hidden_nursery
 from olmstate.actors.testing import DEVICE, USER, MemoryDisk, MemoryStore
 from olmstate.messages import ActorStopped, NoAccount, SignedDeviceKeys
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from vodozemac import InboundGroupSession, MegolmMessage, SessionKey
 
-from olmstate.actors._outbound_group_sessions import (
+from olmstate.actors._rooms.actor import (
     LEAST_RESERVED,
     MOST_RESERVED,
     Current,

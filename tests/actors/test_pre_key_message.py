@@ -9,8 +9,8 @@ import re
 import pytest
 from vodozemac import Account, AnyOlmMessage
 
-from olmstate.actors import _pre_key_message
-from olmstate.actors._pre_key_message import pre_key_parts
+from olmstate.actors._wire import pre_key_message
+from olmstate.actors._wire.pre_key_message import pre_key_parts
 from olmstate.messages import Curve25519Key, MalformedMessage
 
 KEY, BASE_KEY, IDENTITY_KEY, MESSAGE = (bytes([number]) * 32 for number in range(4))
@@ -66,7 +66,7 @@ def test_the_usual_way_is_read_as_any_other(monkeypatch: pytest.MonkeyPatch) -> 
                 del mutant[rng.randrange(len(mutant)) :]
         mutants.append(bytes(mutant))
     quick = [_outcome(mutant) for mutant in mutants]
-    monkeypatch.setattr(_pre_key_message, "_USUAL", re.compile(b"(?!)"))
+    monkeypatch.setattr(pre_key_message, "_USUAL", re.compile(b"(?!)"))
     assert quick == [_outcome(mutant) for mutant in mutants]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from olmstate.actors._quiet_struct import QuietStruct
-from olmstate.actors._records import dumps, loads
+from olmstate.actors._engine.records import dumps, loads
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.storage import Row
 
 

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from olmstate.actors import Supervisor, run_supervisor
-from olmstate.actors._outbound_group_sessions import LEAST_RESERVED, MOST_RESERVED
+from olmstate.actors._rooms.actor import LEAST_RESERVED, MOST_RESERVED
 from olmstate.actors.testing import DEVICE, USER, Faults, MemoryDisk, MemoryStore
 from olmstate.messages import (
     CreateAccount,

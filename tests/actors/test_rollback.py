@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from olmstate.actors._inbound_group_sessions import AddRoomKeys
+from olmstate.actors._room_keys.actor import AddRoomKeys
 from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import CreateAccount, DecryptRoomEvent, MissingRoomKey, StoreFull, StoreUnavailable
 from tests.actors.peers import Peer, Room

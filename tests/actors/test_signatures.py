@@ -18,7 +18,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from vodozemac import Account
 
-from olmstate.actors._signatures import (
+from olmstate.actors._wire.signatures import (
     MAX_INTEGER,
     canonical_json,
     check_device_keys,
@@ -26,7 +26,7 @@ from olmstate.actors._signatures import (
     signing_bytes,
     verify_signed,
 )
-from olmstate.actors._untrusted_json import MAX_DEPTH
+from olmstate.actors._wire.untrusted_json import MAX_DEPTH
 from olmstate.messages import (
     Curve25519Key,
     DeviceId,

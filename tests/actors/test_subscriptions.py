@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from olmstate.actors import Options
-from olmstate.actors._subscriptions import Subscriptions
+from olmstate.actors._engine.subscriptions import Subscriptions
 from olmstate.actors.testing import Faults, MemoryDisk
 from olmstate.messages import (
     CreateAccount,

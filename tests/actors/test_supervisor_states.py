@@ -11,10 +11,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-import olmstate.actors._supervisor as supervisor_module
+import olmstate.actors._engine.supervisor as supervisor_module
 from olmstate.actors import Options, Supervisor
-from olmstate.actors._supervisor_states import LOCKED, TRANSITIONS, IllegalMove, Move, State, next_state
-from olmstate.actors.operations import Turn, run_command
+from olmstate.actors._commands import run_command
+from olmstate.actors._engine.states import LOCKED, TRANSITIONS, IllegalMove, Move, State, next_state
+from olmstate.actors._turn import Turn
 from olmstate.actors.testing import DEVICE, USER, Faults, MemoryDisk, MemoryStore, Step
 from olmstate.messages import (
     AddRoomKey,

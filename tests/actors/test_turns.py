@@ -9,12 +9,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-import olmstate.actors._supervisor as supervisor_module
+import olmstate.actors._engine.supervisor as supervisor_module
 from olmstate.actors import Options, Supervisor
-from olmstate.actors._devices import DevicesActor
-from olmstate.actors._supervisor import MOST_COMMANDS
-from olmstate.actors._supervisor_states import State
-from olmstate.actors.operations import Turn, run_command
+from olmstate.actors._commands import run_command
+from olmstate.actors._devices.actor import DevicesActor
+from olmstate.actors._engine.states import State
+from olmstate.actors._engine.supervisor import MOST_COMMANDS
+from olmstate.actors._turn import Turn
 from olmstate.actors.testing import Faults, MemoryDisk, MemoryStore, Step
 from olmstate.messages import (
     AccountExists,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from olmstate.actors._untrusted_json import (
+from olmstate.actors._wire.untrusted_json import (
     MAX_DEPTH,
     array_of,
     as_object,
@@ -98,7 +98,7 @@ def test_deep_nesting_is_refused_where_the_stack_is_small() -> None:
     # In a process of its own: what is tested here is that the process survives.
     program = """if True:
         import sys, threading
-        from olmstate.actors._untrusted_json import loads
+        from olmstate.actors._wire.untrusted_json import loads
         from olmstate.messages import MalformedMessage
         def read():
             try:

@@ -27,7 +27,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from olmstate.storage._turnstile import Turnstile
+from olmstate.storage.lock.turnstile import Turnstile
 
 TIMEOUT = 60.0
 """Seconds until a greedy process gives up; never reached unless the lock is broken."""

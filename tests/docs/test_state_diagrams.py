@@ -10,8 +10,8 @@ import pytest
 from docs.extensions.column import Column, Edge, draw
 from docs.extensions.states import CACHE_MOVES, CACHE_STATES, cache_column, supervisor_column
 
-from olmstate.actors._cache import Cache
-from olmstate.actors._supervisor_states import LOCKED, TRANSITIONS
+from olmstate.actors._engine.cache import Cache
+from olmstate.actors._engine.states import LOCKED, TRANSITIONS
 from olmstate.storage import Row, Table
 
 KEY = b"key"

@@ -19,8 +19,8 @@ from typing import Protocol, TypeAlias, TypeVar
 import trio
 
 from olmstate.actors import Options, run_supervisor
-from olmstate.actors._outbound_group_sessions import OutboundSession
-from olmstate.actors._records import loads
+from olmstate.actors._engine.records import loads
+from olmstate.actors._rooms.actor import OutboundSession
 from olmstate.messages import (
     AccountExists,
     AddDevices,
@@ -58,8 +58,8 @@ from olmstate.messages import (
     WrongKey,
 )
 from olmstate.storage import START, Rows, SqliteStore, Table, backup, open_store
-from olmstate.storage._folder import DATABASE
-from olmstate.storage._sqlite_errors import translated
+from olmstate.storage.sqlite.folder import DATABASE
+from olmstate.storage.sqlite.sqlite_errors import translated
 from tests.faults.history import Log
 from tests.faults.homeserver import ALICE, ALICE_DEVICE, Backup, Homeserver, Sync, Violated, require
 from tests.faults.recording import RecordingStore, RecordingSupervisor, record_stored

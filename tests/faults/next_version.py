@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sqlite_utils import Database
 
-from olmstate.storage import _schema
+from olmstate.storage.sqlite import schema
 
 
 def _next(db: Database) -> None:
@@ -20,9 +20,9 @@ def _next(db: Database) -> None:
 @contextmanager
 def next_version() -> Generator[None]:
     """While the block runs, this process's olmstate is the next version."""
-    before = _schema.MIGRATIONS
-    _schema.MIGRATIONS = (*before, _next)
+    before = schema.MIGRATIONS
+    schema.MIGRATIONS = (*before, _next)
     try:
         yield
     finally:
-        _schema.MIGRATIONS = before
+        schema.MIGRATIONS = before

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from olmstate.storage._folder import UNFINISHED
+from olmstate.storage.sqlite.folder import UNFINISHED
 from tests.faults import race
 
 FIRST_OPENS = 60

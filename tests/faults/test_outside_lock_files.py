@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from olmstate.messages import RotateRoomKey, Statistics, StoreBusy, StorePoisoned
-from olmstate.storage._line import PLACES
+from olmstate.storage.lock.line import PLACES
 from tests.faults.client import BUSY, OPTIONS, SHARED, check, look, open_client, send
 from tests.faults.homeserver import Homeserver
 from tests.faults.world import World

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from olmstate.messages import RotateRoomKey, StoreError, StorePoisoned
-from olmstate.storage._folder import DATABASE
+from olmstate.storage.sqlite.folder import DATABASE
 from tests.faults.client import BUSY, SHARED, back_up, check, live, open_client, send, work
 from tests.faults.cores import desks
 from tests.faults.world import World

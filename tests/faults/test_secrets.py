@@ -58,8 +58,8 @@ from olmstate.messages import (
     WrongKey,
 )
 from olmstate.storage import START, SqliteStore, Table, backup, open_store
-from olmstate.storage._folder import DATABASE
-from olmstate.storage._line import PLACES
+from olmstate.storage.lock.line import PLACES
+from olmstate.storage.sqlite.folder import DATABASE
 from tests.faults.client import BUSY, EXPORT_ROUNDS, share, work
 from tests.faults.homeserver import ALICE, ALICE_DEVICE, Homeserver
 from tests.faults.known_secrets import KnownSecrets

@@ -26,8 +26,11 @@ import attrs
 import trio
 
 from olmstate.messages import JsonObject, RotateRoomKey, SchemaTooNew, StoreError
-from olmstate.storage import _connection, _store  # pyright: ignore[reportPrivateUsage]
-from olmstate.storage._folder import DATABASE
+from olmstate.storage.sqlite import (
+    connection,  # pyright: ignore[reportPrivateUsage]
+    store,  # pyright: ignore[reportPrivateUsage]
+)
+from olmstate.storage.sqlite.folder import DATABASE
 from tests.faults.client import BUSY, SHARED, live, open_client, send
 from tests.faults.homeserver import Homeserver
 from tests.faults.next_version import next_version
@@ -56,17 +59,17 @@ async def _inline(function: Callable[..., T], *args: object, **_: object) -> T:
 
 def _one_thread() -> None:
     """Do everything in one thread: strace counts calls by thread, and orders them only within one."""
-    _store.SLOW_COMMIT = math.inf
+    store.SLOW_COMMIT = math.inf
     trio.to_thread.run_sync = _inline  # type: ignore[assignment]
     trio.from_thread.check_cancelled = lambda: None
 
 
 def _unsafe_synchronous() -> None:
     """SQLite's NORMAL: a commit is not synced. What the power loss harness must find fault with."""
-    pragmas = _connection._PRAGMAS_WRITE  # pyright: ignore[reportPrivateUsage]
+    pragmas = connection._PRAGMAS_WRITE  # pyright: ignore[reportPrivateUsage]
     unsafe = tuple(pragma.replace("synchronous = FULL", "synchronous = NORMAL") for pragma in pragmas)
     assert unsafe != pragmas
-    _connection._PRAGMAS_WRITE = unsafe  # type: ignore[assignment] # pyright: ignore[reportPrivateUsage]
+    connection._PRAGMAS_WRITE = unsafe  # type: ignore[assignment] # pyright: ignore[reportPrivateUsage]
 
 
 # --- what it may be told to do ------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from pathlib import Path
 import attrs
 import trio
 
-from olmstate.storage._folder import DATABASE, UNFINISHED
-from olmstate.storage._line import PLACES
+from olmstate.storage.lock.line import PLACES
+from olmstate.storage.sqlite.folder import DATABASE, UNFINISHED
 from tests.faults.client import live, look
 from tests.faults.homeserver import Homeserver
 

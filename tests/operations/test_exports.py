@@ -11,7 +11,7 @@ import trio
 from vodozemac import GroupSession, InboundGroupSession, SessionKey
 
 from olmstate.actors import Supervisor
-from olmstate.actors.operations._room_keys import CHUNK
+from olmstate.actors._room_keys.operations import CHUNK
 from olmstate.messages import (
     CreateAccount,
     DecryptRoomEvent,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from olmstate.actors import Supervisor
-from olmstate.actors._signatures import verify_signed
+from olmstate.actors._wire.signatures import verify_signed
 from olmstate.messages import (
     DecryptToDevice,
     DeviceIdentity,

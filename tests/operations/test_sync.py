@@ -8,7 +8,7 @@ import pytest
 from vodozemac import GroupSession
 
 from olmstate.actors import Supervisor
-from olmstate.actors._untrusted_json import is_object
+from olmstate.actors._wire.untrusted_json import is_object
 from olmstate.messages import (
     DecryptedToDevice,
     DecryptRoomEvent,

@@ -27,8 +27,8 @@ import attrs
 import trio
 
 from olmstate.actors import Options
-from olmstate.actors._supervisor_states import State
-from olmstate.actors.operations import _room_keys  # pyright: ignore[reportPrivateUsage]
+from olmstate.actors._engine.states import State
+from olmstate.actors._room_keys import operations  # pyright: ignore[reportPrivateUsage]
 from olmstate.actors.testing import MemoryDisk, MemoryStore
 from olmstate.messages import (
     ActorStopped,
@@ -438,12 +438,12 @@ CROWDED = Options(wall_clock=schedule.wall_clock, capacities=dict.fromkeys(Table
 @contextmanager
 def _small_chunks() -> Generator[None]:
     """An import is of several steps; with as many keys a step as there are, each case would take a second."""
-    before = _room_keys.CHUNK
-    _room_keys.CHUNK = 2
+    before = operations.CHUNK
+    operations.CHUNK = 2
     try:
         yield
     finally:
-        _room_keys.CHUNK = before
+        operations.CHUNK = before
 
 
 def _kinds(error: BaseException | None) -> set[type[BaseException]]:

@@ -14,13 +14,13 @@ import attrs
 import trio
 from outcome import Outcome
 
-from olmstate.actors._actor import Actor, Invalidate, Notice
-from olmstate.actors._cache import Cache
-from olmstate.actors._envelope import Envelope
-from olmstate.actors._outbound_group_sessions import MarkShared, OutboundGroupSessionsActor
-from olmstate.actors._subscriptions import Subscriptions
-from olmstate.actors._supervisor import Supervisor
-from olmstate.actors._supervisor_states import Move
+from olmstate.actors._engine.actor import Actor, Invalidate, Notice
+from olmstate.actors._engine.cache import Cache
+from olmstate.actors._engine.envelope import Envelope
+from olmstate.actors._engine.states import Move
+from olmstate.actors._engine.subscriptions import Subscriptions
+from olmstate.actors._engine.supervisor import Supervisor
+from olmstate.actors._rooms.actor import MarkShared, OutboundGroupSessionsActor
 from olmstate.actors.testing import MemoryDisk
 from olmstate.messages import Event, JsonObject, StoreChanged, StoreError, StoreFull, StoreUnavailable
 from olmstate.storage import Store
@@ -279,7 +279,7 @@ BROKEN_STEPS: Sequence[BrokenStep] = (
     ),
     _patched(
         "an actor falls quietly",
-        instead("olmstate.actors._actor", "Actor.run", _fall_quietly),
+        instead("olmstate.actors._engine.actor", "Actor.run", _fall_quietly),
         ("decrypt_room_event", "together", "panic in the actor"),
         found_by=("a bug comes out", "everybody gets through"),
     ),
@@ -296,7 +296,7 @@ BROKEN_STEPS: Sequence[BrokenStep] = (
     ),
     _patched(
         "nobody is told of refusals",
-        instead("olmstate.actors._envelope", "Envelope.fail", _unanswered),
+        instead("olmstate.actors._engine.envelope", "Envelope.fail", _unanswered),
         ("add_devices", "cold", "disk full"),
         found_by=("everybody gets through",),
     ),
@@ -307,7 +307,7 @@ BROKEN_STEPS: Sequence[BrokenStep] = (
     ),
     _patched(
         "what was loaded too early is kept",
-        instead("olmstate.actors._devices", "Cache", HoardingCache),
+        instead("olmstate.actors._devices.actor", "Cache", HoardingCache),
         ("devices", "crowded", "overtaken, seen by another asker"),
         found_by=("no stale reply",),
     ),
@@ -325,7 +325,7 @@ BROKEN_STEPS: Sequence[BrokenStep] = (
     ),
     _patched(
         "subscriptions don't end",
-        instead("olmstate.actors._subscriptions", "Subscriptions.close", _unending),
+        instead("olmstate.actors._engine.subscriptions", "Subscriptions.close", _unending),
         ("sync_token", "afterwards", "somebody subscribes"),
         found_by=("subscriptions end",),
     ),
@@ -337,13 +337,13 @@ BROKEN_STEPS: Sequence[BrokenStep] = (
     ),
     _patched(
         "any session can be marked as shared",
-        instead("olmstate.actors._supervisor", "OutboundGroupSessionsActor", CarelessActor),
+        instead("olmstate.actors._engine.supervisor", "OutboundGroupSessionsActor", CarelessActor),
         ("sync_token", "crowded", "a subscriber is gone"),
         found_by=("what others ask",),
     ),
     _patched(
         "exports are empty",
-        instead("olmstate.actors._supervisor", "export_room_keys", _export_nothing),
+        instead("olmstate.actors._engine.supervisor", "export_room_keys", _export_nothing),
         ("export_room_keys", "cold", "invalidate"),
         found_by=("the right reply",),
     ),

@@ -14,10 +14,10 @@ from typing import Any
 import attrs
 from outcome import Outcome
 
-from olmstate.actors._actor import Invalidate, Notice
-from olmstate.actors._envelope import Envelope
-from olmstate.actors._outbound_group_sessions import OutboundGroupSessionsActor, OutboundSession, Reservation
-from olmstate.actors._supervisor import Supervisor
+from olmstate.actors._engine.actor import Invalidate, Notice
+from olmstate.actors._engine.envelope import Envelope
+from olmstate.actors._engine.supervisor import Supervisor
+from olmstate.actors._rooms.actor import OutboundGroupSessionsActor, OutboundSession, Reservation
 from olmstate.actors.testing import MemoryDisk
 from olmstate.messages import Event
 from olmstate.storage import Changes, Fenced, Rows, Store
@@ -208,7 +208,7 @@ BROKEN = (
     Broken(
         variant=Variant(
             name="reservation not durable",
-            patches=instead("olmstate.actors._supervisor", "OutboundGroupSessionsActor", ForgetfulActor),
+            patches=instead("olmstate.actors._engine.supervisor", "OutboundGroupSessionsActor", ForgetfulActor),
         ),
         found_by=("stored index is beyond", "one step one message"),
     ),

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import trio
 
-from olmstate.actors._actor import Actor
+from olmstate.actors._engine.actor import Actor
 from olmstate.actors.testing import Faults, Step
 from olmstate.messages import Message, Reply
 from tests.faults.history import Json

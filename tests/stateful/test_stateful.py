@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from olmstate.actors import Supervisor
-from olmstate.actors._account import AccountActor
-from olmstate.actors._actor import Invalidate, Notice
-from olmstate.actors._outbound_group_sessions import OutboundGroupSessionsActor, OutboundSession, Reservation
+from olmstate.actors._account.actor import AccountActor
+from olmstate.actors._engine.actor import Invalidate, Notice
+from olmstate.actors._rooms.actor import OutboundGroupSessionsActor, OutboundSession, Reservation
 from tests.stateful.fleet import Fleet
 from tests.stateful.hosts import LocalHost, open_remote_hosts
 from tests.stateful.machine import DeviceMachine

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from olmstate.storage import _sealing
+from olmstate.storage import sealing
 from tests.storage.handles import Handles
 
 
@@ -21,6 +21,6 @@ async def stores(tmp_path: Path) -> AsyncIterator[Handles]:
 @pytest.fixture
 def cheap_argon2(monkeypatch: pytest.MonkeyPatch) -> None:
     """The least that Argon2id takes, for new stores: what these tests are about is not its price."""
-    monkeypatch.setattr(_sealing, "ITERATIONS", 1)
-    monkeypatch.setattr(_sealing, "LANES", 1)
-    monkeypatch.setattr(_sealing, "MEMORY_KIB", 8)
+    monkeypatch.setattr(sealing, "ITERATIONS", 1)
+    monkeypatch.setattr(sealing, "LANES", 1)
+    monkeypatch.setattr(sealing, "MEMORY_KIB", 8)

@@ -25,7 +25,7 @@ import trio
 
 from olmstate.messages import StoreUnavailable
 from olmstate.storage import Table, backup, open_store
-from olmstate.storage._schema import newest
+from olmstate.storage.sqlite.schema import newest
 from tests.storage.handles import ALICE, DEVICE, KEY, device, put, session, values, version_1
 
 STEPS = {"open", "os.mkdir", "os.chmod", "os.remove", "os.rename"}

@@ -10,8 +10,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from olmstate.messages import DeviceId, UserId
-from olmstate.storage import Row, Rows, SqliteStore, Table, _schema, open_store
-from olmstate.storage._statements import UPSERT
+from olmstate.storage import Row, Rows, SqliteStore, Table, open_store
+from olmstate.storage.sqlite import schema
+from olmstate.storage.sqlite.statements import UPSERT
 
 ALICE = UserId("@alice:example.org")
 DEVICE = DeviceId("ALICE")
@@ -53,8 +54,8 @@ class Handles:
 @contextmanager
 def version_1() -> Generator[None]:
     """Make and write stores of schema 1 while the block runs, devices and all tables without partitions."""
-    migrations, upsert = _schema.MIGRATIONS, UPSERT[Table.DEVICES]
-    _schema.MIGRATIONS = migrations[:1]
+    migrations, upsert = schema.MIGRATIONS, UPSERT[Table.DEVICES]
+    schema.MIGRATIONS = migrations[:1]
     UPSERT[Table.DEVICES] = (
         "INSERT INTO devices (partition, key, value, generation) VALUES (?, ?, ?, ?) ON CONFLICT (key) "
         "DO UPDATE SET partition = excluded.partition, value = excluded.value, generation = excluded.generation"
@@ -62,7 +63,7 @@ def version_1() -> Generator[None]:
     try:
         yield
     finally:
-        _schema.MIGRATIONS, UPSERT[Table.DEVICES] = migrations, upsert
+        schema.MIGRATIONS, UPSERT[Table.DEVICES] = migrations, upsert
 
 
 def device(number: int, value: bytes | None = b"value", partition: bytes = PARTITION) -> Row:

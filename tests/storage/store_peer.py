@@ -21,7 +21,7 @@ import trio.lowlevel
 
 from olmstate.messages import StoreError, StorePoisoned, StoreUnavailable
 from olmstate.storage import START, Row, SqliteStore, Table, backup, open_store
-from olmstate.storage import _store as store_module  # pyright: ignore[reportPrivateUsage]
+from olmstate.storage.sqlite import store as store_module  # pyright: ignore[reportPrivateUsage]
 from tests.storage.handles import ALICE, DEVICE, KEY, PARTITION, commit, device, put, values
 
 BALLAST = "ballast"

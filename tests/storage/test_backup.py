@@ -14,9 +14,9 @@ from trio.testing import MockClock
 
 from olmstate.messages import StoreBusy, StoreCorrupt, StorePoisoned, StoreUnavailable, WrongKey
 from olmstate.storage import SqliteStore, Table, Turnstile, backup, open_store
-from olmstate.storage._backup import _check_step as check_step  # pyright: ignore[reportPrivateUsage]
-from olmstate.storage._folder import create_file
-from olmstate.storage._line import PLACES
+from olmstate.storage.lock.line import PLACES
+from olmstate.storage.sqlite.backup import _check_step as check_step  # pyright: ignore[reportPrivateUsage]
+from olmstate.storage.sqlite.folder import create_file
 from tests.storage.handles import ALICE, DEVICE, KEY, PARTITION, Handles, device, put, session, values
 from tests.storage.processes import peer
 
@@ -133,8 +133,8 @@ async def test_others_write_while_a_backup_is_made_and_it_is_one_moment_of_their
         assert steps < 1_000, "the backup begins anew and anew"
         trio.from_thread.run(write, steps % 100)
 
-    monkeypatch.setattr("olmstate.storage._backup.PAGES_A_STEP", 50)
-    monkeypatch.setattr("olmstate.storage._backup._check_step", step)
+    monkeypatch.setattr("olmstate.storage.sqlite.backup.PAGES_A_STEP", 50)
+    monkeypatch.setattr("olmstate.storage.sqlite.backup._check_step", step)
     await backup(store, target.folder)
 
     assert steps > 5
@@ -232,7 +232,7 @@ async def test_a_store_that_is_made_there_meanwhile_is_not_replaced(
     def make_another(*_: int) -> None:
         target.database.write_text("somebody else's")
 
-    monkeypatch.setattr("olmstate.storage._backup._check_step", make_another)
+    monkeypatch.setattr("olmstate.storage.sqlite.backup._check_step", make_another)
     with pytest.raises(StoreUnavailable, match="already"):
         await backup(store, target.folder)
 
@@ -244,7 +244,7 @@ async def test_a_file_that_can_not_be_locked_is_not_tried_for_ever(
     stores: Handles, target: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await stores.open()
-    monkeypatch.setattr("olmstate.storage._connection.BUSY_SECONDS", 0.01)
+    monkeypatch.setattr("olmstate.storage.sqlite.connection.BUSY_SECONDS", 0.01)
 
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as other:
 
@@ -254,7 +254,7 @@ async def test_a_file_that_can_not_be_locked_is_not_tried_for_ever(
             other.execute("BEGIN")
             other.execute("SELECT * FROM copy.sqlite_schema").fetchall()
 
-        monkeypatch.setattr("olmstate.storage._backup.create_file", create_and_read)
+        monkeypatch.setattr("olmstate.storage.sqlite.backup.create_file", create_and_read)
         with trio.fail_after(60), pytest.raises(StoreBusy):
             await backup(store, target.folder)
 
@@ -288,7 +288,7 @@ async def test_a_cancelled_backup_stops_half_way_and_leaves_nothing(
             trio.from_thread.run_sync(scope.cancel)
             check_step(*arguments)
 
-        monkeypatch.setattr("olmstate.storage._backup._check_step", cancel)
+        monkeypatch.setattr("olmstate.storage.sqlite.backup._check_step", cancel)
         await backup(store, target.folder)
 
     assert scope.cancelled_caught

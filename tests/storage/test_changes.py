@@ -6,7 +6,7 @@ import pytest
 
 from olmstate.messages import StoreCorrupt, StorePoisoned
 from olmstate.storage import START, Fenced, Table
-from olmstate.storage._rows import SETS
+from olmstate.storage.tables import SETS
 from tests.storage.handles import (
     PARTITION,
     Handles,
@@ -62,7 +62,7 @@ async def test_what_nobody_caches_is_not_told_and_leaves_no_mark(stores: Handles
 async def test_too_many_changes_are_told_as_a_change_of_everything(
     stores: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("olmstate.storage._store.MANY_CHANGES", 10)
+    monkeypatch.setattr("olmstate.storage.sqlite.store.MANY_CHANGES", 10)
     store, other = await stores.open(), await stores.open()
 
     await put(other, *(device(number) for number in range(10)))
@@ -77,8 +77,8 @@ async def test_too_many_changes_are_told_as_a_change_of_everything(
 async def test_marks_are_forgotten_in_time_and_who_is_behind_them_hears_that_everything_changed(
     stores: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("olmstate.storage._store.MARKS_KEPT", 3)
-    monkeypatch.setattr("olmstate.storage._store.FORGET_EVERY", 5)
+    monkeypatch.setattr("olmstate.storage.sqlite.store.MARKS_KEPT", 3)
+    monkeypatch.setattr("olmstate.storage.sqlite.store.FORGET_EVERY", 5)
     store = await stores.open()
     await put(store, device(1), device(2))
     await put(store, device(1, None))
@@ -97,8 +97,8 @@ async def test_marks_are_forgotten_in_time_and_who_is_behind_them_hears_that_eve
 async def test_as_long_as_no_mark_was_forgotten_all_changes_are_told(
     stores: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("olmstate.storage._store.MARKS_KEPT", 3)
-    monkeypatch.setattr("olmstate.storage._store.FORGET_EVERY", 5)
+    monkeypatch.setattr("olmstate.storage.sqlite.store.MARKS_KEPT", 3)
+    monkeypatch.setattr("olmstate.storage.sqlite.store.FORGET_EVERY", 5)
     store = await stores.open()
     for _ in range(11):
         await put(store, device(1))

@@ -12,9 +12,9 @@ from trio.testing import MockClock
 
 from olmstate.messages import StorePoisoned
 from olmstate.storage import START, SqliteStore, Table, Turnstile
-from olmstate.storage._connection import connect
-from olmstate.storage._line import PLACES
-from olmstate.storage._store import CLOSE_SECONDS
+from olmstate.storage.lock.line import PLACES
+from olmstate.storage.sqlite.connection import connect
+from olmstate.storage.sqlite.store import CLOSE_SECONDS
 from tests.storage.handles import (
     KEY,
     PARTITION,

@@ -10,9 +10,10 @@ import pytest
 from sqlite_utils import Database
 
 from olmstate.messages import StoreUnavailable
-from olmstate.storage import SqliteStore, _connection
-from olmstate.storage._connection import connect, use_wal
-from olmstate.storage._folder import create_file
+from olmstate.storage import SqliteStore
+from olmstate.storage.sqlite import connection
+from olmstate.storage.sqlite.connection import connect, use_wal
+from olmstate.storage.sqlite.folder import create_file
 from tests.storage.handles import Handles, device, put, values
 
 FULL, MEMORY = 2, 2
@@ -99,7 +100,7 @@ def test_a_log_that_one_large_transaction_made_is_cut(tmp_path: Path, monkeypatc
     database.conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
     database.conn.execute("INSERT INTO t VALUES (1)")
 
-    assert _connection.WAL_BYTES == (tmp_path / "database-wal").stat().st_size
+    assert connection.WAL_BYTES == (tmp_path / "database-wal").stat().st_size
     database.close()
 
 

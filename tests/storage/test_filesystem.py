@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from olmstate.messages import StoreUnavailable, UnsupportedFilesystem
-from olmstate.storage import _filesystem
-from olmstate.storage._filesystem import filesystem_type, mount_id, refuse_network_filesystem, spans_machines
+from olmstate.storage.sqlite import filesystem
+from olmstate.storage.sqlite.filesystem import filesystem_type, mount_id, refuse_network_filesystem, spans_machines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,10 +56,10 @@ def test_a_folder_on_this_machine_passes(tmp_path: Path) -> None:
 
 
 def test_the_refusal_names_folder_and_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = _filesystem._filesystem_of(tmp_path)  # pyright: ignore[reportPrivateUsage]
+    here = filesystem._filesystem_of(tmp_path)  # pyright: ignore[reportPrivateUsage]
     if here is None:
         pytest.skip("this system does not tell what a folder is on")
-    monkeypatch.setattr(_filesystem, "_SPANS_MACHINES", frozenset({here}))
+    monkeypatch.setattr(filesystem, "_SPANS_MACHINES", frozenset({here}))
 
     with pytest.raises(UnsupportedFilesystem) as refused:
         refuse_network_filesystem(tmp_path)

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from olmstate.messages import StoreCorrupt, StoreError, StoreFull, StoreUnavailable
-from olmstate.storage._folder import (
+from olmstate.storage.lock.line import PLACES
+from olmstate.storage.os_errors import os_errors
+from olmstate.storage.sqlite.folder import (
     DATABASE,
     UNFINISHED,
     create_file,
@@ -22,8 +24,6 @@ from olmstate.storage._folder import (
     sync_folder,
     sync_folders_above,
 )
-from olmstate.storage._line import PLACES
-from olmstate.storage._os_errors import os_errors
 
 
 @pytest.fixture

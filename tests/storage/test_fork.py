@@ -9,7 +9,7 @@ import sys
 # In a process of its own: forking a process with threads is just what newer Pythons warn of.
 PRELUDE = """
 import os, threading
-from olmstate.storage._fork import no_fork
+from olmstate.storage.lock.fork import no_fork
 
 threading.excepthook = lambda _: os._exit(1)
 

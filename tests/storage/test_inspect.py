@@ -12,8 +12,8 @@ import pytest
 
 from olmstate.messages import DeviceId, SchemaTooNew, StoreCorrupt, StoreUnavailable, UserId
 from olmstate.storage import Row, SqliteStore, Table, Turnstile, inspect_store, open_store
-from olmstate.storage._connection import connect
-from olmstate.storage._folder import DATABASE
+from olmstate.storage.sqlite.connection import connect
+from olmstate.storage.sqlite.folder import DATABASE
 
 KEY = bytes(range(32))
 ALICE, PHONE = UserId("@alice:example.org"), DeviceId("PHONE")

@@ -7,7 +7,7 @@ import trio
 
 from olmstate.messages import StorePoisoned
 from olmstate.storage import Row, Table
-from olmstate.storage._store import SEALED_AT_ONCE
+from olmstate.storage.sqlite.store import SEALED_AT_ONCE
 from tests.storage.handles import Handles, device, put, session, values
 
 MANY = tuple(device(number) for number in range(4 * SEALED_AT_ONCE))
@@ -41,7 +41,7 @@ async def steps_of(stores: Handles, rows: tuple[Row, ...], others: tuple[Row, ..
 async def test_others_get_their_turns_while_many_rows_are_sealed(
     stores: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("olmstate.storage._store.SLOW_COMMIT", 60.0)
+    monkeypatch.setattr("olmstate.storage.sqlite.store.SLOW_COMMIT", 60.0)
 
     assert 0 == await steps_of(stores, MANY[:SEALED_AT_ONCE])
     assert 3 == await steps_of(stores, MANY)

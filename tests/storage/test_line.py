@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from olmstate.messages import StoreUnavailable
-from olmstate.storage._line import PLACES, Line
+from olmstate.storage.lock.line import PLACES, Line
 from tests.storage.handles import descriptors
 
 if TYPE_CHECKING:

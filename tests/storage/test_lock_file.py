@@ -12,9 +12,9 @@ import trio
 import trio.testing
 
 from olmstate.messages import StoreError, StoreFull, StorePoisoned, StoreUnavailable
-from olmstate.storage._line import PLACES
-from olmstate.storage._lock_file import LockFile
-from olmstate.storage._turnstile import PATIENCE, Turnstile
+from olmstate.storage.lock.line import PLACES
+from olmstate.storage.lock.lock_file import LockFile
+from olmstate.storage.lock.turnstile import PATIENCE, Turnstile
 from tests.storage.handles import descriptors
 
 if TYPE_CHECKING:

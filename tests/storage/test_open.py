@@ -29,9 +29,10 @@ from olmstate.messages import (
     WrongDevice,
     WrongKey,
 )
-from olmstate.storage import SqliteStore, Turnstile, _connection, _filesystem, backup, open_store
-from olmstate.storage._line import PLACES
-from olmstate.storage._sqlite3 import sqlite3 as sqlite3_of_the_store
+from olmstate.storage import SqliteStore, Turnstile, backup, open_store
+from olmstate.storage.lock.line import PLACES
+from olmstate.storage.sqlite import connection, filesystem
+from olmstate.storage.sqlite.sqlite3 import sqlite3 as sqlite3_of_the_store
 from tests.storage.handles import ALICE, DEVICE, KEY, Handles, descriptors, device, put, values
 from tests.storage.processes import in_small_filesystem, peer, run
 
@@ -388,10 +389,10 @@ async def test_a_network_file_system_is_refused_before_anything_is_made_there(
     stores: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stores.folder.mkdir()
-    here = _filesystem._filesystem_of(stores.folder)  # pyright: ignore[reportPrivateUsage]
+    here = filesystem._filesystem_of(stores.folder)  # pyright: ignore[reportPrivateUsage]
     if here is None:
         pytest.skip("this system does not tell what a folder is on")
-    monkeypatch.setattr(_filesystem, "_SPANS_MACHINES", frozenset({here}))
+    monkeypatch.setattr(filesystem, "_SPANS_MACHINES", frozenset({here}))
 
     with pytest.raises(UnsupportedFilesystem):
         await stores.open()
@@ -400,7 +401,7 @@ async def test_a_network_file_system_is_refused_before_anything_is_made_there(
 
 
 async def test_an_old_sqlite_is_refused(stores: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_connection, "OLDEST_SQLITE", (4, 0, 0))
+    monkeypatch.setattr(connection, "OLDEST_SQLITE", (4, 0, 0))
 
     with pytest.raises(StoreUnavailable, match="older"):
         await stores.open()

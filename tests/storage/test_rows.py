@@ -7,7 +7,7 @@ import os
 import pytest
 
 from olmstate.storage import START, Row, Table, place_of
-from olmstate.storage._rows import PARTITIONED, SETS
+from olmstate.storage.tables import PARTITIONED, SETS
 from tests.storage.handles import (
     PARTITION,
     Handles,

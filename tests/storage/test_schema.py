@@ -12,10 +12,11 @@ import pytest
 from sqlite_utils import Database
 
 from olmstate.messages import SchemaTooNew, StoreCorrupt
-from olmstate.storage import Table, _schema
-from olmstate.storage._rows import PARTITIONED, SETS
-from olmstate.storage._schema import APPLICATION_ID, create, migrate, newest, version
-from olmstate.storage._statements import PAGE
+from olmstate.storage import Table
+from olmstate.storage.sqlite import schema
+from olmstate.storage.sqlite.schema import APPLICATION_ID, create, migrate, newest, version
+from olmstate.storage.sqlite.statements import PAGE
+from olmstate.storage.tables import PARTITIONED, SETS
 from tests.storage.handles import PARTITION, Handles, device, put, session, values, version_1
 
 
@@ -75,11 +76,11 @@ def test_only_due_migrations_run_and_the_generation_tells_other_handles(
     migrate(db)
     assert (2, 0) == db.conn.execute("SELECT schema, generation FROM meta").fetchone()
 
-    monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, next_one))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, next_one))
     migrate(db)
     assert (3, 1, 7) == db.conn.execute("SELECT schema, generation, later FROM meta").fetchone()
 
-    monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, later))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, later))
     migrate(db)
     migrate(db)
     assert (4, 2, 7) == db.conn.execute("SELECT schema, generation, later FROM meta").fetchone()
@@ -87,7 +88,7 @@ def test_only_due_migrations_run_and_the_generation_tells_other_handles(
 
 
 def test_a_migration_that_fails_leaves_the_older_schema_whole(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, next_one, fails))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, next_one, fails))
 
     with pytest.raises(sqlite3.OperationalError):
         migrate(db)
@@ -163,7 +164,7 @@ async def test_opening_migrates_and_handles_of_the_older_version_stop(
     older = await stores.open()
     await put(older, device(1))
     older.changes(0)
-    monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, next_one))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, next_one))
 
     newer = await stores.open()
 
@@ -182,7 +183,7 @@ async def test_a_migration_that_fails_is_an_error_of_the_store(
     await put(await stores.open(), device(1))
     await stores.aclose()
     with monkeypatch.context() as patched:
-        patched.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, fails))
+        patched.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, fails))
         with pytest.raises(StoreCorrupt):
             await stores.open()
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from olmstate.messages import StoreCorrupt, StoreUnavailable, WrongKey
-from olmstate.storage import START, Row, SqliteStore, Table, _sealing
-from olmstate.storage._rows import PARTITIONED
-from olmstate.storage._sealing import KEY_BYTES, MAX_ITERATIONS, MAX_LANES, MAX_MEMORY_KIB, Seal, Wrapping
+from olmstate.storage import START, Row, SqliteStore, Table, sealing
+from olmstate.storage.sealing import KEY_BYTES, MAX_ITERATIONS, MAX_LANES, MAX_MEMORY_KIB, Seal, Wrapping
+from olmstate.storage.tables import PARTITIONED
 from tests.storage.handles import PARTITION, Handles, device, put, session, values
 
 DATA_KEY = bytes(range(KEY_BYTES))
@@ -245,11 +245,11 @@ def test_a_machine_that_can_not_do_the_cryptography_makes_the_store_unavailable(
     def refuse(*_: object, **__: object) -> object:
         raise error
 
-    monkeypatch.setattr(_sealing, "Argon2id", refuse)
+    monkeypatch.setattr(sealing, "Argon2id", refuse)
     with pytest.raises(StoreUnavailable, match="Argon2id"):
         Wrapping.new("passphrase").derive("passphrase")
     if isinstance(error, UnsupportedAlgorithm):
-        monkeypatch.setattr(_sealing, "AESGCMSIV", refuse)
+        monkeypatch.setattr(sealing, "AESGCMSIV", refuse)
         with pytest.raises(StoreUnavailable, match="AES-GCM-SIV"):
             Seal(DATA_KEY, plain=False)
 

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from olmstate.messages import StoreBusy, StoreCorrupt, StoreError, StoreFull, StoreUnavailable
-from olmstate.storage._sqlite_errors import result_code, store_error, translated
+from olmstate.storage.sqlite.sqlite_errors import result_code, store_error, translated
 
 TABLE: dict[str, type[StoreError]] = {
     "SQLITE_FULL": StoreFull,

@@ -14,7 +14,7 @@ import trio.testing
 
 from olmstate.messages import StorePoisoned, StoreUnavailable
 from olmstate.storage import SqliteStore, Table, backup
-from olmstate.storage._threads import in_thread
+from olmstate.storage.threads import in_thread
 from tests.storage.handles import (
     PARTITION,
     Handles,
@@ -30,7 +30,7 @@ from tests.storage.handles import (
 @pytest.fixture
 def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commits of any duration run in a thread."""
-    monkeypatch.setattr("olmstate.storage._store.SLOW_COMMIT", -1.0)
+    monkeypatch.setattr("olmstate.storage.sqlite.store.SLOW_COMMIT", -1.0)
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ async def test_where_no_thread_can_be_started_what_needs_one_is_unavailable(stor
 async def test_the_write_ahead_log_is_taken_into_the_database_now_and_then(
     stores: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("olmstate.storage._store.CHECKPOINT_PAGES", 20)
+    monkeypatch.setattr("olmstate.storage.sqlite.store.CHECKPOINT_PAGES", 20)
     store = await stores.open()
     wal, largest = stores.folder / "olmstate.sqlite-wal", 0
 
@@ -204,7 +204,7 @@ async def test_what_others_have_written_counts_from_the_first_commit(
 ) -> None:
     store, other = await stores.open(), await stores.open()
     await put(store, *(device(number, os.urandom(4_000)) for number in range(50)))
-    monkeypatch.setattr("olmstate.storage._store.CHECKPOINT_PAGES", 50)
+    monkeypatch.setattr("olmstate.storage.sqlite.store.CHECKPOINT_PAGES", 50)
 
     await put(other, device(1))
 
@@ -214,7 +214,7 @@ async def test_what_others_have_written_counts_from_the_first_commit(
 async def test_a_log_that_somebody_still_reads_is_tried_again_only_when_it_has_grown(
     stores: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("olmstate.storage._store.CHECKPOINT_PAGES", 20)
+    monkeypatch.setattr("olmstate.storage.sqlite.store.CHECKPOINT_PAGES", 20)
     store = await stores.open()
     await put(store, device(1))
     checkpoints = list[str]()
@@ -241,7 +241,7 @@ async def test_a_log_that_somebody_still_reads_is_tried_again_only_when_it_has_g
 async def test_a_log_that_can_not_be_taken_in_poisons_after_the_commit_was_answered(
     stores: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("olmstate.storage._store.CHECKPOINT_PAGES", 1)
+    monkeypatch.setattr("olmstate.storage.sqlite.store.CHECKPOINT_PAGES", 1)
     store, other = await stores.open(), await stores.open()
     refuse(store, "wal_checkpoint")
 

@@ -14,8 +14,8 @@ import trio
 import trio.testing
 
 from olmstate.messages import StoreBusy
-from olmstate.storage._lock_file import LockFile
-from olmstate.storage._turnstile import (
+from olmstate.storage.lock.lock_file import LockFile
+from olmstate.storage.lock.turnstile import (
     HEAD_POLL,
     LATE,
     LATE_POLL,
@@ -24,7 +24,7 @@ from olmstate.storage._turnstile import (
     LockWait,
     Turnstile,
 )
-from olmstate.storage._wake_up import WakeUp
+from olmstate.storage.lock.wake_up import WakeUp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

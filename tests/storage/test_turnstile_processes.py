@@ -19,7 +19,7 @@ import trio
 import trio.lowlevel
 
 from olmstate.messages import StoreBusy
-from olmstate.storage._turnstile import PATIENCE, Turnstile
+from olmstate.storage.lock.turnstile import PATIENCE, Turnstile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,9 +14,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from olmstate.messages import StoreUnavailable
 from olmstate.storage import Turnstile
-from olmstate.storage._line import PLACES
-from olmstate.storage._lock_file import LockFile
-from olmstate.storage._wake_up import WakeUp
+from olmstate.storage.lock.line import PLACES
+from olmstate.storage.lock.lock_file import LockFile
+from olmstate.storage.lock.wake_up import WakeUp
 
 LONG = 60.0
 
@@ -183,8 +183,8 @@ async def test_a_head_whose_name_is_taken_polls(tmp_path: Path, autojump_clock: 
 async def test_where_there_are_no_such_sockets_the_head_polls(
     system: str, tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("olmstate.storage._wake_up.sys.platform", system)
-    monkeypatch.setattr("olmstate.storage._wake_up.socket.socket", refuse)
+    monkeypatch.setattr("olmstate.storage.lock.wake_up.sys.platform", system)
+    monkeypatch.setattr("olmstate.storage.lock.wake_up.socket.socket", refuse)
     with closing(Turnstile(tmp_path)) as holder, closing(Turnstile(tmp_path)) as head:
         assert holder.acquire_nowait()
         await let_go_while_it_waits(holder, head)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from olmstate.messages import StoreUnavailable
-from olmstate.storage import _wal_index, inspect_store
-from olmstate.storage._wal_index import WalIndex
+from olmstate.storage import inspect_store
+from olmstate.storage.sqlite import wal_index
+from olmstate.storage.sqlite.wal_index import WalIndex
 from tests.storage.handles import Handles, descriptors, device, put
 
 DEAD_MAN_SWITCH = 128
@@ -77,7 +78,7 @@ def test_an_index_that_nobody_has_begun_is_an_error(tmp_path: Path) -> None:
 def test_what_a_forked_child_inherited_is_closed_there_and_never_entered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_wal_index, "_indices", {})
+    monkeypatch.setattr(wal_index, "_indices", {})
     database = tmp_path / "database"
     database.touch()
     Path(f"{database}-shm").write_bytes(bytes(1_000))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from olmstate.messages import StoreBusy, StorePoisoned
-from olmstate.storage._turnstile import Turnstile
+from olmstate.storage.lock.turnstile import Turnstile
 
 if TYPE_CHECKING:
     from collections.abc import Callable

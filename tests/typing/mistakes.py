@@ -12,9 +12,9 @@ from typing import Any, TypeAlias, assert_never
 import attrs
 
 from olmstate.actors import Supervisor
-from olmstate.actors._account import Create, MakeKeys
-from olmstate.actors._devices import LookUp
-from olmstate.actors._outbound_group_sessions import GiveBack
+from olmstate.actors._account.actor import Create, MakeKeys
+from olmstate.actors._devices.actor import LookUp
+from olmstate.actors._rooms.actor import GiveBack
 from olmstate.actors.testing import ActorsUnderTest
 from olmstate.messages import (
     Command,

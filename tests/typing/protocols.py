@@ -8,10 +8,10 @@ from typing import assert_type
 import trio
 
 from olmstate.actors import Supervisor, open_supervisor, run_supervisor
-from olmstate.actors._account import AccountActor, Create, LookUpOwnDevice, MakeKeys, OwnDevice
-from olmstate.actors._actor import Actor
-from olmstate.actors._devices import DevicesActor
-from olmstate.actors._outbound_group_sessions import EncryptReserved, MegolmCiphertext
+from olmstate.actors._account.actor import AccountActor, Create, LookUpOwnDevice, MakeKeys, OwnDevice
+from olmstate.actors._devices.actor import DevicesActor
+from olmstate.actors._engine.actor import Actor
+from olmstate.actors._rooms.actor import EncryptReserved, MegolmCiphertext
 from olmstate.actors.testing import DEVICE, USER, ActorsUnderTest, MemoryDisk, MemoryLock, MemoryStore, run_actor
 from olmstate.messages import DeviceIdentity, DevicesChanged, SyncToken, UnpublishedKeys
 from olmstate.storage import Lock, RowReader, SqliteStore, Store, Turnstile

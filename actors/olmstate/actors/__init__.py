@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import _inherited_randomness as _inherited_randomness  # for what importing it does
+from ._engine.supervisor import Options, Supervisor
 from ._open import open_supervisor, run_supervisor
-from ._supervisor import Options, Supervisor
+from ._wire import inherited_randomness as _inherited_randomness  # noqa: F401 - for what importing it does
 
 __all__ = ["Options", "Supervisor", "open_supervisor", "run_supervisor"]

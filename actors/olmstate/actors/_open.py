@@ -12,8 +12,8 @@ import trio
 from olmstate.messages import DeviceId, UserId
 from olmstate.storage import Store, open_store
 
-from ._hidden_nursery import open_hidden_nursery
-from ._supervisor import Options, Supervisor
+from ._engine.hidden_nursery import open_hidden_nursery
+from ._engine.supervisor import Options, Supervisor
 
 
 @asynccontextmanager

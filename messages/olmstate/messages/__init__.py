@@ -82,18 +82,6 @@ from ._ids import (
     RoomId,
     UserId,
 )
-from ._megolm import (
-    DiscardRoomKey,
-    EncryptedRoomEvent,
-    EncryptRoomEvent,
-    MarkRoomKeyShared,
-    OutboundRoomKey,
-    RoomKey,
-    RoomKeyShare,
-    RotateRoomKey,
-    RotationPeriod,
-    ShareRoomKey,
-)
 from ._message import (
     AccountQuery,
     Command,
@@ -103,18 +91,6 @@ from ._message import (
     Procedure,
     Query,
     Reply,
-)
-from ._olm import (
-    CreateOlmSession,
-    DecryptedToDevice,
-    DecryptToDevice,
-    EncryptedToDevice,
-    EncryptToDevice,
-    OlmSessionsCreated,
-    PlainToDevice,
-    ReplayedToDevice,
-    ToDeviceOutcome,
-    UndecryptableToDevice,
 )
 from ._room_keys import (
     AddRoomKey,
@@ -128,6 +104,18 @@ from ._room_keys import (
     RoomKeyChange,
     RoomKeysImported,
 )
+from ._rooms import (
+    DiscardRoomKey,
+    EncryptedRoomEvent,
+    EncryptRoomEvent,
+    MarkRoomKeyShared,
+    OutboundRoomKey,
+    RoomKey,
+    RoomKeyShare,
+    RotateRoomKey,
+    RotationPeriod,
+    ShareRoomKey,
+)
 from ._statistics import (
     CacheStatistics,
     Statistics,
@@ -137,6 +125,18 @@ from ._sync import (
     ReceiveSync,
     SyncReceived,
     SyncToken,
+)
+from ._to_device import (
+    CreateOlmSession,
+    DecryptedToDevice,
+    DecryptToDevice,
+    EncryptedToDevice,
+    EncryptToDevice,
+    OlmSessionsCreated,
+    PlainToDevice,
+    ReplayedToDevice,
+    ToDeviceOutcome,
+    UndecryptableToDevice,
 )
 
 __all__ = [

@@ -6,7 +6,7 @@ import attrs
 
 from ._ids import JsonObject, MegolmSessionId, RoomId
 from ._message import AccountQuery, Command
-from ._olm import ToDeviceOutcome
+from ._to_device import ToDeviceOutcome
 
 
 @attrs.frozen(kw_only=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from ._backup import backup
-from ._inspect import StoreInspection, inspect_store
-from ._meta import StoreInfo
-from ._open import open_store
-from ._rows import START, Changes, Fenced, Lock, Place, Row, RowReader, Rows, Store, Table, place_of
-from ._store import SqliteStore
-from ._threads import in_thread
-from ._turnstile import Turnstile
+from .contract import START, Changes, Fenced, Lock, Place, Row, RowReader, Rows, Store, place_of
+from .lock.turnstile import Turnstile
+from .sqlite.backup import backup
+from .sqlite.inspect import StoreInspection, inspect_store
+from .sqlite.meta import StoreInfo
+from .sqlite.open import open_store
+from .sqlite.store import SqliteStore
+from .tables import Table
+from .threads import in_thread
 
 __all__ = [
     "START",

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
-from olmstate.actors._signatures import canonical_json, signing_bytes
-from olmstate.actors._untrusted_json import (
+from olmstate.actors._wire.payload import encode_payload
+from olmstate.actors._wire.signatures import canonical_json, signing_bytes
+from olmstate.actors._wire.untrusted_json import (
     MAX_DEPTH,
     array_of,
     boolean,
@@ -21,7 +22,6 @@ from olmstate.actors._untrusted_json import (
     string,
     strings,
 )
-from olmstate.actors.operations._payload import encode_payload
 from olmstate.messages import Json, JsonObject, MalformedContent, MalformedMessage
 from tests.faults.fuzz.device import recording
 from tests.faults.fuzz.target import Target, dump

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
-from olmstate.actors._signatures import signing_bytes
-from olmstate.actors._untrusted_json import is_array, is_object
+from olmstate.actors._wire.signatures import signing_bytes
+from olmstate.actors._wire.untrusted_json import is_array, is_object
 from olmstate.messages import (
     AddDevices,
     DeviceKeyChanged,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from olmstate.actors._account import PUBLISHED_KEYS
-from olmstate.actors._untrusted_json import is_object
+from olmstate.actors._account.actor import PUBLISHED_KEYS
+from olmstate.actors._wire.untrusted_json import is_object
 from olmstate.messages import (
     JsonObject,
     MalformedMessage,

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from vodozemac import Session
 
-from olmstate.actors._signatures import check_device_keys
-from olmstate.actors.operations._payload import check_payload
+from olmstate.actors._wire.payload import check_payload
+from olmstate.actors._wire.signatures import check_device_keys
 from olmstate.messages import (
     DecryptedToDevice,
     DecryptToDevice,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from olmstate.actors._untrusted_json import is_object
+from olmstate.actors._wire.untrusted_json import is_object
 from olmstate.messages import (
     DecryptedRoomEvent,
     DecryptRoomEvent,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from vodozemac import InboundGroupSession, SessionKey
 
-from olmstate.actors._untrusted_json import is_array, is_object
+from olmstate.actors._wire.untrusted_json import is_array, is_object
 from olmstate.messages import AddRoomKey, ExportRoomKeys, ImportRoomKeys, Json, RejectedRoomKey
 from tests.faults.fuzz.device import ROOM, Device, lived, on_device, recording
 from tests.faults.fuzz.target import Target, dump, parse

@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-from olmstate.actors._untrusted_json import is_array, is_object
+from olmstate.actors._wire.untrusted_json import is_array, is_object
 from olmstate.messages import Json
 
 Slot = tuple[Any, Any]

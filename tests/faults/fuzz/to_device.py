@@ -5,8 +5,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 
-from olmstate.actors._olm_message import OlmMessage
-from olmstate.actors.operations._to_device import _open  # pyright: ignore[reportPrivateUsage]
+from olmstate.actors._to_device.receiving import _open  # pyright: ignore[reportPrivateUsage]
+from olmstate.actors._wire.olm_message import OlmMessage
 from olmstate.messages import DecryptedToDevice, DecryptToDevice, Json, ReceiveSync
 from tests.faults.fuzz.device import RECEIVED, Device, lived, on_device, recording
 from tests.faults.fuzz.target import Target, dump, parse

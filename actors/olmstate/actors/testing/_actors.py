@@ -6,14 +6,14 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from olmstate.actors._account import AccountActor
-from olmstate.actors._actor import Actor, Committed, Invalidate, Newest, Notice, RolledBack
-from olmstate.actors._devices import DevicesActor
-from olmstate.actors._hidden_nursery import open_hidden_nursery
-from olmstate.actors._inbound_group_sessions import InboundGroupSessionsActor
-from olmstate.actors._olm_sessions import OlmSessionsActor
-from olmstate.actors._outbound_group_sessions import OutboundGroupSessionsActor
-from olmstate.actors._supervisor import Options
+from olmstate.actors._account.actor import AccountActor
+from olmstate.actors._devices.actor import DevicesActor
+from olmstate.actors._engine.actor import Actor, Committed, Invalidate, Newest, Notice, RolledBack
+from olmstate.actors._engine.hidden_nursery import open_hidden_nursery
+from olmstate.actors._engine.supervisor import Options
+from olmstate.actors._room_keys.actor import InboundGroupSessionsActor
+from olmstate.actors._rooms.actor import OutboundGroupSessionsActor
+from olmstate.actors._to_device.actor import OlmSessionsActor
 from olmstate.messages import DeviceId, StoreBusy, UserId
 from olmstate.storage import Row, Store, Table
 

@@ -17,7 +17,7 @@ import trio
 
 from olmstate.messages import StorePoisoned
 from olmstate.storage import Changes, Fenced, Place, Row, Rows, Table, place_of
-from olmstate.storage._rows import SETS
+from olmstate.storage.tables import SETS
 
 from ._faults import Faults, Latency, Operation, Step
 from ._memory_lock import MemoryLock, Slot

@@ -1,0 +1,3 @@
+"""The device's own account."""
+
+from __future__ import annotations

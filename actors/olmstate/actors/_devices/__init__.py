@@ -1,0 +1,3 @@
+"""Other devices' public keys."""
+
+from __future__ import annotations

@@ -1,0 +1,166 @@
+"""The devices actor owns the public keys of other users' devices, and of our own other ones.
+
+Its invariant: a device's Ed25519 key never changes. Whoever answers with another one for a known device is not
+believed. What reaches it has a checked self-signature. The partition is the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
+
+import attrs
+
+from olmstate.actors._engine.actor import Actor, Newest, PageQuery, Wanted
+from olmstate.actors._engine.cache import Cache
+from olmstate.actors._engine.records import dumps, loads
+from olmstate.messages import (
+    DeviceAddress,
+    DeviceId,
+    DeviceKeyChanged,
+    DeviceKeys,
+    Devices,
+    DevicesAdded,
+    DevicesQuery,
+    Message,
+    OlmStateError,
+    Reply,
+    UserId,
+)
+from olmstate.storage import Place, Row, RowReader, Table
+
+R = TypeVar("R")
+
+
+@attrs.define(kw_only=True)
+class UserDevices:
+    """All devices of a user."""
+
+    by_id: dict[DeviceId, DeviceKeys] = attrs.field(factory=dict[DeviceId, DeviceKeys])
+    changed: set[DeviceId] = attrs.field(factory=set[DeviceId])
+    """New, other or gone against what is stored."""
+
+
+class _Codec:
+    def __init__(self, store: RowReader) -> None:
+        self._store = store
+
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> UserDevices:  # noqa: ARG002 - rows know it
+        devices = [loads(row, DeviceKeys) for row in rows]
+        return UserDevices(by_id={device.device_id: device for device in devices})
+
+    def encode(self, partition: bytes, entry: UserDevices) -> Iterable[Row]:
+        for device_id in entry.changed:
+            device = entry.by_id.get(device_id)
+            # the partition stands for the user
+            key = self._store.key(Table.DEVICES, partition.hex(), device_id)
+            yield Row(key, partition, None if device is None else dumps(device))
+        entry.changed.clear()
+
+
+@attrs.frozen(kw_only=True)
+class DevicesStep(Message[R], Generic[R]):
+    """A part of an operation that this actor does."""
+
+
+@attrs.frozen(kw_only=True)
+class LookUp(DevicesStep[tuple[dict[DeviceId, DeviceKeys], ...]]):
+    """The devices of each of these users, as this turn sees them."""
+
+    users: tuple[UserId, ...]
+
+
+@attrs.frozen(kw_only=True)
+class DevicesPage(PageQuery[tuple[Place, tuple[DeviceKeys, ...]]]):
+    """Some of all devices, and where to go on; none at the end."""
+
+    table: Table = Table.DEVICES
+
+
+@attrs.frozen(kw_only=True)
+class StoreDevices(DevicesStep[DevicesAdded]):
+    """What a server says that each of these users has."""
+
+    users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]]
+    """All devices of each; an error stands for one that is not believed: what is stored of it stays."""
+
+
+Asked: TypeAlias = Devices | LookUp | DevicesPage | StoreDevices
+
+
+class DevicesActor(Actor):
+    """See the module."""
+
+    name: ClassVar[str] = "devices"
+
+    def __init__(self, store: RowReader, newest: Newest, capacity: Callable[[Table], int]) -> None:
+        self._codec = _Codec(store)
+        self._devices = Cache[UserDevices](Table.DEVICES, self._codec, capacity(Table.DEVICES))
+        super().__init__(store, newest, [self._devices])
+
+    async def ask(self, message: DevicesQuery[R] | DevicesStep[R] | PageQuery[R]) -> R:
+        """Send a query or a step and wait for the reply."""
+        return await self.post(message)
+
+    def _partition(self, user_id: UserId) -> bytes:
+        return self._store.key(Table.DEVICES, user_id)
+
+    def wanted(self, message: Message[Any]) -> Wanted:
+        """The users named."""
+        asked = cast("Asked", message)
+        match asked:
+            case Devices(user_id=user_id):
+                return ((self._devices, [self._partition(user_id)]),)
+            case LookUp(users=users):
+                return ((self._devices, [self._partition(user_id) for user_id in users]),)
+            case StoreDevices(users=by_user):
+                return ((self._devices, [self._partition(user_id) for user_id in by_user]),)
+            case DevicesPage():
+                return ()
+            case _:
+                assert_never(asked)
+
+    def handle(self, message: Message[Any]) -> Reply:
+        """Answer one message."""
+        asked = cast("Asked", message)
+        match asked:
+            case Devices(user_id=user_id):
+                by_id = self._devices.committed(self._partition(user_id)).by_id
+                return asked.reply(tuple(by_id[device_id] for device_id in sorted(by_id)))
+            case LookUp(users=users):
+                return asked.reply(tuple(self._devices.current(self._partition(user)).by_id for user in users))
+            case DevicesPage():
+                return asked.reply(self.decoded_page(asked.table, lambda row: loads(row, DeviceKeys)))
+            case StoreDevices(users=by_user):
+                return asked.reply(self._store_devices(by_user))
+            case _:
+                assert_never(asked)
+
+    def _store_devices(self, by_user: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]]) -> DevicesAdded:
+        added: list[DeviceAddress] = []
+        removed: list[DeviceAddress] = []
+        rejected: dict[DeviceAddress, OlmStateError] = {}
+        for user_id, told in by_user.items():
+            partition = self._partition(user_id)
+            known = dict(self._devices.current(partition).by_id)
+            new: dict[DeviceId, DeviceKeys] = {}
+            for device_id, device in told.items():
+                address = DeviceAddress(user_id=user_id, device_id=device_id)
+                before = known.get(device_id)
+                if isinstance(device, OlmStateError):
+                    rejected[address] = device
+                elif before is not None and before.ed25519 != device.ed25519:
+                    rejected[address] = DeviceKeyChanged(user_id=user_id, device_id=device_id, ed25519=before.ed25519)
+                elif before != device:
+                    new[device_id] = device
+                    if before is None:
+                        added.append(address)
+            gone = known.keys() - told.keys()
+            if new or gone:
+                devices = self._devices.change(partition)
+                devices.by_id.update(new)
+                for device_id in gone:
+                    del devices.by_id[device_id]
+                    removed.append(DeviceAddress(user_id=user_id, device_id=device_id))
+                devices.changed.update(new, gone)
+        return DevicesAdded(added=tuple(added), removed=tuple(removed), rejected=rejected)

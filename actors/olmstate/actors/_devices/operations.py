@@ -1,0 +1,78 @@
+"""Taking in other devices' keys, and looking them up."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import attrs
+
+from olmstate.actors._devices.actor import LookUp, StoreDevices
+from olmstate.actors._turn import Turn
+from olmstate.actors._wire.signatures import check_device_keys
+from olmstate.actors._wire.untrusted_json import as_object, check_depth, json_object
+from olmstate.messages import (
+    AddDevices,
+    Curve25519Key,
+    DeviceAddress,
+    DeviceId,
+    DeviceKeys,
+    DevicesAdded,
+    DevicesChanged,
+    OlmStateError,
+    UserId,
+)
+
+
+async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
+    """Check each device of a /keys/query response and store what holds."""
+    response = as_object(command.response, "the response")
+    check_depth(response)
+    users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]] = {}
+    for user_id, devices in json_object(response, "device_keys").items():
+        users[UserId(user_id)] = {
+            DeviceId(device_id): _checked(UserId(user_id), DeviceId(device_id), device)
+            for device_id, device in as_object(devices, "a user's devices").items()
+        }
+    added = await turn.actors.devices.ask(StoreDevices(users=users))
+    if added.added or added.removed:
+        turn.events.append(DevicesChanged(added=added.added, removed=added.removed))
+    return added
+
+
+def _checked(user_id: UserId, device_id: DeviceId, device: object) -> DeviceKeys | OlmStateError:
+    try:
+        return check_device_keys(user_id, device_id, device)
+    except OlmStateError as error:
+        return error
+
+
+async def look_up(turn: Turn, addresses: Collection[DeviceAddress]) -> dict[DeviceAddress, DeviceKeys]:
+    """The keys of those of ``addresses`` that are known."""
+    users = tuple({address.user_id: None for address in addresses})
+    found = await turn.actors.devices.ask(LookUp(users=users))
+    by_user = dict(zip(users, found, strict=True))
+    return {
+        address: device
+        for address in addresses
+        if (device := by_user[address.user_id].get(address.device_id)) is not None
+    }
+
+
+@attrs.frozen(kw_only=True)
+class KnownDevices:
+    """All known devices of some users."""
+
+    by_user: dict[UserId, dict[DeviceId, DeviceKeys]]
+    by_key: dict[tuple[UserId, Curve25519Key], DeviceKeys]
+    """By their identity keys. Anybody can publish another's as his own device's, so a key alone names nobody."""
+
+
+async def devices_of(turn: Turn, users: Collection[UserId]) -> KnownDevices:
+    """All known devices of ``users``."""
+    wanted = tuple(dict.fromkeys(users))
+    found = await turn.actors.devices.ask(LookUp(users=wanted))
+    by_user = dict(zip(wanted, found, strict=True))
+    return KnownDevices(
+        by_user=by_user,
+        by_key={(device.user_id, device.curve25519): device for by_id in by_user.values() for device in by_id.values()},
+    )

@@ -1,0 +1,332 @@
+"""The actor: one task that owns some caches and handles messages one after another.
+
+Its rules:
+
+1. A message is handled by `Actor.handle`, a plain function: no await inside, so neither a cancellation nor another
+   message can split a transition. What it needs is loaded before, and loaded again if it is invalidated meanwhile.
+2. A handler that raises has changed nothing.
+3. Notices (`Invalidate`, `Committed`, `RolledBack`) take effect at once: they overtake messages, and reach into a load
+   that is under way. So an idle actor keeps no list of them, and what a failed turn has changed is gone before the
+   next turn collects its changes.
+4. An envelope carries the generation that its asker had seen. An actor that is behind it has missed a notice, and drops
+   everything rather than answer from a stale copy.
+5. An actor asks nobody. So asks can't form a cycle, and can't deadlock.
+6. An actor with nothing to do and nothing to load answers in the asker's own slice of time, without the task switches
+   that a mailbox costs. Nothing else differs: one message after another, and none overtakes one that waits. Each ask
+   can be cancelled; other tasks get their turn after some.
+
+Failures have three tiers. A typed error is the answer, and state is unchanged. A store error is the answer too, and
+clean copies are dropped, since what they equal is in doubt; what a turn has changed is the turn's to roll back.
+Anything else is a bug: the current and all waiting askers get `ActorStopped`, and the exception takes the nursery
+down.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, cast
+
+import attrs
+import trio
+
+from olmstate.messages import (
+    ActorStopped,
+    CacheStatistics,
+    Message,
+    OlmStateError,
+    Query,
+    Reply,
+    StoreCorrupt,
+    StoreError,
+)
+from olmstate.storage import START, Place, Row, RowReader, Table, place_of
+
+from .cache import Cache
+from .envelope import Envelope
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+MAILBOX_SIZE = 256
+"""Messages that may wait for an actor; more askers wait outside."""
+BATCH = 64
+"""Messages handled without giving other tasks a chance."""
+SLICE = 24
+"""Messages and entries used in the askers' time without giving other tasks a chance: 8 decrypted events, below 1 ms."""
+
+Wanted: TypeAlias = Iterable[tuple[Cache[Any], list[bytes]]]
+"""Which partitions of which caches a message needs: a tuple, or, if that depends on what is found, a generator."""
+
+
+@attrs.frozen(kw_only=True)
+class Invalidate:
+    """Another handle has committed: drop what it wrote."""
+
+    generation: int
+    """Up to which this tells everything."""
+    partitions: Mapping[Table, frozenset[bytes]] | None
+    """None: anything may have been written."""
+
+
+@attrs.frozen(kw_only=True)
+class Committed:
+    """The turn's changes are durable as this generation."""
+
+    generation: int
+
+
+@attrs.frozen
+class RolledBack:
+    """The turn failed: an invalidate, of what the turn itself has changed."""
+
+
+Notice: TypeAlias = Invalidate | Committed | RolledBack
+
+
+@attrs.frozen
+class _Bug(Message[None]):
+    """A handler failed in an asker's slice of time: it is the actor that must fall."""
+
+    error: BaseException
+
+
+@attrs.define
+class Newest:
+    """The newest generation that a supervisor knows of; its actors stamp with it what they are asked."""
+
+    generation: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class PageQuery(Query[R], Generic[R]):
+    """Walks a whole table, past the cache: `Actor.page` holds the rows when the handler runs."""
+
+    table: Table
+    after: Place = START
+    """Where the page before ended."""
+    limit: int = 500
+
+
+class Actor(abc.ABC):
+    """Base of the actors; see the rules above."""
+
+    name: ClassVar[str]
+
+    def __init__(self, store: RowReader, newest: Newest, caches: Iterable[Cache[Any]]) -> None:
+        """An actor over ``caches``; nothing is loaded, and it answers only once `run` is running."""
+        self._store = store
+        self._newest = newest
+        self._caches = tuple(caches)
+        self._generation = 0
+        self._idle = False
+        self._slice = 0
+        self.page: list[Row] = []
+        self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
+
+    # --- what an actor defines ------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def wanted(self, message: Message[Any]) -> Wanted:
+        """What ``message`` needs loaded. Asked again after each load, unless it was a tuple."""
+
+    @abc.abstractmethod
+    def handle(self, message: Message[Any]) -> Reply:
+        """Answer ``message``, everything wanted being loaded. Raises `OlmStateError` with nothing changed."""
+
+    # --- for the supervisor ---------------------------------------------------------------------------------
+
+    async def post(self, message: Message[R]) -> R:
+        """Send a message and wait for the reply; an actor's ``ask`` takes its own family only.
+
+        Raises:
+            OlmStateError: What was answered instead.
+            ActorStopped: The actor isn't running any more.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()  # switches only to raise
+        if self._can_answer_now(message):
+            try:
+                return cast("R", self._handle_now(message))
+            finally:
+                if self._slice >= SLICE:
+                    self._slice = 0
+                    await trio.lowlevel.cancel_shielded_checkpoint()  # begun, so finished; but others get their turn
+        self._idle = False  # from now on, though its task has yet to run
+        envelope = Envelope(message, self._newest.generation)
+        try:
+            try:
+                self._send.send_nowait(envelope)  # its checkpoint is the wait for the answer
+            except trio.WouldBlock:
+                await self._send.send(envelope)
+        except trio.BrokenResourceError:
+            raise ActorStopped from None
+        return await envelope.wait()
+
+    def post_nowait(self, message: Message[R]) -> R:
+        """The reply, if it can be had now; others don't get their turn.
+
+        Raises:
+            OlmStateError: What was answered instead.
+            trio.WouldBlock: Something else waits for the actor, or something must be loaded; or it isn't running.
+        """
+        if self._can_answer_now(message):
+            return cast("R", self._handle_now(message))
+        raise trio.WouldBlock
+
+    def notify(self, notice: Notice) -> None:
+        """Tell the actor something, which holds from now on, also for what it is loading."""
+        match notice:
+            case Invalidate(generation=generation, partitions=partitions):
+                self._generation = max(self._generation, generation)
+                for cache in self._caches:
+                    if partitions is None:
+                        cache.invalidate(None)
+                    elif keys := partitions.get(cache.table):
+                        cache.invalidate(keys)
+            case Committed(generation=generation):
+                self._generation = max(self._generation, generation)
+                for cache in self._caches:
+                    cache.commit()
+                    cache.trim()
+            case RolledBack():
+                for cache in self._caches:
+                    cache.roll_back()
+
+    @property
+    def changes(self) -> int:
+        """How often anything was changed, ever."""
+        return sum(cache.changes for cache in self._caches)
+
+    def statistics(self) -> dict[str, CacheStatistics]:
+        """Counters by data type."""
+        return {cache.table.value: cache.statistics() for cache in self._caches}
+
+    async def run(self) -> None:
+        """Handle messages until the nursery is cancelled."""
+        current: Envelope[Any] | None = None
+        try:
+            while True:
+                self._idle = not self._inbox.statistics().current_buffer_used
+                current = await self._inbox.receive()
+                self._idle = False
+                await self._answer(current)
+                for _ in range(BATCH):
+                    try:
+                        current = self._inbox.receive_nowait()
+                    except trio.WouldBlock:
+                        break
+                    await self._answer(current)
+        finally:
+            self._idle = False
+            if current is not None:
+                current.fail(ActorStopped())
+            with contextlib.suppress(trio.WouldBlock):
+                while True:
+                    self._inbox.receive_nowait().fail(ActorStopped())
+            self._inbox.close()
+
+    # --- one message ----------------------------------------------------------------------------------------
+
+    async def _answer(self, envelope: Envelope[Any]) -> None:
+        if envelope.abandoned:
+            return
+        if isinstance(envelope.message, _Bug):
+            raise envelope.message.error
+        try:
+            self._catch_up(envelope.generation)
+            await self._load(envelope.message)
+            reply = self.handle(envelope.message)
+        except OlmStateError as error:
+            self._after_error(error)
+            envelope.fail(error)
+        else:
+            envelope.answer(reply.value)
+        for cache in self._caches:
+            cache.trim()
+
+    def _can_answer_now(self, message: Message[Any]) -> bool:
+        """Whether nothing waits, and ``message`` can be handled without waiting for the store."""
+        if not self._idle or isinstance(message, PageQuery):
+            return False
+        self._catch_up(self._newest.generation)
+        committed = isinstance(message, Query)
+        held: list[tuple[Cache[Any], int]] = []
+        try:
+            for cache, keys in self.wanted(message):
+                if not cache.holds(keys, committed=committed):
+                    return False
+                held.append((cache, len(keys)))
+        except OlmStateError:
+            raise
+        except BaseException as error:
+            raise self._fall(error) from error
+        self._slice += 1
+        for cache, number in held:
+            self._slice += number
+            cache.count(wanted=number, missed=0)
+        return True
+
+    def _handle_now(self, message: Message[Any]) -> object:
+        try:
+            return self.handle(message).value
+        except OlmStateError as error:
+            self._after_error(error)
+            raise
+        except BaseException as error:
+            raise self._fall(error) from error
+
+    def _fall(self, error: BaseException) -> ActorStopped:
+        """A bug in an asker's slice of time is the actor's; even a panic of vodozemac's, which is no Exception."""
+        self._idle = False
+        self._send.send_nowait(Envelope(_Bug(error), 0))
+        return ActorStopped()
+
+    def _after_error(self, error: OlmStateError) -> None:
+        if isinstance(error, StoreError):
+            for cache in self._caches:
+                cache.doubt()
+
+    def _catch_up(self, generation: int) -> None:
+        if self._generation < generation:
+            self.notify(Invalidate(generation=generation, partitions=None))
+
+    async def _load(self, message: Message[Any]) -> None:
+        if isinstance(message, PageQuery):
+            self.page = await self._store.page(message.table, message.after, message.limit)
+        first = True
+        complete = False
+        committed = isinstance(message, Query)
+        wanted = self.wanted(message)
+        while not complete:
+            complete = True
+            for cache, keys in wanted:
+                missing = cache.missing(keys, committed=committed)
+                if first:
+                    cache.count(wanted=len(keys), missed=len(missing))
+                if missing:
+                    complete = False
+                    rows = await self._store.read(cache.table, missing)
+                    cache.fill(rows)
+            first = False
+            if not isinstance(wanted, tuple):
+                wanted = self.wanted(message)
+
+    def decoded_page(self, table: Table, decode: Callable[[Row], T]) -> tuple[Place, tuple[T, ...]]:
+        """Where the page that was read ends, and what its rows stand for.
+
+        Raises:
+            StoreCorrupt: A row can't be read.
+        """
+        last = place_of(table, self.page[-1]) if self.page else START
+        try:
+            return last, tuple(decode(row) for row in self.page)
+        except Exception as error:
+            raise StoreCorrupt(reason=f"a value in {table} can't be read") from error
+
+    def changed_rows(self) -> dict[Table, list[Row]]:
+        """What the present turn must write; asked once a turn.
+
+        A plain call: only a turn changes anything, and the turn that asks is the only one.
+        """
+        return {cache.table: cache.changed_rows() for cache in self._caches if cache.dirty}

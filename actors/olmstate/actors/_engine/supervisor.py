@@ -1,0 +1,521 @@
+"""The supervisor: the one actor that holds the cross-process lock and the only way in for users.
+
+A command waits in its mailbox. A *turn* takes one command and all others that wait, takes the lock, learns what other
+processes have written and tells the actors, runs the commands, and writes what they changed in one transaction. Only
+then does anybody get an answer. That gives, in this order:
+
+1. *One step, one message.* What is stored of a ratchet moves only under the lock, from state that was current when the
+   lock was taken; and the commit is fenced by the generation, so that even a lost lock turns the turn back instead of
+   writing over another's. Megolm indices are reserved that way, a block at a time, and then used without a turn.
+2. *Durable before it leaves.* Answers and events go out after the commit, or not at all.
+3. *All or nothing.* A command that is refused half-way is taken out, everything is rolled back, and the others run
+   again.
+
+A query takes no lock: the supervisor looks whether anybody has committed, tells the actors if so, and passes it to the
+actor that owns the answer. See `_supervisor_states` for the states and moves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar, assert_never, cast
+
+import attrs
+import trio
+from outcome import Error, Outcome, Value
+
+from olmstate.actors._account.actor import AccountActor
+from olmstate.actors._commands import Flush, run_command
+from olmstate.actors._devices.actor import DevicesActor, DevicesPage
+from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, RoomKeysPage, WriteBehind
+from olmstate.actors._room_keys.operations import export_key_file, export_room_keys, import_key_file, import_room_keys
+from olmstate.actors._rooms.actor import OutboundGroupSessionsActor
+from olmstate.actors._rooms.room_encryption import RoomEncryption
+from olmstate.actors._to_device.actor import OlmSessionsActor
+from olmstate.actors._turn import Actors, Turn
+from olmstate.messages import (
+    AccountQuery,
+    ActorStopped,
+    Command,
+    DeviceId,
+    DevicesQuery,
+    EncryptRoomEvent,
+    Event,
+    ExportKeyFile,
+    ExportRoomKeys,
+    ImportKeyFile,
+    ImportRoomKeys,
+    InboundGroupSessionsQuery,
+    Message,
+    OlmStateError,
+    Query,
+    Statistics,
+    StoreChanged,
+    StoreError,
+    StorePoisoned,
+    SupervisorStatistics,
+    UserId,
+)
+from olmstate.storage import Changes, Fenced, Row, Store, Table
+
+from .actor import Actor, Committed, Invalidate, Newest, Notice, RolledBack
+from .envelope import Envelope, own_error
+from .states import TRANSITIONS, Move, State, next_state
+from .subscriptions import Subscriptions
+
+R = TypeVar("R")
+V = TypeVar("V", bound=Event)
+
+MAILBOX_SIZE = 1024
+"""Commands that may wait; more askers wait outside."""
+MOST_COMMANDS = 256
+"""Commands a turn, so that it ends while others wait for the lock."""
+MOST_ROWS = 24
+"""Encoded and written without giving other tasks a chance in between; a row takes some 20 µs for each."""
+MOST_FENCED = 8
+"""Times that a turn is turned back before it is given up: with a lock that works, it never is."""
+
+DEFAULT_CAPACITY = 10_000
+"""Entries of a type that are cached, if nothing else was said."""
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What a user may choose."""
+
+    capacities: Mapping[Table, int] = attrs.field(factory=dict[Table, int])
+    """Cached entries by data type; 0 caches nothing of it. `DEFAULT_CAPACITY` where none is given."""
+    lock_timeout: float = 5.0
+    """Seconds that a turn waits for the lock before its commands fail with `StoreBusy`."""
+    write_behind: float = 0.5
+    """Seconds after which what may wait for the next turn gets one of its own."""
+    watch: float = 0.1
+    """Seconds between looks for others' writes, while anybody subscribes to `StoreChanged`."""
+    drain: float = 5.0
+    """Seconds that closing waits for what was asked before."""
+    wall_clock: Callable[[], int] = _wall_clock
+    """Milliseconds since 1970."""
+
+    def capacity(self, table: Table) -> int:
+        """Of one data type."""
+        return self.capacities.get(table, DEFAULT_CAPACITY)
+
+
+@attrs.define
+class _Counters:
+    turns: int = 0
+    commits: int = 0
+    commands: int = 0
+    largest_batch: int = 0
+    lock_waits: int = 0
+    lock_wait_seconds: float = 0.0
+    longest_lock_wait: float = 0.0
+    foreign_writes: int = 0
+    fenced: int = 0
+
+
+class _Spoiled(Exception):
+    """A command was refused after it had changed something."""
+
+    def __init__(self, envelope: Envelope[Any], error: OlmStateError) -> None:
+        super().__init__(envelope, error)
+        self.envelope = envelope
+        self.error = error
+
+
+class Supervisor:
+    """The way in to a device's state: ask it, and subscribe to what it publishes. `open_supervisor` runs one."""
+
+    def __init__(self, store: Store, *, user_id: UserId, device_id: DeviceId, options: Options | None = None) -> None:
+        """A supervisor over an open store; it answers only while `run` is running."""
+        self._store = store
+        self._options = options or Options()
+        self._newest = Newest()
+        capacity = self._options.capacity
+        self._actors = Actors(
+            account=AccountActor(store, self._newest, capacity, user_id=user_id, device_id=device_id),
+            olm_sessions=OlmSessionsActor(store, self._newest, capacity),
+            inbound_group_sessions=InboundGroupSessionsActor(store, self._newest, capacity),
+            outbound_group_sessions=OutboundGroupSessionsActor(store, self._newest, capacity, self._fresh),
+            devices=DevicesActor(store, self._newest, capacity),
+        )
+        self._all: tuple[Actor, ...] = tuple(
+            cast("list[Actor]", list(attrs.asdict(self._actors, recurse=False).values()))
+        )
+        self._subscriptions = Subscriptions()
+        self._counters = _Counters()
+        self._state = State.IDLE
+        self._poison: StorePoisoned | None = None
+        self._looked = False
+        self._room_encryption = RoomEncryption(self._actors, self._look, self._ask_in_turn, self._options.wall_clock)
+        self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
+
+    # --- for users ------------------------------------------------------------------------------------------
+
+    async def ask(self, message: Message[R]) -> R:
+        """Send a message and wait for its reply.
+
+        Cancelled before its command was begun, nothing happens; after, the command is finished and its reply is lost.
+
+        Raises:
+            OlmStateError: What the message's class names, or `StoreError`.
+            ActorStopped: The supervisor was closed.
+        """
+        asked = cast("Message[Any]", message)
+        reply: object
+        match asked:
+            case EncryptRoomEvent():
+                reply = await self._room_encryption.encrypt(asked)
+            case Command():
+                reply = await self._ask_in_turn(asked)
+            case Statistics():
+                self._look()
+                await trio.lowlevel.checkpoint()
+                reply = self._statistics()
+            case Query():
+                owner = self._owner(asked)
+                self._look()
+                reply = await owner.post(asked)
+            case _:
+                reply = await self._run_procedure(asked)
+        return cast("R", reply)
+
+    def subscribe(self, *types: type[V]) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]:
+        """Receive the events of ``types`` that are published in a ``with supervisor.subscribe(…) as events:``."""
+        return self._subscriptions.subscribe(*types)
+
+    def publish(self, event: Event) -> None:
+        """Tell subscribers."""
+        self._subscriptions.publish(event)
+
+    @property
+    def state(self) -> State:
+        """Where it is."""
+        return self._state
+
+    # --- queries and procedures -----------------------------------------------------------------------------
+
+    def _owner(self, query: Query[Any]) -> Actor:
+        match query:
+            case InboundGroupSessionsQuery() | RoomKeysPage():
+                return self._actors.inbound_group_sessions
+            case AccountQuery():
+                return self._actors.account
+            case DevicesQuery() | DevicesPage():
+                return self._actors.devices
+            case _:
+                raise TypeError(f"{type(query).__name__} is not a query that olmstate knows")
+
+    async def _run_procedure(self, procedure: Message[Any]) -> object:
+        known = cast("ImportRoomKeys | ImportKeyFile | ExportRoomKeys | ExportKeyFile", procedure)
+        match known:
+            case ImportRoomKeys():
+                return await import_room_keys(self, known)
+            case ImportKeyFile():
+                return await import_key_file(self, known)
+            case ExportRoomKeys():
+                return await export_room_keys(self, known)
+            case ExportKeyFile():
+                return await export_key_file(self, known)
+            case _:
+                assert_never(known)
+
+    def _look(self) -> None:
+        """Learn what others have committed and tell the actors: nothing older answers what is asked from now on."""
+        if self._poison is not None:
+            raise own_error(self._poison)
+        if self._state is State.CLOSED:
+            raise ActorStopped
+        try:
+            if self._looked and not self._store.changed():
+                return
+            self._learn(self._store.changes(self._newest.generation if self._looked else None))
+        except StorePoisoned as error:
+            self._doubt(error)
+            raise
+
+    def _fresh(self) -> bool:
+        """Whether nobody has committed since the last look."""
+        return self._poison is None and not self._store.changed()
+
+    def _learn(self, changes: Changes) -> None:
+        first, self._looked = not self._looked, True
+        if changes.generation == self._newest.generation and not first:
+            return  # it was our own commit
+        self._newest.generation = changes.generation
+        if changes.ours and not first:
+            self._notify(Committed(generation=changes.generation))  # a query was quicker than the commit's own answer
+            return
+        self._notify(Invalidate(generation=changes.generation, partitions=changes.partitions))
+        if first:
+            return  # nothing was cached, and nobody had heard of anything
+        self._counters.foreign_writes += 1
+        tables = frozenset(Table) if changes.partitions is None else frozenset(changes.partitions)
+        self.publish(
+            StoreChanged(
+                generation=changes.generation,
+                tables=frozenset(table.value for table in tables),
+                whole=changes.partitions is None,
+            )
+        )
+
+    def _notify(self, notice: Notice) -> None:
+        for actor in self._all:
+            actor.notify(notice)
+
+    # --- commands -------------------------------------------------------------------------------------------
+
+    async def _ask_in_turn(self, command: Command[R]) -> R:
+        if self._poison is not None:
+            raise own_error(self._poison)
+        await trio.lowlevel.checkpoint_if_cancelled()  # switches only to raise
+        envelope = Envelope(command, self._newest.generation)
+        try:
+            try:
+                self._send.send_nowait(envelope)  # its checkpoint is the wait for the answer
+            except trio.WouldBlock:
+                await self._send.send(envelope)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise ActorStopped from None
+        return await envelope.wait()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the actors and the turns until `close` has drained them, or the task is cancelled."""
+        batch: list[Envelope[Any]] = []
+        try:
+            async with trio.open_nursery() as nursery:
+                for actor in self._all:
+                    nursery.start_soon(actor.run)
+                nursery.start_soon(self._write_behind)
+                nursery.start_soon(self._watch)
+                task_status.started()
+                async for first in self._inbox:
+                    batch = [first, *self._waiting(MOST_COMMANDS - 1)]
+                    while batch:
+                        await self._take_turn(batch)
+                        batch = self._waiting(MOST_COMMANDS) if self._state is not State.IDLE else []
+                nursery.cancel_scope.cancel()
+        finally:
+            if self._store.lock.held:
+                self._store.lock.release()
+            self._move(Move.CLOSE)
+            for envelope in (*batch, *self._waiting(MAILBOX_SIZE)):
+                envelope.fail(ActorStopped())
+            self._inbox.close()
+            self._subscriptions.close()
+
+    async def close(self) -> None:
+        """Take no more commands; wait until those that were sent are answered and what waited to be written is."""
+        with contextlib.suppress(OlmStateError):
+            await self._ask_in_turn(Flush(closing=True))
+        self._send.close()
+
+    def _waiting(self, most: int) -> list[Envelope[Any]]:
+        batch: list[Envelope[Any]] = []
+        with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
+            while len(batch) < most:
+                batch.append(self._inbox.receive_nowait())
+        return batch
+
+    def _move(self, move: Move) -> None:
+        if self._poison is not None and move not in TRANSITIONS[State.POISONED]:
+            raise own_error(self._poison)  # found by a query beside the turn, which ends here
+        self._state = next_state(self._state, move)
+
+    def _doubt(self, error: StorePoisoned) -> None:
+        if self._poison is None:
+            self._poison = error
+            self._move(Move.DOUBT)
+
+    # --- a turn ---------------------------------------------------------------------------------------------
+
+    async def _take_turn(self, batch: Sequence[Envelope[Any]]) -> None:
+        """Run ``batch`` under the lock; leaves the state at IDLE, or, if the lock is kept for more, at REFRESHING."""
+        if self._poison is not None:
+            _fail_all(batch, self._poison)
+            return
+        try:
+            if self._state is State.IDLE:
+                self._move(Move.COMMAND)
+                await self._acquire()
+            results, events = await self._run_fenced(batch)
+        except StoreError as error:
+            self._give_up(batch, error)
+            return
+        # from here to the answers there is no await: they can't be lost to a cancellation
+        for envelope, result in results.items():
+            envelope.resolve(result)
+        for event in events:
+            self.publish(event)
+        self._release()
+
+    def _give_up(self, batch: Sequence[Envelope[Any]], error: StoreError) -> None:
+        """End a turn of which nothing was written, or nobody knows what."""
+        self._roll_back()
+        if isinstance(error, StorePoisoned):
+            self._doubt(error)
+        if self._poison is not None:
+            if self._store.lock.held:
+                self._store.lock.release()
+            _fail_all(batch, self._poison)
+        elif self._state is State.ACQUIRING:
+            self._move(Move.BUSY)
+            _fail_all(batch, error)
+        else:
+            self._move(Move.FAILED)
+            _fail_all(batch, error)
+            self._release()
+
+    async def _acquire(self) -> None:
+        lock = self._store.lock
+        if not lock.acquire_nowait():
+            started = trio.current_time()
+            try:
+                await lock.acquire(self._options.lock_timeout)
+            finally:
+                waited = trio.current_time() - started
+                self._counters.lock_waits += 1
+                self._counters.lock_wait_seconds += waited
+                self._counters.longest_lock_wait = max(self._counters.longest_lock_wait, waited)
+        self._move(Move.LOCKED)
+
+    def _release(self) -> None:
+        """Let the lock go, unless more work waits and nobody else does."""
+        lock = self._store.lock
+        keep = False
+        if self._inbox.statistics().current_buffer_used:
+            with contextlib.suppress(StoreError):  # whoever can't be seen is waited for
+                keep = not lock.contended()
+        if keep:
+            self._move(Move.KEPT)
+        else:
+            lock.release()
+            self._move(Move.RELEASED)
+
+    async def _run_fenced(
+        self, batch: Sequence[Envelope[Any]]
+    ) -> tuple[dict[Envelope[Any], Outcome[Any]], list[Event]]:
+        """Run the batch and commit what it changed, again from fresh state for as long as somebody else is quicker."""
+        for _ in range(MOST_FENCED):
+            self._look()
+            seen = self._newest.generation
+            self._move(Move.REFRESHED)
+            results, events = await self._run_all(batch)
+            self._move(Move.RAN)
+            if await self._commit(seen):
+                self._move(Move.COMMITTED)
+                self._counters.turns += 1
+                self._counters.commands += len(results)
+                self._counters.largest_batch = max(self._counters.largest_batch, len(results))
+                return results, events
+            self._counters.fenced += 1
+            self._roll_back()
+            self._move(Move.FENCED)
+        raise StorePoisoned(reason="others commit while this process holds the lock")
+
+    async def _run_all(self, batch: Sequence[Envelope[Any]]) -> tuple[dict[Envelope[Any], Outcome[Any]], list[Event]]:
+        """Run every command once, without those that are refused half-way."""
+        refused: dict[Envelope[Any], Outcome[Any]] = {}
+        while True:
+            turn = Turn(actors=self._actors, now=self._options.wall_clock(), events=[])
+            results = dict(refused)
+            try:
+                for envelope in batch:
+                    if envelope not in refused and not envelope.abandoned:
+                        results[envelope] = await self._run_one(turn, envelope)
+            except _Spoiled as spoiled:
+                refused[spoiled.envelope] = Error(spoiled.error)
+                self._roll_back()
+                self._move(Move.SPOILED)
+            else:
+                return results, turn.events
+
+    async def _run_one(self, turn: Turn, envelope: Envelope[Any]) -> Outcome[Any]:
+        before = self._changes()
+        events = len(turn.events)
+        try:
+            reply = await run_command(turn, cast("Command[Any]", envelope.message))
+        except (StoreError, ActorStopped):
+            raise  # not the command's fault: the whole turn fails
+        except OlmStateError as error:
+            if self._changes() != before or len(turn.events) != events:
+                raise _Spoiled(envelope, error) from error
+            return Error(error)
+        return Value(reply.value)
+
+    def _changes(self) -> int:
+        return sum(actor.changes for actor in self._all)
+
+    async def _commit(self, seen: int) -> bool:
+        """Write what the turn, which derives from generation ``seen``, has changed; False if it was fenced."""
+        if self._actors.inbound_group_sessions.write_behind.is_set():
+            await self._actors.inbound_group_sessions.ask(WriteBehind())
+        if self._newest.generation != seen:
+            return False  # a query has seen another's commit, and the actors have dropped what it contradicts
+        rows: dict[Table, list[Row]] = {}
+        for actor in self._all:
+            rows.update(actor.changed_rows())
+        if not any(rows.values()):
+            self._notify(Committed(generation=seen))
+            return True
+        if sum(map(len, rows.values())) > MOST_ROWS:
+            await trio.lowlevel.checkpoint()  # if anybody commits meanwhile, this commit is fenced
+        with trio.CancelScope(shield=True):
+            try:
+                generation = await self._store.commit(rows, seen)
+            except Fenced:
+                return False
+            # a query may have seen more already
+            self._newest.generation = max(self._newest.generation, generation)
+            self._counters.commits += 1
+            self._notify(Committed(generation=generation))
+        return True
+
+    def _roll_back(self) -> None:
+        self._notify(RolledBack())
+
+    # --- beside the turns -----------------------------------------------------------------------------------
+
+    async def _write_behind(self) -> None:
+        """Give what may wait a turn of its own, if none came by."""
+        inbound = self._actors.inbound_group_sessions
+        while True:
+            await inbound.write_behind.wait()
+            await trio.sleep(self._options.write_behind)
+            if inbound.write_behind.is_set():
+                # it still waits, and the next turn takes it along, if there is one
+                with contextlib.suppress(StoreError, ActorStopped):
+                    await self._ask_in_turn(Flush())
+
+    async def _watch(self) -> None:
+        """Look for others' writes while anybody wants to hear of them."""
+        while True:
+            if self._subscriptions.wanted(StoreChanged):
+                with contextlib.suppress(StoreError):  # whoever asks something next is told
+                    self._look()
+                await trio.sleep(self._options.watch)
+            else:
+                await self._subscriptions.wait_changed()
+
+    def _statistics(self) -> SupervisorStatistics:
+        lock = self._store.lock
+        counters = self._counters
+        return SupervisorStatistics(
+            caches={name: cache for actor in self._all for name, cache in actor.statistics().items()},
+            generation=self._newest.generation,
+            lock_held=lock.held,
+            lock_holder=lock.holder_pid(),
+            **attrs.asdict(counters),
+        )
+
+
+def _fail_all(batch: Sequence[Envelope[Any]], error: StoreError) -> None:
+    for envelope in batch:
+        envelope.fail(own_error(error))

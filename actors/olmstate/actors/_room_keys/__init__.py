@@ -1,0 +1,3 @@
+"""Inbound group sessions: room keys, and reading room events."""
+
+from __future__ import annotations

@@ -1,0 +1,218 @@
+"""Adding, importing and exporting room keys (spec: Key exports).
+
+An import may be of 100,000 keys, and an export as long: both run in the asker's task as many short steps, so that
+nobody else waits for them. What an import that was cut short has stored stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+import attrs
+
+from olmstate.actors._devices.actor import DevicesPage
+from olmstate.actors._room_keys.actor import AddRoomKeys, NewRoomKey, RoomKeysPage
+from olmstate.actors._room_keys.copies import RoomKeyCopy, export, session_from_export, session_from_room_key
+from olmstate.actors._turn import Turn
+from olmstate.actors._wire.algorithms import MEGOLM
+from olmstate.actors._wire.key_file import decrypt_key_file, encrypt_key_file
+from olmstate.actors._wire.untrusted_json import as_object, check_depth, json_object, optional, string, strings
+from olmstate.messages import (
+    AddRoomKey,
+    Command,
+    Curve25519Key,
+    DeviceKeys,
+    Ed25519Key,
+    Event,
+    ExportKeyFile,
+    ExportRoomKeys,
+    ImportKeyFile,
+    ImportRoomKeys,
+    Json,
+    JsonObject,
+    MalformedMessage,
+    MegolmSessionId,
+    Message,
+    RejectedRoomKey,
+    RoomId,
+    RoomKeyChange,
+    RoomKeyImportProgress,
+    RoomKeysImported,
+    RoomKeysReceived,
+)
+from olmstate.storage import in_thread
+
+R = TypeVar("R")
+
+CHUNK = 200
+"""Keys a turn: about 10 ms of checking, so that others get theirs in between."""
+
+
+async def add_room_key(turn: Turn, command: AddRoomKey) -> RoomKeyChange:
+    """Store one room key."""
+    _check_texts(command)
+    copy = RoomKeyCopy(
+        session=session_from_room_key(command.session_key, command.session_id),
+        sender_key=command.sender_key,
+        sender_ed25519=command.sender_ed25519,
+        sender=command.sender,
+        sender_device=command.sender_device,
+        imported=False,
+        signed=True,
+    )
+    new = NewRoomKey(room_id=command.room_id, session_id=command.session_id, copy=copy)
+    (change,) = await turn.actors.inbound_group_sessions.ask(AddRoomKeys(room_keys=(new,)))
+    if change != "known":
+        turn.events.append(RoomKeysReceived(room_keys=((command.room_id, command.session_id),)))
+    return change
+
+
+def _check_texts(command: AddRoomKey) -> None:
+    """Refuse what an import would refuse: what was stored can be exported, and an export can be imported."""
+    given = attrs.asdict(command)
+    try:
+        for field in ("room_id", "sender_key", "sender_ed25519", "sender"):
+            string(given, field)
+        optional(string, given, "sender_device")
+    except MalformedMessage as error:
+        raise RejectedRoomKey(reason=error.reason) from None
+
+
+# --- importing ----------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class ImportChunk(Command[RoomKeysImported]):
+    """One step of an import."""
+
+    keys: tuple[Json, ...] = attrs.field(repr=False)
+    owners: Mapping[Curve25519Key, DeviceKeys] = attrs.field(repr=False)
+
+
+async def import_chunk(turn: Turn, command: ImportChunk) -> RoomKeysImported:
+    """Take in exported room keys, each apart."""
+    new: list[NewRoomKey] = []
+    for key in command.keys:
+        try:
+            new.append(_exported(key, command.owners))
+        except (MalformedMessage, RejectedRoomKey):
+            continue
+    changes = await turn.actors.inbound_group_sessions.ask(AddRoomKeys(room_keys=tuple(new)))
+    received = tuple(
+        (key.room_id, key.session_id) for key, change in zip(new, changes, strict=True) if change != "known"
+    )
+    if received:
+        turn.events.append(RoomKeysReceived(room_keys=received))
+    return RoomKeysImported(total=len(command.keys), imported=len(received), rejected=len(command.keys) - len(new))
+
+
+def _exported(key: Json, owners: Mapping[Curve25519Key, DeviceKeys]) -> NewRoomKey:
+    """One entry of an export (spec: Key export format)."""
+    check_depth(key)
+    key = as_object(key, "the exported key")
+    if key.get("algorithm") != MEGOLM:
+        raise RejectedRoomKey(reason="not a Megolm session")
+    session_id = MegolmSessionId(string(key, "session_id"))
+    sender_key = Curve25519Key(string(key, "sender_key"))
+    claimed = Ed25519Key(string(json_object(key, "sender_claimed_keys"), "ed25519"))
+    owner = owners.get(sender_key)
+    if owner is not None and owner.ed25519 != claimed:
+        owner = None  # the file says one thing and the device's own signature another: then nobody is named
+    chain = optional(strings, key, "forwarding_curve25519_key_chain") or ()
+    return NewRoomKey(
+        room_id=RoomId(string(key, "room_id")),
+        session_id=session_id,
+        copy=RoomKeyCopy(
+            session=session_from_export(string(key, "session_key"), session_id),
+            sender_key=sender_key,
+            sender_ed25519=claimed,
+            sender=owner.user_id if owner else None,
+            sender_device=owner.device_id if owner else None,
+            imported=True,
+            signed=False,
+            forwarding_chain=chain,
+        ),
+    )
+
+
+# --- procedures, in the asker's task ------------------------------------------------------------------------
+
+
+class Asking(Protocol):
+    """What a procedure has to work with: the supervisor."""
+
+    def ask(self, message: Message[R], /) -> Awaitable[R]:
+        """Send a message."""
+        ...
+
+    def publish(self, event: Event, /) -> None:
+        """Tell subscribers."""
+        ...
+
+
+async def import_room_keys(supervisor: Asking, procedure: ImportRoomKeys) -> RoomKeysImported:
+    """Take in exported room keys, a chunk a turn."""
+    owners = await _owners(supervisor)
+    imported = rejected = 0
+    for start in range(0, len(procedure.keys), CHUNK):
+        chunk = procedure.keys[start : start + CHUNK]
+        done = await supervisor.ask(ImportChunk(keys=chunk, owners=owners))
+        imported += done.imported
+        rejected += done.rejected
+        supervisor.publish(RoomKeyImportProgress(done=start + len(chunk), total=len(procedure.keys)))
+    return RoomKeysImported(total=len(procedure.keys), imported=imported, rejected=rejected)
+
+
+async def _owners(supervisor: Asking) -> dict[Curve25519Key, DeviceKeys]:
+    """All known devices, by identity key; a key that two claim names nobody."""
+    owners: dict[Curve25519Key, DeviceKeys] = {}
+    claimed_twice: set[Curve25519Key] = set()
+    after, page = await supervisor.ask(DevicesPage())
+    while page:
+        for device in page:
+            if owners.setdefault(device.curve25519, device) is not device:
+                claimed_twice.add(device.curve25519)
+        after, page = await supervisor.ask(DevicesPage(after=after))
+    return {key: device for key, device in owners.items() if key not in claimed_twice}
+
+
+async def import_key_file(supervisor: Asking, procedure: ImportKeyFile) -> RoomKeysImported:
+    """Decrypt a key file and take in what it holds."""
+    keys: Sequence[Json] = await in_thread(lambda: decrypt_key_file(procedure.file, procedure.passphrase))
+    return await supervisor.ask(ImportRoomKeys(keys=tuple(keys)))
+
+
+async def export_room_keys(supervisor: Asking, procedure: ExportRoomKeys) -> tuple[JsonObject, ...]:
+    """All room keys, page by page, of each the most trusted copy first."""
+    keys: list[JsonObject] = []
+    after, page = await supervisor.ask(RoomKeysPage())
+    while page:
+        keys.extend(
+            _export(entry.room_id, copy)
+            for entry in page
+            if procedure.room_id in (None, entry.room_id)
+            for copy in entry.copies
+            if copy.signed or not entry.copies[0].signed  # beside a signed one, what doesn't connect is a forgery
+        )
+        after, page = await supervisor.ask(RoomKeysPage(after=after))
+    return tuple(keys)
+
+
+def _export(room_id: RoomId, copy: RoomKeyCopy) -> JsonObject:
+    """A copy from its first index."""
+    return {
+        "algorithm": MEGOLM,
+        "room_id": room_id,
+        "session_id": copy.session.session_id,
+        "session_key": export(copy.session),
+        "sender_key": copy.sender_key,
+        "sender_claimed_keys": {"ed25519": copy.sender_ed25519},
+        "forwarding_curve25519_key_chain": list(copy.forwarding_chain),
+    }
+
+
+async def export_key_file(supervisor: Asking, procedure: ExportKeyFile) -> str:
+    """All room keys as an encrypted file."""
+    keys = await supervisor.ask(ExportRoomKeys(room_id=procedure.room_id))
+    return await in_thread(lambda: encrypt_key_file(list(keys), procedure.passphrase, rounds=procedure.rounds))

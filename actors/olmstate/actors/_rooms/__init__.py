@@ -1,0 +1,3 @@
+"""Outbound group sessions: sharing room keys, and encrypting room events."""
+
+from __future__ import annotations

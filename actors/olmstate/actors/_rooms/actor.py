@@ -1,0 +1,566 @@
+"""The outbound group sessions actor owns the sessions that we encrypt to rooms with, and who was given their keys.
+
+Its invariants:
+
+- A message index is used once. Indices are *reserved*: a turn stores, durably, that those below
+  `OutboundSession.reserved` may have been used; only then does this process use them, one after another, without the
+  lock and without a commit. Whoever loads the session, after a crash or in another process, goes on behind the
+  reserved ones.
+- What is reserved stays ours when others write: an invalidation drops the cached row, not the reservation. It ends
+  with its session, or with its *epoch*: exporting the key begins a new one, so that no message with an index before
+  the exported one is sent after it, which the new recipient could not read.
+- Nothing is encrypted on a session that is due for rotation, or that was not marked as shared.
+- Who may have the key is recorded before it leaves, and with which identity key: it was *offered* to him. That he has
+  it is recorded only once the server has taken it. The first decides whether the session must be replaced when he has
+  left, the second whether he must be sent it again.
+
+One session a room. Its recipients are in a table of their own, so that a message doesn't rewrite a thousand of them;
+there the partition is (room, session).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
+
+import attrs
+import msgspec
+from vodozemac import GroupSession
+
+from olmstate.actors._engine.actor import Actor, Committed, Invalidate, Newest, Notice, RolledBack, Wanted
+from olmstate.actors._engine.cache import Cache
+from olmstate.actors._engine.records import dumps, loads
+from olmstate.actors._wire.quiet_struct import QuietStruct
+from olmstate.messages import (
+    Curve25519Key,
+    DeviceAddress,
+    DeviceId,
+    DeviceKeys,
+    MegolmSessionId,
+    Message,
+    OutboundRoomKey,
+    Query,
+    Reply,
+    RoomId,
+    RoomKeyNotShared,
+    RoomKeyReplaced,
+    RotationPeriod,
+    UserId,
+)
+from olmstate.storage import Row, RowReader, Table
+
+R = TypeVar("R")
+
+LEAST_RESERVED = 8
+MOST_RESERVED = 512
+"""Indices reserved at a time: few while others send too, since what a crash or another process skips counts for
+rotation; more each time that nobody has come in between."""
+
+
+# --- what is stored -----------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class OutboundSession:
+    """A room's outbound session, as it is stored."""
+
+    pickle: str = attrs.field(repr=False)
+    """At some index that is not above ``reserved``."""
+    session_id: MegolmSessionId
+    made: int
+    """Milliseconds since 1970."""
+    rotation: RotationPeriod
+    shared: bool = False
+    """Whether `MarkShared` was ever sent for it."""
+    reserved: int = 0
+    """Every index below may have been used."""
+    epoch: int = 0
+    """Reservations of earlier epochs are void."""
+
+    def expired(self, now: int) -> bool:
+        """Whether its time is up (spec: m.room.encryption).
+
+        So is that of one from the future: the clock was set back, and how old the session is isn't known.
+        """
+        return not 0 <= now - self.made < self.rotation.milliseconds
+
+
+class _SessionCodec:
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> OutboundSession | None:  # noqa: ARG002 - one row at most
+        return loads(rows[0], OutboundSession) if rows else None
+
+    def encode(self, partition: bytes, entry: OutboundSession | None) -> Iterable[Row]:
+        yield Row(partition, partition, None if entry is None else dumps(entry))
+
+
+@attrs.define(kw_only=True)
+class Reservation:
+    """Indices that only this process may use: from its session's present one up to ``limit``."""
+
+    session: GroupSession
+    session_id: MegolmSessionId
+    epoch: int
+    limit: int
+    size: int
+    """How many the last reservation was made for."""
+
+    @property
+    def left(self) -> int:
+        """How many may still be used."""
+        return self.limit - self.session.message_index
+
+
+class _RecipientsRecord(QuietStruct, kw_only=True, frozen=True):
+    """The stored form of some recipients: those of one `Offer`, or of one `MarkShared`."""
+
+    offered: list[tuple[UserId, DeviceId, Curve25519Key]] = msgspec.field(
+        default_factory=list[tuple[UserId, DeviceId, Curve25519Key]]
+    )
+    devices: list[tuple[UserId, DeviceId]] = msgspec.field(default_factory=list[tuple[UserId, DeviceId]])
+
+
+@attrs.define(kw_only=True)
+class Recipients:
+    """Everybody that was given a session's key."""
+
+    offered: dict[DeviceAddress, Curve25519Key] = attrs.field(factory=dict[DeviceAddress, Curve25519Key])
+    """Who may have it, by the identity key to which it was encrypted."""
+    devices: set[DeviceAddress] = attrs.field(factory=set[DeviceAddress])
+    """Who is marked to have it."""
+    rows: dict[bytes, bytes | None] = attrs.field(factory=dict[bytes, bytes | None])
+    """Stored rows by key; a value where it must be written, None where it is."""
+    gone: bool = False
+    """The session was replaced: nobody asks for its recipients any more."""
+
+
+class _RecipientsCodec:
+    def __init__(self, store: RowReader) -> None:
+        self._store = store
+
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> Recipients:  # noqa: ARG002 - rows know it
+        recipients = Recipients()
+        for row in rows:
+            record = loads(row, _RecipientsRecord)
+            recipients.rows[row.key] = None
+            recipients.offered.update(
+                (DeviceAddress(user_id=user_id, device_id=device_id), key) for user_id, device_id, key in record.offered
+            )
+            recipients.devices.update(
+                DeviceAddress(user_id=user_id, device_id=device_id) for user_id, device_id in record.devices
+            )
+        return recipients
+
+    def encode(self, partition: bytes, entry: Recipients) -> Iterable[Row]:
+        for key, value in entry.rows.items():
+            if entry.gone:
+                yield Row(key, partition, None)
+            elif value is not None:
+                yield Row(key, partition, value)
+        entry.rows = {} if entry.gone else dict.fromkeys(entry.rows)
+
+    def add(
+        self,
+        partition: bytes,
+        entry: Recipients,
+        offered: Mapping[DeviceAddress, Curve25519Key],
+        devices: Collection[DeviceAddress],
+    ) -> None:
+        """Record more of both, as one more row."""
+        record = _RecipientsRecord(
+            offered=[(device.user_id, device.device_id, offered[device]) for device in sorted(offered)],
+            devices=[(device.user_id, device.device_id) for device in sorted(devices)],
+        )
+        key = self._store.key(Table.ROOM_KEY_RECIPIENTS, partition.hex(), str(len(entry.rows)))
+        entry.rows[key] = dumps(record)
+        entry.offered.update(offered)
+        entry.devices.update(devices)
+
+
+# --- what it is asked ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class OutboundGroupSessionsStep(Message[R], Generic[R]):
+    """A part of an operation that this actor does."""
+
+
+@attrs.frozen(kw_only=True)
+class OutboundGroupSessionsQuery(Query[R], Generic[R]):
+    """Something that this actor does without a turn."""
+
+
+@attrs.frozen(kw_only=True)
+class CurrentSession:
+    """A room's session that may still be used."""
+
+    session_id: MegolmSessionId
+    shared_with: frozenset[DeviceAddress]
+    offered: Mapping[DeviceAddress, Curve25519Key]
+    """See `Recipients`; not to be changed."""
+
+    def is_known_to_others(self, wanted: Collection[DeviceAddress], known: Mapping[DeviceAddress, DeviceKeys]) -> bool:
+        """Whether somebody may have the key who is not ``wanted``: not any more, or with other keys than are known."""
+        return any(
+            address not in wanted or (address in known and known[address].curve25519 != key)
+            for address, key in self.offered.items()
+        ) or not self.shared_with <= set(wanted)
+
+
+@attrs.frozen(kw_only=True)
+class Current(OutboundGroupSessionsStep[CurrentSession | None]):
+    """The room's session, if there is one that may still be used."""
+
+    room_id: RoomId
+    now: int
+    """Milliseconds since 1970."""
+
+
+@attrs.frozen(kw_only=True)
+class Export(OutboundGroupSessionsStep[OutboundRoomKey | None]):
+    """The key of the room's session, from the first index that nobody uses any more; None if it has none."""
+
+    room_id: RoomId
+
+
+@attrs.frozen(kw_only=True)
+class Replace(OutboundGroupSessionsStep[OutboundRoomKey]):
+    """Make a new session for the room."""
+
+    room_id: RoomId
+    now: int
+    rotation: RotationPeriod
+
+
+@attrs.frozen(kw_only=True)
+class Discard(OutboundGroupSessionsStep[None]):
+    """Forget the room's session."""
+
+    room_id: RoomId
+
+
+@attrs.frozen(kw_only=True)
+class Offer(OutboundGroupSessionsStep[None]):
+    """The key is about to be sent to these devices, encrypted to these identity keys."""
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    devices: Mapping[DeviceAddress, Curve25519Key]
+
+
+@attrs.frozen(kw_only=True)
+class MarkShared(OutboundGroupSessionsStep[None]):
+    """The server has taken the key for these devices."""
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    devices: frozenset[DeviceAddress]
+    keys: Mapping[DeviceAddress, Curve25519Key] = attrs.field(factory=dict[DeviceAddress, Curve25519Key])
+    """What is known of them now: counts for those of which no `Offer` says to which key it was."""
+
+
+@attrs.frozen(kw_only=True)
+class MegolmCiphertext:
+    """A Megolm message."""
+
+    ciphertext: str = attrs.field(repr=False)
+    session_id: MegolmSessionId
+    message_index: int
+
+
+@attrs.frozen(kw_only=True)
+class Encrypt(OutboundGroupSessionsStep[MegolmCiphertext]):
+    """Encrypt on the room's session; reserves indices if none are left."""
+
+    room_id: RoomId
+    plaintext: bytes = attrs.field(repr=False)
+    now: int
+
+
+@attrs.frozen(kw_only=True)
+class EncryptReserved(OutboundGroupSessionsQuery[tuple[MegolmCiphertext | None, ...]]):
+    """Encrypt each on its room's session with a reserved index; None for one that needs a turn."""
+
+    events: tuple[tuple[RoomId, bytes], ...] = attrs.field(repr=False)
+    """Room and plaintext."""
+    now: int
+
+
+@attrs.frozen(kw_only=True)
+class GiveBack(OutboundGroupSessionsStep[None]):
+    """Give back what is reserved and was not used."""
+
+
+Asked: TypeAlias = Current | Export | Replace | Discard | Offer | MarkShared | Encrypt | EncryptReserved | GiveBack
+
+
+class OutboundGroupSessionsActor(Actor):
+    """See the module."""
+
+    name: ClassVar[str] = "outbound_group_sessions"
+
+    def __init__(
+        self, store: RowReader, newest: Newest, capacity: Callable[[Table], int], fresh: Callable[[], bool]
+    ) -> None:
+        """``fresh`` tells whether nobody has committed since the last look."""
+        self._sessions = Cache[OutboundSession | None](
+            Table.OUTBOUND_GROUP_SESSIONS, _SessionCodec(), capacity(Table.OUTBOUND_GROUP_SESSIONS)
+        )
+        self._recipients_codec = _RecipientsCodec(store)
+        self._recipients = Cache[Recipients](
+            Table.ROOM_KEY_RECIPIENTS, self._recipients_codec, capacity(Table.ROOM_KEY_RECIPIENTS)
+        )
+        self._fresh = fresh
+        self._reserved: dict[bytes, Reservation] = {}
+        self._tentative: set[bytes] = set()
+        """Reservations that this turn has made or renewed."""
+        super().__init__(store, newest, [self._sessions, self._recipients])
+
+    async def ask(self, message: OutboundGroupSessionsStep[R] | OutboundGroupSessionsQuery[R]) -> R:
+        """Send a query or a step and wait for the reply."""
+        return await self.post(message)
+
+    def ask_nowait(self, message: OutboundGroupSessionsQuery[R]) -> R:
+        """The reply to a query, if nobody has to wait for it; else `trio.WouldBlock`."""
+        return self.post_nowait(message)
+
+    def _partition(self, room_id: RoomId) -> bytes:
+        return self._store.key(Table.OUTBOUND_GROUP_SESSIONS, room_id)
+
+    def _recipients_partition(self, room_id: RoomId, session_id: MegolmSessionId) -> bytes:
+        return self._store.key(Table.ROOM_KEY_RECIPIENTS, room_id, session_id)
+
+    def wanted(self, message: Message[Any]) -> Wanted:
+        """The room's session, and its recipients where they matter."""
+        asked = cast("Asked", message)
+        if isinstance(asked, GiveBack):
+            yield self._sessions, list(self._reserved)
+            return
+        if isinstance(asked, EncryptReserved):
+            yield self._sessions, [self._partition(room_id) for room_id in {room_id for room_id, _ in asked.events}]
+            return
+        partition = self._partition(asked.room_id)
+        yield self._sessions, [partition]
+        if not isinstance(asked, Encrypt):
+            session = self._sessions.peek(partition, committed=False)
+            if session is not None:
+                yield self._recipients, [self._recipients_partition(asked.room_id, session.session_id)]
+
+    def handle(self, message: Message[Any]) -> Reply:
+        """Answer one message."""
+        asked = cast("Asked", message)
+        match asked:
+            case Current():
+                return asked.reply(self._current(asked))
+            case Export():
+                return asked.reply(self._export(asked))
+            case Replace():
+                return asked.reply(self._replace(asked))
+            case Discard():
+                self._discard(asked.room_id)
+                return asked.reply(None)
+            case Offer():
+                self._offer(asked)
+                return asked.reply(None)
+            case MarkShared():
+                self._mark_shared(asked)
+                return asked.reply(None)
+            case Encrypt():
+                return asked.reply(self._encrypt(asked))
+            case EncryptReserved():
+                return asked.reply(tuple(self._encrypt_reserved(asked)))
+            case GiveBack():
+                self._give_back()
+                return asked.reply(None)
+            case _:
+                assert_never(asked)
+
+    def notify(self, notice: Notice) -> None:
+        """Tell the actor something, which holds from now on."""
+        super().notify(notice)
+        match notice:
+            case Committed():
+                self._tentative.clear()
+            case RolledBack():
+                # what they were reserved by is not on the disk; indices that the turn has used are skipped
+                for partition in self._tentative:
+                    self._reserved.pop(partition, None)
+                self._tentative.clear()
+            case Invalidate():
+                pass  # what is reserved is no cached copy
+
+    # --- sharing --------------------------------------------------------------------------------------------
+
+    def _current(self, asked: Current) -> CurrentSession | None:
+        partition = self._partition(asked.room_id)
+        session = self._sessions.current(partition)
+        if session is None or session.expired(asked.now) or not self._unused(partition, session):
+            return None
+        recipients = self._recipients.current(self._recipients_partition(asked.room_id, session.session_id))
+        return CurrentSession(
+            session_id=session.session_id, shared_with=frozenset(recipients.devices), offered=recipients.offered
+        )
+
+    def _unused(self, partition: bytes, session: OutboundSession) -> bool:
+        """Whether an index is left before the session is due for rotation by count."""
+        return self._usable(partition, session) is not None or session.reserved < session.rotation.messages
+
+    def _export(self, asked: Export) -> OutboundRoomKey | None:
+        partition = self._partition(asked.room_id)
+        session = self._sessions.current(partition)
+        if session is None:
+            return None
+        own = self._reserved.get(partition)
+        if own is None or not _goes_on(own, session):
+            own = self._unpickle(session)
+        own = attrs.evolve(own, epoch=session.epoch + 1)
+        self._reserve(partition, own)
+        self._sessions.put(partition, attrs.evolve(session, epoch=own.epoch))
+        return self._room_key(asked.room_id, session.session_id, own.session)
+
+    def _replace(self, asked: Replace) -> OutboundRoomKey:
+        self._forget_recipients(asked.room_id)
+        partition = self._partition(asked.room_id)
+        new = GroupSession()
+        session = OutboundSession(
+            pickle=new.pickle(self._store.pickle_key),
+            session_id=MegolmSessionId(new.session_id),
+            made=asked.now,
+            rotation=asked.rotation,
+        )
+        self._sessions.put(partition, session)
+        self._recipients.put(self._recipients_partition(asked.room_id, session.session_id), Recipients())
+        return self._room_key(asked.room_id, session.session_id, new)
+
+    def _discard(self, room_id: RoomId) -> None:
+        partition = self._partition(room_id)
+        if self._sessions.current(partition) is not None:
+            self._forget_recipients(room_id)
+            self._sessions.put(partition, None)
+
+    def _room_key(self, room_id: RoomId, session_id: MegolmSessionId, session: GroupSession) -> OutboundRoomKey:
+        recipients = self._recipients.current(self._recipients_partition(room_id, session_id))
+        return OutboundRoomKey(
+            room_id=room_id,
+            session_id=session_id,
+            session_key=session.session_key.to_base64(),
+            message_index=session.message_index,
+            shared_with=frozenset(recipients.devices),
+        )
+
+    def _forget_recipients(self, room_id: RoomId) -> None:
+        session = self._sessions.current(self._partition(room_id))
+        if session is not None:
+            self._recipients.change(self._recipients_partition(room_id, session.session_id)).gone = True
+
+    def _offer(self, asked: Offer) -> None:
+        session = self._sessions.current(self._partition(asked.room_id))
+        if session is None or session.session_id != asked.session_id:
+            return  # another's write was seen since this turn had it: it is fenced
+        partition = self._recipients_partition(asked.room_id, asked.session_id)
+        known = self._recipients.current(partition).offered
+        new = {device: key for device, key in asked.devices.items() if known.get(device) != key}
+        if new:
+            self._recipients_codec.add(partition, self._recipients.change(partition), new, ())
+
+    def _mark_shared(self, asked: MarkShared) -> None:
+        session = self._sessions.current(self._partition(asked.room_id))
+        if session is None or session.session_id != asked.session_id:
+            raise RoomKeyReplaced(room_id=asked.room_id, session_id=asked.session_id)
+        partition = self._recipients_partition(asked.room_id, asked.session_id)
+        recipients = self._recipients.current(partition)
+        new = asked.devices - recipients.devices
+        if new:
+            offered = {device: key for device, key in asked.keys.items() if device not in recipients.offered}
+            self._recipients_codec.add(partition, self._recipients.change(partition), offered, new)
+        if not session.shared:
+            self._sessions.put(self._partition(asked.room_id), attrs.evolve(session, shared=True))
+
+    # --- encrypting -----------------------------------------------------------------------------------------
+
+    def _encrypt(self, asked: Encrypt) -> MegolmCiphertext:
+        partition = self._partition(asked.room_id)
+        session = self._sessions.current(partition)
+        if session is None or not session.shared or session.expired(asked.now):
+            raise RoomKeyNotShared(room_id=asked.room_id)
+        own = self._usable(partition, session)
+        if own is None:
+            if session.reserved >= session.rotation.messages:
+                raise RoomKeyNotShared(room_id=asked.room_id)
+            own = self._reserve_more(partition, session)
+        return _encrypt_on(own, asked.plaintext)
+
+    def _encrypt_reserved(self, asked: EncryptReserved) -> Iterable[MegolmCiphertext | None]:
+        # looked at once for all: nothing waits until the last ciphertext, so nobody can end an epoch in between unseen
+        fresh = self._fresh()
+        usable = {
+            room_id: self._usable_beside(self._partition(room_id), asked.now) if fresh else None
+            for room_id in {room_id for room_id, _ in asked.events}
+        }
+        for room_id, plaintext in asked.events:
+            own = usable[room_id]
+            yield _encrypt_on(own, plaintext) if own is not None and own.left > 0 else None
+
+    def _usable_beside(self, partition: bytes, now: int) -> Reservation | None:
+        """What may be used outside a turn."""
+        session = self._sessions.committed(partition)
+        if partition in self._tentative or session is None or not session.shared or session.expired(now):
+            return None
+        return self._usable(partition, session)
+
+    def _usable(self, partition: bytes, session: OutboundSession) -> Reservation | None:
+        own = self._reserved.get(partition)
+        if own is None or (own.session_id, own.epoch) != (session.session_id, session.epoch) or own.left <= 0:
+            return None
+        return own
+
+    def _reserve_more(self, partition: bytes, session: OutboundSession) -> Reservation:
+        own = self._reserved.get(partition)
+        if own is not None and _goes_on(own, session):
+            # nobody else has reserved since we did: more at a time costs nobody anything
+            size = min(own.size * 2, MOST_RESERVED)
+        else:
+            own = self._unpickle(session)
+            size = LEAST_RESERVED
+        pickle = own.session.pickle(self._store.pickle_key)
+        limit = min(own.session.message_index + size, session.rotation.messages)
+        own = attrs.evolve(own, limit=limit, size=size)
+        self._reserve(partition, own)
+        self._sessions.put(partition, attrs.evolve(session, pickle=pickle, reserved=limit))
+        return own
+
+    def _unpickle(self, session: OutboundSession) -> Reservation:
+        """The session at its first index that nobody has reserved; nothing is reserved by it yet."""
+        loaded = GroupSession.from_pickle(session.pickle, self._store.pickle_key)
+        while loaded.message_index < session.reserved:
+            loaded.encrypt(b"")  # the only way to move on; nobody ever sees it
+        return Reservation(
+            session=loaded,
+            session_id=session.session_id,
+            epoch=session.epoch,
+            limit=session.reserved,
+            size=LEAST_RESERVED,
+        )
+
+    def _reserve(self, partition: bytes, own: Reservation) -> None:
+        self._reserved[partition] = own
+        self._tentative.add(partition)
+
+    def _give_back(self) -> None:
+        for partition, own in list(self._reserved.items()):
+            session = self._sessions.current(partition)
+            if session is not None and _goes_on(own, session) and own.left > 0:
+                pickle = own.session.pickle(self._store.pickle_key)
+                self._sessions.put(partition, attrs.evolve(session, pickle=pickle, reserved=own.session.message_index))
+            del self._reserved[partition]
+
+
+def _goes_on(own: Reservation, session: OutboundSession) -> bool:
+    """Whether nobody has reserved, exported or rotated since ``own`` was reserved."""
+    return (own.session_id, own.epoch, own.limit) == (session.session_id, session.epoch, session.reserved)
+
+
+def _encrypt_on(own: Reservation, plaintext: bytes) -> MegolmCiphertext:
+    index = own.session.message_index
+    return MegolmCiphertext(
+        ciphertext=own.session.encrypt(plaintext).to_base64(), session_id=own.session_id, message_index=index
+    )

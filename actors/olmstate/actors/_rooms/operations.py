@@ -1,0 +1,156 @@
+"""Outbound sessions of rooms: making, sharing, and encrypting on them."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from olmstate.actors._devices.operations import look_up
+from olmstate.actors._room_keys.actor import AddRoomKeys, NewRoomKey
+from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
+from olmstate.actors._rooms.actor import (
+    Current,
+    Encrypt,
+    Export,
+    MarkShared,
+    MegolmCiphertext,
+    Offer,
+    Replace,
+)
+from olmstate.actors._to_device.sending import by_user, encrypt_to
+from olmstate.actors._turn import Turn, own_device
+from olmstate.actors._wire.algorithms import MEGOLM
+from olmstate.actors._wire.payload import encode_payload
+from olmstate.actors._wire.untrusted_json import string
+from olmstate.messages import (
+    DeviceAddress,
+    DeviceIdentity,
+    EncryptedRoomEvent,
+    EncryptRoomEvent,
+    MalformedContent,
+    MalformedMessage,
+    MarkRoomKeyShared,
+    OutboundRoomKey,
+    RoomId,
+    RoomKeyShare,
+    RotationPeriod,
+    ShareRoomKey,
+)
+
+DEVICES_A_REQUEST = 250
+"""So many to-device messages a request, as servers like it."""
+
+
+async def room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) -> OutboundRoomKey:
+    """The key of the room's outbound session, which is made if there is none that may still be used."""
+    outbound = turn.actors.outbound_group_sessions
+    exported: OutboundRoomKey | None = None
+    if await outbound.ask(Current(room_id=room_id, now=turn.now)) is not None:
+        # None all the same if somebody's write was seen in between: then the fence turns this turn back in the end
+        exported = await outbound.ask(Export(room_id=room_id))
+    return exported or await new_room_key(turn, room_id, rotation)
+
+
+async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) -> OutboundRoomKey:
+    """Replace the room's outbound session, and store its inbound counterpart: we read our own messages too.
+
+    Raises:
+        MalformedContent: UTF-8 can't hold the room's id: nothing could be sent there, and no import would take the key.
+    """
+    try:
+        string({"room_id": room_id}, "room_id")
+    except MalformedMessage as error:
+        raise MalformedContent(reason=error.reason) from None
+    own = (await own_device(turn)).identity
+    made = await turn.actors.outbound_group_sessions.ask(Replace(room_id=room_id, now=turn.now, rotation=rotation))
+    copy = RoomKeyCopy(
+        session=session_from_room_key(made.session_key, made.session_id),
+        sender_key=own.curve25519,
+        sender_ed25519=own.ed25519,
+        sender=own.user_id,
+        sender_device=own.device_id,
+        imported=False,
+        signed=True,
+    )
+    new = NewRoomKey(room_id=room_id, session_id=made.session_id, copy=copy)
+    await turn.actors.inbound_group_sessions.ask(AddRoomKeys(room_keys=(new,)))
+    return made
+
+
+async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
+    """Encrypt the room's key to those of its devices that don't have it; rotate first if one that left may have it."""
+    own = (await own_device(turn)).identity
+    itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
+    wanted = dict.fromkeys(address for address in command.devices if address != itself)
+    outbound = turn.actors.outbound_group_sessions
+    current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
+    if current is not None and current.is_known_to_others(wanted, await look_up(turn, wanted)):
+        current = None
+    if current is not None and not wanted.keys() - current.shared_with:
+        return RoomKeyShare(session_id=current.session_id, requests=(), recipients=(), missing=())
+    shared: OutboundRoomKey | None = None
+    if current is not None:
+        shared = await outbound.ask(Export(room_id=command.room_id))  # or None, as above
+    if shared is None:
+        shared = await new_room_key(turn, command.room_id, command.rotation)
+    pending = [address for address in wanted if address not in shared.shared_with]
+    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content)
+    if encrypted.keys:
+        await outbound.ask(Offer(room_id=command.room_id, session_id=shared.session_id, devices=encrypted.keys))
+    contents = iter(encrypted.contents.items())
+    requests = tuple(
+        by_user(dict(islice(contents, DEVICES_A_REQUEST))) for _ in range(0, len(encrypted.contents), DEVICES_A_REQUEST)
+    )
+    return RoomKeyShare(
+        session_id=shared.session_id,
+        requests=requests,
+        recipients=tuple(encrypted.contents),
+        missing=encrypted.missing,
+    )
+
+
+async def mark_room_key_shared(turn: Turn, command: MarkRoomKeyShared) -> None:
+    """Record who has the room's key."""
+    # for those to whom it was not `ShareRoomKey` that has encrypted it, but the user
+    known = await look_up(turn, command.devices)
+    await turn.actors.outbound_group_sessions.ask(
+        MarkShared(
+            room_id=command.room_id,
+            session_id=command.session_id,
+            devices=frozenset(command.devices),
+            keys={address: device.curve25519 for address, device in known.items()},
+        )
+    )
+
+
+async def encrypt_room_event(turn: Turn, command: EncryptRoomEvent) -> EncryptedRoomEvent:
+    """Encrypt an event on the room's session."""
+    own = (await own_device(turn)).identity
+    encrypted = await turn.actors.outbound_group_sessions.ask(
+        Encrypt(room_id=command.room_id, plaintext=event_payload(command), now=turn.now)
+    )
+    return encrypted_room_event(own, encrypted)
+
+
+def event_payload(command: EncryptRoomEvent) -> bytes:
+    """What is encrypted of an event (spec: m.megolm.v1.aes-sha2).
+
+    Raises:
+        MalformedContent: It is no JSON that Matrix allows.
+    """
+    return encode_payload({"type": command.type, "content": command.content, "room_id": command.room_id})
+
+
+def encrypted_room_event(own: DeviceIdentity, encrypted: MegolmCiphertext) -> EncryptedRoomEvent:
+    """What is sent to the room (spec: m.room.encrypted)."""
+    return EncryptedRoomEvent(
+        content={
+            "algorithm": MEGOLM,
+            "ciphertext": encrypted.ciphertext,
+            "session_id": encrypted.session_id,
+            # deprecated since v1.3 of the spec, and still read by older clients
+            "device_id": own.device_id,
+            "sender_key": own.curve25519,
+        },
+        session_id=encrypted.session_id,
+        message_index=encrypted.message_index,
+    )

@@ -1,0 +1,3 @@
+"""Sync responses."""
+
+from __future__ import annotations

@@ -1,0 +1,38 @@
+"""Taking in a /sync response (spec: Syncing, End-to-end encryption extensions)."""
+
+from __future__ import annotations
+
+from olmstate.actors._account.actor import ALGORITHM, StoreSync
+from olmstate.actors._account.operations import one_time_key_count
+from olmstate.actors._to_device.receiving import take_in
+from olmstate.actors._turn import Turn
+from olmstate.actors._wire.untrusted_json import array_of, as_object, json_object, loads, optional, string, strings
+from olmstate.messages import JsonObject, ReceiveSync, SyncReceived
+
+MAX_SYNC_DEPTH = 512
+"""More than a single event may have: one that is nested too deep must not cost the others of its response."""
+
+
+async def receive_sync(turn: Turn, command: ReceiveSync) -> SyncReceived:
+    """Take in to-device events, key counts and the token, for one commit."""
+    sync = as_object(
+        loads(command.sync, max_depth=MAX_SYNC_DEPTH) if isinstance(command.sync, str | bytes) else command.sync,
+        "the sync response",
+    )
+    told = _told(sync, command.since)
+    to_device = optional(json_object, sync, "to_device") or {}
+    events = optional(array_of, to_device, "events") or ()
+    intake = await take_in(turn, events)
+    token_stored = await turn.actors.account.ask(told)
+    return SyncReceived(to_device=intake.outcomes, room_keys=intake.room_keys, token_stored=token_stored)
+
+
+def _told(sync: JsonObject, since: str | None) -> StoreSync:
+    unused = optional(strings, sync, "device_unused_fallback_key_types")
+    return StoreSync(
+        next_batch=string(sync, "next_batch"),
+        since=since,
+        # an algorithm, or the whole field, that is left out means that there are no keys (spec)
+        one_time_key_count=one_time_key_count(sync.get("device_one_time_keys_count")),
+        fallback_key_unused=None if unused is None else ALGORITHM in unused,
+    )

@@ -1,0 +1,139 @@
+"""Starting Olm sessions and encrypting on them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import attrs
+
+from olmstate.actors._account.actor import ALGORITHM, CreateOutboundSessions
+from olmstate.actors._devices.operations import look_up
+from olmstate.actors._to_device.actor import AddSessions, Encrypt, NewSession
+from olmstate.actors._turn import Turn, own_device
+from olmstate.actors._wire.algorithms import OLM
+from olmstate.actors._wire.payload import encode_payload, encode_plain
+from olmstate.actors._wire.signatures import check_one_time_key
+from olmstate.actors._wire.untrusted_json import as_object, check_depth
+from olmstate.messages import (
+    CreateOlmSession,
+    Curve25519Key,
+    DeviceAddress,
+    DeviceId,
+    EncryptedToDevice,
+    EncryptToDevice,
+    JsonObject,
+    MalformedMessage,
+    OlmSessionsCreated,
+    OlmStateError,
+    UnknownDevice,
+    UserId,
+)
+
+
+async def create_olm_session(turn: Turn, command: CreateOlmSession) -> OlmSessionsCreated:
+    """Check each claimed key and start a session with its device."""
+    claimed = _claimed(command.one_time_keys)
+    known = await look_up(turn, claimed)
+    checked: dict[DeviceAddress, tuple[Curve25519Key, Curve25519Key]] = {}
+    rejected: dict[DeviceAddress, OlmStateError] = {}
+    for address, key in claimed.items():
+        device = known.get(address)
+        if device is None:
+            rejected[address] = UnknownDevice(user_id=address.user_id, device_id=address.device_id)
+            continue
+        try:
+            one_time_key = check_one_time_key(key, address.user_id, address.device_id, device.ed25519)
+        except OlmStateError as error:
+            rejected[address] = error
+        else:
+            checked[address] = device.curve25519, one_time_key
+    started = await turn.actors.account.ask(CreateOutboundSessions(keys=tuple(checked.values())))
+    made = [
+        (address, keys[0], session)
+        for (address, keys), session in zip(checked.items(), started, strict=True)
+        if session is not None
+    ]
+    if made:
+        sessions = tuple(
+            NewSession(sender_key=key, session=session, claimed_from=address.user_id) for address, key, session in made
+        )
+        await turn.actors.olm_sessions.ask(AddSessions(sessions=sessions))
+    created = tuple(address for address, _, _ in made)
+    for address in checked.keys() - set(created):
+        rejected[address] = MalformedMessage(reason="no session can be made with that key")
+    return OlmSessionsCreated(created=created, rejected=rejected)
+
+
+def _claimed(one_time_keys: JsonObject) -> dict[DeviceAddress, object]:
+    check_depth(one_time_keys)
+    found: dict[DeviceAddress, object] = {}
+    for user_id, devices in as_object(one_time_keys, "one_time_keys").items():
+        for device_id, keys in as_object(devices, "a user's devices").items():
+            for key_id, key in as_object(keys, "a device's keys").items():
+                if key_id.startswith(f"{ALGORITHM}:"):
+                    found[DeviceAddress(user_id=UserId(user_id), device_id=DeviceId(device_id))] = key
+    return found
+
+
+@attrs.frozen(kw_only=True)
+class Encrypted:
+    """An event encrypted to devices."""
+
+    contents: dict[DeviceAddress, JsonObject] = attrs.field(repr=False)
+    keys: dict[DeviceAddress, Curve25519Key]
+    """The identity keys to which it was."""
+    missing: tuple[DeviceAddress, ...]
+    """No keys, or no session."""
+
+
+async def encrypt_to(turn: Turn, devices: Collection[DeviceAddress], event_type: str, content: JsonObject) -> Encrypted:
+    """Encrypt one event to each of ``devices`` that can be."""
+    own = await own_device(turn)
+    payload = {
+        "type": event_type,
+        "content": content,
+        "sender": own.identity.user_id,
+        "keys": {"ed25519": own.identity.ed25519},
+        "sender_device_keys": own.signed_device_keys,
+    }
+    # the content may be large and the devices many: it is written once, and only the recipient each time
+    head = encode_payload(payload)[:-1]
+    known = await look_up(turn, devices)
+    plaintexts = tuple(
+        (
+            device.user_id,
+            device.curve25519,
+            head
+            + b","
+            + encode_plain({"recipient": device.user_id, "recipient_keys": {"ed25519": device.ed25519}})[1:],
+        )
+        for device in known.values()
+    )
+    ciphertexts = await turn.actors.olm_sessions.ask(Encrypt(plaintexts=plaintexts)) if plaintexts else ()
+    contents: dict[DeviceAddress, JsonObject] = {}
+    keys: dict[DeviceAddress, Curve25519Key] = {}
+    for (address, device), ciphertext in zip(known.items(), ciphertexts, strict=True):
+        if ciphertext is not None:
+            message_type, body = ciphertext
+            keys[address] = device.curve25519
+            contents[address] = {
+                "algorithm": OLM,
+                "sender_key": own.identity.curve25519,
+                "ciphertext": {device.curve25519: {"type": message_type, "body": body}},
+            }
+    missing = tuple(dict.fromkeys(address for address in devices if address not in contents))
+    return Encrypted(contents=contents, keys=keys, missing=missing)
+
+
+def by_user(contents: dict[DeviceAddress, JsonObject]) -> dict[UserId, dict[DeviceId, JsonObject]]:
+    """``messages`` of a ``/sendToDevice`` request."""
+    messages: dict[UserId, dict[DeviceId, JsonObject]] = {}
+    for address, content in contents.items():
+        messages.setdefault(address.user_id, {})[address.device_id] = content
+    return messages
+
+
+async def encrypt_to_device(turn: Turn, command: EncryptToDevice) -> EncryptedToDevice:
+    """Encrypt one event to many devices."""
+    encrypted = await encrypt_to(turn, command.devices, command.type, command.content)
+    return EncryptedToDevice(messages=by_user(encrypted.contents), missing=encrypted.missing)

@@ -1,0 +1,135 @@
+"""The payload of an Olm message: writing one, and deciding whether to believe one (spec: m.olm.v1.curve25519-aes-sha2).
+
+Pure: what is known of the sender's device is handed in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import msgspec
+
+from olmstate.actors._wire.quiet_struct import QuietStruct
+from olmstate.actors._wire.signatures import check_device_keys
+from olmstate.actors._wire.untrusted_json import (
+    as_object,
+    check_text_keys,
+    is_object,
+    is_plain,
+    json_object,
+    loads,
+    string,
+)
+from olmstate.messages import (
+    Curve25519Key,
+    DeviceId,
+    DeviceIdentity,
+    DeviceKeys,
+    Ed25519Key,
+    InvalidSignature,
+    JsonObject,
+    MalformedContent,
+    MalformedMessage,
+    MismatchedRecipient,
+    MismatchedSender,
+    UserId,
+)
+
+
+class Payload(QuietStruct, kw_only=True, frozen=True):
+    """A payload that agrees with its envelope."""
+
+    type: str
+    content: JsonObject
+    sender: UserId
+    sender_ed25519: Ed25519Key
+    device: DeviceKeys | None
+    """None: no keys are known for the sender's device, and it sent none along."""
+
+
+def encode_payload(payload: JsonObject) -> bytes:
+    """JSON for encryption.
+
+    Raises:
+        MalformedContent: ``type`` is no text or ``content`` no object; not JSON, a NaN, text that UTF-8 can't hold, or
+            nested too deep.
+    """
+    if not isinstance(payload.get("type", ""), str):
+        raise MalformedContent(reason="the event's type is no text")
+    if not is_object(payload.get("content", {})):
+        raise MalformedContent(reason="not an object")
+    try:
+        if is_plain(payload):
+            return encode_plain(payload)
+        check_text_keys(payload)
+        return _thorough.encode(payload).encode()
+    except MalformedMessage as error:
+        raise MalformedContent(reason=error.reason) from None
+    except (TypeError, ValueError) as error:
+        # the error's text may quote the content
+        raise MalformedContent(reason=f"not JSON ({type(error).__name__})") from None
+
+
+def encode_plain(value: JsonObject) -> bytes:
+    """JSON of what `is_plain`: anything else, msgspec would write as something."""
+    return _quick.encode(value)
+
+
+_quick = msgspec.json.Encoder()
+_thorough = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def check_payload(
+    plaintext: bytes,
+    *,
+    sender: str,
+    sender_key: Curve25519Key,
+    own: DeviceIdentity,
+    device: DeviceKeys | None,
+    known: Mapping[DeviceId, DeviceKeys],
+) -> Payload:
+    """Decide whether a decrypted payload may be believed.
+
+    Args:
+        plaintext: What Olm gave.
+        sender: The envelope's sender.
+        sender_key: The envelope's sender key, under which the message was decrypted.
+        own: This device.
+        device: The sender's device with that key, if it is known.
+        known: All of the sender's devices that are.
+
+    Raises:
+        MalformedMessage: Not an event.
+        MismatchedSender: Another sender, or other keys than the device's.
+        MismatchedRecipient: For another user or device.
+    """
+    payload = as_object(loads(plaintext), "the payload")
+    event_type, content = string(payload, "type"), json_object(payload, "content")
+    if payload.get("sender") != sender:
+        raise MismatchedSender(reason="the payload names another sender")
+    if payload.get("recipient") != own.user_id:
+        raise MismatchedRecipient(reason="the payload names another recipient")
+    if string(json_object(payload, "recipient_keys"), "ed25519") != own.ed25519:
+        raise MismatchedRecipient(reason="the payload is for another key")
+    ed25519 = Ed25519Key(string(json_object(payload, "keys"), "ed25519"))
+    if payload.get("sender_device_keys") is not None:
+        sent = _check_sender_device_keys(payload["sender_device_keys"], UserId(sender))
+        if (sent.curve25519, sent.ed25519) != (sender_key, ed25519):
+            raise MismatchedSender(reason="sender_device_keys are another device's")
+        namesake = known.get(sent.device_id)
+        if namesake is not None and namesake.ed25519 != ed25519:
+            # its self-signature shows nothing of who has the device: anybody can make keys and name them after it
+            raise MismatchedSender(reason="sender_device_keys name a device that is known with another Ed25519 key")
+        device = device or sent
+    if device is not None and device.ed25519 != ed25519:
+        raise MismatchedSender(reason="the payload names another Ed25519 key than the device has")
+    return Payload(type=event_type, content=content, sender=UserId(sender), sender_ed25519=ed25519, device=device)
+
+
+def _check_sender_device_keys(sent: object, sender: UserId) -> DeviceKeys:
+    device_id = DeviceId(string(as_object(sent, "sender_device_keys"), "device_id"))
+    try:
+        return check_device_keys(sender, device_id, sent)
+    except InvalidSignature as error:
+        raise MismatchedSender(reason=f"sender_device_keys: {error.reason}") from None

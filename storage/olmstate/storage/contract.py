@@ -1,0 +1,141 @@
+"""What the store keeps: opaque rows in a fixed set of tables, and which of them changed.
+
+A row's ``key`` names one thing; its ``partition`` names what is loaded, cached and invalidated together (all Olm
+sessions with one device, say). In a table that is not partitioned they are the same; in one that is, a key in another
+partition is another row. Both are keyed hashes, so that the database shows neither rooms nor people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+import attrs
+import msgspec
+
+from .tables import PARTITIONED, Table
+
+Place: TypeAlias = tuple[bytes, bytes]
+"""Where a row is in its table: partition, and key in it."""
+START: Place = (b"", b"")
+"""Before all rows."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One row. Values are plain here; the store seals them."""
+
+    key: bytes
+    partition: bytes
+    value: bytes | None
+    """None: the row is to be deleted."""
+    generation: int = 0
+    """Of the commit that wrote it; filled in by the store."""
+
+    def __repr__(self) -> str:
+        """All but the value, which is secret."""
+        return f"Row({self.key!r}, {self.partition!r}, ..., {self.generation})"
+
+
+Rows: TypeAlias = Mapping[Table, Sequence[Row]]
+
+
+def place_of(table: Table, row: Row) -> Place:
+    """Where ``row`` is in ``table``: where partitions are keys, the key alone counts."""
+    return row.partition if table in PARTITIONED else row.key, row.key
+
+
+@attrs.frozen
+class Changes:
+    """What other handles have written since a generation."""
+
+    generation: int
+    """Up to which this holds."""
+    partitions: Mapping[Table, frozenset[bytes]] | None
+    """By table; None: too much or too long ago to tell, so everything may have changed."""
+    ours: bool = False
+    """It is nothing but this handle's own commit, which is on the disk while `Store.commit` has yet to return."""
+
+
+class RowReader(Protocol):
+    """What an actor sees of the store: committed rows, by partition. Awaiting may or may not reach a checkpoint."""
+
+    @property
+    def pickle_key(self) -> bytes:
+        """32 bytes for vodozemac's pickles."""
+        ...
+
+    def key(self, table: Table, *parts: str) -> bytes:
+        """The keyed hash under which ``parts`` are kept in ``table``."""
+        ...
+
+    async def read(self, table: Table, partitions: Collection[bytes]) -> dict[bytes, list[Row]]:
+        """The rows of each of ``partitions``, an empty list for one that has none."""
+        ...
+
+    async def page(self, table: Table, after: Place, limit: int) -> list[Row]:
+        """At most ``limit`` rows behind the place ``after``, in the order of their places."""
+        ...
+
+    @property
+    def restored_generation(self) -> int:
+        """Rows of this generation and before came from a backup; 0 if the store never was one."""
+        ...
+
+
+class Lock(Protocol):
+    """The cross-process lock, as the supervisor sees it."""
+
+    @property
+    def held(self) -> bool:
+        """Whether this handle has it."""
+        ...
+
+    async def acquire(self, timeout: float) -> object:  # noqa: ASYNC109 - the lock names the holder when time is up
+        """Wait for the lock, ``timeout`` seconds at most; raises `StoreBusy`."""
+        ...
+
+    def acquire_nowait(self) -> bool:
+        """Take the lock if it is free and nobody waits for it; whether it was taken."""
+        ...
+
+    def contended(self) -> bool:
+        """Whether somebody else waits for it."""
+        ...
+
+    def release(self) -> None:
+        """Let the lock go."""
+        ...
+
+    def holder_pid(self) -> int | None:
+        """The process that holds it; None if nobody does, or nobody can be named."""
+        ...
+
+
+class Store(RowReader, Protocol):
+    """What the supervisor sees of the store."""
+
+    @property
+    def lock(self) -> Lock:
+        """The lock under which everything is written."""
+        ...
+
+    def changed(self) -> bool:
+        """Whether anybody, we too, has committed since the last `changes`. Cheap; no false negatives."""
+        ...
+
+    def changes(self, since: int | None) -> Changes:
+        """What was committed after generation ``since``; with None, only how far the store is."""
+        ...
+
+    async def commit(self, rows: Rows, seen: int) -> int:
+        """Write ``rows`` durably in one transaction if the generation is still ``seen``; the new generation.
+
+        Raises:
+            Fenced: The generation isn't ``seen`` any more; nothing was written.
+            StoreError: Nothing was written, or, with `StorePoisoned`, nobody knows.
+        """
+        ...
+
+
+class Fenced(Exception):
+    """Another handle has committed since what this turn derives from was read."""

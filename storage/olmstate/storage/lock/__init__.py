@@ -1,0 +1,3 @@
+"""The fair lock between processes."""
+
+from __future__ import annotations

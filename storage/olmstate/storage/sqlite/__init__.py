@@ -1,0 +1,3 @@
+"""The store in SQLite."""
+
+from __future__ import annotations

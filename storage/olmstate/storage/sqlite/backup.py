@@ -1,0 +1,111 @@
+"""Backups that can be restored by opening them.
+
+A copy of the files is no backup: it has the same ratchets as the original, and both would use the same steps. So a
+backup gets a store id of its own, loses every outbound group session (each room makes a new one), and remembers the
+generation that it was made at: an Olm session as old as that is used to decrypt only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from contextlib import closing
+from pathlib import Path
+
+import trio
+from sqlite_utils import Database
+from trio.lowlevel import enable_ki_protection
+
+from olmstate.storage.lock.turnstile import Turnstile
+from olmstate.storage.os_errors import os_errors
+from olmstate.storage.tables import Table
+from olmstate.storage.threads import in_thread
+
+from .connection import connect
+from .folder import (
+    DATABASE,
+    UNFINISHED,
+    create_file,
+    make_folder,
+    name_database,
+    remove_database,
+    require_vacant,
+    sync_folders_above,
+)
+from .sqlite3 import sqlite3
+from .sqlite_errors import busy, translated
+from .store import SqliteStore
+
+PAGES_A_STEP = 256
+"""1 MiB: so much is copied between two looks whether the backup was cancelled."""
+
+_NOT_RESTORED = (Table.OUTBOUND_GROUP_SESSIONS, Table.ROOM_KEY_RECIPIENTS)
+
+
+@enable_ki_protection
+async def backup(store: SqliteStore, folder: Path, *, lock_timeout: float = 5.0) -> None:
+    """Write a backup of an open store into ``folder``, as a store of the same device under the same key.
+
+    It is what was committed when it began; others go on reading and writing meanwhile. Cancelled, it leaves nothing.
+
+    Args:
+        store: It must be open until the backup is made.
+        folder: Made, with mode 0700, if it isn't there.
+        lock_timeout: Seconds to wait for the lock of ``folder``, for another backup may be going there.
+
+    Raises:
+        StoreUnavailable: ``folder`` can't be written, a store is there already, or no thread can be started.
+        StoreFull: No room.
+        StoreBusy: ``folder`` is in use, or its files can't be locked.
+        StoreCorrupt, StorePoisoned: As for reading ``store``.
+    """
+    store.check_usable()
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow a link that may be changed later
+    target, unfinished = folder / DATABASE, folder / UNFINISHED
+    with os_errors(folder):
+        make_folder(folder)
+        require_vacant(target)
+        with closing(Turnstile(folder)) as lock:
+            await lock.acquire(lock_timeout)
+            require_vacant(target)
+            remove_database(unfinished)
+            try:
+                create_file(unfinished)
+                await in_thread(lambda: _copy(store.path, unfinished))
+                sync_folders_above(folder)
+                name_database(unfinished, target)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    remove_database(unfinished)
+                raise
+
+
+def _copy(path: Path, unfinished: Path) -> None:
+    # A connection of its own: the store's reader stays with its own thread. It needs no lock, since it can't write and
+    # the store, which is open, has no recovery to do.
+    with translated(), closing(connect(path, write=False)) as source:
+        # one snapshot for all steps: else each commit of others in between would start the copy again
+        source.conn.execute("BEGIN")
+        source.conn.execute("SELECT id FROM meta").fetchall()
+        with closing(connect(unfinished, write=True)) as copy:
+            source.conn.backup(copy.conn, pages=PAGES_A_STEP, progress=_check_step)
+            _make_another_store(copy)
+            # a single file, so that renaming it is atomic
+            copy.conn.execute("PRAGMA journal_mode = DELETE").fetchall()
+
+
+def _check_step(status: int, _remaining: int, _total: int) -> None:
+    trio.from_thread.check_cancelled()
+    if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        # SQLite has waited its time, and Python would have it try again for ever
+        raise busy()
+
+
+def _make_another_store(copy: Database) -> None:
+    with copy.atomic():
+        copy.conn.execute(
+            "UPDATE meta SET store_id = ?, restored_generation = generation, writer = '' WHERE id = 1",
+            [os.urandom(16)],
+        )
+        for table in _NOT_RESTORED:
+            copy.conn.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names

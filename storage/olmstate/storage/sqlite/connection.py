@@ -1,0 +1,120 @@
+"""How olmstate talks to SQLite: two connections a handle.
+
+The writer exists for ``BEGIN IMMEDIATE … COMMIT``, under the store's lock. The reader reads committed state in
+autocommit, whoever holds the lock, also while the writer commits in a thread.
+
+The reader has the file open read-only, and is closed last. SQLite checkpoints and removes the WAL when a database's
+last connection is closed, whether or not its process holds our lock; a connection that can't write can't, so nothing is
+checkpointed but by `SqliteStore`, under the lock. (SQLite before 3.51.3 can lose commits when several checkpoint at
+once.)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlite_utils import Database
+
+from olmstate.messages import StoreUnavailable
+
+from .sqlite3 import sqlite3
+from .wal_index import WalIndex
+
+BUSY_SECONDS = 1.0
+"""How long SQLite waits for programs that don't take our lock, a database browser say."""
+OLDEST_SQLITE = (3, 37, 0)
+"""The first with STRICT tables."""
+WAL_BYTES = 4 * 1024 * 1024
+"""To this the WAL is cut when it is begun anew, so that one large transaction doesn't keep its room for ever."""
+
+
+class Connection(sqlite3.Connection):
+    """One that is counted, so that its process keeps its locks: see `_wal_index`."""
+
+    wal_index: WalIndex | None = None
+
+    def close(self) -> None:
+        """Close it. Closing again does nothing."""
+        super().close()
+        index, self.wal_index = self.wal_index, None
+        if index is not None:
+            index.leave()
+
+
+def connect(path: Path, *, write: bool) -> Database:
+    """Open the database, which must exist; its file is not changed by that.
+
+    Raises:
+        StoreUnavailable: SQLite is too old, there is no such file, or this process was forked from one that had it
+            open.
+        sqlite3.Error: Any.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise StoreUnavailable(reason=f"SQLite {sqlite3.sqlite_version} is older than 3.37")
+    try:
+        index = WalIndex.enter(os.fspath(path))
+    except OSError as error:
+        raise StoreUnavailable(reason=f"{error.strerror}: {path}") from error
+    try:
+        connection = sqlite3.connect(
+            f"file://{quote(os.fsencode(path))}?mode={'rw' if write else 'ro'}",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,  # transactions are ours to begin and to end
+            check_same_thread=False,  # what may be slow runs in a thread, one at a time
+            cached_statements=256,
+            factory=Connection,
+        )
+    except BaseException:
+        index.leave()
+        raise
+    connection.wal_index = index
+    try:
+        # plugins could run code of others in the process that holds the keys
+        database = Database(connection, execute_plugins=False)
+        for pragma in (*_PRAGMAS, *(_PRAGMAS_WRITE if write else _PRAGMAS_READ)):
+            connection.execute(pragma).fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return database
+
+
+def use_wal(database: Database) -> None:
+    """Make the database one with a write-ahead log, if it isn't.
+
+    Raises:
+        StoreUnavailable: The file system can't do it.
+        sqlite3.Error: Any.
+    """
+    (mode,) = database.conn.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":  # SQLite says so, and raises nothing
+        raise StoreUnavailable(reason=f"the file system has no memory to share between processes (journal mode {mode})")
+
+
+def abandon(connection: sqlite3.Connection) -> None:
+    """Never close it, in a forked child: not even at exit.
+
+    Closing waits for SQLite's mutex. If a thread of the parent had it at the fork, nobody will ever let it go here.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+_PRAGMAS = (
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA temp_store = MEMORY",
+)
+_PRAGMAS_READ = (
+    # KiB. The actors cache what is read; SQLite would keep 2 MB of it once more, and drop it when another has written
+    "PRAGMA cache_size = -256",
+)
+_PRAGMAS_WRITE = (
+    "PRAGMA synchronous = FULL",  # NORMAL loses the last commits at a power cut: ratchet steps would be used twice
+    "PRAGMA fullfsync = ON",  # what fsync is elsewhere is F_FULLFSYNC on macOS
+    "PRAGMA secure_delete = ON",  # an old pickle decrypts old messages
+    "PRAGMA wal_autocheckpoint = 0",  # it would run inside some COMMIT, on the event loop, and hide its errors
+    f"PRAGMA journal_size_limit = {WAL_BYTES}",
+)

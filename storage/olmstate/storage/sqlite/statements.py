@@ -1,0 +1,63 @@
+"""The SQL of every day, written once for all tables. The names in it are our own, never a user's."""
+# ruff: noqa: S608 - see above
+
+from __future__ import annotations
+
+from olmstate.storage.tables import PARTITIONED, SETS, Table
+
+MOST_PARAMETERS = 500
+"""Of one statement; SQLite allows 32,766."""
+
+
+def places(number: int) -> str:
+    """``(?, …)`` for that many parameters."""
+    return f"({','.join('?' * number)})"
+
+
+def _partition(table: Table) -> str:
+    return "partition" if table in PARTITIONED else "key"
+
+
+def _columns(table: Table) -> str:
+    return "key, key, x'', 0" if table in SETS else f"key, {_partition(table)}, value, generation"
+
+
+def _there(table: Table) -> str:
+    """Whether a row isn't the mark of a deleted one."""
+    return "TRUE" if table in SETS else "value IS NOT NULL"
+
+
+def _behind(table: Table) -> str:
+    """Rows behind a place, partition ?1 and key ?2, in order."""
+    return "(partition, key) > (?1, ?2) ORDER BY partition, key" if table in PARTITIONED else "key > ?2 ORDER BY key"
+
+
+def _upsert(table: Table) -> str:
+    if table in SETS:
+        return f"INSERT OR IGNORE INTO {table} (key) VALUES (?)"
+    names = ("partition", "key") if table in PARTITIONED else ("key",)
+    return (
+        f"INSERT INTO {table} ({', '.join((*names, 'value', 'generation'))}) VALUES {places(len(names) + 2)} "
+        f"ON CONFLICT ({', '.join(names)}) DO UPDATE SET value = excluded.value, generation = excluded.generation"
+    )
+
+
+FENCE = (
+    "UPDATE meta SET generation = generation + 1, writer = ? "
+    "WHERE id = 1 AND generation = ? AND store_id = ? AND schema = ?"
+)
+STATE = "SELECT generation, floor, writer, store_id, schema FROM meta WHERE id = 1"
+CHANGED = " UNION ALL ".join(
+    f"SELECT '{table}', {_partition(table)} FROM {table} WHERE generation > ?1" for table in Table if table not in SETS
+)
+READ = {
+    table: f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND {_partition(table)} IN " for table in Table
+}
+PAGE = {
+    table: f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND {_behind(table)} LIMIT ?3"
+    for table in Table
+}
+UPSERT = {table: _upsert(table) for table in Table}
+DELETE = {table: f"DELETE FROM {table} WHERE key = ?" for table in SETS}
+FORGET = [f"DELETE FROM {table} WHERE value IS NULL AND generation <= ?" for table in Table if table not in SETS]
+COUNT = {table: f"SELECT count(*) FROM {table} WHERE {_there(table)}" for table in Table}

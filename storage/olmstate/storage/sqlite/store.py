@@ -1,0 +1,574 @@
+"""One handle on a store: an SQLite database in a folder of its own, shared by any number of handles and processes.
+
+It owns three promises. *Durable*: `SqliteStore.commit` returns after the disk has the rows (``synchronous=FULL``), or
+raises. *Fenced*: a commit that derives from a generation that is not the newest any more writes nothing, so that even
+a lost lock can't make a ratchet go back. *Told*: what changed since a generation is known by key, deletions too, for
+as long as the marks are kept.
+
+It knows rows, not Olm. Everything that writes or checkpoints does so under `Turnstile`; reads take no lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
+from operator import itemgetter
+from pathlib import Path
+
+import attrs
+import trio
+from sqlite_utils import Database
+from trio.lowlevel import enable_ki_protection
+
+from olmstate.messages import (
+    SchemaTooNew,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StorePoisoned,
+    StoreUnavailable,
+    WrongKey,
+)
+from olmstate.storage.contract import Changes, Fenced, Place, Row, Rows
+from olmstate.storage.lock.fork import poison_in_child
+from olmstate.storage.lock.turnstile import Turnstile
+from olmstate.storage.sealing import Seal, Wrapping
+from olmstate.storage.tables import PARTITIONED, SETS, Table
+from olmstate.storage.threads import NoThread, in_thread, start_in_thread
+
+from .connection import Connection, abandon
+from .folder import DATABASE
+from .meta import StoreInfo, read_info, read_wrapping, write_wrapping
+from .sqlite3 import sqlite3
+from .sqlite_errors import PRIMARY, result_code, store_error, translated
+from .statements import CHANGED, COUNT, DELETE, FENCE, FORGET, MOST_PARAMETERS, PAGE, READ, STATE, UPSERT, places
+
+MANY_CHANGES = 4096
+"""So many changed rows are not worth telling by key."""
+MARKS_KEPT = 10_000
+"""Generations for which a deleted row's mark is kept at least."""
+FORGET_EVERY = 1_000
+"""Generations between two sweeps of older marks."""
+
+SLOW_COMMIT = 0.004
+"""Seconds. What takes longer is worth a thread, so that the event loop goes on. A thread costs 0.1 ms on a machine with
+nothing else to do, and half a millisecond between greedy processes."""
+ROW_SECONDS = 0.000_012
+"""About what it takes to write a row, however fast the disk is."""
+SEALED_AT_ONCE = 96
+"""Rows, before the event loop goes on: half a millisecond, or a whole one."""
+CHECKPOINT_PAGES = 1_000
+"""Of the WAL, before who commits takes them into the database. A log that begins anew is written over, and to sync that
+takes half as long as to sync what is appended."""
+CHECKPOINT_SECONDS = 0.005
+"""About what that takes at the least."""
+
+CLOSE_SECONDS = 2.0
+"""How long closing waits for the lock, in order to tidy up."""
+
+__all__ = ["DATABASE", "SqliteStore", "StoreInfo"]
+
+_Fetched = list[tuple[bytes, bytes, bytes, int]]
+_Statement = tuple[str, list[tuple[object, ...]]]
+"""SQL, and the parameters of each time that it is to be run."""
+
+
+@attrs.frozen
+class _State:
+    generation: int
+    floor: int
+    """Marks of rows that were deleted up to this generation are gone."""
+    writer: str
+
+
+@attrs.frozen
+class _Files:
+    """The files that we have open, as the folder names them: another inode means that one was replaced or removed."""
+
+    database: int
+    wal: int
+    shm: int
+
+    @classmethod
+    def of(cls, path: str) -> _Files:
+        return cls(os.stat(path).st_ino, os.stat(path + "-wal").st_ino, os.stat(path + "-shm").st_ino)  # noqa: PTH116 - by the string it is twice as fast
+
+
+class SqliteStore:
+    """A handle on a store. `open_store` makes one; it is used from one Trio thread and must be closed.
+
+    After a fork the child can't use it: everything raises `StorePoisoned` there, and the parent notices nothing.
+    """
+
+    def __init__(self, path: Path, lock: Turnstile, writer: Database, reader: Database) -> None:
+        """Take over two open connections; `unlock` must follow before rows are read or written.
+
+        Raises:
+            StoreUnavailable: Another handle of this process has files that aren't there any more.
+            OSError: The files aren't there any more.
+            sqlite3.Error: Any.
+        """
+        self._path = path
+        self._lock = lock
+        self._writer = writer.conn
+        self._reader = reader.conn
+        info = read_info(self._reader)
+        self._store_id = bytes.fromhex(info.store_id)
+        self._schema = info.schema
+        self._restored_generation = info.restored_generation
+        self._files = _Files.of(os.fspath(path))
+        # one thread at a time uses the writer; not from Trio's threads, which the user's program may have taken all
+        self._thread = trio.CapacityLimiter(1)
+        self._seal: Seal | None = None
+        self.key: Callable[..., bytes] = self._no_key
+        """The keyed hash under which some parts, texts, are kept in a table; see `RowReader.key`."""
+        assert isinstance(self._reader, Connection)  # noqa: S101 - `connect` makes no other
+        assert self._reader.wal_index is not None  # noqa: S101 - it is open
+        self._wal_index = self._reader.wal_index
+        self._wal_index.header()  # or it fails here, and not at the first question
+        assert isinstance(self._writer, Connection)  # noqa: S101 - as above
+        one = self._writer.wal_index is self._wal_index
+        if not (one and self._wal_index.is_of(self._files.database, self._files.shm)):
+            # SQLite would go on with those too, and others have committed past them
+            raise StoreUnavailable(
+                reason="another handle of this process still has files that were removed or replaced; close it first"
+            )
+        self._seen_header = b""
+        self._last_commit = 0.0
+        self._pages_left = 0
+        """Of the WAL, that the last checkpoint could not take in, since somebody reads an older snapshot."""
+        self._name = f"{os.getpid()} {secrets.token_hex(4)}"
+        self._commits = 0
+        self._doubt: str | None = None
+        self._closed = False
+        poison_in_child(self)
+
+    # --- what it is -----------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._path
+
+    @property
+    def lock(self) -> Turnstile:
+        """The cross-process lock of this store."""
+        return self._lock
+
+    @property
+    def restored_generation(self) -> int:
+        """Rows of this generation and before came from a backup; 0 if the store never was one."""
+        return self._restored_generation
+
+    @property
+    def pickle_key(self) -> bytes:
+        """32 bytes for vodozemac's pickles."""
+        return self._unlocked.pickle_key
+
+    def _no_key(self, table: Table, *parts: str) -> bytes:
+        return self._unlocked.key(table, *parts)
+
+    @property
+    def _unlocked(self) -> Seal:
+        if self._seal is None:
+            self.check_usable()
+            raise StorePoisoned(reason="it was not unlocked")
+        return self._seal
+
+    def info(self) -> StoreInfo:
+        """What the store says of itself."""
+        self.check_usable()
+        with translated():
+            return read_info(self._reader)
+
+    def counts(self) -> dict[Table, int]:
+        """Rows of each table."""
+        self.check_usable()
+        with translated():
+            return {table: self._reader.execute(COUNT[table]).fetchone()[0] for table in Table}
+
+    # --- reading: no lock -----------------------------------------------------------------------------------
+
+    async def read(self, table: Table, partitions: Collection[bytes]) -> dict[bytes, list[Row]]:
+        """The rows of each of ``partitions``, from one snapshot.
+
+        Never reaches a checkpoint, since a point read costs less than one.
+        """
+        self.check_usable()
+        found: dict[bytes, list[Row]] = {partition: [] for partition in partitions}
+        wanted = list(found)
+        with translated():
+            if len(wanted) <= MOST_PARAMETERS:
+                fetched = self._fetch(table, wanted)
+            else:
+                self._reader.execute("BEGIN")
+                try:
+                    fetched = [
+                        row
+                        for start in range(0, len(wanted), MOST_PARAMETERS)
+                        for row in self._fetch(table, wanted[start : start + MOST_PARAMETERS])
+                    ]
+                finally:
+                    self._end_snapshot()
+        for row in fetched:
+            found[row[1]].append(self._row(table, *row))
+        return found
+
+    def _fetch(self, table: Table, wanted: Sequence[bytes]) -> _Fetched:
+        # all at once: a statement that isn't run to its end keeps its snapshot, and all later reads would be as old
+        return self._reader.execute(READ[table] + places(len(wanted)), wanted).fetchall()
+
+    def _end_snapshot(self) -> None:
+        if self._reader.in_transaction:  # after some errors SQLite has ended it by itself
+            self._reader.execute("ROLLBACK")
+
+    async def page(self, table: Table, after: Place, limit: int) -> list[Row]:
+        """At most ``limit`` rows behind the place ``after``, in the order of their places."""
+        self.check_usable()
+        with translated():
+            fetched: _Fetched = self._reader.execute(PAGE[table], [*after, limit]).fetchall()
+        return [self._row(table, *row) for row in fetched]
+
+    def _row(self, table: Table, key: bytes, partition: bytes, sealed: bytes, generation: int) -> Row:
+        value = sealed if table in SETS else self._unlocked.unseal(table, key, partition, sealed)
+        return Row(key, partition, value, generation)
+
+    def changed(self) -> bool:
+        """Whether anybody, we too, has committed since the last `changes`."""
+        if self._doubt is not None or self._closed:
+            self.check_usable()
+        return self._wal_index.header() != self._seen_header
+
+    def changes(self, since: int | None) -> Changes:
+        """What was committed after ``since``, from one snapshot; with None, only how far the store is.
+
+        Raises:
+            StorePoisoned: The generation went back: the file was replaced by an older one.
+            SchemaTooNew: A later olmstate has migrated the store.
+        """
+        self.check_usable()
+        rows: list[tuple[str, bytes]] = []
+        with translated():
+            # sampled before the rest: a commit in between is then asked for once more, never missed
+            header = self._wal_index.header()
+            state = self._state(self._reader)
+            if since is None:
+                since = state.generation
+            if state.generation != since:
+                self._reader.execute("BEGIN")
+                try:
+                    state = self._state(self._reader)
+                    if since >= state.floor:
+                        rows = self._reader.execute(f"{CHANGED} LIMIT {MANY_CHANGES + 1}", [since]).fetchall()
+                finally:
+                    self._end_snapshot()
+        if state.generation < since:
+            raise self._poisoned("the database was replaced by an older one")
+        self._seen_header = header
+        ours = state.generation == since + 1 and state.writer == self._writing()
+        if since < state.floor or len(rows) > MANY_CHANGES:
+            return Changes(state.generation, None, ours)
+        partitions: dict[Table, set[bytes]] = {}
+        for table, partition in rows:
+            partitions.setdefault(Table(table), set()).add(partition)
+        return Changes(state.generation, {table: frozenset(keys) for table, keys in partitions.items()}, ours)
+
+    def _state(self, connection: sqlite3.Connection) -> _State:
+        row = connection.execute(STATE).fetchone()
+        if row is None:
+            raise StoreCorrupt(reason="the meta row is missing")
+        generation, floor, writer, store_id, schema = row
+        if store_id != self._store_id:
+            raise self._poisoned("the database was replaced by another store's")
+        if schema != self._schema:
+            raise SchemaTooNew(found=schema, supported=self._schema)
+        return _State(generation, floor, writer)
+
+    def _writing(self) -> str:
+        """What the present or last commit says of its writer: no other commit, of any handle, says the same."""
+        return f"{self._name} {self._commits}"
+
+    # --- writing: under the lock ----------------------------------------------------------------------------
+
+    @enable_ki_protection
+    async def commit(self, rows: Rows, seen: int) -> int:
+        """Write ``rows`` in one durable transaction if the generation is still ``seen``; the new generation.
+
+        No cancellation reaches it, so its outcome never gets lost.
+
+        Raises:
+            Fenced: The generation isn't ``seen`` any more; nothing was written.
+            StoreFull, StoreBusy, StoreUnavailable, StoreCorrupt: Nothing was written.
+            StorePoisoned: Nobody knows what was written; or nothing was, since the lock isn't held or the handle was in
+                doubt before.
+        """
+        statements = await self._seal_all(rows, seen + 1)
+        self.check_usable()
+        if not self._lock.held:
+            raise StorePoisoned(reason="a commit was tried without the lock")
+        estimate = max(self._last_commit, ROW_SECONDS * sum(len(parameters) for _, parameters in statements))
+        try:
+            self._last_commit = await self._run(lambda: self._write(statements, seen), estimate)
+        except StoreFull:
+            # it may be the WAL itself that fills the disk: once it is in the database, it begins anew in its own room
+            await self._run(self._checkpoint, CHECKPOINT_SECONDS)
+            self.check_usable()
+            self._last_commit = await self._run(lambda: self._write(statements, seen), CHECKPOINT_SECONDS)
+        await self._tidy_up()
+        return seen + 1
+
+    async def _tidy_up(self) -> None:
+        pages = self._wal_index.log_pages()
+        self._pages_left = min(self._pages_left, pages)
+        if pages - self._pages_left >= CHECKPOINT_PAGES:
+            await self._run(self._checkpoint, CHECKPOINT_SECONDS)
+            self._pages_left = self._wal_index.log_pages()
+
+    async def _run(self, work: Callable[[], None], estimate: float) -> float:
+        """Do ``work`` with the writer, in a thread if that takes long or other work is there; the seconds it took."""
+
+        def timed() -> float:
+            start = time.perf_counter()
+            work()
+            return time.perf_counter() - start
+
+        if estimate > SLOW_COMMIT or self._thread.borrowed_tokens:
+            # shielded, for it may wait for the other; what runs in the thread can't be cancelled anyhow
+            with trio.CancelScope(shield=True), contextlib.suppress(NoThread):
+                return await start_in_thread(timed, self._thread)
+        # or no thread can be started: a slow commit is better than none, and closing must close. Nobody else has the
+        # writer, for it was our turn with it, and since then nobody else has run
+        return timed()
+
+    async def _seal_all(self, rows: Rows, generation: int) -> list[_Statement]:
+        """What is to be written, sealed here: a thread of its own would have Python to itself no sooner."""
+        seal_all = self._unlocked.seal_all
+        statements: list[_Statement] = []
+        sealed = 0
+        for table, table_rows in rows.items():
+            if table in SETS:
+                statements.append((UPSERT[table], [(row.key,) for row in table_rows if row.value is not None]))
+                statements.append((DELETE[table], [(row.key,) for row in table_rows if row.value is None]))
+                continue
+            kept: list[tuple[object, ...]] = []
+            while len(kept) < len(table_rows):
+                if sealed == SEALED_AT_ONCE:
+                    sealed = 0
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                part = table_rows[len(kept) : len(kept) + SEALED_AT_ONCE - sealed]
+                sealed += len(part)
+                values = zip(part, seal_all(table, part), strict=True)
+                if table in PARTITIONED:
+                    kept += [(row.partition, row.key, value, generation) for row, value in values]
+                else:
+                    kept += [(row.key, value, generation) for row, value in values]
+            kept.sort(key=itemgetter(0))  # as they lie in the tree; what comes twice stays in its order
+            statements.append((UPSERT[table], kept))
+        return statements
+
+    def _write(self, statements: Sequence[_Statement], seen: int) -> None:
+        generation = seen + 1
+
+        def write(writer: sqlite3.Connection) -> None:
+            for sql, parameters in statements:
+                writer.executemany(sql, parameters)
+            if generation % FORGET_EVERY == 0:
+                _forget_marks(writer, generation - MARKS_KEPT)
+
+        self._commits += 1
+        self._transact(write, seen, self._lock, self._writing())
+
+    def _transact(
+        self, write: Callable[[sqlite3.Connection], None], seen: int, lock: Turnstile, writer_name: str
+    ) -> None:
+        """Run ``write`` in one transaction that moves the generation on from ``seen``."""
+        self._check_files(lock)
+        writer = self._writer
+        try:
+            writer.execute("BEGIN IMMEDIATE")
+            self._pass_fence(seen, writer_name)
+            write(writer)
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise self._failed_write(error) from error
+        except BaseException:
+            self._roll_back()
+            raise
+        try:
+            writer.execute("COMMIT")
+        except BaseException as error:
+            self._roll_back()
+            raise self._failed_commit(error, seen) from error
+        self._check_files(lock)
+
+    def _pass_fence(self, seen: int, writer_name: str) -> None:
+        if self._writer.execute(FENCE, [writer_name, seen, self._store_id, self._schema]).rowcount != 1:
+            raise Fenced
+
+    def _roll_back(self) -> None:
+        if self._writer.in_transaction:  # after some errors SQLite has done it by itself
+            try:
+                self._writer.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                raise self._poisoned(f"a transaction can't be rolled back ({error})") from error
+
+    def _failed_write(self, error: sqlite3.Error) -> StoreError:
+        failure = store_error(error)
+        if isinstance(failure, StoreUnavailable) and result_code(error) & PRIMARY == sqlite3.SQLITE_IOERR:
+            return self._poisoned(f"the disk has failed ({error})")
+        return failure
+
+    def _failed_commit(self, error: BaseException, seen: int) -> StoreError:
+        """A COMMIT that raises has not failed yet. What is sure to have failed is so; else, trust nothing any more.
+
+        After a failed fsync the disk may hold less, or later more, than anybody can read now.
+        """
+        if isinstance(error, sqlite3.Error) and result_code(error) & PRIMARY in _NOT_COMMITTED:
+            with contextlib.suppress(sqlite3.Error, StoreError):
+                if self._state(self._writer).generation == seen:
+                    return store_error(error)
+        return self._poisoned(f"a commit has an unknown outcome ({error})")
+
+    def _checkpoint(self, mode: str = "PASSIVE") -> None:
+        """Take the WAL into the database, as far as nobody reads an older snapshot. Under the lock."""
+        try:
+            self._writer.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+        except sqlite3.Error as error:
+            if not isinstance(store_error(error), StoreFull):
+                # what was committed is in the WAL, and whoever opens the store takes it from there once more
+                self._poisoned(f"the write-ahead log can't be taken into the database ({error})")
+
+    @enable_ki_protection
+    async def change_secret(self, secret: bytes | str | None, *, lock_timeout: float = 5.0) -> None:
+        """Wrap the data key with another key or passphrase. No value is rewritten.
+
+        Other open handles go on: they hold the data key. Others may take turns with this one meanwhile, but not who
+        asks for this.
+
+        Raises:
+            WrongKey: A store is sealed, or not, for its whole life; or ``secret`` can't be a key.
+            StoreBusy: The lock was held by another for ``lock_timeout`` seconds.
+            StoreUnavailable: No thread can be started to derive a key from a passphrase.
+            StoreError: As for `commit`.
+        """
+        self.check_usable()
+        if (self.wrapping().kind == "none") != (secret is None):
+            # values would stay as they are, sealed or plain, and the store would claim the contrary
+            raise WrongKey
+        new = Wrapping.new(secret)
+        wrapped = new.wrap(self._unlocked.data_key, await in_thread(lambda: new.derive(secret)))
+        # a handle of its own on the lock: another task may be waiting with the store's
+        with closing(Turnstile(self._path.parent)) as lock:
+            await lock.acquire(lock_timeout)
+            self.check_usable()
+            await self._run(lambda: self._rewrap(wrapped, lock), CHECKPOINT_SECONDS)
+
+    def _rewrap(self, wrapping: Wrapping, lock: Turnstile) -> None:
+        with translated():
+            seen = self._state(self._writer).generation
+        try:
+            self._transact(lambda writer: write_wrapping(writer, wrapping), seen, lock, self._name)
+        except Fenced as error:
+            raise self._poisoned("another has committed though this process holds the lock") from error
+        # or whoever has the old passphrase finds the data key in the WAL that it opened; if it can't be had now, the
+        # change is made all the same
+        self._checkpoint("TRUNCATE")
+
+    # --- opening and closing --------------------------------------------------------------------------------
+
+    def wrapping(self) -> Wrapping:
+        """How the data key is wrapped now."""
+        self.check_usable()
+        with translated():
+            return read_wrapping(self._reader)
+
+    def unlock(self, wrapping: Wrapping, wrapping_key: bytes) -> None:
+        """Unwrap the data key.
+
+        Raises:
+            WrongKey: ``wrapping_key`` is not the one.
+            StoreCorrupt: What is wrapped is no data key.
+        """
+        self._seal = Seal(wrapping.unwrap(wrapping_key), plain=wrapping.kind == "none")
+        self.key = self._seal.key  # without a detour: each message asks for several
+
+    @enable_ki_protection
+    async def aclose(self) -> None:
+        """Checkpoint and close. Waits a moment for the lock; without it, the WAL is left for the next to take in.
+
+        Closing again, or in a forked child, does nothing.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        with trio.CancelScope(shield=True):
+            # without the lock nothing is tidied up; that is all that these errors mean
+            with contextlib.suppress(StoreError, trio.BusyResourceError):
+                if not self._lock.held:
+                    await self._lock.acquire(CLOSE_SECONDS)
+            await self._run(self._close, self._last_commit)
+
+    def _close(self) -> None:
+        self._seal = None
+        self.key = self._no_key
+        try:
+            if self._lock.held and self._doubt is None:
+                with contextlib.suppress(sqlite3.Error, StorePoisoned):
+                    self._check_files(self._lock)  # or the log would go into a database that nobody finds again
+                    # an open snapshot of another process, a backup say, is no reason to keep the lock for long
+                    self._writer.execute("PRAGMA busy_timeout = 50").fetchall()
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            self._writer.close()
+            self._reader.close()  # the last one: see _connection
+            self._lock.close()
+
+    # --- doubts ---------------------------------------------------------------------------------------------
+
+    def check_usable(self) -> None:
+        """Make sure that the handle is open, and in no doubt.
+
+        Raises:
+            StorePoisoned: It isn't.
+        """
+        if self._doubt is not None:
+            raise StorePoisoned(reason=self._doubt)
+        if self._closed:
+            raise StorePoisoned(reason="it was closed")
+
+    def poison(self) -> None:
+        """Become unusable: this is a forked child, and the connections are its parent's."""
+        self._poisoned("it belongs to the process that forked this one; fork before opening, or spawn")
+        self._closed = True
+        abandon(self._writer)
+        abandon(self._reader)
+
+    def _check_files(self, lock: Turnstile) -> None:
+        """Poison the handle if a file that we have open isn't the one in the folder any more."""
+        try:
+            lock.check()
+            same = _Files.of(os.fspath(self._path)) == self._files
+        except StorePoisoned as error:
+            raise self._poisoned(error.reason) from error
+        except OSError as error:
+            raise self._poisoned(f"a file of the store is gone ({error.strerror})") from error
+        if not same:
+            raise self._poisoned("a file of the store was replaced")
+
+    def _poisoned(self, reason: str) -> StorePoisoned:
+        self._doubt = reason
+        return StorePoisoned(reason=reason)
+
+
+_NOT_COMMITTED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
+"""Primary result codes of a COMMIT that left the transaction open, or undid it."""
+
+
+def _forget_marks(writer: sqlite3.Connection, floor: int) -> None:
+    """Drop the marks of rows deleted long ago; whoever is still behind them invalidates everything."""
+    if sum(writer.execute(statement, [floor]).rowcount for statement in FORGET):
+        writer.execute("UPDATE meta SET floor = ? WHERE id = 1", [floor])
