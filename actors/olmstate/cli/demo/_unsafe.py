@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from olmstate.storage import Changes, Place, Row, Rows, SqliteStore, Table
+from olmstate.storage import Changes, Place, Presence, Row, Rows, SqliteStore, Table
 
 NEVER_MOVES = 0
 """The generation that everybody believes to see."""
@@ -61,6 +61,11 @@ class UnsafeStore:
     def lock(self) -> NoLock:
         """It does nothing."""
         return self._lock
+
+    @property
+    def presence(self) -> Presence:
+        """The real one's."""
+        return self._store.presence
 
     @property
     def restored_generation(self) -> int:
