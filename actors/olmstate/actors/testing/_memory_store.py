@@ -41,6 +41,10 @@ class MemoryDisk:
         self.restored_generation = 0
         """Set it to `generation` to make a backup of what is there."""
         self.slot = Slot()
+        self.handles = 0
+        """Opened so far."""
+        self.alive: set[str] = set()
+        """Tokens of the handles that have announced themselves and live."""
         self._rows: dict[Table, dict[Place, Row]] = {table: {} for table in Table}
         self._written: list[tuple[int, Table, bytes]] = []
         """Each row that was ever written or deleted, with its commit's generation: what `changes` tells."""
@@ -110,6 +114,33 @@ class MemoryDisk:
         return Changes(self.generation, {table: frozenset(keys) for table, keys in partitions.items()}, ours)
 
 
+class MemoryPresence:
+    """One handle's sign of life, among those of a disk."""
+
+    def __init__(self, disk: MemoryDisk) -> None:
+        """Not announced yet."""
+        self._disk = disk
+        disk.handles += 1
+        self.token = f"{disk.handles:016x}"
+        """What stands for this handle in stored rows."""
+
+    def announce(self) -> str:
+        """Let others see that this handle lives; its token."""
+        self._disk.alive.add(self.token)
+        return self.token
+
+    def is_alive(self, token: str) -> bool:
+        """Whether the handle that announced ``token`` lives."""
+        return token in self._disk.alive
+
+    def sweep(self) -> None:
+        """Nothing is left of dead handles."""
+
+    def close(self) -> None:
+        """Live no more, as a process that has ended or was killed."""
+        self._disk.alive.discard(self.token)
+
+
 class MemoryStore:
     """One handle on a disk; see `olmstate.storage.Store`.
 
@@ -159,6 +190,8 @@ class MemoryStore:
         """Stands for the present or last commit: no other says the same."""
         self.lock = MemoryLock(disk.slot, self._faults, latency, os.getpid() if pid is None else pid)
         """The disk's lock, for this handle."""
+        self.presence = MemoryPresence(disk)
+        """Which of the disk's handles are alive."""
 
     @property
     def pickle_key(self) -> bytes:

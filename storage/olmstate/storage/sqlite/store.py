@@ -35,6 +35,7 @@ from olmstate.messages import (
 )
 from olmstate.storage.contract import Changes, Fenced, Place, Row, Rows
 from olmstate.storage.lock.fork import poison_in_child
+from olmstate.storage.lock.presence import Presence
 from olmstate.storage.lock.turnstile import Turnstile
 from olmstate.storage.sealing import Seal, Wrapping
 from olmstate.storage.tables import KEYS_ONLY, PARTITIONED, Table
@@ -114,6 +115,7 @@ class SqliteStore:
         """
         self._path = path
         self._lock = lock
+        self._presence = Presence(path.parent)
         self._writer = writer.conn
         self._reader = reader.conn
         info = read_info(self._reader)
@@ -158,6 +160,11 @@ class SqliteStore:
     def lock(self) -> Turnstile:
         """The cross-process lock of this store."""
         return self._lock
+
+    @property
+    def presence(self) -> Presence:
+        """Which handles on the store are alive."""
+        return self._presence
 
     @property
     def restored_generation(self) -> int:
@@ -505,6 +512,7 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
+        self._presence.close()
         with trio.CancelScope(shield=True):
             # without the lock nothing is tidied up; that is all that these errors mean
             with contextlib.suppress(StoreError, trio.BusyResourceError):
