@@ -57,6 +57,7 @@ from ._errors import (
     UnknownDevice,
     UnknownMessageIndex,
     UnknownOlmSession,
+    UnknownSender,
     UnsupportedFilesystem,
     WrongDevice,
     WrongKey,
@@ -65,6 +66,7 @@ from ._errors import (
 from ._events import (
     DevicesChanged,
     Event,
+    OwnDeviceReplaced,
     RoomKeyImportProgress,
     RoomKeysReceived,
     StoreChanged,
@@ -115,6 +117,10 @@ from ._rooms import (
     RotateRoomKey,
     RotationPeriod,
     ShareRoomKey,
+)
+from ._senders import (
+    EncryptionInfo,
+    SenderState,
 )
 from ._statistics import (
     CacheStatistics,
@@ -173,6 +179,7 @@ __all__ = [
     "EncryptedRoomEvent",
     "EncryptedToDevice",
     "EncryptionError",
+    "EncryptionInfo",
     "Event",
     "EventId",
     "ExportKeyFile",
@@ -206,6 +213,7 @@ __all__ = [
     "OlmStateError",
     "OneTimeKeys",
     "OutboundRoomKey",
+    "OwnDeviceReplaced",
     "PlainToDevice",
     "Procedure",
     "Query",
@@ -227,6 +235,7 @@ __all__ = [
     "RotateRoomKey",
     "RotationPeriod",
     "SchemaTooNew",
+    "SenderState",
     "ShareRoomKey",
     "SignedDeviceKeys",
     "Statistics",
@@ -245,6 +254,7 @@ __all__ = [
     "UnknownDevice",
     "UnknownMessageIndex",
     "UnknownOlmSession",
+    "UnknownSender",
     "UnpublishedKeys",
     "UnsupportedFilesystem",
     "UserId",
