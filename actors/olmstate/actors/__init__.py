@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from ._engine.supervisor import Options, Supervisor
 from ._open import open_supervisor, run_supervisor
-from ._wire import inherited_randomness as _inherited_randomness  # noqa: F401 - for what importing it does
+from ._wire import inherited_randomness as inherited_randomness  # for what importing it does
 
 __all__ = ["Options", "Supervisor", "open_supervisor", "run_supervisor"]
