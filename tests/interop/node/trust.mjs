@@ -25,7 +25,8 @@ export const commands = {
       user_signing: seeds.userSigningKey ?? null,
     };
   },
-  import_cross_signing: async (m, a) => status(await m.importCrossSigningKeys(a.master, a.self_signing, a.user_signing)),
+  import_cross_signing: async (m, a) =>
+    status(await m.importCrossSigningKeys(a.master, a.self_signing, a.user_signing)),
 
   get_identity: async (m, a) => {
     const identity = await m.getIdentity(user(a.user_id));
@@ -43,7 +44,8 @@ export const commands = {
   verify_identity: async (m, a) => request(await (await identityOf(m, a)).verify()),
   pin_identity: async (m, a) => (await identityOf(m, a)).pinCurrentMasterKey(),
   withdraw_verification: async (m, a) => (await identityOf(m, a)).withdrawVerification(),
-  verify_own_device: async (m, a) => request(await need(await m.getDevice(m.userId, device(a.device_id)), "device").verify()),
+  verify_own_device: async (m, a) =>
+    request(await need(await m.getDevice(m.userId, device(a.device_id)), "device").verify()),
   sign: async (m, a) => JSON.parse((await m.sign(text(a.message))).asJSON()),
 
   request_missing_secrets: (m) => m.requestMissingSecretsIfNeeded(),
