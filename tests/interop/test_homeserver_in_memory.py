@@ -44,13 +44,17 @@ def in_memory() -> Either:
 
 
 @pytest.fixture(params=["in memory", "Synapse"])
-async def server(request: pytest.FixtureRequest) -> AsyncGenerator[Either]:
-    if request.param == "in memory":
+def which(request: pytest.FixtureRequest) -> Synapse | None:
+    return None if request.param == "in memory" else cast("Synapse", request.getfixturevalue("synapse"))
+
+
+@pytest.fixture
+async def server(which: Synapse | None) -> AsyncGenerator[Either]:
+    if which is None:
         yield in_memory()
         return
-    synapse = cast("Synapse", request.getfixturevalue("synapse"))
-    async with httpx2.AsyncClient(trust_env=False) as client:
-        real = Real(synapse=synapse, client=client)
+    async with httpx2.AsyncClient(verify=False, trust_env=False) as client:
+        real = Real(synapse=which, client=client)
         yield Either(real.register, real.log_in)
 
 
