@@ -101,8 +101,8 @@ EXAMPLES: list[tuple[Record, bytes]] = [
     ),
     (WithheldRecord(code="m.unverified"), b'{"code":"m.unverified"}'),
     (
-        MessageIndicesRecord(number=1, events={256: "0123456789abcdef", 511: "fedcba9876543210"}),
-        b'{"number":1,"events":{"256":"0123456789abcdef","511":"fedcba9876543210"}}',
+        MessageIndicesRecord(number=1, events={256: "0123456789abcdef", 511: "uC1mT3mnSPmNW2ezUyRkRw"}),
+        b'{"number":1,"events":{"256":"0123456789abcdef","511":"uC1mT3mnSPmNW2ezUyRkRw"}}',
     ),
     (
         OutboundSessionRecord(

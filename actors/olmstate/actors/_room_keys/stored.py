@@ -49,4 +49,4 @@ class MessageIndicesRecord(Record, kw_only=True, frozen=True):
     number: int
     """Which block it is."""
     events: dict[int, str]
-    """Hashes of event ids by index, hexadecimal."""
+    """Hashes of event ids by index; see `EventHashes`."""
