@@ -9,7 +9,7 @@ from olmstate.actors._devices.actor import DevicesActor
 from olmstate.actors._room_keys.actor import InboundGroupSessionsActor
 from olmstate.actors._rooms.actor import OutboundGroupSessionsActor
 from olmstate.actors._to_device.actor import OlmSessionsActor
-from olmstate.messages import Event
+from olmstate.messages import DeviceIdentity, Event, NoAccount
 
 
 @attrs.frozen(kw_only=True)
@@ -40,3 +40,11 @@ async def own_device(turn: Turn) -> OwnDevice:
     if known is None:
         known = await turn.actors.account.ask(LookUpOwnDevice())
     return known
+
+
+async def own_identity(turn: Turn) -> DeviceIdentity | None:
+    """This device's keys; None while there is no account yet."""
+    try:
+        return (await own_device(turn)).identity
+    except NoAccount:
+        return None

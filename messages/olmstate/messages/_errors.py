@@ -259,7 +259,7 @@ class MismatchedRoom(DecryptionError):
 
 @attrs.define(kw_only=True, eq=False)
 class UnknownSender(DecryptionError):
-    """No known device of the sender has the message's keys, and the message is of a type that only a known one may send.
+    """No known device of the sender has the message's keys, and it is no room key, which may come from an unknown one.
 
     Query that user's devices and send `AddDevices`. Nothing was used up: hand the event in again.
     """

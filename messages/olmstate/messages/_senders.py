@@ -1,9 +1,9 @@
 """Who sent something, as far as is known when it is asked.
 
-Three things are told apart. What a message, or a file, *claims* of its sender: fields that begin with ``claimed_``. What
-is *known*: a device that was told of by `AddDevices`, has both of the claimed keys, and signed them itself. And how well
-founded that is: a `SenderState`. None of them is stored with the message: what is told may be more, or less, another
-time, when more is known, or when the device is gone.
+Three things are told apart. What a message, or a file, *claims* of its sender: fields that begin with ``claimed_``.
+What is *known*: a device that was told of by `AddDevices`, has both of the claimed keys, and signed them itself. And
+how well founded that is: a `SenderState`. None of them is stored with the message: what is told may be more, or less,
+another time, when more is known, or when the device is gone.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ class EncryptToDevice(Command[EncryptedToDevice]):
 class DecryptedToDevice:
     """An Olm message that was decrypted, and in which nothing contradicts what is known.
 
-    An ``m.room_key`` may come from a device that isn't known yet. Everything else comes from one that is, or that sent its
-    signed keys along (spec: Validation of incoming decrypted events).
+    An ``m.room_key`` may come from a device that isn't known yet. Everything else comes from one that is, or that sent
+    its signed keys along (spec: Validation of incoming decrypted events).
     """
 
     type: str

@@ -29,8 +29,8 @@ from outcome import Error, Outcome, Value
 
 from olmstate.actors._account.actor import AccountActor
 from olmstate.actors._commands import Flush, run_command
-from olmstate.actors._devices.actor import DevicesActor, DevicesPage
-from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, RoomKeysPage, WriteBehind
+from olmstate.actors._devices.actor import DevicesActor
+from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, MoreClaimsPage, RoomKeysPage, WriteBehind
 from olmstate.actors._room_keys.operations import export_key_file, export_room_keys, import_key_file, import_room_keys
 from olmstate.actors._rooms.actor import OutboundGroupSessionsActor
 from olmstate.actors._rooms.room_encryption import RoomEncryption
@@ -142,13 +142,18 @@ class Supervisor:
         self._actors = Actors(
             account=AccountActor(store, self._newest, capacity, user_id=user_id, device_id=device_id),
             olm_sessions=OlmSessionsActor(store, self._newest, capacity),
-            inbound_group_sessions=InboundGroupSessionsActor(store, self._newest, capacity),
+            inbound_group_sessions=InboundGroupSessionsActor(
+                store, self._newest, capacity, user_id=user_id, device_id=device_id
+            ),
             outbound_group_sessions=OutboundGroupSessionsActor(store, self._newest, capacity, self._fresh),
             devices=DevicesActor(store, self._newest, capacity),
         )
         self._all: tuple[Actor, ...] = tuple(
             cast("list[Actor]", list(attrs.asdict(self._actors, recurse=False).values()))
         )
+        self._viewed = frozenset[Table]().union(*(actor.viewed for actor in self._all))
+        self._writing: dict[Table, frozenset[bytes]] = {}
+        """What the last commit, which may not have returned yet, changes of the tables that are viewed."""
         self._subscriptions = Subscriptions()
         self._counters = _Counters()
         self._state = State.IDLE
@@ -204,11 +209,11 @@ class Supervisor:
 
     def _owner(self, query: Query[Any]) -> Actor:
         match query:
-            case InboundGroupSessionsQuery() | RoomKeysPage():
+            case InboundGroupSessionsQuery() | RoomKeysPage() | MoreClaimsPage():
                 return self._actors.inbound_group_sessions
             case AccountQuery():
                 return self._actors.account
-            case DevicesQuery() | DevicesPage():
+            case DevicesQuery():
                 return self._actors.devices
             case _:
                 raise TypeError(f"{type(query).__name__} is not a query that olmstate knows")
@@ -251,7 +256,8 @@ class Supervisor:
             return  # it was our own commit
         self._newest.generation = changes.generation
         if changes.ours and not first:
-            self._notify(Committed(generation=changes.generation))  # a query was quicker than the commit's own answer
+            # a query was quicker than the commit's own answer
+            self._notify(Committed(generation=changes.generation, written=self._writing))
             return
         self._notify(Invalidate(generation=changes.generation, partitions=changes.partitions))
         if first:
@@ -467,6 +473,9 @@ class Supervisor:
             return True
         if sum(map(len, rows.values())) > MOST_ROWS:
             await trio.lowlevel.checkpoint()  # if anybody commits meanwhile, this commit is fenced
+        self._writing = {
+            table: frozenset(row.partition for row in rows[table]) for table in self._viewed if table in rows
+        }
         with trio.CancelScope(shield=True):
             try:
                 generation = await self._store.commit(rows, seen)
@@ -475,7 +484,7 @@ class Supervisor:
             # a query may have seen more already
             self._newest.generation = max(self._newest.generation, generation)
             self._counters.commits += 1
-            self._notify(Committed(generation=generation))
+            self._notify(Committed(generation=generation, written=self._writing))
         return True
 
     def _roll_back(self) -> None:

@@ -33,6 +33,8 @@ CLAIMS_A_USER = 8
 """Of one session. A user's device has made it; the others can only be in somebody's way."""
 USERS_A_SESSION = 4
 """Whose claims are kept with the session itself, which is loaded for each event; those of more are kept apart."""
+FEW_CLAIMS = min(CLAIMS_A_USER, USERS_A_SESSION)
+"""For one more than that, somebody's devices or claims may have to be known."""
 EXPORTED_CLAIMS = 64
 """Of one session. Whoever gives us a file with more has it as they want anyway."""
 

@@ -6,15 +6,15 @@ nobody else waits for them. What an import that was cut short has stored stays.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import attrs
 
-from olmstate.actors._devices.actor import DevicesPage
-from olmstate.actors._room_keys.actor import AddRoomKeys, NewRoomKey, RoomKeysPage
+from olmstate.actors._room_keys.actor import AddRoomKeys, MoreClaimsPage, NewRoomKey, RoomKeyEntry, RoomKeysPage
+from olmstate.actors._room_keys.claims import Claim
 from olmstate.actors._room_keys.copies import RoomKeyCopy, export, session_from_export, session_from_room_key
-from olmstate.actors._turn import Turn
+from olmstate.actors._turn import Turn, own_identity
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.key_file import decrypt_key_file, encrypt_key_file
 from olmstate.actors._wire.untrusted_json import as_object, check_depth, json_object, optional, string, strings
@@ -22,7 +22,7 @@ from olmstate.messages import (
     AddRoomKey,
     Command,
     Curve25519Key,
-    DeviceKeys,
+    DeviceIdentity,
     Ed25519Key,
     Event,
     ExportKeyFile,
@@ -52,16 +52,12 @@ CHUNK = 200
 async def add_room_key(turn: Turn, command: AddRoomKey) -> RoomKeyChange:
     """Store one room key."""
     _check_texts(command)
-    copy = RoomKeyCopy(
-        session=session_from_room_key(command.session_key, command.session_id),
-        sender_key=command.sender_key,
-        sender_ed25519=command.sender_ed25519,
-        sender=command.sender,
-        sender_device=command.sender_device,
-        imported=False,
-        signed=True,
-    )
-    new = NewRoomKey(room_id=command.room_id, session_id=command.session_id, copy=copy)
+    own = await own_identity(turn)
+    if own is not None and (command.sender_key == own.curve25519 or command.sender_ed25519 == own.ed25519):
+        raise RejectedRoomKey(reason="its sender's keys are this device's own")
+    copy = RoomKeyCopy(session=session_from_room_key(command.session_key, command.session_id), signed=True)
+    claim = Claim(sender_key=command.sender_key, ed25519=command.sender_ed25519, sender=command.sender)
+    new = NewRoomKey(room_id=command.room_id, session_id=command.session_id, copy=copy, claim=claim)
     (change,) = await turn.actors.inbound_group_sessions.ask(AddRoomKeys(room_keys=(new,)))
     if change != "known":
         turn.events.append(RoomKeysReceived(room_keys=((command.room_id, command.session_id),)))
@@ -74,7 +70,6 @@ def _check_texts(command: AddRoomKey) -> None:
     try:
         for field in ("room_id", "sender_key", "sender_ed25519", "sender"):
             string(given, field)
-        optional(string, given, "sender_device")
     except MalformedMessage as error:
         raise RejectedRoomKey(reason=error.reason) from None
 
@@ -87,15 +82,15 @@ class ImportChunk(Command[RoomKeysImported]):
     """One step of an import."""
 
     keys: tuple[Json, ...] = attrs.field(repr=False)
-    owners: Mapping[Curve25519Key, DeviceKeys] = attrs.field(repr=False)
 
 
 async def import_chunk(turn: Turn, command: ImportChunk) -> RoomKeysImported:
     """Take in exported room keys, each apart."""
+    own = await own_identity(turn)
     new: list[NewRoomKey] = []
     for key in command.keys:
         try:
-            new.append(_exported(key, command.owners))
+            new.append(_exported(key, own))
         except (MalformedMessage, RejectedRoomKey):
             continue
     changes = await turn.actors.inbound_group_sessions.ask(AddRoomKeys(room_keys=tuple(new)))
@@ -107,7 +102,7 @@ async def import_chunk(turn: Turn, command: ImportChunk) -> RoomKeysImported:
     return RoomKeysImported(total=len(command.keys), imported=len(received), rejected=len(command.keys) - len(new))
 
 
-def _exported(key: Json, owners: Mapping[Curve25519Key, DeviceKeys]) -> NewRoomKey:
+def _exported(key: Json, own: DeviceIdentity | None) -> NewRoomKey:
     """One entry of an export (spec: Key export format)."""
     check_depth(key)
     key = as_object(key, "the exported key")
@@ -115,24 +110,20 @@ def _exported(key: Json, owners: Mapping[Curve25519Key, DeviceKeys]) -> NewRoomK
         raise RejectedRoomKey(reason="not a Megolm session")
     session_id = MegolmSessionId(string(key, "session_id"))
     sender_key = Curve25519Key(string(key, "sender_key"))
-    claimed = Ed25519Key(string(json_object(key, "sender_claimed_keys"), "ed25519"))
-    owner = owners.get(sender_key)
-    if owner is not None and owner.ed25519 != claimed:
-        owner = None  # the file says one thing and the device's own signature another: then nobody is named
-    chain = optional(strings, key, "forwarding_curve25519_key_chain") or ()
+    ed25519 = Ed25519Key(string(json_object(key, "sender_claimed_keys"), "ed25519"))
+    claim = Claim(
+        sender_key=sender_key,
+        ed25519=ed25519,
+        sender=None,
+        own=own is not None and (sender_key, ed25519) == (own.curve25519, own.ed25519),
+        forwarding_chain=optional(strings, key, "forwarding_curve25519_key_chain") or (),
+    )
+    session = session_from_export(string(key, "session_key"), session_id)
     return NewRoomKey(
         room_id=RoomId(string(key, "room_id")),
         session_id=session_id,
-        copy=RoomKeyCopy(
-            session=session_from_export(string(key, "session_key"), session_id),
-            sender_key=sender_key,
-            sender_ed25519=claimed,
-            sender=owner.user_id if owner else None,
-            sender_device=owner.device_id if owner else None,
-            imported=True,
-            signed=False,
-            forwarding_chain=chain,
-        ),
+        copy=RoomKeyCopy(session=session, signed=False, exported=(claim,)),
+        claim=None,
     )
 
 
@@ -153,28 +144,14 @@ class Asking(Protocol):
 
 async def import_room_keys(supervisor: Asking, procedure: ImportRoomKeys) -> RoomKeysImported:
     """Take in exported room keys, a chunk a turn."""
-    owners = await _owners(supervisor)
     imported = rejected = 0
     for start in range(0, len(procedure.keys), CHUNK):
         chunk = procedure.keys[start : start + CHUNK]
-        done = await supervisor.ask(ImportChunk(keys=chunk, owners=owners))
+        done = await supervisor.ask(ImportChunk(keys=chunk))
         imported += done.imported
         rejected += done.rejected
         supervisor.publish(RoomKeyImportProgress(done=start + len(chunk), total=len(procedure.keys)))
     return RoomKeysImported(total=len(procedure.keys), imported=imported, rejected=rejected)
-
-
-async def _owners(supervisor: Asking) -> dict[Curve25519Key, DeviceKeys]:
-    """All known devices, by identity key; a key that two claim names nobody."""
-    owners: dict[Curve25519Key, DeviceKeys] = {}
-    claimed_twice: set[Curve25519Key] = set()
-    after, page = await supervisor.ask(DevicesPage())
-    while page:
-        for device in page:
-            if owners.setdefault(device.curve25519, device) is not device:
-                claimed_twice.add(device.curve25519)
-        after, page = await supervisor.ask(DevicesPage(after=after))
-    return {key: device for key, device in owners.items() if key not in claimed_twice}
 
 
 async def import_key_file(supervisor: Asking, procedure: ImportKeyFile) -> RoomKeysImported:
@@ -184,31 +161,59 @@ async def import_key_file(supervisor: Asking, procedure: ImportKeyFile) -> RoomK
 
 
 async def export_room_keys(supervisor: Asking, procedure: ExportRoomKeys) -> tuple[JsonObject, ...]:
-    """All room keys, page by page, of each the most trusted copy first."""
+    """All room keys, page by page, of each the most trusted copy first, and with it what its senders say."""
+    more_claims = await _more_claims(supervisor)
     keys: list[JsonObject] = []
     after, page = await supervisor.ask(RoomKeysPage())
     while page:
         keys.extend(
-            _export(entry.room_id, copy)
+            exported
             for entry in page
             if procedure.room_id in (None, entry.room_id)
-            for copy in entry.copies
-            if copy.signed or not entry.copies[0].signed  # beside a signed one, what doesn't connect is a forgery
+            for exported in _exports(entry, more_claims)
         )
         after, page = await supervisor.ask(RoomKeysPage(after=after))
     return tuple(keys)
 
 
-def _export(room_id: RoomId, copy: RoomKeyCopy) -> JsonObject:
-    """A copy from its first index."""
+async def _more_claims(supervisor: Asking) -> dict[tuple[RoomId, str], tuple[Claim, ...]]:
+    """The claims that are kept apart from their sessions; there are hardly ever any."""
+    found: dict[tuple[RoomId, str], tuple[Claim, ...]] = {}
+    after, page = await supervisor.ask(MoreClaimsPage())
+    while page:
+        for entry in page:
+            named = entry.room_id, entry.session_id
+            found[named] = (*found.get(named, ()), *entry.claims)
+        after, page = await supervisor.ask(MoreClaimsPage(after=after))
+    return found
+
+
+def _exports(entry: RoomKeyEntry, more_claims: Mapping[tuple[RoomId, str], tuple[Claim, ...]]) -> Iterable[JsonObject]:
+    """Each copy as often as there are claims on it: an export names no users, so that each may be the one."""
+    for copy in entry.copies:
+        claims = copy.exported
+        if copy.signed:
+            claims = (*entry.claims, *more_claims.get((entry.room_id, copy.session.session_id), ()), *claims)
+        elif entry.copies[0].signed:
+            continue  # beside a signed one, what doesn't connect is a forgery
+        session_key = export(copy.session)
+        by_keys: dict[tuple[Curve25519Key, Ed25519Key], Claim] = {}
+        for claim in claims:
+            by_keys.setdefault((claim.sender_key, claim.ed25519), claim)
+        for claim in by_keys.values():
+            yield _export(entry.room_id, copy.session.session_id, session_key, claim)
+
+
+def _export(room_id: RoomId, session_id: str, session_key: str, claim: Claim) -> JsonObject:
+    """A copy from its first index, with one claim on it."""
     return {
         "algorithm": MEGOLM,
         "room_id": room_id,
-        "session_id": copy.session.session_id,
-        "session_key": export(copy.session),
-        "sender_key": copy.sender_key,
-        "sender_claimed_keys": {"ed25519": copy.sender_ed25519},
-        "forwarding_curve25519_key_chain": list(copy.forwarding_chain),
+        "session_id": session_id,
+        "session_key": session_key,
+        "sender_key": claim.sender_key,
+        "sender_claimed_keys": {"ed25519": claim.ed25519},
+        "forwarding_curve25519_key_chain": list(claim.forwarding_chain),
     }
 
 

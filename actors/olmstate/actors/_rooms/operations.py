@@ -6,6 +6,7 @@ from itertools import islice
 
 from olmstate.actors._devices.operations import look_up
 from olmstate.actors._room_keys.actor import AddRoomKeys, NewRoomKey
+from olmstate.actors._room_keys.claims import Claim
 from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
 from olmstate.actors._rooms.actor import (
     Current,
@@ -62,16 +63,9 @@ async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) ->
         raise MalformedContent(reason=error.reason) from None
     own = (await own_device(turn)).identity
     made = await turn.actors.outbound_group_sessions.ask(Replace(room_id=room_id, now=turn.now, rotation=rotation))
-    copy = RoomKeyCopy(
-        session=session_from_room_key(made.session_key, made.session_id),
-        sender_key=own.curve25519,
-        sender_ed25519=own.ed25519,
-        sender=own.user_id,
-        sender_device=own.device_id,
-        imported=False,
-        signed=True,
-    )
-    new = NewRoomKey(room_id=room_id, session_id=made.session_id, copy=copy)
+    copy = RoomKeyCopy(session=session_from_room_key(made.session_key, made.session_id), signed=True)
+    claim = Claim(sender_key=own.curve25519, ed25519=own.ed25519, sender=own.user_id, own=True)
+    new = NewRoomKey(room_id=room_id, session_id=made.session_id, copy=copy, claim=claim)
     await turn.actors.inbound_group_sessions.ask(AddRoomKeys(room_keys=(new,)))
     return made
 

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from olmstate.actors._account.actor import CreateInboundSessions, InboundSession
-from olmstate.actors._devices.operations import devices_of
+from olmstate.actors._devices.operations import fingerprints_of_others, known_senders
+from olmstate.actors._devices.senders import sender_state
 from olmstate.actors._room_keys.actor import AddRoomKeys, AddWithheld, NewRoomKey
+from olmstate.actors._room_keys.claims import Claim, shared
 from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
 from olmstate.actors._to_device.actor import (
     AddSessions,
@@ -36,11 +38,13 @@ from olmstate.messages import (
     DecryptedToDevice,
     DecryptionError,
     DeviceIdentity,
+    Ed25519Key,
     Json,
     JsonObject,
     MalformedMessage,
     MegolmSessionId,
     MismatchedRecipient,
+    MismatchedSender,
     PlainToDevice,
     RejectedRoomKey,
     ReplayedMessage,
@@ -69,45 +73,39 @@ async def take_in(turn: Turn, events: Sequence[Json]) -> Intake:
     own = (await own_device(turn)).identity
     outcomes: dict[int, ToDeviceOutcome] = {}
     encrypted: dict[int, OlmMessage] = {}
+    payloads: dict[int, Payload] = {}
     for position, event in enumerate(events):
         opened = _open(event, own)
         if isinstance(opened, OlmMessage):
             encrypted[position] = opened
         else:
             outcomes[position] = opened
-    payloads: dict[int, Payload] = {}
-    plaintexts = await _decrypt(turn, encrypted)
-    devices = await devices_of(turn, [events[position]["sender"] for position in sorted(plaintexts)])
-    for position, plaintext in plaintexts.items():
-        sender, sender_key = events[position]["sender"], encrypted[position].sender_key
-        try:
-            if isinstance(plaintext, DecryptionError):
-                raise plaintext
-            payloads[position] = payload = check_payload(
-                plaintext,
-                sender=sender,
-                sender_key=sender_key,
-                own=own,
-                device=devices.by_key.get((sender, sender_key)),
-                known=devices.by_user[sender],
-            )
+    for position, said in (await _believe(turn, events, encrypted, own)).items():
+        if isinstance(said, Payload):
+            payloads[position] = said
             outcomes[position] = DecryptedToDevice(
-                type=payload.type,
-                content=_without_secret(payload),
-                sender=payload.sender,
-                sender_key=sender_key,
-                sender_ed25519=payload.sender_ed25519,
-                sender_device=payload.device.device_id if payload.device else None,
+                type=said.type,
+                content=_without_secret(said),
+                sender_state=sender_state(said.device),
+                sender_device=said.device,
+                claimed_sender=said.sender,
+                sender_key=encrypted[position].sender_key,
             )
-        except DecryptionError as error:
-            outcomes[position] = UndecryptableToDevice(sender=sender, sender_key=sender_key, error=error)
+        else:
+            outcomes[position] = UndecryptableToDevice(
+                claimed_sender=events[position]["sender"],
+                claimed_sender_key=encrypted[position].sender_key,
+                error=said,
+            )
     believed = {encrypted[position].digest: encrypted[position] for position in payloads}
     for position, outcome in outcomes.items():
         if isinstance(outcome, UndecryptableToDevice) and (
             isinstance(outcome.error, ReplayedMessage)
             or (position in encrypted and encrypted[position].digest in believed)  # came twice in this very batch
         ):
-            outcomes[position] = ReplayedToDevice(sender=outcome.sender, sender_key=outcome.sender_key)
+            outcomes[position] = ReplayedToDevice(
+                claimed_sender=outcome.claimed_sender, claimed_sender_key=outcome.claimed_sender_key
+            )
     if believed:
         await turn.actors.olm_sessions.ask(Remember(messages=tuple(believed.values())))
     room_keys = await _add_room_keys(turn, [(payloads[at], encrypted[at].sender_key) for at in sorted(payloads)])
@@ -115,6 +113,35 @@ async def take_in(turn: Turn, events: Sequence[Json]) -> Intake:
     if withheld:
         await turn.actors.inbound_group_sessions.ask(AddWithheld(codes=withheld))
     return Intake(outcomes=tuple(outcomes[position] for position in range(len(events))), room_keys=room_keys)
+
+
+async def _believe(
+    turn: Turn, events: Sequence[Json], messages: dict[int, OlmMessage], own: DeviceIdentity
+) -> dict[int, Payload | DecryptionError]:
+    """What each Olm message says, or why it can't be decrypted or believed."""
+    plaintexts = await _decrypt(turn, messages)
+    senders = await known_senders(turn, [events[position]["sender"] for position in sorted(plaintexts)])
+    said: dict[int, Payload | DecryptionError] = {}
+    unknown: dict[int, Ed25519Key] = {}
+    for position, plaintext in plaintexts.items():
+        sender, sender_key = events[position]["sender"], messages[position].sender_key
+        if isinstance(plaintext, DecryptionError):
+            said[position] = plaintext
+            continue
+        known = senders[sender]
+        try:
+            payload = check_payload(plaintext, sender=sender, sender_key=sender_key, own=own, known=known)
+        except DecryptionError as error:
+            said[position] = error
+            continue
+        said[position] = payload
+        if payload.device is None and not known.had(sender_key, payload.ed25519):
+            unknown[position] = payload.ed25519
+    of_others = await fingerprints_of_others(turn, unknown.values())
+    for position, ed25519 in unknown.items():
+        if ed25519 in of_others:
+            said[position] = MismatchedSender(reason="the payload names another device's Ed25519 key")
+    return said
 
 
 def _without_secret(payload: Payload) -> JsonObject:
@@ -151,7 +178,7 @@ def _open(event: Json, own: DeviceIdentity) -> OlmMessage | PlainToDevice | Unde
         body = decode_base64(string(ciphertext, "body"), "body")
         return parse_olm_message(known_as, message_type, body)
     except DecryptionError as error:
-        return UndecryptableToDevice(sender=_sender_of(event), sender_key=sender_key, error=error)
+        return UndecryptableToDevice(claimed_sender=_sender_of(event), claimed_sender_key=sender_key, error=error)
 
 
 def _sender_of(event: Json) -> str | None:
@@ -257,14 +284,9 @@ def _room_key(payload: Payload, sender_key: Curve25519Key) -> NewRoomKey | None:
             room_id=RoomId(string(payload.content, "room_id")),
             session_id=session_id,
             copy=RoomKeyCopy(
-                session=session_from_room_key(string(payload.content, "session_key"), session_id),
-                sender_key=sender_key,
-                sender_ed25519=payload.sender_ed25519,
-                sender=payload.sender,
-                sender_device=payload.device.device_id if payload.device else None,
-                imported=False,
-                signed=True,
+                session=session_from_room_key(string(payload.content, "session_key"), session_id), signed=True
             ),
+            claim=shared(Claim(sender_key=sender_key, ed25519=payload.ed25519, sender=payload.sender)),
         )
     except (MalformedMessage, RejectedRoomKey):
         return None

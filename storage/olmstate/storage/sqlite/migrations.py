@@ -62,9 +62,16 @@ def one_index_by_partition(db: Database) -> None:
         db.table(name).transform(pk=("partition", "key"))  # pyright: ignore[reportUnknownMemberType] - untyped dicts
 
 
+def claims_and_fingerprints(db: Database) -> None:
+    """Version 3: who says what of a room key, and which Ed25519 keys are somebody's (decision 0031)."""
+    make_table(db, "room_key_claims")
+    make_keys_only_table(db, "device_fingerprints")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
+    claims_and_fingerprints,
 )
 """In order: the first makes version 1."""
 
