@@ -56,7 +56,7 @@ from olmstate.messages import (
 from olmstate.storage import Place, Row, Table
 
 from .copies import RoomKeyCopy, add_copy, export
-from .message_indices import UsedIndices, UsedIndicesCodec, event_hash, merge
+from .message_indices import EventHashes, UsedIndices, UsedIndicesCodec, merge
 
 S = TypeVar("S", bound=str)
 
@@ -208,6 +208,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
             Table.WITHHELD_ROOM_KEYS, _WithheldCodec(), capacity(Table.WITHHELD_ROOM_KEYS)
         )
         self._used = Cache[UsedIndices](Table.MESSAGE_INDICES, UsedIndicesCodec(store), capacity(Table.MESSAGE_INDICES))
+        self._event_hashes = EventHashes(store)
         self._pending: dict[bytes, dict[int, str]] = {}
         self._writing: dict[bytes, dict[int, str]] = {}
         self._write_later = environment.write_later
@@ -353,18 +354,18 @@ class InboundGroupSessionsActor(Actor[Asked]):
         that the session is his; but he can't have its owner's message be taken for the repetition. Where nobody knows
         whose the session is, a message counts as anybody's, too.
         """
-        event = None if event_id is None else event_hash(event_id)
         new: list[bytes] = []
         for guard in guards:
             first = self._used.committed(guard).events.get(index) or self._pending.get(guard, {}).get(index)
             if first is None:
                 new.append(guard)
-            elif first != event:
+            elif event_id is None or not self._event_hashes.same(first, event_id):
                 raise ReplayedMessage
-        if event is not None:
+        if event_id is not None and new:
+            event = self._event_hashes.of(event_id)
             for guard in new:
                 self._pending.setdefault(guard, {})[index] = event
-                self._write_later()
+            self._write_later()
 
     def before_commit(self) -> WriteBehind | None:
         """Which event used which message index goes along with any turn."""
