@@ -85,14 +85,13 @@ from ._ids import (
     UserId,
 )
 from ._message import (
-    AccountQuery,
     Command,
-    DevicesQuery,
-    InboundGroupSessionsQuery,
     Message,
     Procedure,
     Query,
+    QueryRoute,
     Reply,
+    Route,
 )
 from ._room_keys import (
     AddRoomKey,
@@ -148,7 +147,6 @@ from ._to_device import (
 __all__ = [
     "AccountError",
     "AccountExists",
-    "AccountQuery",
     "ActorStopped",
     "AddDevices",
     "AddRoomKey",
@@ -171,7 +169,6 @@ __all__ = [
     "Devices",
     "DevicesAdded",
     "DevicesChanged",
-    "DevicesQuery",
     "DiscardRoomKey",
     "Ed25519Key",
     "EncryptRoomEvent",
@@ -188,7 +185,6 @@ __all__ = [
     "ImportAccount",
     "ImportKeyFile",
     "ImportRoomKeys",
-    "InboundGroupSessionsQuery",
     "InvalidSignature",
     "Json",
     "JsonObject",
@@ -217,6 +213,7 @@ __all__ = [
     "PlainToDevice",
     "Procedure",
     "Query",
+    "QueryRoute",
     "ReceiveSync",
     "RejectedRoomKey",
     "ReplayedMessage",
@@ -234,6 +231,7 @@ __all__ = [
     "RoomKeysReceived",
     "RotateRoomKey",
     "RotationPeriod",
+    "Route",
     "SchemaTooNew",
     "SenderState",
     "ShareRoomKey",

@@ -13,12 +13,12 @@ have one of them, and isn't that device, lies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, TypeAlias, assert_never
 
 import attrs
 
-from olmstate.actors._engine.actor import Actor, Newest, Wanted
+from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import dumps, loads
 from olmstate.messages import (
@@ -29,7 +29,6 @@ from olmstate.messages import (
     DeviceKeys,
     Devices,
     DevicesAdded,
-    DevicesQuery,
     Ed25519Key,
     Message,
     OlmStateError,
@@ -40,8 +39,6 @@ from olmstate.storage import Row, RowReader, Table
 
 from .senders import KnownSender
 from .stored import DeviceRecord
-
-R = TypeVar("R")
 
 
 @attrs.define(kw_only=True)
@@ -150,33 +147,28 @@ def _record(device: DeviceKeys, *, gone: bool) -> DeviceRecord:
 
 
 @attrs.frozen(kw_only=True)
-class DevicesStep(Message[R], Generic[R]):
-    """A part of an operation that this actor does."""
-
-
-@attrs.frozen(kw_only=True)
-class LookUp(DevicesStep[tuple[dict[DeviceId, DeviceKeys], ...]]):
+class LookUp(Message[tuple[dict[DeviceId, DeviceKeys], ...]]):
     """The devices of each of these users, as this turn sees them."""
 
     users: tuple[UserId, ...]
 
 
 @attrs.frozen(kw_only=True)
-class LookUpSenders(DevicesStep[tuple[KnownSender, ...]]):
+class LookUpSenders(Message[tuple[KnownSender, ...]]):
     """The devices of each of these users by their keys, as this turn sees them."""
 
     users: tuple[UserId, ...]
 
 
 @attrs.frozen(kw_only=True)
-class WereKnown(DevicesStep[tuple[bool, ...]]):
+class WereKnown(Message[tuple[bool, ...]]):
     """Whether a device of anybody's with each of these keys is known, or was."""
 
     fingerprints: tuple[Ed25519Key, ...]
 
 
 @attrs.frozen(kw_only=True)
-class StoreDevices(DevicesStep[DevicesAdded]):
+class StoreDevices(Message[DevicesAdded]):
     """What a server says that each of these users has."""
 
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]]
@@ -188,20 +180,18 @@ class StoreDevices(DevicesStep[DevicesAdded]):
 Asked: TypeAlias = Devices | LookUp | LookUpSenders | WereKnown | StoreDevices
 
 
-class DevicesActor(Actor):
+class DevicesActor(Actor[Asked]):
     """See the module."""
 
     name: ClassVar[str] = "devices"
 
-    def __init__(self, store: RowReader, newest: Newest, capacity: Callable[[Table], int]) -> None:
-        self._devices = Cache[UserDevices](Table.DEVICES, _Codec(store), capacity(Table.DEVICES))
+    def __init__(self, environment: Environment) -> None:
+        """It has loaded nothing."""
+        codec, capacity = _Codec(environment.store), environment.capacity(Table.DEVICES)
+        self._devices = Cache[UserDevices](Table.DEVICES, codec, capacity)
         # asked of who isn't known only: too seldom to keep anything
         self._fingerprints = Cache[bool](Table.DEVICE_FINGERPRINTS, _FingerprintsCodec(), 0)
-        super().__init__(store, newest, [self._devices, self._fingerprints])
-
-    async def ask(self, message: DevicesQuery[R] | DevicesStep[R]) -> R:
-        """Send a query or a step and wait for the reply."""
-        return await self.post(message)
+        super().__init__(environment, [self._devices, self._fingerprints])
 
     def _partition(self, user_id: UserId) -> bytes:
         return self._store.key(Table.DEVICES, user_id)
@@ -209,10 +199,9 @@ class DevicesActor(Actor):
     def _fingerprint(self, ed25519: Ed25519Key) -> bytes:
         return self._store.key(Table.DEVICE_FINGERPRINTS, ed25519)
 
-    def wanted(self, message: Message[Any]) -> Wanted:
+    def wanted(self, message: Asked) -> Wanted:
         """The users, or the keys, named."""
-        asked = cast("Asked", message)
-        match asked:
+        match message:
             case Devices(user_id=user_id):
                 return ((self._devices, [self._partition(user_id)]),)
             case LookUp(users=users) | LookUpSenders(users=users):
@@ -222,25 +211,24 @@ class DevicesActor(Actor):
             case WereKnown(fingerprints=fingerprints):
                 return ((self._fingerprints, [self._fingerprint(key) for key in fingerprints]),)
             case _:
-                assert_never(asked)
+                assert_never(message)
 
-    def handle(self, message: Message[Any]) -> Reply:
+    def handle(self, message: Asked) -> Reply:
         """Answer one message."""
-        asked = cast("Asked", message)
-        match asked:
+        match message:
             case Devices(user_id=user_id):
                 by_id = self._devices.committed(self._partition(user_id)).by_id
-                return asked.reply(tuple(by_id[device_id] for device_id in sorted(by_id)))
+                return message.reply(tuple(by_id[device_id] for device_id in sorted(by_id)))
             case LookUp(users=users):
-                return asked.reply(tuple(self._devices.current(self._partition(user)).by_id for user in users))
+                return message.reply(tuple(self._devices.current(self._partition(user)).by_id for user in users))
             case LookUpSenders(users=users):
-                return asked.reply(tuple(self._devices.current(self._partition(user)).sender for user in users))
+                return message.reply(tuple(self._devices.current(self._partition(user)).sender for user in users))
             case WereKnown(fingerprints=fingerprints):
-                return asked.reply(tuple(self._fingerprints.current(self._fingerprint(key)) for key in fingerprints))
+                return message.reply(tuple(self._fingerprints.current(self._fingerprint(key)) for key in fingerprints))
             case StoreDevices():
-                return asked.reply(self._store_devices(asked))
+                return message.reply(self._store_devices(message))
             case _:
-                assert_never(asked)
+                assert_never(message)
 
     def _store_devices(self, asked: StoreDevices) -> DevicesAdded:
         added: list[DeviceAddress] = []

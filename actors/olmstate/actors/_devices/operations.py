@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from olmstate.actors._devices.actor import LookUp, LookUpSenders, StoreDevices, WereKnown
+from olmstate.actors._account.operations import own_identity
+from olmstate.actors._devices.actor import DevicesActor, LookUp, LookUpSenders, StoreDevices, WereKnown
 from olmstate.actors._devices.senders import KnownSender
-from olmstate.actors._turn import Turn, own_identity
+from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.signatures import check_device_keys
 from olmstate.actors._wire.untrusted_json import as_object, check_depth, json_object
 from olmstate.messages import (
@@ -37,7 +38,7 @@ async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
             for device_id, device in as_object(devices, "a user's devices").items()
         }
     replaced = None if own is None else _refuse_other_own(users, own)
-    added = await turn.actors.devices.ask(StoreDevices(users=users, own=own))
+    added = await turn[DevicesActor].ask(StoreDevices(users=users, own=own))
     if added.added or added.removed:
         turn.events.append(DevicesChanged(added=added.added, removed=added.removed))
     if replaced is not None:
@@ -74,7 +75,7 @@ def _refuse_other_own(
 async def look_up(turn: Turn, addresses: Collection[DeviceAddress]) -> dict[DeviceAddress, DeviceKeys]:
     """The keys of those of ``addresses`` that are known."""
     users = tuple({address.user_id: None for address in addresses})
-    found = await turn.actors.devices.ask(LookUp(users=users))
+    found = await turn[DevicesActor].ask(LookUp(users=users))
     by_user = dict(zip(users, found, strict=True))
     return {
         address: device
@@ -86,7 +87,7 @@ async def look_up(turn: Turn, addresses: Collection[DeviceAddress]) -> dict[Devi
 async def known_senders(turn: Turn, users: Collection[UserId]) -> dict[UserId, KnownSender]:
     """What is known of the devices of ``users``, by keys."""
     wanted = tuple(dict.fromkeys(users))
-    found = await turn.actors.devices.ask(LookUpSenders(users=wanted))
+    found = await turn[DevicesActor].ask(LookUpSenders(users=wanted))
     return dict(zip(wanted, found, strict=True))
 
 
@@ -95,5 +96,5 @@ async def fingerprints_of_others(turn: Turn, claimed: Collection[Ed25519Key]) ->
     wanted = tuple(dict.fromkeys(claimed))
     if not wanted:
         return frozenset()
-    known = await turn.actors.devices.ask(WereKnown(fingerprints=wanted))
+    known = await turn[DevicesActor].ask(WereKnown(fingerprints=wanted))
     return frozenset(key for key, was_known in zip(wanted, known, strict=True) if was_known)
