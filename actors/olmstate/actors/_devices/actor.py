@@ -173,7 +173,7 @@ class StoreDevices(Message[DevicesAdded]):
 
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]]
     """All devices of each; an error stands for one that is not believed: what is stored of it stays."""
-    own: DeviceIdentity | None
+    own: DeviceIdentity | None = None
     """This device: what is stored of it and isn't right goes."""
 
 

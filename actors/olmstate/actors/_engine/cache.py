@@ -147,10 +147,10 @@ class Cache(Generic[E]):
         """What this turn must write."""
         return [row for partition, entry in self._dirty.items() for row in self._codec.encode(partition, entry)]
 
-    def commit(self, written: Mapping[Table, Collection[bytes]]) -> None:
+    def commit(self, written: Mapping[Table, Collection[bytes]] | None = None) -> None:
         """This turn's changes are on the disk: they are clean now. ``written`` is what a view must drop."""
         if self.view:
-            if keys := written.get(self.table):
+            if written is not None and (keys := written.get(self.table)):
                 self.invalidate(keys)
             return
         self._loading.difference_update(self._dirty)  # what a query was loading meanwhile is older

@@ -68,7 +68,6 @@ from .claims import (
     attribute,
     shared,
     shared_alone,
-    without,
 )
 from .copies import RoomKeyCopy, add_copy, export
 from .message_indices import EventHashes, UsedIndices, UsedIndicesCodec, merge
@@ -162,7 +161,7 @@ def _claim(copy: CopyRecord) -> Claim:
             ed25519=copy.sender_ed25519,
             sender=None if copy.imported else copy.sender,
             own=copy.own,
-            forwarding_chain=tuple(copy.forwarding_chain),
+            forwarding_chain=copy.forwarding_chain,
         )
     )
 
@@ -175,7 +174,7 @@ def _record(claim: Claim, session_key: str, *, signed: bool) -> CopyRecord:
         sender=claim.sender,
         imported=claim.sender is None,
         signed=signed,
-        forwarding_chain=list(claim.forwarding_chain),
+        forwarding_chain=claim.forwarding_chain,
         own=claim.own,
     )
 
@@ -426,14 +425,11 @@ class InboundGroupSessionsActor(Actor[Asked]):
             claims = () if new.claim is None else shared_alone(new.claim)
             self._room_keys.put(partition, RoomKeyEntry(room_id=new.room_id, copies=(new.copy,), claims=claims))
             return "new"
-        copies, change = add_copy(entry.copies, new.copy)
         claims, more_claims = entry.claims, entry.more_claims
+        copies, change = add_copy(entry.copies, new.copy, claims if new.claim is None else (*claims, new.claim))
         if new.claim is not None:
-            said = _said_before(entry, new.claim)
-            superseded = tuple(_without_export(copy, new.claim) for copy in copies)
-            copies = copies if superseded == copies else superseded
             claims, more_claims, another = self._add_claim(entry, new.room_id, new.session_id, new.claim)
-            if change == "known" and another and not said:
+            if change == "known" and another and not _said_before(entry, new.claim):
                 change = "unconnected"
         if copies is not entry.copies or claims is not entry.claims or more_claims != entry.more_claims:
             changed = RoomKeyEntry(room_id=entry.room_id, copies=copies, claims=claims, more_claims=more_claims)
@@ -601,14 +597,6 @@ def _said_before(entry: RoomKeyEntry, claim: Claim) -> bool:
     """Whether an export has named the same keys."""
     keys = claim.sender_key, claim.ed25519
     return any((said.sender_key, said.ed25519) == keys for copy in entry.copies for said in copy.exported)
-
-
-def _without_export(copy: RoomKeyCopy, claim: Claim) -> RoomKeyCopy:
-    """A signed copy, without what exports say of what the device says itself."""
-    exported = without(copy.exported, claim) if copy.signed else copy.exported
-    if exported is copy.exported:
-        return copy
-    return RoomKeyCopy(session=copy.session, signed=copy.signed, exported=exported)
 
 
 def _decrypt_with(copies: tuple[RoomKeyCopy, ...], ciphertext: str) -> tuple[RoomKeyCopy, int, bytes]:

@@ -93,11 +93,12 @@ def add_claim(claims: tuple[Claim, ...], new: Claim, known: KnownSender | None) 
     return tuple(kept) if new in kept else claims
 
 
-def without(claims: tuple[Claim, ...], superseded: Claim) -> tuple[Claim, ...]:
-    """What exports claim, but for what the device itself says by now."""
-    if all(_keys(claim) != _keys(superseded) for claim in claims):
-        return claims
-    return tuple(claim for claim in claims if _keys(claim) != _keys(superseded))
+def without(exported: tuple[Claim, ...], claims: Iterable[Claim]) -> tuple[Claim, ...]:
+    """What exports claim, but for what the devices themselves say."""
+    if not exported:
+        return exported
+    said = {_keys(claim) for claim in claims}
+    return tuple(claim for claim in exported if _keys(claim) not in said)
 
 
 def _keys(claim: Claim) -> tuple[Curve25519Key, Ed25519Key]:

@@ -13,12 +13,14 @@ that are signed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vodozemac import ExportedSessionKey, InboundGroupSession, SessionKey
 
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import MegolmSessionId, RejectedRoomKey, RoomKeyChange
 
-from .claims import Claim, add_exported
+from .claims import Claim, add_exported, without
 
 MOST_COPIES = 4
 """Of one session, that don't connect. Whoever makes more forgeries than that has them dropped."""
@@ -34,8 +36,16 @@ class RoomKeyCopy(QuietStruct, kw_only=True, frozen=True, eq=False, gc=False):
     """What exports say of whose it is; one at the least if it isn't signed."""
 
 
-def add_copy(copies: tuple[RoomKeyCopy, ...], new: RoomKeyCopy) -> tuple[tuple[RoomKeyCopy, ...], RoomKeyChange]:
-    """The copies to keep, most trusted first, and what ``new`` was; ``copies`` itself if nothing is to be stored."""
+def add_copy(
+    copies: tuple[RoomKeyCopy, ...], new: RoomKeyCopy, claims: Sequence[Claim] = ()
+) -> tuple[tuple[RoomKeyCopy, ...], RoomKeyChange]:
+    """The copies to keep, most trusted first, and what ``new`` was; ``copies`` itself if nothing is to be stored.
+
+    Args:
+        copies: Those that there are.
+        new: One more.
+        claims: Of those who have sent a signed copy. What exports say beside that goes.
+    """
     if not copies:
         return (new,), "new"
     connected = [copy for copy in copies if _connected(copy.session, new.session)]
@@ -47,6 +57,8 @@ def add_copy(copies: tuple[RoomKeyCopy, ...], new: RoomKeyCopy) -> tuple[tuple[R
     exported = connected[0].exported
     for copy in (*connected[1:], new):
         exported = add_exported(exported, copy.exported)
+    if signed:
+        exported = without(exported, claims)
     known = connected[0]
     if len(connected) == 1 and not better and (signed, exported) == (known.signed, known.exported):
         return copies, "known"

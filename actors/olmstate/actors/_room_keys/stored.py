@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import msgspec
-
 from olmstate.actors._engine.records import Record
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import Curve25519Key, DeviceId, Ed25519Key, MegolmSessionId, RoomId, UserId
@@ -25,7 +23,7 @@ class CopyRecord(QuietStruct, kw_only=True, frozen=True, omit_defaults=True):
     """Written by earlier versions, and not believed."""
     imported: bool = False
     signed: bool = True
-    forwarding_chain: list[str] = msgspec.field(default_factory=list[str])
+    forwarding_chain: tuple[str, ...] = ()
     own: bool = False
 
 
