@@ -17,7 +17,7 @@ import trio
 
 from olmstate.messages import StorePoisoned
 from olmstate.storage import Changes, Fenced, Place, Row, Rows, Table, place_of
-from olmstate.storage.tables import SETS
+from olmstate.storage.tables import KEYS_ONLY
 
 from ._faults import Faults, Latency, Operation, Step
 from ._memory_lock import MemoryLock, Slot
@@ -91,13 +91,13 @@ class MemoryDisk:
         self._writer = writer
         for table, table_rows in rows.items():
             for row in table_rows:
-                if table not in SETS:
+                if table not in KEYS_ONLY:
                     self._written.append((self.generation, table, row.partition))
                 place = place_of(table, row)
                 if row.value is None:
                     self._rows[table].pop(place, None)
                 else:
-                    generation = 0 if table in SETS else self.generation
+                    generation = 0 if table in KEYS_ONLY else self.generation
                     self._rows[table][place] = msgspec.structs.replace(row, generation=generation)
         return self.generation
 

@@ -38,7 +38,7 @@ from olmstate.storage.lock.fork import poison_in_child
 from olmstate.storage.lock.presence import Presence
 from olmstate.storage.lock.turnstile import Turnstile
 from olmstate.storage.sealing import Seal, Wrapping
-from olmstate.storage.tables import PARTITIONED, SETS, Table
+from olmstate.storage.tables import KEYS_ONLY, PARTITIONED, Table
 from olmstate.storage.threads import NoThread, in_thread, start_in_thread
 
 from .connection import Connection, abandon
@@ -241,7 +241,7 @@ class SqliteStore:
         return [self._row(table, *row) for row in fetched]
 
     def _row(self, table: Table, key: bytes, partition: bytes, sealed: bytes, generation: int) -> Row:
-        value = sealed if table in SETS else self._unlocked.unseal(table, key, partition, sealed)
+        value = sealed if table in KEYS_ONLY else self._unlocked.unseal(table, key, partition, sealed)
         return Row(key, partition, value, generation)
 
     def changed(self) -> bool:
@@ -357,7 +357,7 @@ class SqliteStore:
         statements: list[_Statement] = []
         sealed = 0
         for table, table_rows in rows.items():
-            if table in SETS:
+            if table in KEYS_ONLY:
                 statements.append((UPSERT[table], [(row.key,) for row in table_rows if row.value is not None]))
                 statements.append((DELETE[table], [(row.key,) for row in table_rows if row.value is None]))
                 continue
