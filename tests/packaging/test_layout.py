@@ -98,10 +98,17 @@ def test_an_import_from_another_folder_of_the_actors_is_absolute() -> None:
         assert max(levels) <= 1, file.relative_to(ROOT)
 
 
-@pytest.mark.parametrize("folder", ["_engine", "_wire"])
-def test_engine_and_wire_know_no_capability_nor_each_other(folder: str) -> None:
-    for file, used in folders_used_by(folder).items():
-        assert used <= {folder}, file
+def test_the_wire_knows_nothing_but_itself() -> None:
+    for file, used in folders_used_by("_wire").items():
+        assert used <= {"_wire"}, file
+
+
+def test_the_engine_knows_no_capability_and_of_the_wire_no_more_than_the_base_of_structs() -> None:
+    for file in (ACTORS / "_engine").rglob("*.py"):
+        used = {name for name in imported_by(file) if name.startswith("olmstate.actors.")}
+        used = {name for name in used if not name.startswith("olmstate.actors._engine")}
+        structs = "olmstate.actors._wire.quiet_struct"
+        assert used <= {structs, f"{structs}.QuietStruct"}, file.relative_to(ROOT)
 
 
 def test_the_wire_needs_neither_trio_nor_a_store() -> None:

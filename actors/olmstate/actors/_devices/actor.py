@@ -28,6 +28,8 @@ from olmstate.messages import (
 )
 from olmstate.storage import Place, Row, RowReader, Table
 
+from .stored import DeviceRecord
+
 
 @attrs.define(kw_only=True)
 class UserDevices:
@@ -43,16 +45,36 @@ class _Codec:
         self._store = store
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> UserDevices:  # noqa: ARG002 - rows know it
-        devices = [loads(row, DeviceKeys) for row in rows]
+        devices = [self.device(row) for row in rows]
         return UserDevices(by_id={device.device_id: device for device in devices})
+
+    def device(self, row: Row) -> DeviceKeys:
+        record = loads(row, DeviceRecord)
+        return DeviceKeys(
+            user_id=record.user_id,
+            device_id=record.device_id,
+            curve25519=record.curve25519,
+            ed25519=record.ed25519,
+            algorithms=record.algorithms,
+        )
 
     def encode(self, partition: bytes, entry: UserDevices) -> Iterable[Row]:
         for device_id in entry.changed:
             device = entry.by_id.get(device_id)
             # the partition stands for the user
             key = self._store.key(Table.DEVICES, partition.hex(), device_id)
-            yield Row(key, partition, None if device is None else dumps(device))
+            yield Row(key, partition, None if device is None else dumps(_record(device)))
         entry.changed.clear()
+
+
+def _record(device: DeviceKeys) -> DeviceRecord:
+    return DeviceRecord(
+        user_id=device.user_id,
+        device_id=device.device_id,
+        curve25519=device.curve25519,
+        ed25519=device.ed25519,
+        algorithms=device.algorithms,
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -87,8 +109,8 @@ class DevicesActor(Actor[Asked]):
 
     def __init__(self, environment: Environment) -> None:
         """It has loaded nothing."""
-        codec = _Codec(environment.store)
-        self._devices = Cache[UserDevices](Table.DEVICES, codec, environment.capacity(Table.DEVICES))
+        self._codec = _Codec(environment.store)
+        self._devices = Cache[UserDevices](Table.DEVICES, self._codec, environment.capacity(Table.DEVICES))
         super().__init__(environment, [self._devices])
 
     def _partition(self, user_id: UserId) -> bytes:
@@ -117,7 +139,7 @@ class DevicesActor(Actor[Asked]):
             case LookUp(users=users):
                 return message.reply(tuple(self._devices.current(self._partition(user)).by_id for user in users))
             case DevicesPage():
-                return message.reply(self.decoded_page(message.table, lambda row: loads(row, DeviceKeys)))
+                return message.reply(self.decoded_page(message.table, self._codec.device))
             case StoreDevices(users=by_user):
                 return message.reply(self._store_devices(by_user))
             case _:

@@ -23,19 +23,16 @@ from vodozemac import ExportedSessionKey, InboundGroupSession, MegolmMessage
 
 from olmstate.actors._engine.actor import Actor, Committed, Environment, Notice, PageQuery, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import dumps, loads
+from olmstate.actors._engine.records import dumps, loads, restore
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import as_object, is_object, json_object, string
 from olmstate.actors._wire.untrusted_json import loads as parse_json
 from olmstate.messages import (
-    Curve25519Key,
     DecryptedRoomEvent,
     DecryptionError,
     DecryptRoomEvent,
     DecryptRoomEvents,
-    DeviceId,
-    Ed25519Key,
     EventId,
     Json,
     JsonObject,
@@ -57,32 +54,12 @@ from olmstate.storage import Place, Row, Table
 
 from .copies import RoomKeyCopy, add_copy, export
 from .message_indices import EventHashes, UsedIndices, UsedIndicesCodec, merge
+from .stored import CopyRecord, RoomKeyRecord, WithheldRecord
 
 S = TypeVar("S", bound=str)
 
 
 # --- what is stored -----------------------------------------------------------------------------------------
-
-
-class _Copy(QuietStruct, kw_only=True, frozen=True):
-    """The stored form of one copy of a room key."""
-
-    session_key: str
-    """As it is exported at its first known index: a quarter of a pickle, and all of it that `RoomKeyCopy` lacks."""
-    sender_key: Curve25519Key
-    sender_ed25519: Ed25519Key
-    sender: UserId | None
-    sender_device: DeviceId | None
-    imported: bool
-    signed: bool
-    forwarding_chain: list[str]
-
-
-class _Record(QuietStruct, kw_only=True, frozen=True):
-    """The stored form of a room key: its room, for exports, and its copies."""
-
-    room_id: RoomId
-    copies: list[_Copy]
 
 
 class RoomKeyEntry(QuietStruct, kw_only=True, frozen=True, gc=False):
@@ -98,10 +75,10 @@ class _RoomKeyCodec:
         return self.entry(rows[0]) if rows else None
 
     def entry(self, row: Row) -> RoomKeyEntry:
-        record = loads(row, _Record)
+        record = loads(row, RoomKeyRecord)
         copies = tuple(
             RoomKeyCopy(
-                session=InboundGroupSession.import_session(ExportedSessionKey(copy.session_key)),
+                session=restore(RoomKeyRecord.table, _imported, copy.session_key),
                 sender_key=_shared(copy.sender_key),
                 sender_ed25519=_shared(copy.sender_ed25519),
                 sender=None if copy.sender is None else _shared(copy.sender),
@@ -117,7 +94,7 @@ class _RoomKeyCodec:
     def encode(self, partition: bytes, entry: RoomKeyEntry | None) -> Iterable[Row]:
         if entry is not None:
             copies = [
-                _Copy(
+                CopyRecord(
                     session_key=export(copy.session),
                     sender_key=copy.sender_key,
                     sender_ed25519=copy.sender_ed25519,
@@ -129,7 +106,11 @@ class _RoomKeyCodec:
                 )
                 for copy in entry.copies
             ]
-            yield Row(partition, partition, dumps(_Record(room_id=entry.room_id, copies=copies)))
+            yield Row(partition, partition, dumps(RoomKeyRecord(room_id=entry.room_id, copies=copies)))
+
+
+def _imported(session_key: str) -> InboundGroupSession:
+    return InboundGroupSession.import_session(ExportedSessionKey(session_key))
 
 
 def _shared(string: S) -> S:
@@ -137,19 +118,13 @@ def _shared(string: S) -> S:
     return cast("S", sys.intern(string))
 
 
-class _Withheld(QuietStruct, kw_only=True, frozen=True):
-    """The stored form of a withheld notice."""
-
-    code: str
-
-
 class _WithheldCodec:
     def decode(self, partition: bytes, rows: Sequence[Row]) -> str | None:  # noqa: ARG002 - one row at most
-        return loads(rows[0], _Withheld).code if rows else None
+        return loads(rows[0], WithheldRecord).code if rows else None
 
     def encode(self, partition: bytes, entry: str | None) -> Iterable[Row]:
         if entry is not None:
-            yield Row(partition, partition, dumps(_Withheld(code=entry)))
+            yield Row(partition, partition, dumps(WithheldRecord(code=entry)))
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------

@@ -18,9 +18,10 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from olmstate.actors._engine.records import dumps, loads
-from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import EventId
 from olmstate.storage import Row, RowReader, Table
+
+from .stored import MessageIndicesRecord
 
 BLOCK = 256
 HASH_BYTES = 16
@@ -29,13 +30,6 @@ _HASH_LENGTH = 22
 _OLD_HASH_BYTES = 8
 _OLD_HASH_LENGTH = 16
 """Of hexadecimal: before, eight bytes without a key were kept. Two ids with one such value were found in minutes."""
-
-
-class _Block(QuietStruct, kw_only=True, frozen=True):
-    """The stored form: hashes of event ids by index, and which block it is."""
-
-    number: int
-    events: dict[str, str]
 
 
 @attrs.define
@@ -56,14 +50,14 @@ class UsedIndicesCodec:
     def decode(self, partition: bytes, rows: Sequence[Row]) -> UsedIndices:  # noqa: ARG002 - rows know it
         used = UsedIndices()
         for row in rows:
-            used.events.update((int(index), event) for index, event in loads(row, _Block).events.items())
+            used.events.update(loads(row, MessageIndicesRecord).events)
         return used
 
     def encode(self, partition: bytes, entry: UsedIndices) -> Iterable[Row]:
         for number in entry.changed:
-            events = {str(index): event for index, event in entry.events.items() if index // BLOCK == number}
+            events = {index: event for index, event in entry.events.items() if index // BLOCK == number}
             key = self._store.key(Table.MESSAGE_INDICES, partition.hex(), str(number))
-            yield Row(key, partition, dumps(_Block(number=number, events=events)))
+            yield Row(key, partition, dumps(MessageIndicesRecord(number=number, events=events)))
         entry.changed = frozenset()
 
 
