@@ -29,7 +29,7 @@ from olmstate.messages import Message, Query, Reply, Request, RequestId, Request
 from olmstate.storage import Row, RowReader, Table
 
 from .back_off import delay
-from .stored import StoredBackOff, StoredContent, StoredRequest
+from .stored import BackOffRecord, RequestContentRecord, RequestRecord
 
 _ID_BYTES = 16
 
@@ -38,7 +38,7 @@ _ID_BYTES = 16
 class _Requests:
     """All requests that wait."""
 
-    by_id: dict[RequestId, StoredRequest] = attrs.field(factory=dict[RequestId, StoredRequest])
+    by_id: dict[RequestId, RequestRecord] = attrs.field(factory=dict[RequestId, RequestRecord])
     changed: set[RequestId] = attrs.field(factory=set[RequestId])
     """New, other or gone against what is stored."""
 
@@ -48,7 +48,7 @@ class _RequestsCodec:
         self._store = store
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> _Requests:  # noqa: ARG002 - there is one
-        stored = sorted((loads(row, StoredRequest) for row in rows), key=lambda request: request.number)
+        stored = sorted((loads(row, RequestRecord) for row in rows), key=lambda request: request.number)
         return _Requests(by_id={RequestId(request.request_id): request for request in stored})
 
     def encode(self, partition: bytes, entry: _Requests) -> Iterable[Row]:
@@ -60,18 +60,18 @@ class _RequestsCodec:
 
 
 class _ContentsCodec:
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> StoredContent | None:  # noqa: ARG002 - one row at most
-        return loads(rows[0], StoredContent) if rows else None
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> RequestContentRecord | None:  # noqa: ARG002 - one row at most
+        return loads(rows[0], RequestContentRecord) if rows else None
 
-    def encode(self, partition: bytes, entry: StoredContent | None) -> Iterable[Row]:
+    def encode(self, partition: bytes, entry: RequestContentRecord | None) -> Iterable[Row]:
         yield Row(partition, partition, None if entry is None else dumps(entry))
 
 
 class _BackOffsCodec:
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> StoredBackOff | None:  # noqa: ARG002 - one row at most
-        return loads(rows[0], StoredBackOff) if rows else None
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> BackOffRecord | None:  # noqa: ARG002 - one row at most
+        return loads(rows[0], BackOffRecord) if rows else None
 
-    def encode(self, partition: bytes, entry: StoredBackOff | None) -> Iterable[Row]:
+    def encode(self, partition: bytes, entry: BackOffRecord | None) -> Iterable[Row]:
         yield Row(partition, partition, None if entry is None else dumps(entry))
 
 
@@ -88,7 +88,8 @@ class NewRequest:
     """``{transaction_id}`` in it stands for the request's id. All else is percent-encoded."""
     body: bytes = attrs.field(default=b"", repr=False)
     subjects: tuple[str, ...] = ()
-    """What no other request of this kind may be about at the same time: user ids, or user id and device id."""
+    """What no other request of this kind may be about at the same time: a user, a device, a flow. It goes out after
+    those that were made before."""
     context: bytes = attrs.field(default=b"", repr=False)
     """What its maker needs when the answer comes."""
 
@@ -207,8 +208,8 @@ class RequestsActor(Actor[Asked]):
         """It has loaded nothing."""
         store, capacity = environment.store, environment.capacity
         self._requests = Cache[_Requests](Table.REQUESTS, _RequestsCodec(store), capacity(Table.REQUESTS))
-        self._contents = Cache[StoredContent | None](Table.REQUEST_CONTENTS, _ContentsCodec(), 0)
-        self._back_offs = Cache[StoredBackOff | None](Table.BACK_OFFS, _BackOffsCodec(), capacity(Table.BACK_OFFS))
+        self._contents = Cache[RequestContentRecord | None](Table.REQUEST_CONTENTS, _ContentsCodec(), 0)
+        self._back_offs = Cache[BackOffRecord | None](Table.BACK_OFFS, _BackOffsCodec(), capacity(Table.BACK_OFFS))
         self._presence = environment.presence
         self._partition = store.key(Table.REQUESTS, "requests")
         self._changed = trio.Event()
@@ -299,7 +300,7 @@ class RequestsActor(Actor[Asked]):
         request_ids: list[RequestId] = []
         for new in message.requests:
             request_id = RequestId(secrets.token_hex(_ID_BYTES))
-            requests.by_id[request_id] = StoredRequest(
+            requests.by_id[request_id] = RequestRecord(
                 request_id=request_id,
                 kind=new.kind,
                 owner=owner,
@@ -308,7 +309,7 @@ class RequestsActor(Actor[Asked]):
                 number=number + len(request_ids),
             )
             requests.changed.add(request_id)
-            content = StoredContent(
+            content = RequestContentRecord(
                 method=new.method,
                 path=new.path.replace("{transaction_id}", request_id),
                 body=new.body,
@@ -369,7 +370,7 @@ class RequestsActor(Actor[Asked]):
         self._presence.sweep()
         return tuple(RequestId(request.request_id) for request in taken)
 
-    def _replace(self, request: StoredRequest) -> None:
+    def _replace(self, request: RequestRecord) -> None:
         requests = self._requests.change(self._partition)
         request_id = RequestId(request.request_id)
         requests.by_id[request_id] = request
@@ -386,7 +387,7 @@ class RequestsActor(Actor[Asked]):
             key = self._back_off_key(name)
             before = self._back_offs.current(key)
             failures = 1 + (0 if before is None else before.failures)
-            self._back_offs.put(key, StoredBackOff(failures=failures, until=message.now + delay(failures)))
+            self._back_offs.put(key, BackOffRecord(failures=failures, until=message.now + delay(failures)))
 
     def _is_backed_off(self, name: str, now: int) -> bool:
         stored = self._back_offs.current(self._back_off_key(name))
@@ -394,7 +395,7 @@ class RequestsActor(Actor[Asked]):
         return stored is not None and now < stored.until <= now + delay(stored.failures)
 
 
-def _pending(request: StoredRequest) -> PendingRequest:
+def _pending(request: RequestRecord) -> PendingRequest:
     return PendingRequest(
         request_id=RequestId(request.request_id),
         kind=RequestKind(request.kind),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from http import HTTPStatus
 from typing import Final
 
@@ -69,7 +69,7 @@ class Courier:
     def __init__(self, supervisor: BesideTurns) -> None:
         """Over a supervisor; it sends nothing before `run`."""
         self._supervisor = supervisor
-        self._transport = next(iter(supervisor.extensions(TRANSPORT)), None)
+        self._transport = next(iter(supervisor.additions[TRANSPORT]), None)
         self._requests = supervisor.actors[RequestsActor]
         self._under_way: set[RequestId] = set()
         self._waiting: dict[RequestId, list[_Waiting]] = {}
@@ -179,7 +179,7 @@ class Courier:
             return None
 
     async def _store(self, request: Request, response: Response | None) -> None:
-        """Take the answer in. It is worth much: keys were claimed with it, say. So a store that is busy is asked again."""
+        """Take the answer in, however long that takes: keys may have been claimed with it, which nobody gets again."""
         while True:
             try:
                 await self._store_once(request, response)
@@ -218,7 +218,7 @@ async def keep_house(supervisor: BesideTurns) -> tuple[RequestId, ...]:
 
     Takes a turn only if there is something to do.
     """
-    for upkeep in supervisor.extensions(UPKEEP):
+    for upkeep in supervisor.additions[UPKEEP]:
         if await upkeep.due(supervisor):
             await supervisor.ask(MakeDueRequests())
             break
@@ -227,8 +227,18 @@ async def keep_house(supervisor: BesideTurns) -> tuple[RequestId, ...]:
     if any(each.owner != presence.token and not presence.is_alive(each.owner) for each in pending):
         await supervisor.ask(TakeOverRequests())
         pending = await supervisor.ask(CommittedRequests())
-    now = supervisor.now()
-    return tuple(each.request_id for each in pending if each.owner == presence.token and each.not_before <= now)
+    own = {each.request_id for each in pending if each.owner == presence.token and each.not_before <= supervisor.now()}
+    return tuple(each.request_id for each in _first_of_each_subject(pending) if each.request_id in own)
+
+
+def _first_of_each_subject(pending: Iterable[PendingRequest]) -> Iterable[PendingRequest]:
+    """Those before which no other of their kind is about one of their subjects: these go out one after another."""
+    seen: set[tuple[RequestKind, str]] = set()
+    for each in pending:
+        about = {(each.kind, subject) for subject in each.subjects}
+        if not about & seen:
+            yield each
+        seen |= about
 
 
 def _failure(request_id: RequestId, response: Response | None) -> MarkRequestFailed:

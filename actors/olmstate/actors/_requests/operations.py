@@ -43,7 +43,7 @@ async def mark_request_sent(turn: Turn, command: MarkRequestSent) -> None:
     if answered is None:
         return
     response = parse_answer(command.response)
-    for answer in turn.extensions(ANSWERS):
+    for answer in turn.additions[ANSWERS]:
         if answer.kind == answered.kind:
             await answer.take(turn, answered, response)
 
@@ -70,7 +70,7 @@ async def mark_request_failed(turn: Turn, command: MarkRequestFailed) -> None:
     if refused is None:
         return
     why = Refused(status=command.status, errcode=command.errcode, error=command.error)
-    for refusal in turn.extensions(REFUSALS):
+    for refusal in turn.additions[REFUSALS]:
         if refusal.kind == refused.kind:
             await refusal.take(turn, refused, why)
     turn.events.append(
@@ -80,7 +80,7 @@ async def mark_request_failed(turn: Turn, command: MarkRequestFailed) -> None:
 
 async def make_due_requests(turn: Turn, command: MakeDueRequests) -> None:  # noqa: ARG001 - a command's function
     """Let each capability make what is due, as this turn sees it."""
-    for upkeep in turn.extensions(UPKEEP):
+    for upkeep in turn.additions[UPKEEP]:
         await upkeep.make(turn)
 
 

@@ -1,4 +1,4 @@
-"""What other capabilities tell this one: how an answer is taken in, what a refusal means, and which requests are due."""
+"""What other capabilities add here: how an answer is taken in, what a refusal means, which requests are due."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from olmstate.actors._engine.capability import BesideTurns, Point
+from olmstate.actors._engine.capability import BesideTurns
+from olmstate.actors._engine.points import Point
 from olmstate.actors._engine.turn import Turn
 from olmstate.messages import JsonObject, RequestKind, Transport
 

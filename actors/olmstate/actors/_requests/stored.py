@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from olmstate.actors._wire.quiet_struct import QuietStruct
+from typing import ClassVar
+
+from olmstate.actors._engine.records import Record
+from olmstate.storage import Table
 
 
-class StoredRequest(QuietStruct, kw_only=True, frozen=True):
+class RequestRecord(Record, kw_only=True, frozen=True):
     """What is known of every request that waits; its content is a row of its own, since it may be large."""
+
+    table: ClassVar[Table] = Table.REQUESTS
 
     request_id: str
     kind: str
@@ -23,8 +28,10 @@ class StoredRequest(QuietStruct, kw_only=True, frozen=True):
     """Milliseconds since 1970; until then it waits."""
 
 
-class StoredContent(QuietStruct, kw_only=True, frozen=True):
+class RequestContentRecord(Record, kw_only=True, frozen=True):
     """What is sent, and what whoever made the request needs when its answer comes."""
+
+    table: ClassVar[Table] = Table.REQUEST_CONTENTS
 
     method: str
     path: str
@@ -32,8 +39,10 @@ class StoredContent(QuietStruct, kw_only=True, frozen=True):
     context: bytes = b""
 
 
-class StoredBackOff(QuietStruct, kw_only=True, frozen=True):
+class BackOffRecord(Record, kw_only=True, frozen=True):
     """A server, or a device, that has failed."""
+
+    table: ClassVar[Table] = Table.BACK_OFFS
 
     failures: int
     until: int
