@@ -16,6 +16,7 @@ from ._account import (
     SignedDeviceKeys,
     UnpublishedKeys,
 )
+from ._device_lists import OutdatedUsers, TrackUsers, UpdateDevices
 from ._devices import (
     AddDevices,
     DeviceAddress,
@@ -219,6 +220,7 @@ __all__ = [
     "OlmSessionsCreated",
     "OlmStateError",
     "OutboundRoomKey",
+    "OutdatedUsers",
     "OutgoingRequests",
     "PlainToDevice",
     "PrepareOneTimeKeys",
@@ -266,6 +268,7 @@ __all__ = [
     "SyncReceived",
     "SyncToken",
     "ToDeviceOutcome",
+    "TrackUsers",
     "Transport",
     "UndecryptableToDevice",
     "UnknownDevice",
@@ -273,6 +276,7 @@ __all__ = [
     "UnknownOlmSession",
     "UnpublishedKeys",
     "UnsupportedFilesystem",
+    "UpdateDevices",
     "UserId",
     "WrongDevice",
     "WrongKey",
