@@ -16,10 +16,8 @@ import pytest
 
 from tests.interop import parts
 from tests.interop.homeserver import Homeserver
-from tests.interop.nio_device import open_nio_program
 from tests.interop.people import People
-from tests.interop.program import Program
-from tests.interop.rust_device import open_rust_program
+from tests.interop.program import Process, Program, running_program
 from tests.interop.synapse import Synapse, running_synapse
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - folders in it are made by tempfile
@@ -54,19 +52,31 @@ async def homeserver(synapse: Synapse) -> AsyncGenerator[Homeserver]:
         yield Homeserver(synapse=synapse, client=client)
 
 
+@pytest.fixture(scope="session")
+def rust_process(pytestconfig: pytest.Config) -> Generator[Process]:
+    """matrix-rust-sdk's OlmMachines, for all tests."""
+    with running_program("OlmMachine", found(parts.rust, pytestconfig)) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def nio_process(pytestconfig: pytest.Config) -> Generator[Process]:
+    """matrix-nio's clients, for all tests."""
+    with running_program("matrix-nio", found(parts.nio, pytestconfig)) as process:
+        yield process
+
+
 @pytest.fixture
-async def rust(pytestconfig: pytest.Config) -> AsyncGenerator[Program]:
-    """matrix-rust-sdk's OlmMachines; make one with `rust_device`."""
-    found(parts.rust, pytestconfig)
-    async with open_rust_program() as program:
+async def rust(rust_process: Process) -> AsyncGenerator[Program]:
+    """OlmMachines of this test; make one with `rust_device`."""
+    async with rust_process.used() as program:
         yield program
 
 
 @pytest.fixture
-async def nio(pytestconfig: pytest.Config) -> AsyncGenerator[Program]:
-    """matrix-nio's clients; make one with `nio_device`."""
-    found(parts.nio, pytestconfig)
-    async with open_nio_program() as program:
+async def nio(nio_process: Process) -> AsyncGenerator[Program]:
+    """matrix-nio's clients of this test; make one with `nio_device`."""
+    async with nio_process.used() as program:
         yield program
 
 

@@ -6,16 +6,13 @@ Rule: nothing is decided here. `ask` gives all commands of `node/*.mjs`, whose a
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
 
 from olmstate.messages import EventId, Json, JsonObject, RoomId, UserId
-from tests.interop import parts
 from tests.interop.device import Ears, Heard, text
-from tests.interop.program import Program, ProgramError, open_program
+from tests.interop.program import Program, ProgramError
 from tests.peer.session import Session, encrypted_events
 
 
@@ -74,7 +71,13 @@ class RustDevice:
                 self.ears.unread[event_id] = error.code or str(error)
                 continue
             del self._encrypted[event_id]
-            heard = Heard(room_id=room_id, sender=event["sender"], type=read["type"], content=read["content"])
+            heard = Heard(
+                room_id=room_id,
+                sender=event["sender"],
+                type=read["type"],
+                content=read["content"],
+                session_id=event["content"]["session_id"],
+            )
             self.ears.hear(event_id, heard)
 
     async def share_room_key(self, room_id: RoomId) -> None:
@@ -99,13 +102,6 @@ class RustDevice:
     async def rotate(self, room_id: RoomId) -> None:
         """Use a new session from now on."""
         await self.ask("discard_room_key", room_id=room_id)
-
-
-@asynccontextmanager
-async def open_rust_program() -> AsyncGenerator[Program]:
-    """Run the program; a machine in it is made by `rust_device`."""
-    async with open_program("OlmMachine", parts.rust()) as program:
-        yield program
 
 
 async def rust_device(program: Program, session: Session) -> RustDevice:
