@@ -1,4 +1,17 @@
-"""The real counterparts, as fixtures: one Synapse for all tests, and for each test the programs that it asks for.
+"""The real counterparts, as fixtures: one Synapse and one process of each library for all tests.
+
+A test of a room asks for `people` and says who does what when; nobody syncs by themselves:
+
+    async def test_somebody_reads_somebody(people: People) -> None:
+        alice, bob = await people.olmstate(), await people.rust()      # or .nio(), or .one_of_each()
+        room = await meet([alice, bob])                                # created, joined, synced
+        said = await all_say([alice], room)
+        await sync_all([alice, bob])
+        assert [said] == what_they_read([bob], said)
+
+`open_fault_proxy` goes between a device and Synapse: `homeserver.through(proxy.url, session)`. `RustDevice.ask` and `.do`
+have all commands of `node/*.mjs`, `NioDevice.ask` those of `nio_program.py`. What needs neither Synapse nor matrix-nio
+runs quicker on `tests.peer.homeserver`, which is in memory and has the same sessions.
 
 Rule: a missing part may pass unnoticed on a developer's machine, never in CI or in a full run.
 Why the clock is real here: other processes don't live in Trio's time, so that jumping it would only time us out.

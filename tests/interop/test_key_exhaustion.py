@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
+from tests.interop.claims import claim_from, keys_left, use_up
 from tests.interop.device import Device
 from tests.interop.people import People, all_say, meet, sync_all, what_they_read
-from tests.interop.rust_device import RustDevice
-from tests.peer.session import Session
-
-
-async def use_up(keys_of: Session, thief: Session) -> None:
-    """Claim all one-time keys of a device, and none of its fallback key."""
-    while (await keys_left(keys_of)) > 0:
-        await thief.claim_keys([(keys_of.user_id, keys_of.device_id)])
-
-
-async def keys_left(session: Session) -> int:
-    """As an upload of nothing tells."""
-    answer = await session.request("POST", "/_matrix/client/v3/keys/upload", {})
-    counts: dict[str, int] = answer["one_time_key_counts"]
-    return counts.get("signed_curve25519", 0)
 
 
 async def test_two_senders_use_the_fallback_key_of_an_olmstate_device(people: People) -> None:
@@ -57,8 +43,3 @@ async def test_a_fallback_key_that_was_replaced_meanwhile_still_opens_what_was_s
     said = await all_say([sender], room)
     await reader.sync()
     assert [said] == what_they_read([reader], said)
-
-
-async def claim_from(sender: RustDevice, reader: Session) -> None:
-    await sender.track(reader.user_id)
-    await sender.send_request(await sender.ask("get_missing_sessions", users=[reader.user_id]))
