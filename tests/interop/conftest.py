@@ -9,9 +9,9 @@ A test of a room asks for `people` and says who does what when; nobody syncs by 
         await sync_all([alice, bob])
         assert [said] == what_they_read([bob], said)
 
-`open_fault_proxy` goes between a device and Synapse: `homeserver.through(proxy.url, session)`. `RustDevice.ask` and `.do`
-have all commands of `node/*.mjs`, `NioDevice.ask` those of `nio_program.py`. What needs neither Synapse nor matrix-nio
-runs quicker on `tests.peer.homeserver`, which is in memory and has the same sessions.
+`open_fault_proxy` goes between a device and Synapse: `homeserver.through(proxy.url, session)`. `RustDevice.ask` and
+`.do` have all commands of `node/*.mjs`, `NioDevice.ask` those of `nio_program.py`. What needs neither Synapse nor
+matrix-nio runs quicker on `tests.peer.homeserver`, which is in memory and has the same sessions.
 
 Rule: a missing part may pass unnoticed on a developer's machine, never in CI or in a full run.
 Why the clock is real here: other processes don't live in Trio's time, so that jumping it would only time us out.
