@@ -138,6 +138,13 @@ from ._to_device import (
     ToDeviceOutcome,
     UndecryptableToDevice,
 )
+from ._verification import (
+    MalformedQrCode,
+    NoCommonMethod,
+    QrUnavailable,
+    VerificationError,
+    WrongStep,
+)
 
 __all__ = [
     "AccountError",
@@ -191,6 +198,7 @@ __all__ = [
     "MalformedKeyFile",
     "MalformedMessage",
     "MalformedPickle",
+    "MalformedQrCode",
     "MarkKeysPublished",
     "MarkRoomKeyShared",
     "MegolmSessionId",
@@ -200,6 +208,7 @@ __all__ = [
     "MismatchedSender",
     "MissingRoomKey",
     "NoAccount",
+    "NoCommonMethod",
     "OlmSessionId",
     "OlmSessionPickle",
     "OlmSessionsCreated",
@@ -208,6 +217,7 @@ __all__ = [
     "OutboundRoomKey",
     "PlainToDevice",
     "Procedure",
+    "QrUnavailable",
     "Query",
     "ReceiveSync",
     "RejectedRoomKey",
@@ -248,7 +258,9 @@ __all__ = [
     "UnpublishedKeys",
     "UnsupportedFilesystem",
     "UserId",
+    "VerificationError",
     "WrongDevice",
     "WrongKey",
     "WrongPassphrase",
+    "WrongStep",
 ]
