@@ -83,14 +83,13 @@ from ._ids import (
     UserId,
 )
 from ._message import (
-    AccountQuery,
     Command,
-    DevicesQuery,
-    InboundGroupSessionsQuery,
     Message,
     Procedure,
     Query,
+    QueryRoute,
     Reply,
+    Route,
 )
 from ._room_keys import (
     AddRoomKey,
@@ -149,7 +148,6 @@ from ._verification import (
 __all__ = [
     "AccountError",
     "AccountExists",
-    "AccountQuery",
     "ActorStopped",
     "AddDevices",
     "AddRoomKey",
@@ -172,7 +170,6 @@ __all__ = [
     "Devices",
     "DevicesAdded",
     "DevicesChanged",
-    "DevicesQuery",
     "DiscardRoomKey",
     "Ed25519Key",
     "EncryptRoomEvent",
@@ -188,7 +185,6 @@ __all__ = [
     "ImportAccount",
     "ImportKeyFile",
     "ImportRoomKeys",
-    "InboundGroupSessionsQuery",
     "InvalidSignature",
     "Json",
     "JsonObject",
@@ -219,6 +215,7 @@ __all__ = [
     "Procedure",
     "QrUnavailable",
     "Query",
+    "QueryRoute",
     "ReceiveSync",
     "RejectedRoomKey",
     "ReplayedMessage",
@@ -236,6 +233,7 @@ __all__ = [
     "RoomKeysReceived",
     "RotateRoomKey",
     "RotationPeriod",
+    "Route",
     "SchemaTooNew",
     "ShareRoomKey",
     "SignedDeviceKeys",
