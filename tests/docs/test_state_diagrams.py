@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 import attrs
 import pytest
 from docs.extensions.column import Column, Edge, draw
-from docs.extensions.states import CACHE_MOVES, CACHE_STATES, cache_column, supervisor_column
+from docs.extensions.states import (
+    CACHE_MOVES,
+    CACHE_STATES,
+    VERIFICATION_TABLES,
+    cache_column,
+    supervisor_column,
+    verification_column,
+)
 
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.states import LOCKED, TRANSITIONS
@@ -32,7 +39,25 @@ def test_the_supervisors_diagram_has_every_row_of_its_table() -> None:
     assert {state.name for state in LOCKED} == column.marked
 
 
-@pytest.mark.parametrize("column", [supervisor_column(), cache_column()])
+@pytest.mark.parametrize("name", VERIFICATION_TABLES)
+def test_a_verifications_diagram_has_every_row_of_its_table(name: str) -> None:
+    column = verification_column(name)
+    drawn = {(edge.source, edge.label, edge.target) for edge in column.edges}
+    for edge in column.always:
+        label, _, sources = edge.label.partition(", from\n")
+        drawn |= {(source, label, edge.target) for source in sources.split(",\n")}
+    table = {
+        (state.name, move.value, (found.state or state).name)
+        for state, row in VERIFICATION_TABLES[name].items()
+        for move, found in row.items()
+        if found is not None
+    }
+    assert table == drawn
+
+
+@pytest.mark.parametrize(
+    "column", [supervisor_column(), cache_column(), *(verification_column(name) for name in VERIFICATION_TABLES)]
+)
 def test_everything_in_a_diagram_is_on_paper(column: Column) -> None:
     svg = draw(column, title="a title")
     assert "<title>a title</title>" in svg

@@ -15,7 +15,7 @@ from olmstate.actors._wire import base64
 from olmstate.actors._wire.curve25519 import curve25519_key
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.signatures import canonical_json
-from olmstate.actors._wire.untrusted_json import as_object, integer, json_object, optional, string, strings
+from olmstate.actors._wire.untrusted_json import as_object, integer, is_object, json_object, optional, string, strings
 from olmstate.messages import Json, JsonObject, MalformedMessage
 
 from .sas import Macs
@@ -205,7 +205,7 @@ Event: TypeAlias = Incoming | Action | Sent | NotSent | SecondAttempt | Tick
 def is_verification(type: str, content: Json) -> bool:  # noqa: A002 - the event's field
     """Whether an event, to-device or of a room, is for this capability."""
     if type == ROOM_MESSAGE:
-        return isinstance(content, dict) and content.get("msgtype") == REQUEST
+        return is_object(content) and content.get("msgtype") == REQUEST
     return type.startswith(PREFIX)
 
 

@@ -33,10 +33,10 @@ class State(enum.Enum):
     READY = "ready"
     """Both are there. Either may start a method."""
 
-    STARTED = "started"
-    """SAS: our start is out."""
     START_RECEIVED = "start_received"
     """SAS: a start came without a request, and waits for our user."""
+    STARTED = "started"
+    """SAS: our start is out."""
     ACCEPTED = "accepted"
     """SAS: we have accepted the peer's start, and are bound to our key."""
     KEY_SENT = "key_sent"
@@ -57,7 +57,7 @@ class State(enum.Enum):
     SCANNER_DONE = "scanner_done"
     """QR: the same, and the scanner is through already."""
 
-    WAITING_FOR_DONE = "waiting_for_done"
+    DONE_SENT = "done_sent"
     """We are through, and have said so. The peer hasn't."""
 
     DONE = "done"
@@ -88,6 +88,8 @@ class Move(enum.Enum):
     PEER_READY = "peer ready"
     PEER_READY_UNKNOWN = "peer ready, unknown device"
     """A ready of a device that we have no keys of."""
+    PEER_STARTS = "peer starts"
+    """When no start is expected, or not this one: of two that cross, both must be of the same method."""
     PEER_STARTS_SAS = "peer starts SAS"
     PEER_SCANNED = "peer scanned"
     """A start after our code was scanned, with the right secret."""
@@ -128,8 +130,8 @@ class Move(enum.Enum):
     # --- others
     STRANGER = "stranger"
     """Another user's event."""
-    OTHER_DEVICE = "other device"
-    """Of the peer's, but not the one that the flow is with."""
+    NOT_OURS = "not ours"
+    """Of another device of the peer's than the one that the flow is with, or of another flow."""
     REPLAYED = "replayed"
     """The same event has been taken before."""
     ECHO = "echo"
@@ -245,14 +247,12 @@ REQUEST: Final[Table] = {
         Move.NOT_SENT: _to(State.CANCELLED),
     },
     State.WE_REQUESTED: {
-        Move.SENT: _stay(),
         Move.PEER_READY: _to(State.READY, Act.TELL_OTHERS_ACCEPTED),
         Move.PEER_READY_UNKNOWN: _stay(Act.ASK_FOR_KEYS),
         Move.PEER_CANCELS: _to(State.CANCELLED, Act.TELL_OTHERS_REJECTED),
     },
     State.REQUESTED: {
         Move.ACCEPT: _to(State.READY, Act.SEND_READY),
-        Move.ACCEPTED_ELSEWHERE: _to(State.PASSIVE),
         Move.READY_ELSEWHERE: _to(State.PASSIVE),
         Move.PROMPT_EXPIRED: _to(State.DISMISSED),
         Move.TIMEOUT: _to(State.DISMISSED),
@@ -270,14 +270,14 @@ REQUEST: Final[Table] = {
 """From a request to two devices that are ready."""
 
 SAS: Final[Table] = {
+    State.START_RECEIVED: {
+        Move.ACCEPT: _to(State.ACCEPTED, Act.SEND_ACCEPT),
+    },
     State.STARTED: {
         Move.PEER_ACCEPTS: _to(State.KEY_SENT, Act.SEND_KEY),
         Move.PEER_START_LOSES: _stay(),
         Move.PEER_SAS_WINS: _to(State.ACCEPTED, Act.SEND_ACCEPT),
         Move.READY_ELSEWHERE: _to(State.PASSIVE),
-    },
-    State.START_RECEIVED: {
-        Move.ACCEPT: _to(State.ACCEPTED, Act.SEND_ACCEPT),
     },
     State.ACCEPTED: {
         Move.PEER_KEY: _to(State.COMPARING, Act.SEND_KEY, Act.SHOW_SAS),
@@ -295,16 +295,16 @@ SAS: Final[Table] = {
         Move.WRONG_MAC: _cancel(Code.KEY_MISMATCH),
     },
     State.MAC_RECEIVED: {
-        Move.CONFIRM: _to(State.WAITING_FOR_DONE, Act.SEND_MAC, Act.SEND_DONE),
+        Move.CONFIRM: _to(State.DONE_SENT, Act.SEND_MAC, Act.SEND_DONE),
         Move.CONFIRM_WITHOUT_DONE: _to(State.DONE, Act.SEND_MAC, Act.MARK_VERIFIED),
         Move.MISMATCH: _cancel(Code.MISMATCHED_SAS),
     },
     State.CONFIRMED: {
-        Move.PEER_MAC: _to(State.WAITING_FOR_DONE, Act.SEND_DONE),
+        Move.PEER_MAC: _to(State.DONE_SENT, Act.SEND_DONE),
         Move.PEER_MAC_WITHOUT_DONE: _to(State.DONE, Act.MARK_VERIFIED),
         Move.WRONG_MAC: _cancel(Code.KEY_MISMATCH),
     },
-    State.WAITING_FOR_DONE: {
+    State.DONE_SENT: {
         Move.PEER_DONE: _to(State.DONE, Act.MARK_VERIFIED),
         # the peer may have verified by now: to give up here is to verify on one side only
         Move.GIVE_UP: REFUSED,
@@ -333,14 +333,14 @@ QR: Final[Table] = {
         Move.READY_ELSEWHERE: _to(State.PASSIVE),
     },
     State.SCANNED: {
-        Move.CONFIRM: _to(State.WAITING_FOR_DONE, Act.SEND_DONE),
+        Move.CONFIRM: _to(State.DONE_SENT, Act.SEND_DONE),
         Move.PEER_DONE: _to(State.SCANNER_DONE),
     },
     State.SCANNER_DONE: {
         Move.CONFIRM: _to(State.DONE, Act.SEND_DONE, Act.MARK_VERIFIED),
     },
 }
-"""A QR code. Who has shown one and confirms goes on in ``WAITING_FOR_DONE``."""
+"""A QR code. Who has shown one and confirms goes on in ``DONE_SENT``."""
 
 TRANSITIONS: Final[Table] = {**REQUEST, **SAS, **QR}
 
@@ -365,6 +365,7 @@ OTHERWISE: Final[Mapping[Phase, Mapping[Move, Outcome | None]]] = {
         Move.PEER_REQUESTS: _UNEXPECTED,
         Move.PEER_READY: _UNEXPECTED,
         Move.PEER_READY_UNKNOWN: _UNEXPECTED,
+        Move.PEER_STARTS: _UNEXPECTED,
         Move.PEER_STARTS_SAS: _UNEXPECTED,
         Move.PEER_SCANNED: _UNEXPECTED,
         Move.PEER_START_LOSES: _UNEXPECTED,
@@ -385,7 +386,7 @@ OTHERWISE: Final[Mapping[Phase, Mapping[Move, Outcome | None]]] = {
         Move.KEYS_CHANGED: _cancel(Code.KEY_MISMATCH),
         Move.SECOND_ATTEMPT: _UNEXPECTED,
         Move.STRANGER: _stay(Act.ANSWER_STRANGER),
-        Move.OTHER_DEVICE: _stay(),
+        Move.NOT_OURS: _stay(),
         Move.REPLAYED: _stay(),
         Move.ECHO: _stay(),
         Move.OWN_READY: _stay(),
@@ -437,3 +438,8 @@ def outcome(state: State, move: Move) -> Outcome | None:
     """What ``move`` leads to from ``state``; None if a user asked for what can't be done now."""
     row = TRANSITIONS.get(state, {})
     return row[move] if move in row else OTHERWISE[phase(state)][move]
+
+
+def is_expected(state: State, move: Move) -> bool:
+    """Whether the state's own row has ``move``: what the event carries is of use only then."""
+    return move in TRANSITIONS.get(state, {})

@@ -106,24 +106,24 @@ def _not_the_peer(flow: Flow, event: Incoming) -> Move | None:
     """What an event is that doesn't come from the device that the flow is with; None: it may."""
     envelope = event.envelope
     device = event.from_device if isinstance(event, events.Request | events.Ready | events.Start) else None
-    if envelope.room_id != flow.room_id:
-        return Move.OTHER_DEVICE
+    if event.flow_id != flow.flow_id or envelope.room_id != flow.room_id:
+        return Move.NOT_OURS
     if flow.room_id is not None and envelope.sender == flow.own.user_id:
         return _own_in_room(flow, event)
     if envelope.sender != flow.peer_user_id:
-        return Move.OTHER_DEVICE if isinstance(event, events.Cancel) else Move.STRANGER
+        return Move.NOT_OURS if isinstance(event, events.Cancel) else Move.STRANGER
     devices = {named for named in (device, envelope.sender_device) if named is not None}
     if envelope.sender == flow.own.user_id and flow.own.device_id in devices:
         return Move.ECHO
     if len(devices) > 1:
-        return Move.OTHER_DEVICE  # one that names another
+        return Move.NOT_OURS  # one that names another
     if flow.peer is not None:
         expected = {flow.peer.device_id}
     elif flow.room_id is None:
         expected = set(flow.recipients)
     else:
         expected = devices
-    return Move.OTHER_DEVICE if devices - expected else None
+    return Move.NOT_OURS if devices - expected else None
 
 
 def _own_in_room(flow: Flow, event: Incoming) -> Move:
@@ -143,7 +143,7 @@ def _ready(flow: Flow, event: events.Ready, keys: Keys) -> Move:
     if flow.state is not State.WE_REQUESTED:
         return Move.PEER_READY
     if keys.peer_ed25519 is None:
-        return Move.OTHER_DEVICE if keys.queried else Move.PEER_READY_UNKNOWN
+        return Move.NOT_OURS if keys.queried else Move.PEER_READY_UNKNOWN
     if keying.clash(keys, event.from_device):
         return Move.KEYS_CHANGED
     return Move.PEER_READY if methods.answer(flow.own_methods, event.methods) else Move.NO_COMMON_METHOD
@@ -151,27 +151,38 @@ def _ready(flow: Flow, event: events.Ready, keys: Keys) -> Move:
 
 def _start(flow: Flow, event: events.Start, keys: Keys) -> Move:
     del keys
-    glare = flow.state in {State.STARTED, State.RECIPROCATED}
-    peer_loses = glare and _place(flow.peer_user_id, event.from_device) > _place(flow.own.user_id, flow.own.device_id)
-    if event.method == methods.SAS and _both_have_sas(flow):
-        if flow.state is State.STARTED and peer_loses:
-            return Move.PEER_START_LOSES
-        if choose(event) is None:
-            return Move.NO_COMMON_METHOD
-        return Move.PEER_SAS_WINS if flow.state is State.STARTED else Move.PEER_STARTS_SAS
+    match flow.state:
+        case State.READY | State.QR_SHOWN:
+            return _first_start(flow, event)
+        case State.STARTED if event.method == methods.SAS:
+            if _peer_loses(flow):
+                return Move.PEER_START_LOSES
+            return Move.PEER_SAS_WINS if choose(event) else Move.NO_COMMON_METHOD
+        case State.RECIPROCATED if event.method == methods.RECIPROCATE and flow.shown_mode is not None:
+            if _peer_loses(flow):
+                return Move.PEER_START_LOSES
+            return Move.PEER_SCAN_WINS if _has_our_secret(flow, event) else Move.WRONG_SECRET
+        case _:
+            return Move.PEER_STARTS
+
+
+def _first_start(flow: Flow, event: events.Start) -> Move:
+    if event.method == methods.SAS and _both_have_sas(flow) and choose(event):
+        return Move.PEER_STARTS_SAS
     if event.method == methods.RECIPROCATE and methods.can_show(flow.own_methods, flow.peer_methods):
-        if flow.state is State.RECIPROCATED and peer_loses:
-            return Move.PEER_START_LOSES
-        if flow.state not in {State.QR_SHOWN, State.RECIPROCATED} or flow.shown_mode is None:
-            return Move.PEER_SCANNED
-        if not compare_digest(event.secret, flow.shown_secret):
-            return Move.WRONG_SECRET
-        return Move.PEER_SCAN_WINS if flow.state is State.RECIPROCATED else Move.PEER_SCANNED
+        if flow.shown_mode is None:
+            return Move.PEER_STARTS
+        return Move.PEER_SCANNED if _has_our_secret(flow, event) else Move.WRONG_SECRET
     return Move.NO_COMMON_METHOD
 
 
-def _place(user_id: str, device_id: str) -> tuple[str, str]:
-    return user_id, device_id
+def _peer_loses(flow: Flow) -> bool:
+    peer = keying.known_peer(flow)
+    return (peer.user_id, peer.device_id) > (flow.own.user_id, flow.own.device_id)
+
+
+def _has_our_secret(flow: Flow, event: events.Start) -> bool:
+    return compare_digest(event.secret, flow.shown_secret)
 
 
 def choose(event: events.Start) -> tuple[str, tuple[str, ...]] | None:

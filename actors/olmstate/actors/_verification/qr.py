@@ -17,6 +17,7 @@ SECRET_BYTES: Final = 16
 _LEAST_SECRET_BYTES: Final = 8
 _MAGIC: Final = b"MATRIX"
 _VERSION: Final = b"\x02"
+_FLOW_ID_START: Final = 10
 _KEY_BYTES: Final = 32
 _LONGEST_FLOW_ID: Final = 2**16 - 1
 
@@ -64,25 +65,23 @@ def parse(data: bytes) -> QrCode:
     Raises:
         MalformedQrCode: Not such a code, one of another version or mode, or one that is cut short.
     """
-    header, data = data[:8], data[8:]
-    if header[:6] != _MAGIC:
+    if data[:6] != _MAGIC:
         raise MalformedQrCode(reason="not a Matrix code")
-    if header[6:7] != _VERSION:
+    if data[6:7] != _VERSION:
         raise MalformedQrCode(reason="of another version")
+    flow_id_end = _FLOW_ID_START + int.from_bytes(data[8:_FLOW_ID_START], "big")
+    first, second, secret = (flow_id_end + place * _KEY_BYTES for place in range(3))
+    if len(data) < secret + _LEAST_SECRET_BYTES:
+        raise MalformedQrCode(reason="cut short, or its secret is too short")
     try:
-        [mode] = [Mode(byte) for byte in header[7:]]
-        length, data = int.from_bytes(data[:2], "big"), data[2:]
-        flow_id, data = data[:length].decode(), data[length:]
+        mode = Mode(data[7])
+        flow_id = data[_FLOW_ID_START:flow_id_end].decode()
     except ValueError:  # UnicodeDecodeError is one
-        reason = "of an unknown mode, or its flow's id is no text"
+        pass
     else:
-        first, second, secret = data[:_KEY_BYTES], data[_KEY_BYTES : 2 * _KEY_BYTES], data[2 * _KEY_BYTES :]
-        # where the secret is long enough, everything before it is there
-        if len(secret) >= _LEAST_SECRET_BYTES:
-            keys = [Ed25519Key(base64.encode(key)) for key in (first, second)]
-            return QrCode(mode=mode, flow_id=flow_id, first_key=keys[0], second_key=keys[1], secret=secret)
-        reason = "cut short, or its secret is too short"
-    raise MalformedQrCode(reason=reason)
+        keys = [Ed25519Key(base64.encode(key)) for key in (data[first:second], data[second:secret])]
+        return QrCode(mode=mode, flow_id=flow_id, first_key=keys[0], second_key=keys[1], secret=data[secret:])
+    raise MalformedQrCode(reason="of an unknown mode, or its flow's id is no text")
 
 
 def _key_bytes(key: Ed25519Key) -> bytes:

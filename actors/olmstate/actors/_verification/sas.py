@@ -184,11 +184,11 @@ def _is_mac(context: MacContext, what: str, data: str, mac: str) -> bool:
 
 
 def _written(method: str, mac: bytes) -> str:
-    return _libolm_base64(mac) if method == MAC_LIBOLM else base64.encode(mac)
+    return libolm_base64(mac) if method == MAC_LIBOLM else base64.encode(mac)
 
 
-def _libolm_base64(mac: bytes) -> str:
-    # libolm encoded in place: what it wrote for one group of three bytes went over the beginning of the next ones
+def libolm_base64(mac: bytes) -> str:
+    """``mac`` as libolm wrote it, in place: each group of three bytes went over the beginning of the next ones."""
     length = -(-len(mac) * 4 // 3)
     buffer = bytearray(mac.ljust(length, b"\0"))
     for start in range(0, len(mac), 3):

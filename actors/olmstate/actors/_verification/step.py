@@ -18,7 +18,7 @@ from . import acts, events, keying, methods, moves, qr
 from .acts import Outside
 from .effects import Effect, Ended
 from .events import Event, Incoming
-from .flow import Move, Outcome, outcome
+from .flow import Move, Outcome, is_expected, outcome
 from .record import Flow, Keys
 
 FRESH_BYTES: Final = 32
@@ -118,7 +118,8 @@ _Left: TypeAlias = dict[str, Any]
 
 def _left_by(move: Move, flow: Flow, outside: Outside) -> _Left:
     event = outside.event
-    left = _LEFT[move](flow, event, outside) if move in _LEFT else {}
+    used = is_expected(flow.state, move) or move in _ANYWHERE
+    left = _LEFT[move](flow, event, outside) if used and move in _LEFT else {}
     if move in _KEPT and isinstance(event, Incoming):
         left["taken"] = (*flow.taken, event.digest)
     return left
@@ -213,6 +214,9 @@ _LEFT: Final[Mapping[Move, Callable[[Flow, Any, Outside], _Left]]] = {
     Move.SENT: _sent,
     Move.OWN_READY: _always(echoed=True),
 }
+
+_ANYWHERE: Final = frozenset({Move.PEER_CANCELS, Move.ACCEPTED_ELSEWHERE, Move.OWN_CANCEL, Move.OWN_READY})
+"""What every state takes in."""
 
 _KEPT: Final = frozenset(
     {
