@@ -53,7 +53,7 @@ def loads(data: bytes | str, *, max_depth: int = MAX_DEPTH) -> Json:
     """
     try:
         # The sum can only be too large; nearly every message is spared the exact count.
-        if _brackets(data) > max_depth and _nesting(_text(data)) > max_depth:
+        if _brackets(data) > max_depth and nesting(_text(data)) > max_depth:
             reason = f"nested deeper than {max_depth}"
         else:
             try:
@@ -65,6 +65,17 @@ def loads(data: bytes | str, *, max_depth: int = MAX_DEPTH) -> Json:
     except ValueError:
         reason = "not JSON"
     raise MalformedMessage(reason=reason)
+
+
+def raw_decode(text: str, start: int) -> tuple[Json, int]:
+    """The value that begins at ``start``, and where it ends. Its `nesting` must have been looked at.
+
+    Raises:
+        ValueError: Nothing that `loads` takes begins there, or its end is missing.
+    """
+    value: Json
+    value, end = _thorough.raw_decode(text, start)
+    return value, end
 
 
 def _text(data: bytes | str) -> str:
@@ -272,7 +283,8 @@ def _brackets(data: bytes | str) -> int:
     return data.count("[") + data.count("{") if isinstance(data, str) else data.count(b"[") + data.count(b"{")
 
 
-def _nesting(text: str) -> int:
+def nesting(text: str) -> int:
+    """How many objects and arrays are within each other at most, in text that need not be complete."""
     # Exact up to the first character that isn't JSON, and there the parser stops. Each step is one pass in C; together
     # they take about as long as parsing does.
     octets = text.encode("utf-8", "surrogatepass").replace(b"\\\\", b"").replace(b'\\"', b"")
