@@ -43,7 +43,7 @@ from olmstate.messages import (
     StoreError,
     UserId,
 )
-from olmstate.storage import START, Position, Row, RowReader, Table, position_of
+from olmstate.storage import START, Position, Presence, Row, RowReader, Table, position_of
 
 from .cache import Cache
 from .envelope import Envelope
@@ -117,6 +117,8 @@ class Environment:
     """Whether nobody has committed since the last look."""
     write_later: Callable[[], None]
     """Have a turn come, some time from now, if none comes by before: `Actor.before_commit` has something."""
+    presence: Presence
+    """Which handles on the store are alive."""
     user_id: UserId
     device_id: DeviceId
     """Whose store it is."""

@@ -75,6 +75,7 @@ class ActorsUnderTest:
             capacity=Options(capacities=capacities or {}).capacity,
             fresh=lambda: not store.changed(),
             write_later=lambda: None,
+            presence=store.presence,
             user_id=user_id,
             device_id=device_id,
         )
