@@ -50,9 +50,9 @@ from olmstate.storage import Changes, Fenced, Row, Store, Table
 from .actor import Actor, Committed, Environment, Invalidate, Newest, Notice, RolledBack
 from .capability import Capability, WithoutTurn, check_routes
 from .envelope import Envelope, own_error
-from .slices import in_slices
 from .points import Addition, Additions
 from .service import ServicesByClass
+from .slices import in_slices
 from .states import TRANSITIONS, Move, State, next_state
 from .subscriptions import Subscriptions
 from .turn import ActorsByClass, Turn
