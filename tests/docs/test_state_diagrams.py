@@ -19,6 +19,7 @@ from docs.extensions.states import (
 
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.states import LOCKED, TRANSITIONS
+from olmstate.actors._wire.steps import at_once
 from olmstate.storage import Row, Table
 
 KEY = b"key"
@@ -99,13 +100,13 @@ def state_of(cache: Cache[str]) -> str:
     if cache.holds([KEY], committed=True):
         return "CLEAN"
     filled = copy.deepcopy(cache)
-    filled.fill({KEY: ()})
+    at_once(filled.fill({KEY: ()}))
     return "LOADING" if filled.holds([KEY], committed=True) else "ABSENT"
 
 
 MOVES: dict[str, Callable[[Cache[str]], object]] = {
     "wanted": lambda cache: cache.missing([KEY], committed=False),
-    "filled": lambda cache: cache.fill({KEY: ()}),
+    "filled": lambda cache: at_once(cache.fill({KEY: ()})),
     "changed": lambda cache: cache.change(KEY),
     "put": lambda cache: cache.put(KEY, "other entry"),
     "committed": lambda cache: cache.commit(),
@@ -140,6 +141,6 @@ def test_a_real_cache_moves_as_the_diagram_says(state: str, move: str) -> None:
 def test_a_query_finds_the_committed_copy_of_an_entry_that_a_turn_has_changed() -> None:
     cache = cache_in("DIRTY")
     assert [KEY] == cache.missing([KEY], committed=True)
-    cache.fill({KEY: ()})
+    at_once(cache.fill({KEY: ()}))
     cache.roll_back()
     assert "CLEAN" == state_of(cache)
