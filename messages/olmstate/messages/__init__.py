@@ -152,6 +152,13 @@ from ._to_device import (
     ToDeviceOutcome,
     UndecryptableToDevice,
 )
+from ._verification import (
+    MalformedQrCode,
+    NoCommonMethod,
+    QrUnavailable,
+    VerificationError,
+    WrongStep,
+)
 
 __all__ = [
     "AccountError",
@@ -202,6 +209,7 @@ __all__ = [
     "MalformedKeyFile",
     "MalformedMessage",
     "MalformedPickle",
+    "MalformedQrCode",
     "MarkKeysPublished",
     "MarkRequestFailed",
     "MarkRequestSent",
@@ -213,6 +221,7 @@ __all__ = [
     "MismatchedSender",
     "MissingRoomKey",
     "NoAccount",
+    "NoCommonMethod",
     "NoTransport",
     "OlmSessionId",
     "OlmSessionPickle",
@@ -224,6 +233,7 @@ __all__ = [
     "PrepareOneTimeKeys",
     "PrepareRoomKey",
     "Procedure",
+    "QrUnavailable",
     "Query",
     "QueryRoute",
     "ReceiveSync",
@@ -274,7 +284,9 @@ __all__ = [
     "UnpublishedKeys",
     "UnsupportedFilesystem",
     "UserId",
+    "VerificationError",
     "WrongDevice",
     "WrongKey",
     "WrongPassphrase",
+    "WrongStep",
 ]
