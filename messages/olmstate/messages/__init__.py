@@ -153,6 +153,13 @@ from ._to_device import (
     ToDeviceOutcome,
     UndecryptableToDevice,
 )
+from ._verification import (
+    MalformedQrCode,
+    NoCommonMethod,
+    QrUnavailable,
+    VerificationError,
+    WrongStep,
+)
 
 __all__ = [
     "AccountError",
@@ -203,6 +210,7 @@ __all__ = [
     "MalformedKeyFile",
     "MalformedMessage",
     "MalformedPickle",
+    "MalformedQrCode",
     "MarkKeysPublished",
     "MarkRequestFailed",
     "MarkRequestSent",
@@ -214,6 +222,7 @@ __all__ = [
     "MismatchedSender",
     "MissingRoomKey",
     "NoAccount",
+    "NoCommonMethod",
     "NoTransport",
     "OlmSessionId",
     "OlmSessionPickle",
@@ -226,6 +235,7 @@ __all__ = [
     "PrepareOneTimeKeys",
     "PrepareRoomKey",
     "Procedure",
+    "QrUnavailable",
     "Query",
     "QueryRoute",
     "ReceiveSync",
@@ -278,7 +288,9 @@ __all__ = [
     "UnsupportedFilesystem",
     "UpdateDevices",
     "UserId",
+    "VerificationError",
     "WrongDevice",
     "WrongKey",
     "WrongPassphrase",
+    "WrongStep",
 ]
