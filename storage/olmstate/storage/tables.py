@@ -56,6 +56,16 @@ class Table(enum.StrEnum):
     DEVICES = "devices", _PARTITIONED
     DEVICE_FINGERPRINTS = "device_fingerprints", _KEYS_ONLY
     """Ed25519 keys of all devices that ever were known, whoever's."""
+    TRACKED_USERS = "tracked_users"
+    """Whose devices are kept up to date."""
+    OUTDATED_USERS = "outdated_users", _PARTITIONED
+    """Those of them whose devices must be queried; all are one partition."""
+    REQUESTS = "requests", _PARTITIONED, _NOT_IN_BACKUPS
+    """Requests to the homeserver that wait for an answer; all are one partition."""
+    REQUEST_CONTENTS = "request_contents", _NOT_IN_BACKUPS
+    """What is sent; apart, since it may be large."""
+    BACK_OFFS = "back_offs"
+    """Servers and devices that have failed, and until when nobody asks them."""
 
 
 PARTITIONED = frozenset(table for table in Table if Trait.PARTITIONED in table.traits)

@@ -20,7 +20,7 @@ from olmstate.messages import (
     MalformedMessage,
     MarkKeysPublished,
     NoAccount,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
     UnpublishedKeys,
 )
 
@@ -30,7 +30,7 @@ async def create_account(turn: Turn, command: CreateAccount) -> DeviceIdentity: 
     return await turn[AccountActor].ask(Create())
 
 
-async def one_time_keys(turn: Turn, command: OneTimeKeys) -> UnpublishedKeys:  # noqa: ARG001 - it has nothing
+async def prepare_one_time_keys(turn: Turn, command: PrepareOneTimeKeys) -> UnpublishedKeys:  # noqa: ARG001 - it has nothing
     """Make the keys that are due."""
     return await turn[AccountActor].ask(MakeKeys(now=turn.now))
 

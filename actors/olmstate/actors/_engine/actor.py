@@ -32,6 +32,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 import attrs
 import trio
 
+from olmstate.actors._wire.steps import Steps
 from olmstate.messages import (
     ActorStopped,
     CacheStatistics,
@@ -43,10 +44,11 @@ from olmstate.messages import (
     StoreError,
     UserId,
 )
-from olmstate.storage import START, Place, Row, RowReader, Table, place_of
+from olmstate.storage import START, Position, Presence, Row, RowReader, Table, position_of
 
 from .cache import Cache
 from .envelope import Envelope
+from .slices import in_slices
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -118,6 +120,8 @@ class Environment:
     """Whether nobody has committed since the last look."""
     write_later: Callable[[], None]
     """Have a turn come, some time from now, if none comes by before: `Actor.before_commit` has something."""
+    presence: Presence
+    """Which handles on the store are alive."""
     user_id: UserId
     device_id: DeviceId
     """Whose store it is."""
@@ -134,7 +138,7 @@ class PageQuery(Query[R], Generic[R]):
     """Walks a whole table, past the cache: `Actor.page` holds the rows when the handler runs."""
 
     table: Table
-    after: Place = START
+    after: Position = START
     """Where the page before ended."""
     limit: int = 500
 
@@ -358,23 +362,27 @@ class Actor(abc.ABC, Generic[M_contra]):
                 if missing:
                     complete = False
                     rows = await self._store.read(cache.table, missing)
-                    cache.fill(rows)
+                    await in_slices(cache.fill(rows))
             first = False
             if not isinstance(wanted, tuple):
                 wanted = self.wanted(message)
 
-    def decoded_page(self, table: Table, decode: Callable[[Row], T]) -> tuple[Place, tuple[T, ...]]:
+    def decoded_page(self, table: Table, decode: Callable[[Row], T]) -> tuple[Position, tuple[T, ...]]:
         """Where the page that was read ends, and what its rows stand for.
 
         Raises:
             StoreCorrupt: A row can't be read.
         """
-        last = place_of(table, self.page[-1]) if self.page else START
+        last = position_of(table, self.page[-1]) if self.page else START
         return last, tuple(decode(row) for row in self.page)
 
-    def changed_rows(self) -> dict[Table, list[Row]]:
+    def changed_rows(self) -> Steps[dict[Table, list[Row]]]:
         """What the present turn must write; asked once a turn.
 
-        A plain call: only a turn changes anything, and the turn that asks is the only one.
+        It isn't asked as a message: only a turn changes anything, and the turn that asks is the only one.
         """
-        return {cache.table: cache.changed_rows() for cache in self._caches if cache.dirty}
+        changed: dict[Table, list[Row]] = {}
+        for cache in self._caches:
+            if cache.dirty:
+                changed[cache.table] = yield from cache.changed_rows()
+        return changed

@@ -56,7 +56,7 @@ from olmstate.messages import (
     UnknownMessageIndex,
     UserId,
 )
-from olmstate.storage import Place, Row, Table
+from olmstate.storage import Position, Row, Table
 
 from .claims import (
     FEW_CLAIMS,
@@ -251,14 +251,14 @@ class AddWithheld(Message[None]):
 
 
 @attrs.frozen(kw_only=True)
-class RoomKeysPage(PageQuery[tuple[Place, tuple[RoomKeyEntry, ...]]]):
+class RoomKeysPage(PageQuery[tuple[Position, tuple[RoomKeyEntry, ...]]]):
     """Some of all room keys, and where to go on; none at the end."""
 
     table: Table = Table.INBOUND_GROUP_SESSIONS
 
 
 @attrs.frozen(kw_only=True)
-class MoreClaimsPage(PageQuery[tuple[Place, tuple[MoreClaims, ...]]]):
+class MoreClaimsPage(PageQuery[tuple[Position, tuple[MoreClaims, ...]]]):
     """Some of all claims that are kept apart from their sessions, and where to go on; none at the end."""
 
     table: Table = Table.ROOM_KEY_CLAIMS

@@ -16,6 +16,7 @@ from olmstate.actors._engine.turn import ActorsByClass
 from olmstate.actors._room_keys.actor import InboundGroupSessionsActor
 from olmstate.actors._rooms.actor import OutboundGroupSessionsActor
 from olmstate.actors._to_device.actor import OlmSessionsActor
+from olmstate.actors._wire.steps import at_once
 from olmstate.messages import DeviceId, StoreBusy, UserId
 from olmstate.storage import Row, Rows, Store, Table
 
@@ -39,7 +40,7 @@ class ActorsUnderTest:
         ...     actors = ActorsUnderTest(MemoryStore(disk))
         ...     async with run_actor(actors.devices) as devices:
         ...         print(await devices.ask(Devices(user_id=USER)))  # loads; nothing did before
-        ...         disk.write_from_elsewhere(told=False)
+        ...         disk.write_from_elsewhere(keys_known=False)
         ...         actors.look()  # now the actor knows that its copy is worth nothing
         ...         print(await devices.ask(Devices(user_id=USER)))
         ...     print(devices.statistics()["devices"].loaded)
@@ -74,6 +75,7 @@ class ActorsUnderTest:
             capacity=Options(capacities=capacities or {}).capacity,
             fresh=lambda: not store.changed(),
             write_later=lambda: None,
+            presence=store.presence,
             user_id=user_id,
             device_id=device_id,
         )
@@ -128,7 +130,7 @@ class ActorsUnderTest:
         """
         rows: dict[Table, list[Row]] = {}
         for actor in self.all:
-            rows.update(actor.changed_rows())
+            rows.update(at_once(actor.changed_rows()))
         try:
             self.newest.generation = await self._write(rows)
         except BaseException:

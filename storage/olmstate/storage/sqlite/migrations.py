@@ -62,8 +62,21 @@ def one_index_by_partition(db: Database) -> None:
         db.table(name).transform(pk=("partition", "key"))  # pyright: ignore[reportUnknownMemberType] - untyped dicts
 
 
+def requests(db: Database) -> None:
+    """Requests to the homeserver that wait for an answer, and which servers have failed."""
+    make_partitioned_table(db, "requests")
+    make_table(db, "request_contents")
+    make_table(db, "back_offs")
+
+
+def device_lists(db: Database) -> None:
+    """Whose devices are kept up to date, and whose are outdated."""
+    make_table(db, "tracked_users")
+    make_partitioned_table(db, "outdated_users")
+
+
 def claims_and_fingerprints(db: Database) -> None:
-    """Version 3: who says what of a room key, and which Ed25519 keys are somebody's (decision 0031)."""
+    """Who says what of a room key, and which Ed25519 keys are somebody's."""
     make_table(db, "room_key_claims")
     make_keys_only_table(db, "device_fingerprints")
 
@@ -71,6 +84,8 @@ def claims_and_fingerprints(db: Database) -> None:
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
+    requests,
+    device_lists,
     claims_and_fingerprints,
 )
 """In order: the first makes version 1."""
