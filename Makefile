@@ -56,12 +56,12 @@ docs: $(VENV)/.dev ## The documentation in docs/_build/html; a warning is an err
 
 .PHONY: bench
 bench: $(VENV)/.peers ## Compare with straight-line loops and with matrix-nio
-	$(PY) -m olmstate.cli bench $(ARGS)
+	$(PY) -m tests.bench $(ARGS)
 
 # All jobs, into the file of this Python from which docs/performance.md has its tables and plots.
 .PHONY: figures
 figures: $(VENV)/.peers ## Measure anew for docs/performance.md
-	$(PY) -m olmstate.cli bench $(ARGS) --save \
+	$(PY) -m tests.bench $(ARGS) --save \
 		docs/performance/python-$$($(PY) -c 'import sys; print("{}.{}".format(*sys.version_info))').json
 
 # The harnesses in full. A harness reads the switch with `pytest.Config.getoption("--full")`: how many seeds, points or

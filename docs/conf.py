@@ -20,7 +20,7 @@ copyright = "2026, The olmstate authors"
 release = version_of("olmstate")
 version = release
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]  # extensions, and the benchmark's records
 extensions = [
     "extensions.message_reference",
     "extensions.overview",

@@ -15,11 +15,11 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from olmstate.cli._bench import _compare
-from olmstate.cli._bench._job import Result
-from olmstate.cli._bench._jobs import CHECKED
-from olmstate.cli._bench._record import Record, read_record
-from olmstate.cli._bench._table import time, value
+from tests.bench import compare
+from tests.bench.job import Result
+from tests.bench.jobs import CHECKED
+from tests.bench.record import Record, read_record
+from tests.bench.table import time, value
 
 
 class _OfARun(SphinxDirective):
@@ -68,7 +68,7 @@ class Comparison(_OfARun):
     def run(self) -> list[nodes.Node]:
         """Draw it."""
         one, other = map(self.record, self.arguments)
-        return [nodes.raw("", _compare.plot(one, other).svg(), format="html")]
+        return [nodes.raw("", compare.plot(one, other).svg(), format="html")]
 
 
 class Machine(_OfARun):

@@ -6,8 +6,8 @@ import re
 from html import unescape
 from pathlib import Path
 
-from olmstate.cli._bench._jobs import CHECKED, SHOWN
-from olmstate.cli._bench._record import read_record
+from tests.bench.jobs import CHECKED, SHOWN
+from tests.bench.record import read_record
 from tests.docs.pages import DOCS
 
 RUN = read_record(DOCS / "performance" / "python-3.11.json")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sqlite_utils import Database
 
-from olmstate.storage.sqlite import schema
+from olmstate.storage.sqlite import migrations
 
 
 def _next(db: Database) -> None:
@@ -20,9 +20,9 @@ def _next(db: Database) -> None:
 @contextmanager
 def next_version() -> Generator[None]:
     """While the block runs, this process's olmstate is the next version."""
-    before = schema.MIGRATIONS
-    schema.MIGRATIONS = (*before, _next)
+    before = migrations.MIGRATIONS
+    migrations.MIGRATIONS = (*before, _next)
     try:
         yield
     finally:
-        schema.MIGRATIONS = before
+        migrations.MIGRATIONS = before

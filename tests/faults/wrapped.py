@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from olmstate.storage import Changes, Lock, Place, Row, Rows, Store, Table
+from olmstate.storage import Changes, Lock, Place, Presence, Row, Rows, Store, Table
 
 
 class WrappedLock:
@@ -52,6 +52,11 @@ class WrappedStore:
     def lock(self) -> Lock:
         """The lock."""
         return self._lock
+
+    @property
+    def presence(self) -> Presence:
+        """The wrapped store's."""
+        return self.inner.presence
 
     @property
     def pickle_key(self) -> bytes:

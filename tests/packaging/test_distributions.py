@@ -49,6 +49,17 @@ def test_nothing_turns_the_namespace_into_a_package(wheel_files: set[str], sdist
         assert not name.endswith("olmstate/__init__.py"), f"{name} hides the other portions"
 
 
+def test_no_user_downloads_what_only_measures(wheel_files: set[str]) -> None:
+    assert [] == [name for name in wheel_files if "bench" in name or "nio" in name]
+
+
+def test_the_wheel_is_small_but_for_the_recording_of_the_demo(distributions: Distributions) -> None:
+    with zipfile.ZipFile(distributions.wheel) as archive:
+        recordings = sum(file.compress_size for file in archive.infolist() if "/recordings/" in file.filename)
+    assert recordings > 0
+    assert distributions.wheel.stat().st_size - recordings <= 350_000
+
+
 def test_the_sdist_holds_what_it_takes_to_test_and_to_document(sdist_files: set[str]) -> None:
     for folder in (*SOURCE_ROOTS, "tests", ".requirements", ".ci"):
         assert {f"{folder}/{name}" for name in files_below(ROOT / folder)} <= sdist_files

@@ -32,7 +32,7 @@ import attrs
 import olmstate.actors
 from olmstate.messages import Curve25519Key, ImportAccount, JsonObject, OlmSessionPickle, RoomId
 
-SMALL = Path(olmstate.actors.__file__).parents[1] / "cli" / "recordings" / "small-1.json.gz"
+SMALL = Path(olmstate.actors.__file__).parents[1] / "cli" / "demo" / "recordings" / "small-1.json.gz"
 LARGE = Path(__file__).with_name("large-2.json.gz")
 
 

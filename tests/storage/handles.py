@@ -11,8 +11,6 @@ from pathlib import Path
 
 from olmstate.messages import DeviceId, UserId
 from olmstate.storage import Row, Rows, SqliteStore, Table, open_store
-from olmstate.storage.sqlite import schema
-from olmstate.storage.sqlite.statements import UPSERT
 
 ALICE = UserId("@alice:example.org")
 DEVICE = DeviceId("ALICE")
@@ -49,21 +47,6 @@ class Handles:
     def file_bytes(self) -> dict[str, bytes]:
         """All that is in the folder; nobody in this process may have the store open, or SQLite would lose its locks."""
         return {path.name: path.read_bytes() for path in self.folder.iterdir()}
-
-
-@contextmanager
-def version_1() -> Generator[None]:
-    """Make and write stores of schema 1 while the block runs, devices and all tables without partitions."""
-    migrations, upsert = schema.MIGRATIONS, UPSERT[Table.DEVICES]
-    schema.MIGRATIONS = migrations[:1]
-    UPSERT[Table.DEVICES] = (
-        "INSERT INTO devices (partition, key, value, generation) VALUES (?, ?, ?, ?) ON CONFLICT (key) "
-        "DO UPDATE SET partition = excluded.partition, value = excluded.value, generation = excluded.generation"
-    )
-    try:
-        yield
-    finally:
-        schema.MIGRATIONS, UPSERT[Table.DEVICES] = migrations, upsert
 
 
 def device(number: int, value: bytes | None = b"value", partition: bytes = PARTITION) -> Row:

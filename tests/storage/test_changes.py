@@ -6,7 +6,7 @@ import pytest
 
 from olmstate.messages import StoreCorrupt, StorePoisoned
 from olmstate.storage import START, Fenced, Table
-from olmstate.storage.tables import SETS
+from olmstate.storage.tables import KEYS_ONLY
 from tests.storage.handles import (
     PARTITION,
     Handles,
@@ -17,7 +17,7 @@ from tests.storage.handles import (
     values,
 )
 
-TRACKED = [table for table in Table if table not in SETS]
+TRACKED = [table for table in Table if table not in KEYS_ONLY]
 
 
 async def test_changes_name_the_partitions_that_others_wrote_and_no_others(stores: Handles) -> None:

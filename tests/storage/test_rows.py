@@ -7,7 +7,7 @@ import os
 import pytest
 
 from olmstate.storage import START, Row, Table, place_of
-from olmstate.storage.tables import PARTITIONED, SETS
+from olmstate.storage.tables import KEYS_ONLY, PARTITIONED
 from tests.storage.handles import (
     PARTITION,
     Handles,
@@ -18,7 +18,7 @@ from tests.storage.handles import (
 )
 
 
-@pytest.mark.parametrize("table", [table for table in Table if table not in SETS])
+@pytest.mark.parametrize("table", [table for table in Table if table not in KEYS_ONLY])
 async def test_what_is_committed_is_read_by_every_handle_and_by_the_next(stores: Handles, table: Table) -> None:
     store, other = await stores.open(), await stores.open()
     row = Row(b"a key", b"a partition" if table in PARTITIONED else b"a key", b"a value")
@@ -32,7 +32,7 @@ async def test_what_is_committed_is_read_by_every_handle_and_by_the_next(stores:
     assert {row.partition: expected} == await (await stores.open()).read(table, [row.partition])
 
 
-@pytest.mark.parametrize("table", SETS)
+@pytest.mark.parametrize("table", KEYS_ONLY)
 async def test_a_set_has_a_key_or_not(stores: Handles, table: Table) -> None:
     store, other = await stores.open(), await stores.open()
     one, two = Row(b"one", b"one", b""), Row(b"two", b"two", b"")

@@ -3,25 +3,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlite_utils import Database
 
 from olmstate.messages import SchemaTooNew, StoreCorrupt
 from olmstate.storage import Table
-from olmstate.storage.sqlite import schema
+from olmstate.storage.sqlite import migrations
+from olmstate.storage.sqlite.migrations import (
+    MIGRATIONS,
+    make_keys_only_table,
+    make_partitioned_table,
+    make_table,
+)
 from olmstate.storage.sqlite.schema import APPLICATION_ID, create, migrate, newest, version
 from olmstate.storage.sqlite.statements import PAGE
-from olmstate.storage.tables import PARTITIONED, SETS
-from tests.storage.handles import PARTITION, Handles, device, put, session, values, version_1
+from olmstate.storage.tables import KEYS_ONLY, PARTITIONED
+from tests.storage.handles import Handles, device, put, values
+from tests.storage.record_migrations import effects, recorded
 
 
 def fill(db: Database) -> None:
-    db.conn.execute("INSERT INTO meta VALUES (1, 2, x'00', '@alice:example.org', 'ALICE', 0, '', 0, 0)")
+    meta = {"id": 1, "schema": newest(), "store_id": b"0", "user_id": "@alice:example.org", "device_id": "ALICE"}
+    db.table("meta").insert({**meta, "generation": 0, "writer": "", "floor": 0, "restored_generation": 0})
 
 
 @pytest.fixture
@@ -50,11 +56,11 @@ def test_each_type_has_its_table_and_only_our_types_of_columns(db: Database) -> 
     assert all(db.table(name).strict for name in db.table_names())
     for table in Table:
         columns = ["key", *(["partition"] if table in PARTITIONED else []), "value", "generation"]
-        assert (["key"] if table in SETS else columns) == list(db.table(table).columns_dict)
-    assert (2, APPLICATION_ID) == (version(db), db.conn.execute("PRAGMA application_id").fetchone()[0])
+        assert (["key"] if table in KEYS_ONLY else columns) == list(db.table(table).columns_dict)
+    assert (newest(), APPLICATION_ID) == (version(db), db.conn.execute("PRAGMA application_id").fetchone()[0])
 
 
-@pytest.mark.parametrize("table", [table for table in Table if table not in SETS])
+@pytest.mark.parametrize("table", [table for table in Table if table not in KEYS_ONLY])
 def test_neither_changes_nor_marks_nor_partitions_are_looked_for_row_by_row(db: Database, table: Table) -> None:
     def plan(query: str) -> str:
         return " ".join(row[3] for row in db.conn.execute(f"EXPLAIN QUERY PLAN {query}"))
@@ -70,30 +76,53 @@ def test_neither_changes_nor_marks_nor_partitions_are_looked_for_row_by_row(db: 
         assert "TEMP B-TREE" not in plan(lookup)
 
 
+def test_a_migration_does_what_it_did_when_it_was_recorded() -> None:
+    # a migration that was changed makes stores of one version differ: write another instead. What a new one does is
+    # recorded by `python -m tests.storage.record_migrations`
+    assert effects() == {migration.__name__: recorded(migration.__name__) for migration in MIGRATIONS}
+
+
+def test_a_table_that_a_migration_makes_looks_as_tables_do(db: Database) -> None:
+    make_table(db, "one")
+    make_partitioned_table(db, "several")
+    make_keys_only_table(db, "keys")
+
+    def sql(name: str) -> set[str]:
+        """The SQL of a table and its indexes, without the table's name."""
+        found = db.conn.execute("SELECT replace(sql, ?1, '_') FROM sqlite_master WHERE tbl_name = ?1", [name])
+        return {text for (text,) in found}
+
+    assert sql("account") == sql("one")
+    assert sql("devices") == sql("several")
+    assert sql("olm_messages") == sql("keys")
+
+
 def test_only_due_migrations_run_and_the_generation_tells_other_handles(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    present = newest()
     migrate(db)
-    assert (2, 0) == db.conn.execute("SELECT schema, generation FROM meta").fetchone()
+    assert (present, 0) == db.conn.execute("SELECT schema, generation FROM meta").fetchone()
 
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, next_one))
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, next_one))
     migrate(db)
-    assert (3, 1, 7) == db.conn.execute("SELECT schema, generation, later FROM meta").fetchone()
+    assert (present + 1, 1, 7) == db.conn.execute("SELECT schema, generation, later FROM meta").fetchone()
 
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, later))
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, later))
     migrate(db)
     migrate(db)
-    assert (4, 2, 7) == db.conn.execute("SELECT schema, generation, later FROM meta").fetchone()
-    assert 4 == version(db) == newest()
+    assert (present + 2, 2, 7) == db.conn.execute("SELECT schema, generation, later FROM meta").fetchone()
+    assert present + 2 == version(db) == newest()
 
 
 def test_a_migration_that_fails_leaves_the_older_schema_whole(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, next_one, fails))
+    present = newest()
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, next_one, fails))
 
     with pytest.raises(sqlite3.OperationalError):
         migrate(db)
 
-    assert 2 == version(db)
+    assert present == version(db)
     assert "half" not in db.table_names()
     assert "later" not in db.table("meta").columns_dict
 
@@ -119,43 +148,12 @@ def test_a_database_that_is_not_ours_any_more_is_corrupt(db: Database, statement
 
 
 def test_a_later_schema_is_refused(db: Database) -> None:
-    db.conn.execute("UPDATE meta SET schema = 3")
+    db.conn.execute("UPDATE meta SET schema = schema + 1")
 
     with pytest.raises(SchemaTooNew):
         version(db)
     with pytest.raises(SchemaTooNew):
         migrate(db)
-
-
-async def test_a_store_of_version_1_is_read_and_written_on_after_its_migration(stores: Handles, tmp_path: Path) -> None:
-    with version_1():
-        older = await stores.open()
-        assert 1 == older.info().schema
-        await put(older, device(1, b"first"), device(2, b"second"), device(3, b"elsewhere", partition=b"elsewhere"))
-        await put(older, device(2, None))
-        await put(older, session(1), table=Table.INBOUND_GROUP_SESSIONS)
-        await stores.aclose()
-
-    store = await stores.open()
-
-    assert 2 == store.info().schema
-    assert [b"first"] == await values(store)
-    assert [b"elsewhere"] == await values(store, partition=b"elsewhere")
-    assert [b"value"] == await values(store, Table.INBOUND_GROUP_SESSIONS, session(1).partition)
-    # the mark of the deleted one, too
-    assert {Table.DEVICES: frozenset({PARTITION}), Table.INBOUND_GROUP_SESSIONS: frozenset({session(1).partition})} == (
-        store.changes(1).partitions
-    )
-    await put(store, device(1, b"changed"), device(2, b"back"))
-    assert [b"changed", b"back"] == await values(store)
-    with contextlib.closing(sqlite3.connect(stores.database)) as db:
-        assert ("ok",) == db.execute("PRAGMA integrity_check").fetchone()
-        migrated = set(db.execute("SELECT name, sql FROM sqlite_master"))
-    fresh = Handles(tmp_path)
-    await fresh.open()
-    with contextlib.closing(sqlite3.connect(fresh.database)) as db:
-        assert migrated == set(db.execute("SELECT name, sql FROM sqlite_master"))
-    await fresh.aclose()
 
 
 async def test_opening_migrates_and_handles_of_the_older_version_stop(
@@ -164,16 +162,17 @@ async def test_opening_migrates_and_handles_of_the_older_version_stop(
     older = await stores.open()
     await put(older, device(1))
     older.changes(0)
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, next_one))
+    present = newest()
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, next_one))
 
     newer = await stores.open()
 
-    assert 3 == newer.info().schema
+    assert present + 1 == newer.info().schema
     assert [b"value"] == await values(newer)
     assert older.changed()
     with pytest.raises(SchemaTooNew) as refused:
         older.changes(1)
-    assert (3, 2) == (refused.value.found, refused.value.supported)
+    assert (present + 1, present) == (refused.value.found, refused.value.supported)
     assert 3 == await put(newer, device(2))
 
 
@@ -183,10 +182,10 @@ async def test_a_migration_that_fails_is_an_error_of_the_store(
     await put(await stores.open(), device(1))
     await stores.aclose()
     with monkeypatch.context() as patched:
-        patched.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, fails))
+        patched.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, fails))
         with pytest.raises(StoreCorrupt):
             await stores.open()
 
     store = await stores.open()
     assert [b"value"] == await values(store)
-    assert 2 == store.info().schema
+    assert newest() == store.info().schema

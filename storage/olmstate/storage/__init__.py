@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .contract import START, Changes, Fenced, Lock, Place, Row, RowReader, Rows, Store, place_of
+from .contract import START, Changes, Fenced, Lock, Place, Presence, Row, RowReader, Rows, Store, place_of
 from .lock.turnstile import Turnstile
 from .sqlite.backup import backup
 from .sqlite.inspect import StoreInspection, inspect_store
@@ -18,6 +18,7 @@ __all__ = [
     "Fenced",
     "Lock",
     "Place",
+    "Presence",
     "Row",
     "RowReader",
     "Rows",

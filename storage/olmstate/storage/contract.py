@@ -111,8 +111,34 @@ class Lock(Protocol):
         ...
 
 
+class Presence(Protocol):
+    """Which handles on the store are alive: what a process has begun is its own to finish while it lives."""
+
+    @property
+    def token(self) -> str:
+        """What stands for this handle in stored rows; no other handle ever has the same."""
+        ...
+
+    def announce(self) -> str:
+        """Let others see that this handle lives, from now until it is closed; its token. Under the lock."""
+        ...
+
+    def is_alive(self, token: str) -> bool:
+        """Whether the handle that announced ``token`` lives; True in doubt."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove what dead handles have left of their announcements. Under the lock."""
+        ...
+
+
 class Store(RowReader, Protocol):
     """What the supervisor sees of the store."""
+
+    @property
+    def presence(self) -> Presence:
+        """Which handles are alive."""
+        ...
 
     @property
     def lock(self) -> Lock:

@@ -1,33 +1,59 @@
-"""The tables: one for each data type, owned by one actor."""
+"""The tables: one for each data type, owned by one actor.
+
+A table is one line here, and one migration in `olmstate.storage.sqlite.migrations`; a test compares the two. Whatever
+else must know what kind of table it is derives it from here.
+"""
 
 from __future__ import annotations
 
 import enum
+from typing import Self
+
+
+class Trait(enum.Enum):
+    """What is special about a table."""
+
+    PARTITIONED = enum.auto()
+    """Its rows are loaded by a partition of several."""
+    KEYS_ONLY = enum.auto()
+    """A row says nothing but that its key is there; its value is empty. Nobody caches it, so nobody asks what changed
+    in it, or in which commit."""
+    NOT_IN_BACKUPS = enum.auto()
+    """A backup leaves it out: it is of no use to another store, or a danger there."""
+
+
+_PARTITIONED, _KEYS_ONLY, _NOT_IN_BACKUPS = Trait.PARTITIONED, Trait.KEYS_ONLY, Trait.NOT_IN_BACKUPS
 
 
 class Table(enum.StrEnum):
     """A data type's table; its owner is one actor."""
+
+    traits: frozenset[Trait]
+
+    def __new__(cls, name: str, *traits: Trait) -> Self:
+        """A table called ``name`` in the database."""
+        table = str.__new__(cls, name)
+        table._value_ = name
+        table.traits = frozenset(traits)
+        return table
 
     __hash__ = str.__hash__  # an Enum's own is Python code, and tables are keys of whatever is looked up
 
     ACCOUNT = "account"
     SYNC = "sync"
     """How far the device has read from the homeserver, and what the server said of its keys."""
-    OLM_SESSIONS = "olm_sessions"
-    OLM_MESSAGES = "olm_messages"
+    OLM_SESSIONS = "olm_sessions", _PARTITIONED
+    OLM_MESSAGES = "olm_messages", _KEYS_ONLY
     """Hashes of pre-key messages that were decrypted on sessions dropped since: a replay could start one again."""
     INBOUND_GROUP_SESSIONS = "inbound_group_sessions"
     WITHHELD_ROOM_KEYS = "withheld_room_keys"
-    MESSAGE_INDICES = "message_indices"
+    MESSAGE_INDICES = "message_indices", _PARTITIONED
     """Which event used which Megolm message index: the replay guard."""
-    OUTBOUND_GROUP_SESSIONS = "outbound_group_sessions"
-    ROOM_KEY_RECIPIENTS = "room_key_recipients"
-    DEVICES = "devices"
+    OUTBOUND_GROUP_SESSIONS = "outbound_group_sessions", _NOT_IN_BACKUPS
+    ROOM_KEY_RECIPIENTS = "room_key_recipients", _PARTITIONED, _NOT_IN_BACKUPS
+    DEVICES = "devices", _PARTITIONED
 
 
-PARTITIONED = frozenset({Table.OLM_SESSIONS, Table.MESSAGE_INDICES, Table.ROOM_KEY_RECIPIENTS, Table.DEVICES})
-"""Tables whose rows are loaded by a partition of several."""
-
-SETS = frozenset({Table.OLM_MESSAGES})
-"""Tables of keys alone: that a key is in it is all that a row says, and its value is empty. Nobody caches them, so that
-what changed in them is not asked for, nor which commit it was."""
+PARTITIONED = frozenset(table for table in Table if Trait.PARTITIONED in table.traits)
+KEYS_ONLY = frozenset(table for table in Table if Trait.KEYS_ONLY in table.traits)
+NOT_IN_BACKUPS = tuple(table for table in Table if Trait.NOT_IN_BACKUPS in table.traits)

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from olmstate.cli._recording import Progress, load_recording
+from olmstate.cli.demo._recording import Progress, load_recording
 from tests.faults.fuzz.device import recording
 from tests.faults.fuzz.target import Target, dump, parse
 

@@ -17,7 +17,7 @@ import trio
 
 from olmstate.messages import StorePoisoned
 from olmstate.storage import Changes, Fenced, Place, Row, Rows, Table, place_of
-from olmstate.storage.tables import SETS
+from olmstate.storage.tables import KEYS_ONLY
 
 from ._faults import Faults, Latency, Operation, Step
 from ._memory_lock import MemoryLock, Slot
@@ -41,6 +41,10 @@ class MemoryDisk:
         self.restored_generation = 0
         """Set it to `generation` to make a backup of what is there."""
         self.slot = Slot()
+        self.handles = 0
+        """Opened so far."""
+        self.alive: set[str] = set()
+        """Tokens of the handles that have announced themselves and live."""
         self._rows: dict[Table, dict[Place, Row]] = {table: {} for table in Table}
         self._written: list[tuple[int, Table, bytes]] = []
         """Each row that was ever written or deleted, with its commit's generation: what `changes` tells."""
@@ -87,13 +91,13 @@ class MemoryDisk:
         self._writer = writer
         for table, table_rows in rows.items():
             for row in table_rows:
-                if table not in SETS:
+                if table not in KEYS_ONLY:
                     self._written.append((self.generation, table, row.partition))
                 place = place_of(table, row)
                 if row.value is None:
                     self._rows[table].pop(place, None)
                 else:
-                    generation = 0 if table in SETS else self.generation
+                    generation = 0 if table in KEYS_ONLY else self.generation
                     self._rows[table][place] = msgspec.structs.replace(row, generation=generation)
         return self.generation
 
@@ -108,6 +112,33 @@ class MemoryDisk:
                 break
             partitions.setdefault(table, set()).add(partition)
         return Changes(self.generation, {table: frozenset(keys) for table, keys in partitions.items()}, ours)
+
+
+class MemoryPresence:
+    """One handle's sign of life, among those of a disk."""
+
+    def __init__(self, disk: MemoryDisk) -> None:
+        """Not announced yet."""
+        self._disk = disk
+        disk.handles += 1
+        self.token = f"{disk.handles:016x}"
+        """What stands for this handle in stored rows."""
+
+    def announce(self) -> str:
+        """Let others see that this handle lives; its token."""
+        self._disk.alive.add(self.token)
+        return self.token
+
+    def is_alive(self, token: str) -> bool:
+        """Whether the handle that announced ``token`` lives."""
+        return token in self._disk.alive
+
+    def sweep(self) -> None:
+        """Nothing is left of dead handles."""
+
+    def close(self) -> None:
+        """Live no more, as a process that has ended or was killed."""
+        self._disk.alive.discard(self.token)
 
 
 class MemoryStore:
@@ -159,6 +190,8 @@ class MemoryStore:
         """Stands for the present or last commit: no other says the same."""
         self.lock = MemoryLock(disk.slot, self._faults, latency, os.getpid() if pid is None else pid)
         """The disk's lock, for this handle."""
+        self.presence = MemoryPresence(disk)
+        """Which of the disk's handles are alive."""
 
     @property
     def pickle_key(self) -> bytes:

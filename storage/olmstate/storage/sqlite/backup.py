@@ -18,7 +18,7 @@ from trio.lowlevel import enable_ki_protection
 
 from olmstate.storage.lock.turnstile import Turnstile
 from olmstate.storage.os_errors import os_errors
-from olmstate.storage.tables import Table
+from olmstate.storage.tables import NOT_IN_BACKUPS
 from olmstate.storage.threads import in_thread
 
 from .connection import connect
@@ -38,8 +38,6 @@ from .store import SqliteStore
 
 PAGES_A_STEP = 256
 """1 MiB: so much is copied between two looks whether the backup was cancelled."""
-
-_NOT_RESTORED = (Table.OUTBOUND_GROUP_SESSIONS, Table.ROOM_KEY_RECIPIENTS)
 
 
 @enable_ki_protection
@@ -107,5 +105,5 @@ def _make_another_store(copy: Database) -> None:
             "UPDATE meta SET store_id = ?, restored_generation = generation, writer = '' WHERE id = 1",
             [os.urandom(16)],
         )
-        for table in _NOT_RESTORED:
+        for table in NOT_IN_BACKUPS:
             copy.conn.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from olmstate.messages import StoreCorrupt, StoreUnavailable
 from olmstate.storage.lock.line import PLACES
+from olmstate.storage.lock.presence import PREFIX
 
 DATABASE = "olmstate.sqlite"
 UNFINISHED = f"{DATABASE}.partial"
@@ -38,9 +39,13 @@ def make_folder(folder: Path) -> None:
                 path.chmod(0o700)  # the umask may have taken even that
             sync_folder(path.parent)
     mode = stat.S_IMODE(folder.stat().st_mode)
-    if mode & 0o077 and {path.name for path in folder.iterdir()} <= _FILES:
+    if mode & 0o077 and all(_is_ours(path.name) for path in folder.iterdir()):
         with contextlib.suppress(PermissionError):  # somebody else's, who lets us in; our files are 0600 all the same
             folder.chmod(mode & 0o700)
+
+
+def _is_ours(name: str) -> bool:
+    return name in _FILES or name.startswith(PREFIX)
 
 
 def create_file(path: Path) -> None:

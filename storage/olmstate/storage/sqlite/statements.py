@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from olmstate.storage.tables import PARTITIONED, SETS, Table
+from olmstate.storage.tables import KEYS_ONLY, PARTITIONED, Table
 
 MOST_PARAMETERS = 500
 """Of one statement; SQLite allows 32,766."""
@@ -19,12 +19,12 @@ def _partition(table: Table) -> str:
 
 
 def _columns(table: Table) -> str:
-    return "key, key, x'', 0" if table in SETS else f"key, {_partition(table)}, value, generation"
+    return "key, key, x'', 0" if table in KEYS_ONLY else f"key, {_partition(table)}, value, generation"
 
 
 def _there(table: Table) -> str:
     """Whether a row isn't the mark of a deleted one."""
-    return "TRUE" if table in SETS else "value IS NOT NULL"
+    return "TRUE" if table in KEYS_ONLY else "value IS NOT NULL"
 
 
 def _behind(table: Table) -> str:
@@ -33,7 +33,7 @@ def _behind(table: Table) -> str:
 
 
 def _upsert(table: Table) -> str:
-    if table in SETS:
+    if table in KEYS_ONLY:
         return f"INSERT OR IGNORE INTO {table} (key) VALUES (?)"
     names = ("partition", "key") if table in PARTITIONED else ("key",)
     return (
@@ -48,7 +48,9 @@ FENCE = (
 )
 STATE = "SELECT generation, floor, writer, store_id, schema FROM meta WHERE id = 1"
 CHANGED = " UNION ALL ".join(
-    f"SELECT '{table}', {_partition(table)} FROM {table} WHERE generation > ?1" for table in Table if table not in SETS
+    f"SELECT '{table}', {_partition(table)} FROM {table} WHERE generation > ?1"
+    for table in Table
+    if table not in KEYS_ONLY
 )
 READ = {
     table: f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND {_partition(table)} IN " for table in Table
@@ -58,6 +60,6 @@ PAGE = {
     for table in Table
 }
 UPSERT = {table: _upsert(table) for table in Table}
-DELETE = {table: f"DELETE FROM {table} WHERE key = ?" for table in SETS}
-FORGET = [f"DELETE FROM {table} WHERE value IS NULL AND generation <= ?" for table in Table if table not in SETS]
+DELETE = {table: f"DELETE FROM {table} WHERE key = ?" for table in KEYS_ONLY}
+FORGET = [f"DELETE FROM {table} WHERE value IS NULL AND generation <= ?" for table in Table if table not in KEYS_ONLY]
 COUNT = {table: f"SELECT count(*) FROM {table} WHERE {_there(table)}" for table in Table}

@@ -35,9 +35,10 @@ from olmstate.messages import (
 )
 from olmstate.storage.contract import Changes, Fenced, Place, Row, Rows
 from olmstate.storage.lock.fork import poison_in_child
+from olmstate.storage.lock.presence import Presence
 from olmstate.storage.lock.turnstile import Turnstile
 from olmstate.storage.sealing import Seal, Wrapping
-from olmstate.storage.tables import PARTITIONED, SETS, Table
+from olmstate.storage.tables import KEYS_ONLY, PARTITIONED, Table
 from olmstate.storage.threads import NoThread, in_thread, start_in_thread
 
 from .connection import Connection, abandon
@@ -114,6 +115,7 @@ class SqliteStore:
         """
         self._path = path
         self._lock = lock
+        self._presence = Presence(path.parent)
         self._writer = writer.conn
         self._reader = reader.conn
         info = read_info(self._reader)
@@ -158,6 +160,11 @@ class SqliteStore:
     def lock(self) -> Turnstile:
         """The cross-process lock of this store."""
         return self._lock
+
+    @property
+    def presence(self) -> Presence:
+        """Which handles on the store are alive."""
+        return self._presence
 
     @property
     def restored_generation(self) -> int:
@@ -234,7 +241,7 @@ class SqliteStore:
         return [self._row(table, *row) for row in fetched]
 
     def _row(self, table: Table, key: bytes, partition: bytes, sealed: bytes, generation: int) -> Row:
-        value = sealed if table in SETS else self._unlocked.unseal(table, key, partition, sealed)
+        value = sealed if table in KEYS_ONLY else self._unlocked.unseal(table, key, partition, sealed)
         return Row(key, partition, value, generation)
 
     def changed(self) -> bool:
@@ -350,7 +357,7 @@ class SqliteStore:
         statements: list[_Statement] = []
         sealed = 0
         for table, table_rows in rows.items():
-            if table in SETS:
+            if table in KEYS_ONLY:
                 statements.append((UPSERT[table], [(row.key,) for row in table_rows if row.value is not None]))
                 statements.append((DELETE[table], [(row.key,) for row in table_rows if row.value is None]))
                 continue
@@ -505,6 +512,7 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
+        self._presence.close()
         with trio.CancelScope(shield=True):
             # without the lock nothing is tidied up; that is all that these errors mean
             with contextlib.suppress(StoreError, trio.BusyResourceError):

@@ -1,0 +1,96 @@
+"""How each version of the schema is made from the one before.
+
+Rule: a migration that is on the main branch is never touched again, and neither is a function that it calls. It names
+its tables in full, for `Table` is of today. The next change is a new function, put last in `MIGRATIONS`; its place
+there is the version that it makes, so that two people who each add one only have to agree on the order. Tests hold
+what each does to the schema (``tests/storage/recorded``), and have stores that earlier versions wrote.
+
+Tables of rows look alike: ``key`` (what the row is), ``partition`` (with which others it is loaded; only where there
+are such others, and then first in the primary key), the sealed ``value``, and the ``generation`` that wrote it, by
+which "what changed since g" is one seek a table. A deleted row stays as a mark without value until nobody can be asking
+any more. A table of keys alone has the keys and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlite_utils import Database
+
+
+def core_tables(db: Database) -> None:
+    """Version 1: meta, the wrapped data key, a table a data type."""
+    meta = {
+        "id": int,
+        "schema": int,
+        "store_id": bytes,
+        "user_id": str,
+        "device_id": str,
+        "generation": int,
+        "writer": str,
+        "floor": int,
+        "restored_generation": int,
+    }
+    db.table("meta").create(meta, pk="id", not_null=set(meta) - {"id"}, strict=True)
+    wrapping = {
+        "id": int,
+        "kind": str,
+        "salt": bytes,
+        "iterations": int,
+        "lanes": int,
+        "memory_kib": int,
+        "data_key": bytes,
+    }
+    db.table("wrapping").create(wrapping, pk="id", not_null=set(wrapping) - {"id"}, strict=True)
+    make_keys_only_table(db, "olm_messages")
+    make_table(db, "account")
+    make_table(db, "sync")
+    make_table(db, "inbound_group_sessions")
+    make_table(db, "withheld_room_keys")
+    make_table(db, "outbound_group_sessions")
+    for name in ("olm_sessions", "message_indices", "room_key_recipients", "devices"):
+        columns = {"key": bytes, "partition": bytes, "value": bytes, "generation": int}
+        db.table(name).create(columns, pk="key", not_null=set(columns) - {"value"}, strict=True)
+        db.table(name).create_index(["partition"])
+        _index_generations(db, name)
+
+
+def one_index_by_partition(db: Database) -> None:
+    """Version 2: one index of keys by partition, instead of one of keys and one of partitions (decision 0027)."""
+    for name in ("olm_sessions", "message_indices", "room_key_recipients", "devices"):
+        db.conn.execute(f"DROP INDEX idx_{name}_partition")
+        db.table(name).transform(pk=("partition", "key"))  # pyright: ignore[reportUnknownMemberType] - untyped dicts
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (
+    core_tables,
+    one_index_by_partition,
+)
+"""In order: the first makes version 1."""
+
+
+# --- what a migration that adds tables calls ----------------------------------------------------------------
+
+
+def make_table(db: Database, name: str) -> None:
+    """A table in which each row is its own partition."""
+    columns = {"key": bytes, "value": bytes, "generation": int}
+    db.table(name).create(columns, pk="key", not_null={"key", "generation"}, strict=True)
+    _index_generations(db, name)
+
+
+def make_partitioned_table(db: Database, name: str) -> None:
+    """A table whose rows are loaded by a partition of several, in its form since version 2."""
+    columns = {"key": bytes, "partition": bytes, "value": bytes, "generation": int}
+    db.table(name).create(columns, pk=("partition", "key"), not_null=set(columns) - {"value"}, strict=True)
+    _index_generations(db, name)
+
+
+def make_keys_only_table(db: Database, name: str) -> None:
+    """A table of keys alone: one tree, not two, since rows are small and come by the hundred."""
+    db.conn.execute(f"CREATE TABLE {name} (key BLOB NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID")
+
+
+def _index_generations(db: Database, name: str) -> None:
+    db.table(name).create_index(["generation"])
+    db.conn.execute(f"CREATE INDEX {name}_marks ON {name} (generation) WHERE value IS NULL")
