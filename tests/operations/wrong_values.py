@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import attrs
 from vodozemac import Account, GroupSession, InboundGroupSession, SessionKey
@@ -64,7 +64,9 @@ _BASES = {Message, Command, Query, Procedure, AccountQuery, DevicesQuery, Inboun
 MESSAGES: list[type[Message[Any]]] = [
     found
     for name in olmstate.messages.__all__
-    if isinstance(found := getattr(olmstate.messages, name), type) and issubclass(found, Message) and found not in _BASES
+    if isinstance(found := getattr(olmstate.messages, name), type)
+    and issubclass(found, Message)
+    and found not in _BASES
 ]
 """All that can be asked."""
 PARTS: list[type[Any]] = [DeviceAddress, OlmSessionPickle, RotationPeriod]
@@ -155,7 +157,12 @@ def right_arguments(me: DeviceIdentity) -> dict[type[Any], dict[str, Any]]:
     account = Account()
     session = Peer().start_session(me, key)
     plain = {"type": "m.dummy", "sender": bob.user_id, "content": {"a": [1, "b", None]}}
-    withheld_content = {"room_id": ROOM, "session_id": "unknown", "code": "m.unverified", "algorithm": "m.megolm.v1.aes-sha2"}
+    withheld_content = {
+        "room_id": ROOM,
+        "session_id": "unknown",
+        "code": "m.unverified",
+        "algorithm": "m.megolm.v1.aes-sha2",
+    }
     withheld = {"type": "m.room_key.withheld", "sender": bob.user_id, "content": withheld_content}
     bob.sessions.append(session)
     encrypted = bob.event(me)
@@ -208,21 +215,17 @@ def right_arguments(me: DeviceIdentity) -> dict[type[Any], dict[str, Any]]:
     }
 
 
-def spoiled(argument: Any, value: Any) -> Iterator[tuple[str, Any]]:
-    """``argument`` with ``value`` in the place of each of its parts, one at a time, and where that was."""
-    yield "", value
-    for step, part, put_back in _parts(argument):
-        for path, inside in spoiled(part, value):
-            yield f"{step}{path}", put_back(inside)
-
-
-def _parts(argument: Any) -> Iterator[tuple[str, Any, Callable[[Any], Any]]]:
+def spoiled(argument: object, value: object) -> Iterator[object]:
+    """``argument`` with ``value`` in the place of each of its parts, one at a time; the first is ``value`` itself."""
+    yield value
     if isinstance(argument, dict):
-        for key, part in argument.items():
-            yield f".{key}", part, lambda new, key=key: {**argument, key: new}
-    elif isinstance(argument, tuple):
-        for at, part in enumerate(argument):
-            yield f"[{at}]", part, lambda new, at=at: (*argument[:at], new, *argument[at + 1 :])
-    elif isinstance(argument, list):
-        for at, part in enumerate(argument):
-            yield f"[{at}]", part, lambda new, at=at: [*argument[:at], new, *argument[at + 1 :]]
+        by_key = cast("dict[object, object]", argument)
+        for key, part in by_key.items():
+            for inside in spoiled(part, value):
+                yield {**by_key, key: inside}
+    elif isinstance(argument, list | tuple):
+        items = [*cast("Sequence[object]", argument)]
+        for at, part in enumerate(items):
+            for inside in spoiled(part, value):
+                new = [*items[:at], inside, *items[at + 1 :]]
+                yield tuple(new) if isinstance(argument, tuple) else new

@@ -4,8 +4,8 @@ Owns: the converters of messages, one a field, derived from the fields' annotati
 Rule: a value of another type than the annotation names is a TypeError, and one of the right type that the field can't
 take is a ValueError. Both come from the constructor, so from the line that is wrong. They name the class and the field,
 never the value: it may be a secret. A value of a class that is derived from ``str``, ``int`` or ``bytes``, as a member
-of an enumeration is, becomes a plain one: what is stored and sent is made of those. What is in a `JsonObject`, and each
-of several, is checked where it is read: it is others' word, and a wrong one must not cost those beside it.
+of an enumeration is, becomes a plain one: what is stored and sent is made of those. A `JsonObject` may be any JSON
+value: it is often others' word, and is refused where it is read, as `MalformedMessage`.
 Why: most programs run no type checker. A wrong value that travels on fails where nobody knows who sent it.
 
 The common case is one comparison: the value's class is the very class that is wanted. A tuple's items are compared all
@@ -63,11 +63,27 @@ _PLAIN: Mapping[type[object], Callable[[Any], object]] = {str: str.__str__, int:
 
 
 @attrs.define(eq=False)
-class _Anything:
-    """A JSON object of others', or what they have sent instead."""
+class _Json:
+    """A JSON object, or what others have sent in its place: a homeserver's ``null`` is no fault of the program."""
 
     def __str__(self) -> str:
         return "dict"
+
+    def fits(self, values: Collection[object]) -> bool:
+        return _JSON.issuperset(map(type, values))
+
+    def convert(self, what: str, value: object) -> object:
+        if not isinstance(value, tuple(_JSON)):
+            raise _wrong_type(what, self, value)
+        return str.__str__(value) if isinstance(value, str) else value
+
+
+_JSON: frozenset[type[object]] = frozenset({dict, list, tuple, str, int, bool, float, types.NoneType})
+
+
+@attrs.define(eq=False)
+class _OneOfOthers(_Json):
+    """One of several of them, each of which is checked where it is read: none must cost those beside it."""
 
     def fits(self, values: Collection[object]) -> bool:  # noqa: ARG002 - as all kinds have it
         return True
@@ -145,7 +161,7 @@ class _Tuple:
     """By position, of those that may be wrong."""
 
     def __attrs_post_init__(self) -> None:
-        self.checks = [(at, kind.fits) for at, kind in enumerate(self.items) if not isinstance(kind, _Anything)]
+        self.checks = [(at, kind.fits) for at, kind in enumerate(self.items) if not isinstance(kind, _OneOfOthers)]
 
     def __str__(self) -> str:
         return f"tuple[{', '.join(map(str, self.items))}]"
@@ -197,7 +213,7 @@ def _kind(annotation: Any) -> _Kind:  # noqa: ANN401 - whatever stands in an ann
     if origin is None and isinstance(annotation, type):
         return _Class(annotation)
     if origin is dict:
-        return _Class(dict)
+        return _Json()
     if origin is Literal:
         return _Choice(arguments)
     if origin in (Union, types.UnionType):
@@ -212,21 +228,22 @@ def _kind(annotation: Any) -> _Kind:  # noqa: ANN401 - whatever stands in an ann
 def _item(annotation: Any) -> _Kind:  # noqa: ANN401 - whatever stands in an annotation
     """What an annotation in a tuple's names."""
     kind = _kind(annotation)
-    return _Anything() if isinstance(kind, _Class) and kind.cls is dict else kind
+    return _OneOfOthers() if isinstance(kind, _Json) else kind
 
 
 def _converter(what: str, kind: _Kind) -> Converter:
-    if isinstance(kind, _Class):
-        cls = kind.cls
+    if isinstance(kind, _Class | _Json):
+        cls: type[object] = kind.cls if isinstance(kind, _Class) else dict
 
         def convert(value: object) -> object:
-            return value if type(value) is cls else kind.convert(what, value)
+            return value if value.__class__ is cls else kind.convert(what, value)
 
     elif isinstance(kind, _TupleOf):
         fit = kind.item.fits
 
         def convert(value: object) -> object:
-            return value if type(value) is tuple and fit(value) else kind.convert(what, value)
+            exact = value.__class__ is tuple and fit(cast("tuple[object, ...]", value))
+            return value if exact else kind.convert(what, value)
 
     else:
 

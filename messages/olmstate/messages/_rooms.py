@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import attrs
 
 from ._devices import DeviceAddress
@@ -13,17 +15,31 @@ _LARGEST = 2**53 - 1
 """Of numbers in events (spec: Canonical JSON)."""
 
 
+def _is_usable(value: object) -> TypeGuard[int]:
+    # JSON's true would be taken for 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _LARGEST
+
+
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class RotationPeriod:
     """When an outbound session is due for replacement (spec: m.room.encryption).
 
-    A value that is no whole number from 1 to 2**53 - 1 is a ValueError, wherever it came from: check a room's first.
+    A number that isn't from 1 to 2**53 - 1 is a ValueError. What a room says may be none: `from_content` looks.
     """
 
     messages: int = attrs.field(default=100, validator=between(1, _LARGEST))
     """``rotation_period_msgs``."""
     milliseconds: int = attrs.field(default=604_800_000, validator=between(1, _LARGEST))
     """``rotation_period_ms``."""
+
+    @classmethod
+    def from_content(cls, content: JsonObject) -> RotationPeriod:
+        """What ``content`` of a room's ``m.room.encryption`` asks for.
+
+        Whoever may set it can write anything there: what is no number that can be used counts as not said.
+        """
+        chosen = {"messages": content.get("rotation_period_msgs"), "milliseconds": content.get("rotation_period_ms")}
+        return cls(**{field: value for field, value in chosen.items() if _is_usable(value)})
 
 
 @attrs.frozen(kw_only=True)
