@@ -9,6 +9,7 @@ import attrs
 
 from olmstate.actors._engine.actor import Actor, Newest, PageQuery, Wanted
 from olmstate.actors._engine.cache import Cache
+from olmstate.actors._engine.records import restore
 from olmstate.messages import MalformedMessage, Message, Query, Reply
 from olmstate.storage import Row, RowReader, Rows, Table
 
@@ -27,7 +28,7 @@ class NoteCodec:
         if not rows:
             return Note()
         assert rows[0].value is not None
-        return Note(rows[0].value.decode())
+        return Note(restore(Table.DEVICES, rows[0].value.decode))
 
     def encode(self, partition: bytes, entry: Note) -> Iterable[Row]:
         yield Row(partition, partition, entry.text.encode() or None)

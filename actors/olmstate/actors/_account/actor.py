@@ -25,11 +25,10 @@ from vodozemac import Account, Curve25519PublicKey, Session
 
 from olmstate.actors._engine.actor import Actor, Committed, Invalidate, Newest, Notice, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import dumps, loads
+from olmstate.actors._engine.records import dumps, loads, restore
 from olmstate.actors._to_device.actor import NewSession
 from olmstate.actors._wire.algorithms import MEGOLM, OLM
 from olmstate.actors._wire.olm_message import OlmMessage
-from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.signatures import signing_bytes
 from olmstate.messages import (
     AccountExists,
@@ -55,6 +54,8 @@ from olmstate.messages import (
 )
 from olmstate.storage import Row, RowReader, Table
 
+from .stored import AccountRecord, SyncRecord
+
 ALGORITHM = "signed_curve25519"
 
 PUBLISHED_KEYS = 50
@@ -66,17 +67,6 @@ FALLBACK_KEY_MILLISECONDS = 7 * 24 * 3600 * 1000
 # --- what is stored -----------------------------------------------------------------------------------------
 
 R = TypeVar("R")
-
-
-class _Record(QuietStruct, kw_only=True, frozen=True):
-    """The stored form of the account."""
-
-    pickle: str
-    one_time_keys: dict[str, dict[str, Any]]
-    fallback_keys: dict[str, dict[str, Any]]
-    fallback_made: int | None
-    """Milliseconds since 1970."""
-    mark: str = ""
 
 
 @attrs.define(kw_only=True)
@@ -109,10 +99,10 @@ class _AccountCodec:
     def decode(self, partition: bytes, rows: Sequence[Row]) -> OwnAccount | None:  # noqa: ARG002 - one row, one account
         if not rows:
             return None
-        record = loads(rows[0], _Record)
+        record = loads(rows[0], AccountRecord)
         restored = rows[0].generation <= self._store.restored_generation
         return OwnAccount(
-            account=Account.from_pickle(record.pickle, self._store.pickle_key),
+            account=restore(Table.ACCOUNT, Account.from_pickle, record.pickle, self._store.pickle_key),
             one_time_keys={KeyId(key_id): key for key_id, key in record.one_time_keys.items()},
             fallback_keys={KeyId(key_id): key for key_id, key in record.fallback_keys.items()},
             fallback_made=record.fallback_made,
@@ -122,7 +112,7 @@ class _AccountCodec:
 
     def encode(self, partition: bytes, entry: OwnAccount | None) -> Iterable[Row]:
         if entry is not None:
-            record = _Record(
+            record = AccountRecord(
                 pickle=entry.account.pickle(self._store.pickle_key),
                 one_time_keys=cast("dict[str, dict[str, Any]]", entry.one_time_keys),
                 fallback_keys=cast("dict[str, dict[str, Any]]", entry.fallback_keys),
@@ -134,10 +124,22 @@ class _AccountCodec:
 
 class _SyncCodec:
     def decode(self, partition: bytes, rows: Sequence[Row]) -> SyncState:  # noqa: ARG002 - one row, one state
-        return loads(rows[0], SyncState) if rows else SyncState()
+        if not rows:
+            return SyncState()
+        record = loads(rows[0], SyncRecord)
+        return SyncState(
+            next_batch=record.next_batch,
+            one_time_key_count=record.one_time_key_count,
+            fallback_key_unused=record.fallback_key_unused,
+        )
 
     def encode(self, partition: bytes, entry: SyncState) -> Iterable[Row]:
-        yield Row(partition, partition, dumps(entry))
+        record = SyncRecord(
+            next_batch=entry.next_batch,
+            one_time_key_count=entry.one_time_key_count,
+            fallback_key_unused=entry.fallback_key_unused,
+        )
+        yield Row(partition, partition, dumps(record))
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------

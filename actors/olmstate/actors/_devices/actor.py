@@ -29,6 +29,8 @@ from olmstate.messages import (
 )
 from olmstate.storage import Place, Row, RowReader, Table
 
+from .stored import DeviceRecord
+
 R = TypeVar("R")
 
 
@@ -46,16 +48,36 @@ class _Codec:
         self._store = store
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> UserDevices:  # noqa: ARG002 - rows know it
-        devices = [loads(row, DeviceKeys) for row in rows]
+        devices = [self.device(row) for row in rows]
         return UserDevices(by_id={device.device_id: device for device in devices})
+
+    def device(self, row: Row) -> DeviceKeys:
+        record = loads(row, DeviceRecord)
+        return DeviceKeys(
+            user_id=record.user_id,
+            device_id=record.device_id,
+            curve25519=record.curve25519,
+            ed25519=record.ed25519,
+            algorithms=record.algorithms,
+        )
 
     def encode(self, partition: bytes, entry: UserDevices) -> Iterable[Row]:
         for device_id in entry.changed:
             device = entry.by_id.get(device_id)
             # the partition stands for the user
             key = self._store.key(Table.DEVICES, partition.hex(), device_id)
-            yield Row(key, partition, None if device is None else dumps(device))
+            yield Row(key, partition, None if device is None else dumps(_record(device)))
         entry.changed.clear()
+
+
+def _record(device: DeviceKeys) -> DeviceRecord:
+    return DeviceRecord(
+        user_id=device.user_id,
+        device_id=device.device_id,
+        curve25519=device.curve25519,
+        ed25519=device.ed25519,
+        algorithms=device.algorithms,
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -130,7 +152,7 @@ class DevicesActor(Actor):
             case LookUp(users=users):
                 return asked.reply(tuple(self._devices.current(self._partition(user)).by_id for user in users))
             case DevicesPage():
-                return asked.reply(self.decoded_page(asked.table, lambda row: loads(row, DeviceKeys)))
+                return asked.reply(self.decoded_page(asked.table, self._codec.device))
             case StoreDevices(users=by_user):
                 return asked.reply(self._store_devices(by_user))
             case _:

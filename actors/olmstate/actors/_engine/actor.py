@@ -38,7 +38,6 @@ from olmstate.messages import (
     OlmStateError,
     Query,
     Reply,
-    StoreCorrupt,
     StoreError,
 )
 from olmstate.storage import START, Place, Row, RowReader, Table, place_of
@@ -319,10 +318,7 @@ class Actor(abc.ABC):
             StoreCorrupt: A row can't be read.
         """
         last = place_of(table, self.page[-1]) if self.page else START
-        try:
-            return last, tuple(decode(row) for row in self.page)
-        except Exception as error:
-            raise StoreCorrupt(reason=f"a value in {table} can't be read") from error
+        return last, tuple(decode(row) for row in self.page)
 
     def changed_rows(self) -> dict[Table, list[Row]]:
         """What the present turn must write; asked once a turn.

@@ -24,19 +24,16 @@ from vodozemac import ExportedSessionKey, InboundGroupSession, MegolmMessage
 
 from olmstate.actors._engine.actor import Actor, Committed, Newest, Notice, PageQuery, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import dumps, loads
+from olmstate.actors._engine.records import dumps, loads, restore
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import as_object, is_object, json_object, string
 from olmstate.actors._wire.untrusted_json import loads as parse_json
 from olmstate.messages import (
-    Curve25519Key,
     DecryptedRoomEvent,
     DecryptionError,
     DecryptRoomEvent,
     DecryptRoomEvents,
-    DeviceId,
-    Ed25519Key,
     EventId,
     InboundGroupSessionsQuery,
     Json,
@@ -58,34 +55,14 @@ from olmstate.messages import (
 from olmstate.storage import Place, Row, RowReader, Table
 
 from .copies import RoomKeyCopy, add_copy, export
-from .message_indices import UsedIndices, UsedIndicesCodec, event_hash, merge
+from .message_indices import EventHashes, UsedIndices, UsedIndicesCodec, merge
+from .stored import CopyRecord, RoomKeyRecord, WithheldRecord
 
 R = TypeVar("R")
 S = TypeVar("S", bound=str)
 
 
 # --- what is stored -----------------------------------------------------------------------------------------
-
-
-class _Copy(QuietStruct, kw_only=True, frozen=True):
-    """The stored form of one copy of a room key."""
-
-    session_key: str
-    """As it is exported at its first known index: a quarter of a pickle, and all of it that `RoomKeyCopy` lacks."""
-    sender_key: Curve25519Key
-    sender_ed25519: Ed25519Key
-    sender: UserId | None
-    sender_device: DeviceId | None
-    imported: bool
-    signed: bool
-    forwarding_chain: list[str]
-
-
-class _Record(QuietStruct, kw_only=True, frozen=True):
-    """The stored form of a room key: its room, for exports, and its copies."""
-
-    room_id: RoomId
-    copies: list[_Copy]
 
 
 class RoomKeyEntry(QuietStruct, kw_only=True, frozen=True, gc=False):
@@ -101,10 +78,10 @@ class _RoomKeyCodec:
         return self.entry(rows[0]) if rows else None
 
     def entry(self, row: Row) -> RoomKeyEntry:
-        record = loads(row, _Record)
+        record = loads(row, RoomKeyRecord)
         copies = tuple(
             RoomKeyCopy(
-                session=InboundGroupSession.import_session(ExportedSessionKey(copy.session_key)),
+                session=restore(RoomKeyRecord.table, _imported, copy.session_key),
                 sender_key=_shared(copy.sender_key),
                 sender_ed25519=_shared(copy.sender_ed25519),
                 sender=None if copy.sender is None else _shared(copy.sender),
@@ -120,7 +97,7 @@ class _RoomKeyCodec:
     def encode(self, partition: bytes, entry: RoomKeyEntry | None) -> Iterable[Row]:
         if entry is not None:
             copies = [
-                _Copy(
+                CopyRecord(
                     session_key=export(copy.session),
                     sender_key=copy.sender_key,
                     sender_ed25519=copy.sender_ed25519,
@@ -132,7 +109,11 @@ class _RoomKeyCodec:
                 )
                 for copy in entry.copies
             ]
-            yield Row(partition, partition, dumps(_Record(room_id=entry.room_id, copies=copies)))
+            yield Row(partition, partition, dumps(RoomKeyRecord(room_id=entry.room_id, copies=copies)))
+
+
+def _imported(session_key: str) -> InboundGroupSession:
+    return InboundGroupSession.import_session(ExportedSessionKey(session_key))
 
 
 def _shared(string: S) -> S:
@@ -140,19 +121,13 @@ def _shared(string: S) -> S:
     return cast("S", sys.intern(string))
 
 
-class _Withheld(QuietStruct, kw_only=True, frozen=True):
-    """The stored form of a withheld notice."""
-
-    code: str
-
-
 class _WithheldCodec:
     def decode(self, partition: bytes, rows: Sequence[Row]) -> str | None:  # noqa: ARG002 - one row at most
-        return loads(rows[0], _Withheld).code if rows else None
+        return loads(rows[0], WithheldRecord).code if rows else None
 
     def encode(self, partition: bytes, entry: str | None) -> Iterable[Row]:
         if entry is not None:
-            yield Row(partition, partition, dumps(_Withheld(code=entry)))
+            yield Row(partition, partition, dumps(WithheldRecord(code=entry)))
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------
@@ -214,6 +189,7 @@ class InboundGroupSessionsActor(Actor):
             Table.WITHHELD_ROOM_KEYS, _WithheldCodec(), capacity(Table.WITHHELD_ROOM_KEYS)
         )
         self._used = Cache[UsedIndices](Table.MESSAGE_INDICES, UsedIndicesCodec(store), capacity(Table.MESSAGE_INDICES))
+        self._event_hashes = EventHashes(store)
         self._pending: dict[bytes, dict[int, str]] = {}
         self._writing: dict[bytes, dict[int, str]] = {}
         self.write_behind = trio.Event()
@@ -366,18 +342,18 @@ class InboundGroupSessionsActor(Actor):
         that the session is his; but he can't have its owner's message be taken for the repetition. Where nobody knows
         whose the session is, a message counts as anybody's, too.
         """
-        event = None if event_id is None else event_hash(event_id)
         new: list[bytes] = []
         for guard in guards:
             first = self._used.committed(guard).events.get(index) or self._pending.get(guard, {}).get(index)
             if first is None:
                 new.append(guard)
-            elif first != event:
+            elif event_id is None or not self._event_hashes.same(first, event_id):
                 raise ReplayedMessage
-        if event is not None:
+        if event_id is not None and new:
+            event = self._event_hashes.of(event_id)
             for guard in new:
                 self._pending.setdefault(guard, {})[index] = event
-                self.write_behind.set()
+            self.write_behind.set()
 
     def _merge_pending(self) -> None:
         for partition, pending in self._pending.items():

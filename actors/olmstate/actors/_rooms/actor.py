@@ -24,17 +24,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
 
 import attrs
-import msgspec
 from vodozemac import GroupSession
 
 from olmstate.actors._engine.actor import Actor, Committed, Invalidate, Newest, Notice, RolledBack, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import dumps, loads
-from olmstate.actors._wire.quiet_struct import QuietStruct
+from olmstate.actors._engine.records import dumps, loads, restore
 from olmstate.messages import (
     Curve25519Key,
     DeviceAddress,
-    DeviceId,
     DeviceKeys,
     MegolmSessionId,
     Message,
@@ -45,9 +42,10 @@ from olmstate.messages import (
     RoomKeyNotShared,
     RoomKeyReplaced,
     RotationPeriod,
-    UserId,
 )
 from olmstate.storage import Row, RowReader, Table
+
+from .stored import OutboundSessionRecord, RecipientsRecord, RotationRecord
 
 R = TypeVar("R")
 
@@ -62,7 +60,7 @@ rotation; more each time that nobody has come in between."""
 
 @attrs.frozen(kw_only=True)
 class OutboundSession:
-    """A room's outbound session, as it is stored."""
+    """A room's outbound session."""
 
     pickle: str = attrs.field(repr=False)
     """At some index that is not above ``reserved``."""
@@ -87,10 +85,36 @@ class OutboundSession:
 
 class _SessionCodec:
     def decode(self, partition: bytes, rows: Sequence[Row]) -> OutboundSession | None:  # noqa: ARG002 - one row at most
-        return loads(rows[0], OutboundSession) if rows else None
+        if not rows:
+            return None
+        record = loads(rows[0], OutboundSessionRecord)
+        period = record.rotation
+        rotation = restore(record.table, RotationPeriod, messages=period.messages, milliseconds=period.milliseconds)
+        return OutboundSession(
+            pickle=record.pickle,
+            session_id=record.session_id,
+            made=record.made,
+            rotation=rotation,
+            shared=record.shared,
+            reserved=record.reserved,
+            epoch=record.epoch,
+        )
 
     def encode(self, partition: bytes, entry: OutboundSession | None) -> Iterable[Row]:
-        yield Row(partition, partition, None if entry is None else dumps(entry))
+        yield Row(partition, partition, None if entry is None else dumps(_record(entry)))
+
+
+def _record(session: OutboundSession) -> OutboundSessionRecord:
+    rotation = RotationRecord(messages=session.rotation.messages, milliseconds=session.rotation.milliseconds)
+    return OutboundSessionRecord(
+        pickle=session.pickle,
+        session_id=session.session_id,
+        made=session.made,
+        rotation=rotation,
+        shared=session.shared,
+        reserved=session.reserved,
+        epoch=session.epoch,
+    )
 
 
 @attrs.define(kw_only=True)
@@ -108,15 +132,6 @@ class Reservation:
     def left(self) -> int:
         """How many may still be used."""
         return self.limit - self.session.message_index
-
-
-class _RecipientsRecord(QuietStruct, kw_only=True, frozen=True):
-    """The stored form of some recipients: those of one `Offer`, or of one `MarkShared`."""
-
-    offered: list[tuple[UserId, DeviceId, Curve25519Key]] = msgspec.field(
-        default_factory=list[tuple[UserId, DeviceId, Curve25519Key]]
-    )
-    devices: list[tuple[UserId, DeviceId]] = msgspec.field(default_factory=list[tuple[UserId, DeviceId]])
 
 
 @attrs.define(kw_only=True)
@@ -140,7 +155,7 @@ class _RecipientsCodec:
     def decode(self, partition: bytes, rows: Sequence[Row]) -> Recipients:  # noqa: ARG002 - rows know it
         recipients = Recipients()
         for row in rows:
-            record = loads(row, _RecipientsRecord)
+            record = loads(row, RecipientsRecord)
             recipients.rows[row.key] = None
             recipients.offered.update(
                 (DeviceAddress(user_id=user_id, device_id=device_id), key) for user_id, device_id, key in record.offered
@@ -166,7 +181,7 @@ class _RecipientsCodec:
         devices: Collection[DeviceAddress],
     ) -> None:
         """Record more of both, as one more row."""
-        record = _RecipientsRecord(
+        record = RecipientsRecord(
             offered=[(device.user_id, device.device_id, offered[device]) for device in sorted(offered)],
             devices=[(device.user_id, device.device_id) for device in sorted(devices)],
         )
@@ -530,7 +545,7 @@ class OutboundGroupSessionsActor(Actor):
 
     def _unpickle(self, session: OutboundSession) -> Reservation:
         """The session at its first index that nobody has reserved; nothing is reserved by it yet."""
-        loaded = GroupSession.from_pickle(session.pickle, self._store.pickle_key)
+        loaded = restore(self._sessions.table, GroupSession.from_pickle, session.pickle, self._store.pickle_key)
         while loaded.message_index < session.reserved:
             loaded.encrypt(b"")  # the only way to move on; nobody ever sees it
         return Reservation(

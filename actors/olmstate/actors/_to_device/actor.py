@@ -30,7 +30,7 @@ from vodozemac import Session
 
 from olmstate.actors._engine.actor import Actor, Newest, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import dumps, loads
+from olmstate.actors._engine.records import dumps, loads, restore
 from olmstate.actors._wire.base64 import encode as encode_base64
 from olmstate.actors._wire.olm_message import DIGEST_BYTES, OlmMessage
 from olmstate.actors._wire.quiet_struct import QuietStruct
@@ -46,6 +46,8 @@ from olmstate.messages import (
 )
 from olmstate.storage import Row, RowReader, Table
 
+from .stored import OlmSessionRecord
+
 SESSIONS_A_DEVICE = 10
 """Of those that it has started, and of those that we have with one user's one-time keys; more are dropped, the least
 recently used first. Never fewer than 4 (spec). They are counted apart, or whoever publishes another's identity key as
@@ -59,18 +61,6 @@ PRE_KEY_REMEMBERED = 16
 PRE_KEY_DIGEST_BYTES = 32
 
 R = TypeVar("R")
-
-
-class _Record(QuietStruct, kw_only=True, frozen=True):
-    """The stored form of a session."""
-
-    pickle: str
-    rank: int
-    decrypt_only: bool = False
-    claimed_from: UserId | None = None
-    decrypted: bytes = b""
-    pre_key_messages: bytes = b""
-    in_set: bool = True
 
 
 class OlmSession(msgspec.Struct, kw_only=True):
@@ -148,8 +138,8 @@ class _SessionsCodec:
     def decode(self, partition: bytes, rows: Sequence[Row]) -> DeviceSessions:  # noqa: ARG002 - rows know it
         sessions = DeviceSessions(by_id={}, dropped=[])
         for row in rows:
-            record = loads(row, _Record)
-            session = Session.from_pickle(record.pickle, self._store.pickle_key)
+            record = loads(row, OlmSessionRecord)
+            session = restore(Table.OLM_SESSIONS, Session.from_pickle, record.pickle, self._store.pickle_key)
             restored = row.generation <= self._store.restored_generation
             sessions.by_id[OlmSessionId(session.session_id)] = OlmSession(
                 session=session,
@@ -168,7 +158,7 @@ class _SessionsCodec:
         entry.dropped.clear()
         for session_id, session in entry.by_id.items():
             if session.changed:
-                record = _Record(
+                record = OlmSessionRecord(
                     pickle=session.session.pickle(self._store.pickle_key),
                     rank=session.rank,
                     decrypt_only=session.decrypt_only,
