@@ -8,7 +8,7 @@ import attrs
 
 from ._field_types import checked
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, KeyId, UserId
-from ._message import AccountQuery, Command
+from ._message import Command, Query
 
 
 @attrs.frozen(kw_only=True)
@@ -58,7 +58,7 @@ class ImportAccount(Command[DeviceIdentity]):
 
 
 @attrs.frozen(kw_only=True)
-class IdentityKeys(AccountQuery[DeviceIdentity]):
+class IdentityKeys(Query[DeviceIdentity]):
     """This device's user id, device id and public keys.
 
     Raises:
@@ -67,7 +67,7 @@ class IdentityKeys(AccountQuery[DeviceIdentity]):
 
 
 @attrs.frozen(kw_only=True)
-class SignedDeviceKeys(AccountQuery[JsonObject]):
+class SignedDeviceKeys(Query[JsonObject]):
     """``device_keys`` for ``/keys/upload``, signed by the device.
 
     Raises:

@@ -9,7 +9,7 @@ import attrs
 from ._errors import DecryptionError
 from ._field_types import between, checked
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, EventId, JsonObject, MegolmSessionId, RoomId, UserId
-from ._message import Command, InboundGroupSessionsQuery, Procedure
+from ._message import Command, Procedure, Query
 
 RoomKeyChange: TypeAlias = Literal["new", "better", "known", "unconnected"]
 """``better``: starts at a lower index than our copy and connects to it. ``unconnected``: kept apart from our copy,
@@ -114,7 +114,7 @@ class DecryptedRoomEvent:
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
-class DecryptRoomEvent(InboundGroupSessionsQuery[DecryptedRoomEvent]):
+class DecryptRoomEvent(Query[DecryptedRoomEvent]):
     """Decrypt one room event.
 
     Raises:
@@ -133,7 +133,7 @@ class DecryptRoomEvent(InboundGroupSessionsQuery[DecryptedRoomEvent]):
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
-class DecryptRoomEvents(InboundGroupSessionsQuery[tuple[DecryptedRoomEvent | DecryptionError, ...]]):
+class DecryptRoomEvents(Query[tuple[DecryptedRoomEvent | DecryptionError, ...]]):
     """Decrypt many room events, each apart; an error stands in the place of what can't be decrypted."""
 
     events: tuple[tuple[RoomId, JsonObject], ...] = attrs.field(repr=False)
