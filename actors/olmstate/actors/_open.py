@@ -15,7 +15,8 @@ from olmstate.storage import Store, open_store
 from ._capabilities import CAPABILITIES
 from ._engine.capability import Capability
 from ._engine.hidden_nursery import open_hidden_nursery
-from ._engine.supervisor import Options, Supervisor
+from ._engine.options import Options
+from ._engine.supervisor import Supervisor
 
 
 @asynccontextmanager
