@@ -22,7 +22,7 @@ from olmstate.messages import (
     OlmSessionPickle,
     ReceiveSync,
     RoomId,
-    RoomKey,
+    PrepareRoomKey,
     RotationPeriod,
     ShareRoomKey,
     UserId,
@@ -37,8 +37,8 @@ HUGE = 10**4301
 
 
 WRONG_TYPES: list[tuple[type[object], Arguments, str]] = [
-    (RoomKey, {"room_id": None}, "RoomKey.room_id must be str, not NoneType"),
-    (RoomKey, {"room_id": ROOM, "rotation": 100}, "RoomKey.rotation must be RotationPeriod, not int"),
+    (PrepareRoomKey, {"room_id": None}, "PrepareRoomKey.room_id must be str, not NoneType"),
+    (PrepareRoomKey, {"room_id": ROOM, "rotation": 100}, "PrepareRoomKey.rotation must be RotationPeriod, not int"),
     (
         ShareRoomKey,
         {"room_id": ROOM, "devices": [BOB]},

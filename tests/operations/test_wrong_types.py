@@ -19,7 +19,7 @@ from olmstate.messages import (
     ImportAccount,
     Message,
     OlmStateError,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
     SyncToken,
 )
 from tests.operations.device import ALICE, ALICE_DEVICE, ROOM, ready_room
@@ -88,7 +88,7 @@ async def test_whatever_is_asked_the_supervisor_goes_on_and_all_that_is_stored_c
         await ready_room(supervisor)
         await supervisor.ask(EncryptRoomEvent(room_id=ROOM, type="m.room.message", content={}))
         await supervisor.ask(ExportRoomKeys())
-        await supervisor.ask(OneTimeKeys())
+        await supervisor.ask(PrepareOneTimeKeys())
         await supervisor.ask(SyncToken())
 
 

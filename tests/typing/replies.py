@@ -13,7 +13,7 @@ from olmstate.messages import (
     AddDevices,
     AddRoomKey,
     CreateAccount,
-    CreateOlmSession,
+    CreateOlmSessions,
     DecryptedRoomEvent,
     DecryptionError,
     DecryptRoomEvent,
@@ -38,10 +38,10 @@ from olmstate.messages import (
     MarkKeysPublished,
     MarkRoomKeyShared,
     OlmSessionsCreated,
-    OneTimeKeys,
     OutboundRoomKey,
+    PrepareOneTimeKeys,
+    PrepareRoomKey,
     ReceiveSync,
-    RoomKey,
     RoomKeyChange,
     RoomKeyShare,
     RoomKeysImported,
@@ -64,7 +64,7 @@ async def account(
     assert_type(await supervisor.ask(import_account), DeviceIdentity)
     assert_type(await supervisor.ask(IdentityKeys()), DeviceIdentity)
     assert_type(await supervisor.ask(SignedDeviceKeys()), JsonObject)
-    assert_type(await supervisor.ask(OneTimeKeys()), UnpublishedKeys)
+    assert_type(await supervisor.ask(PrepareOneTimeKeys()), UnpublishedKeys)
     assert_type(await supervisor.ask(mark_keys_published), None)
 
 
@@ -76,7 +76,7 @@ async def devices(supervisor: Supervisor, add_devices: AddDevices, of_user: Devi
 async def olm(
     supervisor: Supervisor,
     *,
-    create: CreateOlmSession,
+    create: CreateOlmSessions,
     encrypt: EncryptToDevice,
     decrypt: DecryptToDevice,
     sync: ReceiveSync,
@@ -91,7 +91,7 @@ async def olm(
 async def rooms(
     supervisor: Supervisor,
     *,
-    room_key: RoomKey,
+    room_key: PrepareRoomKey,
     rotate: RotateRoomKey,
     discard: DiscardRoomKey,
     share: ShareRoomKey,

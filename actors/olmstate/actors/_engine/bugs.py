@@ -10,12 +10,17 @@ from __future__ import annotations
 
 from types import TracebackType
 
+import trio
+
 from olmstate.messages import InternalError
+
+
+_ENDS = (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit, BaseExceptionGroup)
 
 
 def is_bug(error: BaseException) -> bool:
     """Whether ``error``, which is no `OlmStateError`, is a bug; a panic of vodozemac's is one, and no Exception."""
-    return isinstance(error, Exception) or type(error).__module__ == "pyo3_runtime"
+    return isinstance(error, Exception) or not isinstance(error, _ENDS)
 
 
 def internal_error(error: BaseException) -> InternalError:

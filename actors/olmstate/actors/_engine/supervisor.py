@@ -214,16 +214,16 @@ class Supervisor:
         try:
             if self._looked and not self._store.changed():
                 return
-            self._learn(self._store.changes(self._newest.generation if self._looked else None))
+            self._apply_changes(self._store.changes(self._newest.generation if self._looked else None))
         except StorePoisoned as error:
-            self._doubt(error)
+            self._poison_with(error)
             raise
 
     def _fresh(self) -> bool:
         """Whether nobody has committed since the last look."""
         return self._poison is None and not self._store.changed()
 
-    def _learn(self, changes: Changes) -> None:
+    def _apply_changes(self, changes: Changes) -> None:
         first, self._looked = not self._looked, True
         if changes.generation == self._newest.generation and not first:
             return  # it was our own commit
@@ -312,7 +312,7 @@ class Supervisor:
             raise own_error(self._poison)  # found by a query beside the turn, which ends here
         self._state = next_state(self._state, move)
 
-    def _doubt(self, error: StorePoisoned) -> None:
+    def _poison_with(self, error: StorePoisoned) -> None:
         if self._poison is None:
             self._poison = error
             self._move(Move.DOUBT)
@@ -348,7 +348,7 @@ class Supervisor:
         """End a turn of which nothing was written, or nobody knows what."""
         self._roll_back()
         if isinstance(error, StorePoisoned):
-            self._doubt(error)
+            self._poison_with(error)
         if self._poison is not None:
             if self._store.lock.held:
                 self._store.lock.release()
