@@ -14,7 +14,6 @@ import trio
 
 from olmstate.messages import InternalError
 
-
 _ENDS = (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit, BaseExceptionGroup)
 
 
