@@ -177,7 +177,8 @@ async def test_what_a_bug_may_have_done_to_others_changes_is_rolled_back_too(mon
             askers = Askers(nursery)
             holder.acquire_nowait()
             # the first is a turn of its own, and the others wait for one together, in their order
-            for message in (CreateAccount(), *(room.room_key() for room in rooms)):
+            messages: list[Message[Any]] = [CreateAccount(), *(room.room_key() for room in rooms)]
+            for message in messages:
                 askers.ask(supervisor, message)
                 await wait_all_tasks_blocked()
             holder.release()

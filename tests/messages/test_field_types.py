@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from olmstate.messages import (
     OlmSessionPickle,
     PrepareRoomKey,
     ReceiveSync,
+    Response,
     RoomId,
     RotationPeriod,
     ShareRoomKey,
@@ -32,6 +34,7 @@ Arguments = dict[str, Any]
 
 ROOM = RoomId("!room:example.org")
 BOB = DeviceAddress(user_id=UserId("@bob:example.org"), device_id=DeviceId("BOB"))
+NAN = math.nan
 HUGE = 10**4301
 """Python refuses to write it."""
 
@@ -91,6 +94,12 @@ def test_a_value_of_the_wrong_type_is_a_type_error_that_names_the_field(
             {"pickle": "", "pickle_key": b"", "format": "nio"},
             "ImportAccount.format must be 'vodozemac' or 'libolm'",
         ),
+        (
+            Response,
+            {"status": 200, "body": b"", "retry_after": math.nan},
+            "Response.retry_after must be a finite number",
+        ),
+        (Response, {"status": 200, "body": b"", "retry_after": HUGE}, "Response.retry_after must be a finite number"),
         (RotationPeriod, {"messages": 0}, "RotationPeriod.messages must be from 1 to 9,007,199,254,740,991"),
         (
             RotationPeriod,

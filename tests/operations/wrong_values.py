@@ -39,14 +39,18 @@ from olmstate.messages import (
     ImportRoomKeys,
     JsonObject,
     MarkKeysPublished,
+    MarkRequestFailed,
+    MarkRequestSent,
     MarkRoomKeyShared,
     Message,
     OlmSessionPickle,
+    OutgoingRequests,
     PrepareOneTimeKeys,
     PrepareRoomKey,
     Procedure,
     Query,
     ReceiveSync,
+    Response,
     RotateRoomKey,
     RotationPeriod,
     ShareRoomKey,
@@ -66,7 +70,7 @@ MESSAGES: list[type[Message[Any]]] = [
     and found not in _BASES
 ]
 """All that can be asked."""
-PARTS: list[type[Any]] = [DeviceAddress, OlmSessionPickle, RotationPeriod]
+PARTS: list[type[Any]] = [DeviceAddress, OlmSessionPickle, Response, RotationPeriod]
 """What users make besides, to put it into messages."""
 
 
@@ -189,8 +193,17 @@ def right_arguments(me: DeviceIdentity) -> dict[type[Any], dict[str, Any]]:
         ImportKeyFile: {"file": "-----BEGIN MEGOLM SESSION DATA-----\n", "passphrase": "secret"},
         ImportRoomKeys: {"keys": (exported(owner, ROOM, inbound), exported(owner, ROOM, inbound))},
         MarkKeysPublished: {"key_ids": (key_id,), "one_time_key_counts": {"signed_curve25519": 5, "other": 3}},
+        MarkRequestFailed: {
+            "request_id": "1",
+            "status": 429,
+            "errcode": "M_LIMIT_EXCEEDED",
+            "error": "too many",
+            "retry_after": 1.5,
+        },
+        MarkRequestSent: {"request_id": "1", "response": {"one_time_key_counts": {"signed_curve25519": 50}}},
         MarkRoomKeyShared: {"room_id": ROOM, "session_id": group.session_id, "devices": (bob.address,)},
         OlmSessionPickle: {"sender_key": bob.curve25519, "pickle": "pickle"},
+        OutgoingRequests: {},
         PrepareOneTimeKeys: {},
         ReceiveSync: {
             "sync": {
@@ -203,6 +216,7 @@ def right_arguments(me: DeviceIdentity) -> dict[type[Any], dict[str, Any]]:
             "since": "s0",
         },
         PrepareRoomKey: {"room_id": ROOM, "rotation": RotationPeriod()},
+        Response: {"status": 200, "body": b"{}", "retry_after": 1.5},
         RotateRoomKey: {"room_id": ROOM, "rotation": RotationPeriod()},
         RotationPeriod: {"messages": 100, "milliseconds": 1000},
         ShareRoomKey: {"room_id": ROOM, "devices": (bob.address, stranger.address), "rotation": RotationPeriod()},

@@ -14,6 +14,8 @@ at once.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import types
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, NewType, Protocol, TypeAlias, Union, cast, get_args, get_origin, get_type_hints
@@ -60,6 +62,26 @@ class _Class:
 
 
 _PLAIN: Mapping[type[object], Callable[[Any], object]] = {str: str.__str__, int: int.__int__, bytes: bytes}
+
+
+@attrs.define(eq=False)
+class _Number:
+    """A finite number; an integer will do, as it does for a type checker."""
+
+    def __str__(self) -> str:
+        return "float"
+
+    def fits(self, values: Collection[object]) -> bool:
+        return all(type(value) is float and math.isfinite(value) for value in values)
+
+    def convert(self, what: str, value: object) -> object:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise _wrong_type(what, self, value)
+        with contextlib.suppress(OverflowError):
+            number = float(value)
+            if math.isfinite(number):
+                return number
+        raise ValueError(f"{what} must be a finite number")
 
 
 @attrs.define(eq=False)
@@ -210,6 +232,8 @@ def _kind(annotation: Any) -> _Kind:  # noqa: ANN401 - whatever stands in an ann
     if isinstance(annotation, NewType):
         return _kind(annotation.__supertype__)
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation is float:
+        return _Number()
     if origin is None and isinstance(annotation, type):
         return _Class(annotation)
     if origin is dict:
