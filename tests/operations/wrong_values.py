@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal, NewType, cast, get_args, get_origin, get_type_hints
 
 import attrs
 from vodozemac import Account, GroupSession, InboundGroupSession, SessionKey
@@ -168,7 +168,7 @@ def right_arguments(me: DeviceIdentity) -> dict[type[Any], dict[str, Any]]:
     bob.sessions.append(session)
     encrypted = bob.event(me)
     room_event = bob.room_event(ROOM, group)
-    return {
+    real: dict[type[Any], dict[str, Any]] = {
         AddDevices: {"response": keys_query(bob)},
         AddRoomKey: attrs.asdict(bob.add_room_key(ROOM, group)),
         CreateAccount: {},
@@ -224,6 +224,33 @@ def right_arguments(me: DeviceIdentity) -> dict[type[Any], dict[str, Any]]:
         Statistics: {},
         SyncToken: {},
     }
+    return {cls: _plain_arguments(cls) for cls in (*MESSAGES, *PARTS)} | real
+
+
+def _plain_arguments(cls: type[Any]) -> dict[str, Any]:
+    """Of the right types, at least: for a message of which nobody has said what a program would give."""
+    annotations = get_type_hints(cls)
+    return {field.name: _plain(annotations[field.name]) for field in cls.__attrs_attrs__}
+
+
+def _plain(annotation: Any) -> Any:  # noqa: ANN401 - whatever stands in an annotation
+    if isinstance(annotation, NewType):
+        return _plain(annotation.__supertype__)
+    origin, arguments = get_origin(annotation), [part for part in get_args(annotation) if part is not ...]
+    if origin is tuple:
+        return tuple(map(_plain, arguments))
+    if origin is dict:
+        return {}
+    if origin is Literal:
+        return arguments[0]
+    if origin is not None:  # a union
+        return _plain(arguments[0])
+    if annotation in _PLAIN:
+        return _PLAIN[annotation]
+    return annotation(**_plain_arguments(annotation))
+
+
+_PLAIN: Mapping[Any, Any] = {str: "text", int: 1, float: 1.5, bool: True, bytes: b"bytes"}
 
 
 def spoiled(argument: object, value: object) -> Iterator[object]:

@@ -16,6 +16,7 @@ from ._account import (
     SignedDeviceKeys,
     UnpublishedKeys,
 )
+from ._device_lists import OutdatedUsers, TrackUsers, UpdateDevices
 from ._devices import (
     AddDevices,
     DeviceAddress,
@@ -230,6 +231,7 @@ __all__ = [
     "OlmSessionsCreated",
     "OlmStateError",
     "OutboundRoomKey",
+    "OutdatedUsers",
     "OutgoingRequests",
     "PlainToDevice",
     "PrepareOneTimeKeys",
@@ -278,6 +280,7 @@ __all__ = [
     "SyncReceived",
     "SyncToken",
     "ToDeviceOutcome",
+    "TrackUsers",
     "Transport",
     "UndecryptableToDevice",
     "UnknownDevice",
@@ -285,6 +288,7 @@ __all__ = [
     "UnknownOlmSession",
     "UnpublishedKeys",
     "UnsupportedFilesystem",
+    "UpdateDevices",
     "UserId",
     "VerificationError",
     "WrongDevice",
