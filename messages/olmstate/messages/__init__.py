@@ -130,6 +130,13 @@ from ._rooms import (
     RotationPeriod,
     ShareRoomKey,
 )
+from ._secrets import (
+    DamagedSecret,
+    MalformedRecoveryKey,
+    MalformedSecret,
+    SecretError,
+    UnsupportedSecretStorage,
+)
 from ._statistics import (
     CacheStatistics,
     Statistics,
@@ -171,6 +178,7 @@ __all__ = [
     "CreateAccount",
     "CreateOlmSessions",
     "Curve25519Key",
+    "DamagedSecret",
     "DecryptRoomEvent",
     "DecryptRoomEvents",
     "DecryptToDevice",
@@ -210,6 +218,8 @@ __all__ = [
     "MalformedMessage",
     "MalformedPickle",
     "MalformedQrCode",
+    "MalformedRecoveryKey",
+    "MalformedSecret",
     "MarkKeysPublished",
     "MarkRequestFailed",
     "MarkRequestSent",
@@ -262,6 +272,7 @@ __all__ = [
     "RotationPeriod",
     "Route",
     "SchemaTooNew",
+    "SecretError",
     "ShareRoomKey",
     "SignedDeviceKeys",
     "Statistics",
@@ -283,6 +294,7 @@ __all__ = [
     "UnknownOlmSession",
     "UnpublishedKeys",
     "UnsupportedFilesystem",
+    "UnsupportedSecretStorage",
     "UserId",
     "VerificationError",
     "WrongDevice",
