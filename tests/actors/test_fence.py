@@ -10,17 +10,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-import olmstate.actors._engine.supervisor as supervisor_module
 from olmstate.actors import Options, Supervisor
 from olmstate.actors._devices.actor import DevicesActor
+from olmstate.actors._engine.actor import MessageOf
 from olmstate.actors._engine.states import State
 from olmstate.actors._engine.supervisor import MOST_FENCED, MOST_ROWS
-from olmstate.actors._rooms.actor import (
-    Current,
-    OutboundGroupSessionsActor,
-    OutboundGroupSessionsQuery,
-    OutboundGroupSessionsStep,
-)
+from olmstate.actors._rooms.actor import Asked, Current, OutboundGroupSessionsActor
+from olmstate.actors._wire.steps import Steps
 from olmstate.actors.testing import Faults, MemoryDisk
 from olmstate.messages import (
     CreateAccount,
@@ -31,7 +27,7 @@ from olmstate.messages import (
     MarkRoomKeyShared,
     Message,
     OutboundRoomKey,
-    RoomKey,
+    PrepareRoomKey,
     RoomKeyShare,
     ShareRoomKey,
     Statistics,
@@ -40,6 +36,7 @@ from olmstate.messages import (
     SyncToken,
 )
 from olmstate.storage import Fenced, Row, Table
+from tests.actors.capabilities import with_actor
 from tests.actors.peers import ROOM, Peer, Room, keys_query
 from tests.actors.supervised import supervised
 
@@ -50,7 +47,7 @@ MESSAGE = EncryptRoomEvent(room_id=ROOM, type="m.room.message", content={"body":
 
 async def share(supervisor: Supervisor) -> None:
     await supervisor.ask(CreateAccount())
-    made = await supervisor.ask(RoomKey(room_id=ROOM))
+    made = await supervisor.ask(PrepareRoomKey(room_id=ROOM))
     await supervisor.ask(MarkRoomKeyShared(room_id=ROOM, session_id=made.session_id, devices=()))
 
 
@@ -99,7 +96,7 @@ async def test_an_index_that_another_has_reserved_meanwhile_is_not_used_though_a
 
 @pytest.mark.parametrize(
     "message",
-    [RoomKey(room_id=ROOM), ShareRoomKey(room_id=ROOM, devices=(Peer().address,))],
+    [PrepareRoomKey(room_id=ROOM), ShareRoomKey(room_id=ROOM, devices=(Peer().address,))],
     ids=["room-key", "share-room-key"],
 )
 async def test_a_session_that_another_forgets_in_the_midst_of_a_turn_turns_it_back_and_no_more(
@@ -109,10 +106,11 @@ async def test_a_session_that_another_forgets_in_the_midst_of_a_turn_turns_it_ba
     disk = MemoryDisk()
 
     class Interrupted(OutboundGroupSessionsActor):
-        async def ask(self, message: OutboundGroupSessionsStep[R] | OutboundGroupSessionsQuery[R]) -> R:
+        async def ask(self, message: MessageOf[Asked, R]) -> R:
             reply = await super().ask(message)
             rows = disk.rows(Table.OUTBOUND_GROUP_SESSIONS)
-            if isinstance(message, Current) and rows:
+            asked: object = message
+            if isinstance(asked, Current) and rows:
                 disk.write_from_elsewhere(
                     {Table.OUTBOUND_GROUP_SESSIONS: [msgspec.structs.replace(row, value=None) for row in rows]}
                 )
@@ -121,8 +119,8 @@ async def test_a_session_that_another_forgets_in_the_midst_of_a_turn_turns_it_ba
 
     async with supervised(disk) as other:
         await share(other)
-        before = (await other.ask(RoomKey(room_id=ROOM))).session_id
-    monkeypatch.setattr(supervisor_module, "OutboundGroupSessionsActor", Interrupted)
+        before = (await other.ask(PrepareRoomKey(room_id=ROOM))).session_id
+    monkeypatch.setattr("olmstate.actors._open.CAPABILITIES", with_actor(OutboundGroupSessionsActor, Interrupted))
     async with supervised(disk) as supervisor:
         assert before != (await supervisor.ask(message)).session_id
         assert (await supervisor.ask(Statistics())).fenced == 1
@@ -139,10 +137,11 @@ async def test_others_get_their_turn_between_the_making_of_many_rows_and_their_c
     made = False
 
     class Noted(DevicesActor):
-        def changed_rows(self) -> dict[Table, list[Row]]:
+        def changed_rows(self) -> Steps[dict[Table, list[Row]]]:
             nonlocal made
+            rows = yield from super().changed_rows()
             made = True
-            return super().changed_rows()
+            return rows
 
     class WriteFromElsewhere(trio.abc.Instrument):
         def after_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - it is the supervisor's
@@ -150,7 +149,7 @@ async def test_others_get_their_turn_between_the_making_of_many_rows_and_their_c
                 trio.lowlevel.remove_instrument(self)
                 disk.write_from_elsewhere({Table.DEVICES: committed})
 
-    monkeypatch.setattr(supervisor_module, "DevicesActor", Noted)
+    monkeypatch.setattr("olmstate.actors._open.CAPABILITIES", with_actor(DevicesActor, Noted))
     many = [Peer(device_id=f"BOB{number}") for number in range(MOST_ROWS + 1)]
     async with supervised(disk) as supervisor:
         trio.lowlevel.add_instrument(WriteFromElsewhere())

@@ -14,6 +14,7 @@ from olmstate.actors._room_keys.actor import (
     RoomKeysPage,
     WriteBehind,
 )
+from olmstate.actors._wire.steps import at_once
 from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import (
     DecryptedRoomEvent,
@@ -106,7 +107,7 @@ async def test_an_event_without_an_id_is_decrypted_and_cannot_be_guarded(
         decrypted = await decrypt(inbound, event)
         assert isinstance(decrypted, DecryptedRoomEvent)
         assert decrypted.event_id is None
-    assert not inbound.write_behind.is_set()
+    assert inbound.before_commit() is None
 
 
 async def test_what_cannot_be_decrypted_is_told_apart(inbound: InboundGroupSessionsActor, room: Room) -> None:
@@ -163,7 +164,7 @@ async def test_of_many_events_a_bad_one_harms_none(inbound: InboundGroupSessions
 async def test_a_session_is_read_once_for_many_events_and_a_notice_only_where_there_is_no_key(
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor, room: Room, disk: MemoryDisk, faults: Faults
 ) -> None:
-    disk.write_from_elsewhere(told=False)
+    disk.write_from_elsewhere(keys_known=False)
     actors.look()
     faults.steps.clear()
     await inbound.ask(DecryptRoomEvents(events=tuple((ROOM, room.send()) for _ in range(9))))
@@ -193,7 +194,7 @@ async def test_a_key_that_comes_again_is_known_and_an_earlier_one_is_better(
     await actors.commit()
     assert isinstance(await decrypt(inbound, first_event), UnknownMessageIndex)
     assert ("known",) == await inbound.ask(AddRoomKeys(room_keys=(from_now,)))
-    assert inbound.changed_rows() == {}
+    assert at_once(inbound.changed_rows()) == {}
     assert ("better", "known") == await inbound.ask(AddRoomKeys(room_keys=(from_start, from_now)))
     await actors.commit()
     assert isinstance(await decrypt(inbound, first_event), DecryptedRoomEvent)
@@ -299,7 +300,7 @@ async def test_an_event_may_be_decrypted_again_and_another_with_its_index_may_no
     for _ in range(2):
         assert isinstance(await decrypt(inbound, event), DecryptedRoomEvent)
         assert isinstance(await decrypt(inbound, replayed(event)), ReplayedMessage)
-    assert inbound.write_behind.is_set()
+    assert inbound.before_commit() == WriteBehind()
 
 
 async def test_in_one_batch_the_first_event_gets_the_index(inbound: InboundGroupSessionsActor, room: Room) -> None:
@@ -329,9 +330,9 @@ async def test_nothing_waits_to_be_written_once_it_is_written(
     await decrypt(inbound, room.send())
     await inbound.ask(WriteBehind())
     await actors.commit()
-    assert not inbound.write_behind.is_set()
+    assert inbound.before_commit() is None
     await inbound.ask(WriteBehind())
-    assert inbound.changed_rows() == {}
+    assert at_once(inbound.changed_rows()) == {}
 
 
 async def test_what_is_decrypted_while_the_guard_is_being_written_waits_for_the_next_turn(
@@ -342,12 +343,12 @@ async def test_what_is_decrypted_while_the_guard_is_being_written_waits_for_the_
     await inbound.ask(WriteBehind())
     await decrypt(inbound, second)
     await actors.commit()
-    assert inbound.write_behind.is_set()
+    assert inbound.before_commit() == WriteBehind()
     for event in (first, second):
         assert isinstance(await decrypt(inbound, replayed(event)), ReplayedMessage)
     await inbound.ask(WriteBehind())
     await actors.commit()
-    assert not inbound.write_behind.is_set()
+    assert inbound.before_commit() is None
 
 
 async def test_the_guard_survives_a_turn_that_fails(
@@ -360,7 +361,7 @@ async def test_the_guard_survives_a_turn_that_fails(
     with pytest.raises(StoreFull):
         await actors.commit()
     assert isinstance(await decrypt(inbound, replayed(event)), ReplayedMessage)
-    assert inbound.write_behind.is_set()
+    assert inbound.before_commit() == WriteBehind()
     await inbound.ask(WriteBehind())
     await actors.commit()
     assert len(disk.rows(Table.MESSAGE_INDICES)) == 1
@@ -371,18 +372,18 @@ async def test_the_guard_survives_invalidations(
 ) -> None:
     before, between = room.send(), room.send()
     await decrypt(inbound, before)
-    disk.write_from_elsewhere(told=False)
+    disk.write_from_elsewhere(keys_known=False)
     actors.look()
     await decrypt(inbound, between)
     await inbound.ask(WriteBehind())
-    disk.write_from_elsewhere(told=False)
+    disk.write_from_elsewhere(keys_known=False)
     actors.look()  # the turn can't commit what it had merged
     await actors.commit()
     for event in (before, between):
         assert isinstance(await decrypt(inbound, replayed(event)), ReplayedMessage)
     await inbound.ask(WriteBehind())
     await actors.commit()
-    assert not inbound.write_behind.is_set()
+    assert inbound.before_commit() is None
     assert len(disk.rows(Table.MESSAGE_INDICES)) == 1
 
 
@@ -416,7 +417,7 @@ async def test_indices_are_stored_in_blocks_and_only_those_that_changed_are_writ
     assert len(disk.rows(Table.MESSAGE_INDICES)) == 2
     await decrypt(inbound, room.send())
     await inbound.ask(WriteBehind())
-    assert len(inbound.changed_rows()[Table.MESSAGE_INDICES]) == 1
+    assert len(at_once(inbound.changed_rows())[Table.MESSAGE_INDICES]) == 1
     await actors.commit()
     actors.look()
     replies = await inbound.ask(DecryptRoomEvents(events=tuple((ROOM, replayed(event)) for event in events)))

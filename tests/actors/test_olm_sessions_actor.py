@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from vodozemac import Account, AnyOlmMessage, Curve25519PublicKey, Session
 
+from olmstate.actors._account.actor import NewSession
 from olmstate.actors._engine.actor import Invalidate
 from olmstate.actors._to_device.actor import (
     PRE_KEY_REMEMBERED,
@@ -21,13 +22,13 @@ from olmstate.actors._to_device.actor import (
     Deferred,
     Encrypt,
     NeedsSession,
-    NewSession,
     OlmSessionsActor,
     Remember,
     WereDecrypted,
 )
 from olmstate.actors._wire.base64 import decode
 from olmstate.actors._wire.olm_message import DIGEST_BYTES, OlmMessage, parse_olm_message
+from olmstate.actors._wire.steps import at_once
 from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import Curve25519Key, MalformedMessage, ReplayedMessage, UnknownOlmSession, UserId
 from olmstate.storage import Row, Table
@@ -152,7 +153,7 @@ async def decrypt(olm: OlmSessionsActor, *messages: OlmMessage) -> list[DecryptO
 
 
 def rows(actor: OlmSessionsActor, table: Table) -> int:
-    return len(actor.changed_rows().get(table, []))
+    return len(at_once(actor.changed_rows()).get(table, []))
 
 
 # --- decrypting ---------------------------------------------------------------------------------------------
@@ -359,7 +360,7 @@ async def test_a_message_under_another_devices_key_is_not_decrypted_and_changes_
     )
     assert isinstance(refused, UnknownOlmSession)
     assert needs == NeedsSession()
-    assert olm.changed_rows() == {}
+    assert at_once(olm.changed_rows()) == {}
     assert [b"answer"] == await decrypt(olm, parse_olm_message(bob.curve25519, message_type, body))
 
 
@@ -383,7 +384,7 @@ def test_a_message_is_the_same_again_by_sender_type_and_body(ours: Ours, bob: Pe
 
 async def test_without_a_session_there_is_no_ciphertext(olm: OlmSessionsActor, bob: Peer) -> None:
     assert (None,) == await olm.ask(to(bob))
-    assert olm.changed_rows() == {}
+    assert at_once(olm.changed_rows()) == {}
 
 
 async def test_a_step_is_undone_with_its_turn(
@@ -524,7 +525,7 @@ async def test_all_sessions_of_a_device_are_one_read_and_those_of_others_none(
     await olm.ask(added(bob, *(ours.session_to(bob) for _ in range(5))))
     await olm.ask(added(carol, ours.session_to(carol)))
     await actors.commit()
-    disk.write_from_elsewhere(told=False)
+    disk.write_from_elsewhere(keys_known=False)
     actors.look()
     faults.steps.clear()
     await olm.ask(to(bob))

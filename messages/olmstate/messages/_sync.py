@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ._ids import JsonObject, MegolmSessionId, RoomId
-from ._message import AccountQuery, Command
+from ._message import Command, Query
 from ._to_device import ToDeviceOutcome
 
 
@@ -37,9 +37,10 @@ class ReceiveSync(Command[SyncReceived]):
     """Parsed, or as it came."""
     since: str | None = None
     """The token that the request was made with; if it isn't the stored one, that is left alone, and so is what is known
-    of the fallback key, which may be another by now. None: don't compare."""
+    of the fallback key, which may be another by now. None: it was made with none, and began anew; it is then asked for
+    whose devices have changed meanwhile."""
 
 
 @attrs.frozen(kw_only=True)
-class SyncToken(AccountQuery[str | None]):
+class SyncToken(Query[str | None]):
     """``next_batch`` of the last response taken in, by any process: the ``since`` of the next request."""

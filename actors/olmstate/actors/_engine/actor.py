@@ -26,27 +26,34 @@ from __future__ import annotations
 import abc
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import attrs
 import trio
 
+from olmstate.actors._wire.steps import Steps
 from olmstate.messages import (
     ActorStopped,
     CacheStatistics,
+    DeviceId,
     Message,
     OlmStateError,
     Query,
     Reply,
     StoreError,
+    UserId,
 )
-from olmstate.storage import START, Place, Row, RowReader, Table, place_of
+from olmstate.storage import START, Position, Presence, Row, RowReader, Table, position_of
 
 from .cache import Cache
 from .envelope import Envelope
+from .slices import in_slices
 
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
+M_co = TypeVar("M_co", covariant=True)
+M_contra = TypeVar("M_contra", contravariant=True)
 
 MAILBOX_SIZE = 256
 """Messages that may wait for an actor; more askers wait outside."""
@@ -99,24 +106,49 @@ class Newest:
 
 
 @attrs.frozen(kw_only=True)
+class Environment:
+    """What a supervisor gives to each of its actors."""
+
+    store: RowReader
+    newest: Newest
+    capacity: Callable[[Table], int]
+    """Entries of a data type that may be cached."""
+    fresh: Callable[[], bool]
+    """Whether nobody has committed since the last look."""
+    write_later: Callable[[], None]
+    """Have a turn come, some time from now, if none comes by before: `Actor.before_commit` has something."""
+    presence: Presence
+    """Which handles on the store are alive."""
+    user_id: UserId
+    device_id: DeviceId
+    """Whose store it is."""
+
+
+class MessageOf(Protocol[M_co, R_co]):
+    """A message that is one of the classes ``M_co`` and has a reply of type ``R_co``; see `Message`."""
+
+    def _of_class_and_reply(self) -> tuple[M_co, R_co]: ...
+
+
+@attrs.frozen(kw_only=True)
 class PageQuery(Query[R], Generic[R]):
     """Walks a whole table, past the cache: `Actor.page` holds the rows when the handler runs."""
 
     table: Table
-    after: Place = START
+    after: Position = START
     """Where the page before ended."""
     limit: int = 500
 
 
-class Actor(abc.ABC):
-    """Base of the actors; see the rules above."""
+class Actor(abc.ABC, Generic[M_contra]):
+    """Base of the actors; see the rules above. ``M_contra`` is the union of the messages that an actor handles."""
 
     name: ClassVar[str]
 
-    def __init__(self, store: RowReader, newest: Newest, caches: Iterable[Cache[Any]]) -> None:
+    def __init__(self, environment: Environment, caches: Iterable[Cache[Any]]) -> None:
         """An actor over ``caches``; nothing is loaded, and it answers only once `run` is running."""
-        self._store = store
-        self._newest = newest
+        self._store = environment.store
+        self._newest = environment.newest
         self._caches = tuple(caches)
         self._generation = 0
         self._idle = False
@@ -127,32 +159,42 @@ class Actor(abc.ABC):
     # --- what an actor defines ------------------------------------------------------------------------------
 
     @abc.abstractmethod
-    def wanted(self, message: Message[Any]) -> Wanted:
+    def wanted(self, message: M_contra) -> Wanted:
         """What ``message`` needs loaded. Asked again after each load, unless it was a tuple."""
 
     @abc.abstractmethod
-    def handle(self, message: Message[Any]) -> Reply:
+    def handle(self, message: M_contra) -> Reply:
         """Answer ``message``, everything wanted being loaded. Raises `OlmStateError` with nothing changed."""
 
-    # --- for the supervisor ---------------------------------------------------------------------------------
+    def before_commit(self) -> Message[None] | None:
+        """What the actor must be asked before a turn commits, so that what waits to be written goes along."""
+        return None
 
-    async def post(self, message: Message[R]) -> R:
-        """Send a message and wait for the reply; an actor's ``ask`` takes its own family only.
+    def before_closing(self) -> Message[None] | None:
+        """What the actor must be asked in the last turn of all."""
+        return None
+
+    # --- asking ---------------------------------------------------------------------------------------------
+
+    async def ask(self, message: MessageOf[M_contra, R]) -> R:
+        """Send one of the actor's own messages and wait for the reply.
 
         Raises:
             OlmStateError: What was answered instead.
             ActorStopped: The actor isn't running any more.
         """
         await trio.lowlevel.checkpoint_if_cancelled()  # switches only to raise
-        if self._can_answer_now(message):
+        asked: Any = message
+        if self._can_answer_now(asked):
             try:
-                return cast("R", self._handle_now(message))
+                reply: R = self._handle_now(asked)
+                return reply
             finally:
                 if self._slice >= SLICE:
                     self._slice = 0
                     await trio.lowlevel.cancel_shielded_checkpoint()  # begun, so finished; but others get their turn
         self._idle = False  # from now on, though its task has yet to run
-        envelope = Envelope(message, self._newest.generation)
+        envelope = Envelope[R](asked, self._newest.generation)
         try:
             try:
                 self._send.send_nowait(envelope)  # its checkpoint is the wait for the answer
@@ -162,16 +204,20 @@ class Actor(abc.ABC):
             raise ActorStopped from None
         return await envelope.wait()
 
-    def post_nowait(self, message: Message[R]) -> R:
+    def ask_nowait(self, message: MessageOf[M_contra, R]) -> R:
         """The reply, if it can be had now; others don't get their turn.
 
         Raises:
             OlmStateError: What was answered instead.
             trio.WouldBlock: Something else waits for the actor, or something must be loaded; or it isn't running.
         """
-        if self._can_answer_now(message):
-            return cast("R", self._handle_now(message))
+        asked: Any = message
+        if self._can_answer_now(asked):
+            reply: R = self._handle_now(asked)
+            return reply
         raise trio.WouldBlock
+
+    # --- for the supervisor ---------------------------------------------------------------------------------
 
     def notify(self, notice: Notice) -> None:
         """Tell the actor something, which holds from now on, also for what it is loading."""
@@ -230,12 +276,13 @@ class Actor(abc.ABC):
     async def _answer(self, envelope: Envelope[Any]) -> None:
         if envelope.abandoned:
             return
-        if isinstance(envelope.message, _Bug):
-            raise envelope.message.error
+        message: Any = envelope.message
+        if isinstance(message, _Bug):
+            raise message.error
         try:
             self._catch_up(envelope.generation)
-            await self._load(envelope.message)
-            reply = self.handle(envelope.message)
+            await self._load(message)
+            reply = self.handle(message)
         except OlmStateError as error:
             self._after_error(error)
             envelope.fail(error)
@@ -244,7 +291,7 @@ class Actor(abc.ABC):
         for cache in self._caches:
             cache.trim()
 
-    def _can_answer_now(self, message: Message[Any]) -> bool:
+    def _can_answer_now(self, message: M_contra) -> bool:
         """Whether nothing waits, and ``message`` can be handled without waiting for the store."""
         if not self._idle or isinstance(message, PageQuery):
             return False
@@ -266,7 +313,7 @@ class Actor(abc.ABC):
             cache.count(wanted=number, missed=0)
         return True
 
-    def _handle_now(self, message: Message[Any]) -> object:
+    def _handle_now(self, message: M_contra) -> Any:  # noqa: ANN401 - the message's own reply
         try:
             return self.handle(message).value
         except OlmStateError as error:
@@ -290,9 +337,10 @@ class Actor(abc.ABC):
         if self._generation < generation:
             self.notify(Invalidate(generation=generation, partitions=None))
 
-    async def _load(self, message: Message[Any]) -> None:
-        if isinstance(message, PageQuery):
-            self.page = await self._store.page(message.table, message.after, message.limit)
+    async def _load(self, message: M_contra) -> None:
+        page: object = message
+        if isinstance(page, PageQuery):
+            self.page = await self._store.page(page.table, page.after, page.limit)
         first = True
         complete = False
         committed = isinstance(message, Query)
@@ -306,23 +354,27 @@ class Actor(abc.ABC):
                 if missing:
                     complete = False
                     rows = await self._store.read(cache.table, missing)
-                    cache.fill(rows)
+                    await in_slices(cache.fill(rows))
             first = False
             if not isinstance(wanted, tuple):
                 wanted = self.wanted(message)
 
-    def decoded_page(self, table: Table, decode: Callable[[Row], T]) -> tuple[Place, tuple[T, ...]]:
+    def decoded_page(self, table: Table, decode: Callable[[Row], T]) -> tuple[Position, tuple[T, ...]]:
         """Where the page that was read ends, and what its rows stand for.
 
         Raises:
             StoreCorrupt: A row can't be read.
         """
-        last = place_of(table, self.page[-1]) if self.page else START
+        last = position_of(table, self.page[-1]) if self.page else START
         return last, tuple(decode(row) for row in self.page)
 
-    def changed_rows(self) -> dict[Table, list[Row]]:
+    def changed_rows(self) -> Steps[dict[Table, list[Row]]]:
         """What the present turn must write; asked once a turn.
 
-        A plain call: only a turn changes anything, and the turn that asks is the only one.
+        It isn't asked as a message: only a turn changes anything, and the turn that asks is the only one.
         """
-        return {cache.table: cache.changed_rows() for cache in self._caches if cache.dirty}
+        changed: dict[Table, list[Row]] = {}
+        for cache in self._caches:
+            if cache.dirty:
+                changed[cache.table] = yield from cache.changed_rows()
+        return changed

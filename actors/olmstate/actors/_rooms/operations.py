@@ -2,52 +2,71 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Collection, Iterable
 
-from olmstate.actors._devices.operations import look_up
-from olmstate.actors._room_keys.actor import AddRoomKeys, NewRoomKey
+from olmstate.actors._account.operations import own_device
+from olmstate.actors._devices.operations import MANY_ADDRESSES, distinct, look_up
+from olmstate.actors._engine.slices import SlicesOf, in_slices
+from olmstate.actors._engine.turn import Turn
+from olmstate.actors._room_keys.actor import AddRoomKeys, InboundGroupSessionsActor, NewRoomKey
 from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
 from olmstate.actors._rooms.actor import (
     Current,
+    Discard,
     Encrypt,
     Export,
     MarkShared,
     MegolmCiphertext,
     Offer,
+    OutboundGroupSessionsActor,
     Replace,
 )
 from olmstate.actors._to_device.sending import by_user, encrypt_to
-from olmstate.actors._turn import Turn, own_device
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.payload import encode_payload
 from olmstate.actors._wire.untrusted_json import string
 from olmstate.messages import (
     DeviceAddress,
     DeviceIdentity,
+    DiscardRoomKey,
     EncryptedRoomEvent,
     EncryptRoomEvent,
     MalformedContent,
     MalformedMessage,
     MarkRoomKeyShared,
     OutboundRoomKey,
+    PrepareRoomKey,
     RoomId,
     RoomKeyShare,
+    RotateRoomKey,
     RotationPeriod,
     ShareRoomKey,
 )
 
 DEVICES_A_REQUEST = 250
 """So many to-device messages a request, as servers like it."""
+RECIPIENTS_A_ROW = 250
+"""Recorded without giving other tasks a chance: a millisecond."""
 
 
-async def room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) -> OutboundRoomKey:
+async def prepare_room_key(turn: Turn, command: PrepareRoomKey) -> OutboundRoomKey:
     """The key of the room's outbound session, which is made if there is none that may still be used."""
-    outbound = turn.actors.outbound_group_sessions
+    outbound = turn[OutboundGroupSessionsActor]
     exported: OutboundRoomKey | None = None
-    if await outbound.ask(Current(room_id=room_id, now=turn.now)) is not None:
+    if await outbound.ask(Current(room_id=command.room_id, now=turn.now)) is not None:
         # None all the same if somebody's write was seen in between: then the fence turns this turn back in the end
-        exported = await outbound.ask(Export(room_id=room_id))
-    return exported or await new_room_key(turn, room_id, rotation)
+        exported = await outbound.ask(Export(room_id=command.room_id))
+    return exported or await new_room_key(turn, command.room_id, command.rotation)
+
+
+async def rotate_room_key(turn: Turn, command: RotateRoomKey) -> OutboundRoomKey:
+    """Replace the room's outbound session, whatever state it is in."""
+    return await new_room_key(turn, command.room_id, command.rotation)
+
+
+async def discard_room_key(turn: Turn, command: DiscardRoomKey) -> None:
+    """Forget the room's outbound session."""
+    await turn[OutboundGroupSessionsActor].ask(Discard(room_id=command.room_id))
 
 
 async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) -> OutboundRoomKey:
@@ -61,7 +80,7 @@ async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) ->
     except MalformedMessage as error:
         raise MalformedContent(reason=error.reason) from None
     own = (await own_device(turn)).identity
-    made = await turn.actors.outbound_group_sessions.ask(Replace(room_id=room_id, now=turn.now, rotation=rotation))
+    made = await turn[OutboundGroupSessionsActor].ask(Replace(room_id=room_id, now=turn.now, rotation=rotation))
     copy = RoomKeyCopy(
         session=session_from_room_key(made.session_key, made.session_id),
         sender_key=own.curve25519,
@@ -72,7 +91,7 @@ async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) ->
         signed=True,
     )
     new = NewRoomKey(room_id=room_id, session_id=made.session_id, copy=copy)
-    await turn.actors.inbound_group_sessions.ask(AddRoomKeys(room_keys=(new,)))
+    await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=(new,)))
     return made
 
 
@@ -80,29 +99,28 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
     """Encrypt the room's key to those of its devices that don't have it; rotate first if one that left may have it."""
     own = (await own_device(turn)).identity
     itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
-    wanted = dict.fromkeys(address for address in command.devices if address != itself)
-    outbound = turn.actors.outbound_group_sessions
+    wanted = await distinct(command.devices)
+    wanted.pop(itself, None)
+    known = await look_up(turn, wanted)
+    outbound = turn[OutboundGroupSessionsActor]
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
-    if current is not None and current.is_known_to_others(wanted, await look_up(turn, wanted)):
+    if current is not None and await in_slices(current.is_known_to_others(wanted, known)):
         current = None
-    if current is not None and not wanted.keys() - current.shared_with:
+    if current is not None and not await _without(wanted, current.shared_with):
         return RoomKeyShare(session_id=current.session_id, requests=(), recipients=(), missing=())
     shared: OutboundRoomKey | None = None
     if current is not None:
         shared = await outbound.ask(Export(room_id=command.room_id))  # or None, as above
     if shared is None:
         shared = await new_room_key(turn, command.room_id, command.rotation)
-    pending = [address for address in wanted if address not in shared.shared_with]
-    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content)
-    if encrypted.keys:
-        await outbound.ask(Offer(room_id=command.room_id, session_id=shared.session_id, devices=encrypted.keys))
-    contents = iter(encrypted.contents.items())
-    requests = tuple(
-        by_user(dict(islice(contents, DEVICES_A_REQUEST))) for _ in range(0, len(encrypted.contents), DEVICES_A_REQUEST)
-    )
+    pending = await _without(wanted, shared.shared_with)
+    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, known)
+    async for some in SlicesOf(encrypted.keys.items(), RECIPIENTS_A_ROW):
+        await outbound.ask(Offer(room_id=command.room_id, session_id=shared.session_id, devices=dict(some)))
+    requests = [await by_user(some) async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)]
     return RoomKeyShare(
         session_id=shared.session_id,
-        requests=requests,
+        requests=tuple(requests),
         recipients=tuple(encrypted.contents),
         missing=encrypted.missing,
     )
@@ -111,21 +129,31 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
 async def mark_room_key_shared(turn: Turn, command: MarkRoomKeyShared) -> None:
     """Record who has the room's key."""
     # for those to whom it was not `ShareRoomKey` that has encrypted it, but the user
-    known = await look_up(turn, command.devices)
-    await turn.actors.outbound_group_sessions.ask(
-        MarkShared(
-            room_id=command.room_id,
-            session_id=command.session_id,
-            devices=frozenset(command.devices),
-            keys={address: device.curve25519 for address, device in known.items()},
+    slices: list[tuple[DeviceAddress, ...]] = [some async for some in SlicesOf(command.devices, RECIPIENTS_A_ROW)]
+    for devices in slices or [()]:
+        known = await look_up(turn, devices)
+        await turn[OutboundGroupSessionsActor].ask(
+            MarkShared(
+                room_id=command.room_id,
+                session_id=command.session_id,
+                devices=frozenset(devices),
+                keys={address: device.curve25519 for address, device in known.items()},
+            )
         )
-    )
+
+
+async def _without(wanted: Iterable[DeviceAddress], others: Collection[DeviceAddress]) -> list[DeviceAddress]:
+    """Those of ``wanted`` that are not among ``others``."""
+    left: list[DeviceAddress] = []
+    async for some in SlicesOf(wanted, MANY_ADDRESSES):
+        left += [address for address in some if address not in others]
+    return left
 
 
 async def encrypt_room_event(turn: Turn, command: EncryptRoomEvent) -> EncryptedRoomEvent:
     """Encrypt an event on the room's session."""
     own = (await own_device(turn)).identity
-    encrypted = await turn.actors.outbound_group_sessions.ask(
+    encrypted = await turn[OutboundGroupSessionsActor].ask(
         Encrypt(room_id=command.room_id, plaintext=event_payload(command), now=turn.now)
     )
     return encrypted_room_event(own, encrypted)
