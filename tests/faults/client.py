@@ -61,7 +61,7 @@ from olmstate.storage import START, Rows, SqliteStore, Table, backup, open_store
 from olmstate.storage.sqlite.folder import DATABASE
 from olmstate.storage.sqlite.sqlite_errors import translated
 from tests.faults.history import Log
-from tests.faults.homeserver import ALICE, ALICE_DEVICE, Backup, Homeserver, Sync, Violated, require
+from tests.faults.homeserver import ALICE, ALICE_DEVICE, Backup, Homeserver, Sync, require
 from tests.faults.recording import RecordingStore, RecordingSupervisor, record_stored
 from tests.operations.peer import keys_query
 

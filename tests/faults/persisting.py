@@ -58,8 +58,8 @@ async def persist(folder: Path, homeserver: Homeserver) -> None:
                 insisting = Insisting(supervisor)
                 await check(insisting, store, homeserver)
                 await work(insisting, homeserver)
-                await insist(lambda: change_secret(store, homeserver))  # noqa: B023 - awaited here
-                await insist(lambda: back_up(store, homeserver))  # noqa: B023 - the same
+                await insist(lambda: change_secret(store, homeserver))
+                await insist(lambda: back_up(store, homeserver))
                 done = True
         except* StoreError as errors:
             damaged = errors.subgroup(StoreCorrupt)
