@@ -16,6 +16,7 @@ from ._account import (
     SignedDeviceKeys,
     UnpublishedKeys,
 )
+from ._device_lists import OutdatedUsers, TrackUsers, UpdateDevices
 from ._devices import (
     AddDevices,
     DeviceAddress,
@@ -238,6 +239,7 @@ __all__ = [
     "OlmSessionsCreated",
     "OlmStateError",
     "OutboundRoomKey",
+    "OutdatedUsers",
     "OutgoingRequests",
     "PlainToDevice",
     "PrepareOneTimeKeys",
@@ -287,6 +289,7 @@ __all__ = [
     "SyncReceived",
     "SyncToken",
     "ToDeviceOutcome",
+    "TrackUsers",
     "Transport",
     "UndecryptableToDevice",
     "UnknownDevice",
@@ -295,6 +298,7 @@ __all__ = [
     "UnpublishedKeys",
     "UnsupportedFilesystem",
     "UnsupportedSecretStorage",
+    "UpdateDevices",
     "UserId",
     "VerificationError",
     "WrongDevice",
