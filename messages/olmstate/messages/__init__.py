@@ -132,6 +132,13 @@ from ._rooms import (
     RotationPeriod,
     ShareRoomKey,
 )
+from ._secrets import (
+    DamagedSecret,
+    MalformedRecoveryKey,
+    MalformedSecret,
+    SecretError,
+    UnsupportedSecretStorage,
+)
 from ._statistics import (
     CacheStatistics,
     Statistics,
@@ -173,6 +180,7 @@ __all__ = [
     "CreateAccount",
     "CreateOlmSessions",
     "Curve25519Key",
+    "DamagedSecret",
     "DecryptRoomEvent",
     "DecryptRoomEvents",
     "DecryptToDevice",
@@ -213,6 +221,8 @@ __all__ = [
     "MalformedMessage",
     "MalformedPickle",
     "MalformedQrCode",
+    "MalformedRecoveryKey",
+    "MalformedSecret",
     "MarkKeysPublished",
     "MarkRequestFailed",
     "MarkRequestSent",
@@ -266,6 +276,7 @@ __all__ = [
     "RotationPeriod",
     "Route",
     "SchemaTooNew",
+    "SecretError",
     "ShareRoomKey",
     "SignedDeviceKeys",
     "Statistics",
@@ -288,6 +299,7 @@ __all__ = [
     "UnknownOlmSession",
     "UnpublishedKeys",
     "UnsupportedFilesystem",
+    "UnsupportedSecretStorage",
     "UpdateDevices",
     "UserId",
     "VerificationError",
