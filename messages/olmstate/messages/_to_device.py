@@ -9,6 +9,7 @@ import attrs
 from ._account import DeviceIdentity
 from ._devices import DeviceAddress
 from ._errors import DecryptionError, OlmStateError
+from ._field_types import checked
 from ._ids import Curve25519Key, DeviceId, JsonObject, UserId
 from ._message import Command
 from ._senders import SenderState
@@ -22,7 +23,7 @@ class OlmSessionsCreated:
     rejected: dict[DeviceAddress, OlmStateError]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class CreateOlmSessions(Command[OlmSessionsCreated]):
     """Start an Olm session with each device that a one-time or fallback key was claimed for.
 
@@ -46,7 +47,7 @@ class EncryptedToDevice:
     """Devices without an Olm session or known keys: claim a key for each, `CreateOlmSessions`, ask again."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class EncryptToDevice(Command[EncryptedToDevice]):
     """Encrypt one event to many devices.
 
@@ -115,7 +116,7 @@ class UndecryptableToDevice:
 ToDeviceOutcome: TypeAlias = DecryptedToDevice | PlainToDevice | ReplayedToDevice | UndecryptableToDevice
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class DecryptToDevice(Command[tuple[ToDeviceOutcome, ...]]):
     """Decrypt to-device events in their order, each apart: a bad one never harms the others.
 
