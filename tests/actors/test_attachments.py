@@ -6,6 +6,7 @@ import copy
 import hmac
 import tracemalloc
 from io import BytesIO
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -95,7 +96,7 @@ def test_it_makes_no_difference_where_a_file_is_cut_into_chunks(
 ) -> None:
     def chunks(data: bytes, places: list[int]) -> list[bytes]:
         edges = [0, *sorted(places), len(data)]
-        return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+        return [data[start:end] for start, end in pairwise(edges)]
 
     encryptor = AttachmentEncryptor()
     ciphertext = b"".join(map(encryptor.encrypt, chunks(plaintext, cuts)))
