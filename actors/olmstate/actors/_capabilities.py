@@ -7,8 +7,8 @@ from . import _account, _devices, _room_keys, _rooms, _sync, _to_device
 CAPABILITIES = (
     _account.CAPABILITY,
     _devices.CAPABILITY,
-    _room_keys.CAPABILITY,
     _to_device.CAPABILITY,
+    _room_keys.CAPABILITY,
     _rooms.CAPABILITY,
     _sync.CAPABILITY,
 )

@@ -9,6 +9,9 @@ To add a message, write its class, its function, and one line among the routes h
     queries      answered by an actor from committed state: Q.answered_by(SomeActor)
     procedures   run in the asker's task: async def run(supervisor: Asking, procedure: P) -> R
     without_turn commands that mostly need no turn, because one before has reserved what they use up
+
+What one capability adds to a table of another's is an *extension*: a value of a class that the other one defines, as
+``OnDecrypted(("m.room_key",), receive_room_keys)`` is of the to-device events. The engine knows none of them.
 """
 
 from __future__ import annotations
@@ -85,6 +88,8 @@ class Capability:
     queries: tuple[QueryRoute, ...] = ()
     procedures: tuple[Route[Asking], ...] = ()
     without_turn: tuple[WithoutTurn[Any], ...] = ()
+    extensions: tuple[object, ...] = ()
+    """Found by their class: ``turn.extensions[OnDecrypted]``."""
 
 
 def check_routes(routes: Iterable[Route[Any] | QueryRoute]) -> None:

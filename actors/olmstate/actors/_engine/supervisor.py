@@ -52,7 +52,7 @@ from .capability import Capability, WithoutTurn, check_routes
 from .envelope import Envelope, own_error
 from .states import TRANSITIONS, Move, State, next_state
 from .subscriptions import Subscriptions
-from .turn import ActorsByClass, Turn
+from .turn import ActorsByClass, Extensions, Turn
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -156,6 +156,7 @@ class Supervisor:
         )
         self.actors = ActorsByClass(each.actor(environment) for each in capabilities if each.actor is not None)
         self._all: tuple[Actor[Any], ...] = tuple(self.actors)
+        self._extensions = Extensions(extension for each in capabilities for extension in each.extensions)
         self._unwritten = trio.Event()
         self._subscriptions = Subscriptions()
         self._counters = _Counters()
@@ -427,7 +428,7 @@ class Supervisor:
         """Run every command once, without those that are refused half-way."""
         refused: dict[Envelope[Any], Outcome[Any]] = {}
         while True:
-            turn = Turn(actors=self.actors, now=self._options.wall_clock(), events=[])
+            turn = Turn(actors=self.actors, extensions=self._extensions, now=self._options.wall_clock(), events=[])
             results = dict(refused)
             try:
                 for envelope in batch:
