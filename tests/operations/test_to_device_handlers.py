@@ -13,7 +13,15 @@ from olmstate.actors import Supervisor
 from olmstate.actors._capabilities import CAPABILITIES
 from olmstate.actors._engine.capability import Capability
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._to_device.handlers import DecryptedEvent, OnDecrypted, OnPlain, PlainEvent, SecretField
+from olmstate.actors._to_device.handlers import (
+    ON_DECRYPTED,
+    ON_PLAIN,
+    SECRETS,
+    DecryptedEvent,
+    Handler,
+    PlainEvent,
+    SecretField,
+)
 from olmstate.messages import (
     DecryptedToDevice,
     DecryptToDevice,
@@ -49,12 +57,12 @@ def of_plain(event: PlainEvent) -> Json:
 
 
 HANDLERS = Capability(
-    extensions=(
-        OnDecrypted(("a", "b"), note("a and b", of_decrypted)),
-        OnDecrypted(("b",), note("b alone", of_decrypted)),
-        OnPlain(("a",), note("plain a", of_plain)),
-        OnPlain(("b", "m.room.encrypted"), note("plain b", of_plain)),
-        SecretField("b", "secret"),
+    additions=(
+        ON_DECRYPTED.add(Handler(("a", "b"), note("a and b", of_decrypted))),
+        ON_DECRYPTED.add(Handler(("b",), note("b alone", of_decrypted))),
+        ON_PLAIN.add(Handler(("a",), note("plain a", of_plain))),
+        ON_PLAIN.add(Handler(("b", "m.room.encrypted"), note("plain b", of_plain))),
+        SECRETS.add(SecretField("b", "secret")),
     )
 )
 

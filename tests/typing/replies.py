@@ -36,12 +36,16 @@ from olmstate.messages import (
     ImportRoomKeys,
     JsonObject,
     MarkKeysPublished,
+    MarkRequestFailed,
+    MarkRequestSent,
     MarkRoomKeyShared,
     OlmSessionsCreated,
     OutboundRoomKey,
+    OutgoingRequests,
     PrepareOneTimeKeys,
     PrepareRoomKey,
     ReceiveSync,
+    Request,
     RoomKeyChange,
     RoomKeyShare,
     RoomKeysImported,
@@ -123,6 +127,12 @@ async def room_keys(
     assert_type(await supervisor.ask(import_file), RoomKeysImported)
     assert_type(await supervisor.ask(ExportRoomKeys()), tuple[JsonObject, ...])
     assert_type(await supervisor.ask(export_file), str)
+
+
+async def requests(supervisor: Supervisor, *, sent: MarkRequestSent, failed: MarkRequestFailed) -> None:
+    assert_type(await supervisor.ask(OutgoingRequests()), tuple[Request, ...])
+    assert_type(await supervisor.ask(sent), None)
+    assert_type(await supervisor.ask(failed), None)
 
 
 async def statistics(supervisor: Supervisor) -> None:

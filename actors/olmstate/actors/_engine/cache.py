@@ -20,12 +20,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
+from olmstate.actors._wire.steps import Steps
 from olmstate.messages import CacheStatistics
 from olmstate.storage import Row, Table
 
 E = TypeVar("E")
+
+ROWS_AT_ONCE = 24
+"""Decoded or encoded without giving other tasks a chance: half a millisecond."""
 
 
 class Codec(Protocol[E]):
@@ -44,6 +48,15 @@ class Codec(Protocol[E]):
 
         Asked once a turn: an entry whose rows aren't committed is dropped.
         """
+        ...
+
+
+@runtime_checkable
+class RowwiseCodec(Codec[E], Protocol[E]):
+    """The same of a table whose partitions may have very many rows: an entry can be decoded a part at a time."""
+
+    def add(self, entry: E, rows: Sequence[Row]) -> None:
+        """Take more rows of the same partition into ``entry``, which `Codec.decode` has made and nobody has seen."""
         ...
 
 
@@ -82,13 +95,27 @@ class Cache(Generic[E]):
                 return False
         return True
 
-    def fill(self, rows: Mapping[bytes, Sequence[Row]]) -> None:
+    def fill(self, rows: Mapping[bytes, Sequence[Row]]) -> Steps[None]:
         """Take in what was read; partitions that were invalidated since `missing` named them stay absent."""
-        for partition, partition_rows in rows.items():
+        for decoded, (partition, partition_rows) in enumerate(rows.items(), 1):
             if partition in self._loading:
-                self._loading.discard(partition)
-                self._loaded += 1
-                self._clean[partition] = self._codec.decode(partition, partition_rows)
+                entry = yield from self._decode(partition, partition_rows)
+                if partition in self._loading:  # still
+                    self._loading.discard(partition)
+                    self._loaded += 1
+                    self._clean[partition] = entry
+            if decoded % ROWS_AT_ONCE == 0:
+                yield
+
+    def _decode(self, partition: bytes, rows: Sequence[Row]) -> Steps[E]:
+        if len(rows) <= ROWS_AT_ONCE or not isinstance(self._codec, RowwiseCodec):
+            return self._codec.decode(partition, rows)
+        codec: RowwiseCodec[E] = self._codec
+        entry = codec.decode(partition, rows[:ROWS_AT_ONCE])
+        for start in range(ROWS_AT_ONCE, len(rows), ROWS_AT_ONCE):
+            yield
+            codec.add(entry, rows[start : start + ROWS_AT_ONCE])
+        return entry
 
     def trim(self) -> None:
         """Drop the least recently used entries beyond capacity; a message that is loading its own loads them again."""
@@ -140,9 +167,15 @@ class Cache(Generic[E]):
         """Whether this turn has changed an entry."""
         return bool(self._dirty)
 
-    def changed_rows(self) -> list[Row]:
-        """What this turn must write."""
-        return [row for partition, entry in self._dirty.items() for row in self._codec.encode(partition, entry)]
+    def changed_rows(self) -> Steps[list[Row]]:
+        """What this turn must write. What is invalidated in between may be in it: then the turn is fenced."""
+        rows: list[Row] = []
+        for partition, entry in list(self._dirty.items()):
+            for row in self._codec.encode(partition, entry):
+                rows.append(row)
+                if len(rows) % ROWS_AT_ONCE == 0:
+                    yield
+        return rows
 
     def commit(self) -> None:
         """This turn's changes are on the disk: they are clean now."""

@@ -50,9 +50,12 @@ from olmstate.storage import Changes, Fenced, Row, Store, Table
 from .actor import Actor, Committed, Environment, Invalidate, Newest, Notice, RolledBack
 from .capability import Capability, WithoutTurn, check_routes
 from .envelope import Envelope, own_error
+from .points import Addition, Additions
+from .service import ServicesByClass
+from .slices import in_slices
 from .states import TRANSITIONS, Move, State, next_state
 from .subscriptions import Subscriptions
-from .turn import ActorsByClass, Extensions, Turn
+from .turn import ActorsByClass, Turn
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -140,8 +143,12 @@ class Supervisor:
         user_id: UserId,
         device_id: DeviceId,
         options: Options | None = None,
+        additions: Sequence[Addition] = (),
     ) -> None:
-        """A supervisor over an open store; it answers only while `run` is running."""
+        """A supervisor over an open store; it answers only while `run` is running.
+
+        ``additions`` are the user's, beside those of the capabilities.
+        """
         self._store = store
         self._options = options or Options()
         self._newest = Newest()
@@ -151,12 +158,14 @@ class Supervisor:
             capacity=self._options.capacity,
             fresh=self._fresh,
             write_later=self._write_later,
+            presence=store.presence,
             user_id=user_id,
             device_id=device_id,
         )
         self.actors = ActorsByClass(each.actor(environment) for each in capabilities if each.actor is not None)
         self._all: tuple[Actor[Any], ...] = tuple(self.actors)
-        self._extensions = Extensions(extension for each in capabilities for extension in each.extensions)
+        self.additions = Additions([*(added for each in capabilities for added in each.additions), *additions])
+        self.presence = store.presence
         self._unwritten = trio.Event()
         self._subscriptions = Subscriptions()
         self._counters = _Counters()
@@ -164,6 +173,7 @@ class Supervisor:
         self._poison: StorePoisoned | None = None
         self._looked = False
         self._commands, self._queries, self._others = self._routes(capabilities)
+        self.services = ServicesByClass(make(self) for each in capabilities for make in each.services)
         self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
 
     # --- for users ------------------------------------------------------------------------------------------
@@ -299,6 +309,8 @@ class Supervisor:
                     nursery.start_soon(actor.run)
                 nursery.start_soon(self._write_behind)
                 nursery.start_soon(self._watch)
+                for service in self.services:
+                    nursery.start_soon(service.run)
                 task_status.started()
                 async for first in self._inbox:
                     batch = [first, *self._waiting(MOST_COMMANDS - 1)]
@@ -428,7 +440,7 @@ class Supervisor:
         """Run every command once, without those that are refused half-way."""
         refused: dict[Envelope[Any], Outcome[Any]] = {}
         while True:
-            turn = Turn(actors=self.actors, extensions=self._extensions, now=self._options.wall_clock(), events=[])
+            turn = Turn(actors=self.actors, now=self._options.wall_clock(), events=[], additions=self.additions)
             results = dict(refused)
             try:
                 for envelope in batch:
@@ -467,7 +479,7 @@ class Supervisor:
             return False  # a query has seen another's commit, and the actors have dropped what it contradicts
         rows: dict[Table, list[Row]] = {}
         for actor in self._all:
-            rows.update(actor.changed_rows())
+            rows.update(await in_slices(actor.changed_rows()))
         if not any(rows.values()):
             self._notify(Committed(generation=seen))
             return True

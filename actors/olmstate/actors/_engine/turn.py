@@ -1,8 +1,8 @@
-"""What an operation works with: actors and extensions by class, the time, and the events that its commit will cause."""
+"""What an operation works with: the actors by class, the time, and a list for the events that its commit will cause."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -10,9 +10,9 @@ import attrs
 from olmstate.messages import Event
 
 from .actor import Actor
+from .points import Additions
 
 A = TypeVar("A", bound=Actor[Any])
-T = TypeVar("T")
 
 
 class ActorsByClass:
@@ -38,30 +38,17 @@ class ActorsByClass:
         return iter(self._actors)
 
 
-class Extensions:
-    """What capabilities add to one another's tables; found by its class, in the order of the capabilities."""
-
-    def __init__(self, extensions: Iterable[object]) -> None:
-        """Of all capabilities."""
-        self._by_class: dict[type[Any], list[Any]] = {}
-        for extension in extensions:
-            self._by_class.setdefault(type(extension), []).append(extension)
-
-    def __getitem__(self, kind: type[T]) -> Sequence[T]:
-        """All of this class."""
-        return self._by_class.get(kind, ())
-
-
 @attrs.frozen(kw_only=True)
 class Turn:
     """One turn of the supervisor, as a command sees it: ``await turn[DevicesActor].ask(…)``."""
 
     actors: ActorsByClass
-    extensions: Extensions
     now: int
     """Milliseconds since 1970. Decides on rotation, never on safety."""
     events: list[Event]
     """Published once the turn is committed."""
+    additions: Additions = attrs.field(factory=lambda: Additions(()))
+    """What capabilities have added to others' points."""
 
     def __getitem__(self, actor: type[A]) -> A:
         """The actor of this class."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from olmstate.actors._engine.capability import Capability
-from olmstate.actors._to_device.handlers import OnDecrypted, OnPlain, SecretField
+from olmstate.actors._to_device.handlers import ON_DECRYPTED, ON_PLAIN, SECRETS, Handler, SecretField
 from olmstate.messages import (
     AddRoomKey,
     DecryptRoomEvent,
@@ -34,11 +34,11 @@ CAPABILITY = Capability(
         DecryptRoomEvents.answered_by(InboundGroupSessionsActor),
         RoomKeysPage.answered_by(InboundGroupSessionsActor),
     ),
-    extensions=(
-        OnDecrypted(("m.room_key",), receive_room_keys),
-        OnPlain(("m.room_key.withheld",), receive_withheld),
-        SecretField("m.room_key", "session_key"),
-        SecretField("m.forwarded_room_key", "session_key"),
+    additions=(
+        ON_DECRYPTED.add(Handler(("m.room_key",), receive_room_keys)),
+        ON_PLAIN.add(Handler(("m.room_key.withheld",), receive_withheld)),
+        SECRETS.add(SecretField("m.room_key", "session_key")),
+        SECRETS.add(SecretField("m.forwarded_room_key", "session_key")),
     ),
     procedures=(
         ExportKeyFile.by(export_key_file),

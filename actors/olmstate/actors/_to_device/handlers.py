@@ -1,8 +1,8 @@
-"""Who takes in which to-device events once they are opened: a table that capabilities fill with their `extensions`.
+"""Who takes in which to-device events once they are opened: a table that capabilities fill.
 
-Owns: the shape of its entries, and how events are offered to them.
+Owns: its points, and how events are offered to what was added there.
 Rule: a handler sees nothing that isn't believed. An event that came encrypted is offered by the type in its payload, to
-`OnDecrypted` only; one that came in clear is anybody's word, and offered to `OnPlain` only. So nobody takes an
+`ON_DECRYPTED` only; one that came in clear is anybody's word, and offered to `ON_PLAIN` only. So nobody takes an
 ``m.room_key`` in that came in clear.
 
 All events of a handler's types in a batch come at once, in the order in which they were sent; handlers run in the order
@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from olmstate.actors._engine.points import Point
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.olm_message import OlmMessage
 from olmstate.actors._wire.payload import Payload
@@ -42,17 +43,15 @@ class PlainEvent(QuietStruct, kw_only=True, frozen=True):
 
 
 @attrs.frozen(eq=False)
-class _Handler(Generic[E]):
+class Handler(Generic[E]):
+    """Takes in the events of some types."""
+
     types: tuple[str, ...]
     run: Callable[[Turn, Sequence[E]], Awaitable[None]]
 
 
-class OnDecrypted(_Handler[DecryptedEvent]):
-    """Takes in decrypted events of some types."""
-
-
-class OnPlain(_Handler[PlainEvent]):
-    """Takes in events of some types that came in clear."""
+ON_DECRYPTED = Point[Handler[DecryptedEvent]]("handlers of decrypted to-device events")
+ON_PLAIN = Point[Handler[PlainEvent]]("handlers of to-device events that came in clear")
 
 
 @attrs.frozen
@@ -63,13 +62,16 @@ class SecretField:
     field: str
 
 
+SECRETS = Point[SecretField]("secrets in to-device events")
+
+
 async def offer(turn: Turn, decrypted: Iterable[DecryptedEvent], plain: Iterable[PlainEvent]) -> None:
     """Have all who handle these events take them in."""
-    await _offer(turn, turn.extensions[OnDecrypted], [(each.payload.type, each) for each in decrypted])
-    await _offer(turn, turn.extensions[OnPlain], [(each.type, each) for each in plain])
+    await _offer(turn, turn.additions[ON_DECRYPTED], [(each.payload.type, each) for each in decrypted])
+    await _offer(turn, turn.additions[ON_PLAIN], [(each.type, each) for each in plain])
 
 
-async def _offer(turn: Turn, handlers: Sequence[_Handler[E]], events: Sequence[tuple[str, E]]) -> None:
+async def _offer(turn: Turn, handlers: Sequence[Handler[E]], events: Sequence[tuple[str, E]]) -> None:
     if not events:
         return
     for handler in handlers:

@@ -25,7 +25,7 @@ from olmstate.actors._to_device.actor import (
     Remember,
     WereDecrypted,
 )
-from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent, SecretField, offer
+from olmstate.actors._to_device.handlers import SECRETS, DecryptedEvent, PlainEvent, offer
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.base64 import decode as decode_base64
 from olmstate.actors._wire.curve25519 import curve25519_key
@@ -68,7 +68,7 @@ async def receive_to_device(turn: Turn, events: Sequence[Json]) -> tuple[ToDevic
     messages = {at: each.olm for at, each in enumerate(received) if each.olm is not None}
     believed: dict[bytes, OlmMessage] = {}
     if messages:
-        secrets = {secret.type: secret.field for secret in turn.extensions[SecretField]}
+        secrets = {secret.type: secret.field for secret in turn.additions[SECRETS]}
         for at, said in (await _believe(turn, events, messages, own)).items():
             received[at].outcome = _outcome(events[at]["sender"], messages[at], said, secrets)
             if isinstance(said, Payload):
