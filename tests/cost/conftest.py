@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,15 @@ from olmstate.messages import CreateAccount
 from tests.operations.device import ALICE, ALICE_DEVICE, KEY
 
 
+def opened(folder: Path) -> AbstractAsyncContextManager[Supervisor]:
+    """A supervisor on the store in a folder."""
+    options = Options(write_behind=math.inf)
+    return open_supervisor(folder / "store", user_id=ALICE, device_id=ALICE_DEVICE, key=KEY, options=options)
+
+
 @pytest.fixture
 async def alice(tmp_path: Path) -> AsyncIterator[Supervisor]:
     """A supervisor on a real store with a new account."""
-    options = Options(write_behind=math.inf)
-    async with open_supervisor(
-        tmp_path / "store", user_id=ALICE, device_id=ALICE_DEVICE, key=KEY, options=options
-    ) as supervisor:
+    async with opened(tmp_path) as supervisor:
         await supervisor.ask(CreateAccount())
         yield supervisor

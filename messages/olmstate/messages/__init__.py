@@ -16,6 +16,7 @@ from ._account import (
     SignedDeviceKeys,
     UnpublishedKeys,
 )
+from ._device_lists import OutdatedUsers, TrackUsers, UpdateDevices
 from ._devices import (
     AddDevices,
     DeviceAddress,
@@ -228,6 +229,7 @@ __all__ = [
     "OlmSessionsCreated",
     "OlmStateError",
     "OutboundRoomKey",
+    "OutdatedUsers",
     "OutgoingRequests",
     "PlainToDevice",
     "PrepareOneTimeKeys",
@@ -276,6 +278,7 @@ __all__ = [
     "SyncReceived",
     "SyncToken",
     "ToDeviceOutcome",
+    "TrackUsers",
     "Transport",
     "UndecryptableToDevice",
     "UnknownDevice",
@@ -283,6 +286,7 @@ __all__ = [
     "UnknownOlmSession",
     "UnpublishedKeys",
     "UnsupportedFilesystem",
+    "UpdateDevices",
     "UserId",
     "VerificationError",
     "WrongDevice",

@@ -19,7 +19,7 @@ is cached and invalidated like any other. Pure state: nothing here waits.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from olmstate.actors._wire.steps import Steps
@@ -30,6 +30,8 @@ E = TypeVar("E")
 
 ROWS_AT_ONCE = 24
 """Decoded or encoded without giving other tasks a chance: half a millisecond."""
+BYTES_AT_ONCE = 16 * 1024
+"""The same, of rows that are large."""
 
 
 class Codec(Protocol[E]):
@@ -58,6 +60,17 @@ class RowwiseCodec(Codec[E], Protocol[E]):
     def add(self, entry: E, rows: Sequence[Row]) -> None:
         """Take more rows of the same partition into ``entry``, which `Codec.decode` has made and nobody has seen."""
         ...
+
+
+def _slices(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Some ``rows`` at a time, and fewer where they are large."""
+    start = size = 0
+    for position, row in enumerate(rows):
+        if position - start == ROWS_AT_ONCE or size > BYTES_AT_ONCE:
+            yield rows[start:position]
+            start, size = position, 0
+        size += len(row.value or b"")
+    yield rows[start:]
 
 
 class Cache(Generic[E]):
@@ -108,13 +121,14 @@ class Cache(Generic[E]):
                 yield
 
     def _decode(self, partition: bytes, rows: Sequence[Row]) -> Steps[E]:
-        if len(rows) <= ROWS_AT_ONCE or not isinstance(self._codec, RowwiseCodec):
+        if len(rows) <= 1 or not isinstance(self._codec, RowwiseCodec):
             return self._codec.decode(partition, rows)
         codec: RowwiseCodec[E] = self._codec
-        entry = codec.decode(partition, rows[:ROWS_AT_ONCE])
-        for start in range(ROWS_AT_ONCE, len(rows), ROWS_AT_ONCE):
+        first, *others = _slices(rows)
+        entry = codec.decode(partition, first)
+        for some in others:
             yield
-            codec.add(entry, rows[start : start + ROWS_AT_ONCE])
+            codec.add(entry, some)
         return entry
 
     def trim(self) -> None:

@@ -5,10 +5,10 @@ Rule: a slice takes about a millisecond. Whatever comes in, more of it makes mor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import islice
 from typing import Generic, TypeVar
 
-import attrs
 import trio
 
 from olmstate.actors._wire.steps import Steps
@@ -31,22 +31,25 @@ async def in_slices(steps: Steps[T]) -> T:
         await trio.lowlevel.checkpoint()
 
 
-@attrs.define
 class SlicesOf(Generic[T]):
     """For ``async for``: some of ``items`` at a time, and others have their turn in between; not where all fit."""
 
-    items: Sequence[T]
-    size: int
-    _position: int = 0
+    def __init__(self, items: Iterable[T], size: int) -> None:
+        """At most ``size`` at a time: how many take a millisecond, the work knows."""
+        self._left = iter(items)
+        self._size = size
+        self._first = True
 
     def __aiter__(self) -> SlicesOf[T]:
+        """Itself."""
         return self
 
-    async def __anext__(self) -> Sequence[T]:
-        if self._position >= len(self.items):
+    async def __anext__(self) -> tuple[T, ...]:
+        """The next ones."""
+        some = tuple(islice(self._left, self._size))
+        if not some:
             raise StopAsyncIteration
-        if self._position:
+        if not self._first:
             await trio.lowlevel.checkpoint()
-        some = self.items[self._position : self._position + self.size]
-        self._position += self.size
+        self._first = False
         return some
