@@ -421,6 +421,9 @@ class AccountActor(Actor):
 
     def _create_inbound(self, own: OwnAccount, olm: OlmMessage) -> InboundSession | DecryptionError:
         assert olm.pre_key is not None  # noqa: S101 - no other starts a session
+        assert olm.session_keys is not None  # noqa: S101 - it has them
+        if not olm.session_keys.are_canonical:
+            return MalformedMessage(reason="a key of the pre-key message is not spelt as Curve25519 writes it")
         try:
             identity_key = Curve25519PublicKey.from_base64(olm.sender_key)
         except ValueError:

@@ -3,14 +3,14 @@
 Its invariants:
 
 - A session's step and the message that it decrypted or encrypted are in one commit.
-- A pre-key message goes to the session that it names, and to that one only; one that was decrypted before never
-  starts a new session, though a fallback key would allow it.
+- A pre-key message goes to the session that it names, and to that one only. A session begins once: when it is dropped,
+  its name is kept for good, and no message starts it again, though a fallback key would allow that. So nothing is
+  decrypted twice, however it is spelt.
 - We encrypt on the session with the most recent successful decryption (spec: m.olm.v1.curve25519-aes-sha2), by a rank
   that counts up within a device, since clocks don't.
 - A session that came from a backup is used to decrypt only: the original may have gone on with it.
-- A replay is no alarm: it is known as one. A pre-key message could start its session again once that was dropped, and
-  is known for good: by a row of its device's sessions, or by the set. A normal one can't, and is known while it is
-  among the last `REMEMBERED` ones of its device's session.
+- A replay is no alarm: it is known as one. Of a pre-key message that is for good: by a row of its device's sessions, or
+  by the set. A normal one is known while it is among the last `REMEMBERED` ones of its device's session.
 - A session that we started is used for the user whose one-time key it was started with. Anybody can publish another's
   identity key as his own device's; a session with that key and his one-time key can be read by neither.
 
@@ -56,6 +56,8 @@ REMEMBERED = 128
 
 PRE_KEY_REMEMBERED = 16
 """Pre-key messages that each session's row knows; the set knows more. Most devices send one, and are answered."""
+DROPPED = "dropped session"
+"""Goes before the id of a dropped session where the set has its name."""
 PRE_KEY_DIGEST_BYTES = 32
 
 R = TypeVar("R")
@@ -120,14 +122,12 @@ class DeviceSessions(msgspec.Struct, kw_only=True):
         return pre_key_messages[:-PRE_KEY_REMEMBERED]
 
     def remembers(self, olm: OlmMessage) -> bool:
-        """Whether a message is known as decrypted by a session's row."""
-        for session in self.by_id.values():
-            if olm.pre_key is None:
-                if olm.short_digest in _digests(session.decrypted, DIGEST_BYTES):
-                    return True
-            elif olm.digest in _digests(session.pre_key_messages, PRE_KEY_DIGEST_BYTES):
-                return True
-        return False
+        """Whether a message is known as decrypted by a session's row, with the keys of a pre-key message or without."""
+        return any(
+            olm.short_digest in _digests(session.decrypted, DIGEST_BYTES)
+            or olm.digest in _digests(session.pre_key_messages, PRE_KEY_DIGEST_BYTES)
+            for session in self.by_id.values()
+        )
 
     def next_rank(self) -> int:
         """A rank above all others'."""
@@ -185,7 +185,7 @@ class _SessionsCodec:
 
 
 class _MessagesCodec:
-    """Whether the set knows a pre-key message: a row, or none."""
+    """Whether the set knows a pre-key message, or a dropped session: a row, or none."""
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> bool:  # noqa: ARG002 - one row at most
         return bool(rows)
@@ -306,7 +306,7 @@ class OlmSessionsActor(Actor):
         for partition, olm in zip(partitions, messages, strict=True):
             device = self._sessions.peek(partition, committed=False)
             if device is not None and device.in_set and olm.pre_key is not None:
-                hashes.append(self._hash(olm.digest))
+                hashes += self._hash(olm.digest), self._name(OlmSessionId(olm.pre_key.session_id()))
         if hashes:
             yield self._messages, hashes
 
@@ -345,7 +345,8 @@ class OlmSessionsActor(Actor):
             session_id = OlmSessionId(least.session.session_id)
             del device.by_id[session_id]
             device.dropped.append(session_id)
-            self._know_for_good(device, _digests(least.pre_key_messages, PRE_KEY_DIGEST_BYTES))
+            digests = _digests(least.pre_key_messages, PRE_KEY_DIGEST_BYTES)
+            self._know_for_good(device, [self._name(session_id), *map(self._hash, digests)])
 
     # --- decrypting -----------------------------------------------------------------------------------------
 
@@ -367,7 +368,7 @@ class OlmSessionsActor(Actor):
         if olm.pre_key is not None:
             candidates = [known for known in candidates if known.session.session_matches(olm.pre_key)]
             if not candidates:
-                return ReplayedMessage() if self._knows(device, olm) else NeedsSession()
+                return self._without_session(device, olm, OlmSessionId(olm.pre_key.session_id()))
         reason = "there is none with the device"
         for known in candidates:
             try:
@@ -381,10 +382,21 @@ class OlmSessionsActor(Actor):
             return plaintext
         return UnknownOlmSession(reason=reason)
 
+    def _without_session(self, device: DeviceSessions, olm: OlmMessage, named: OlmSessionId) -> DecryptOutcome:
+        """What becomes of a pre-key message that names a session which isn't there."""
+        if self._knows(device, olm):
+            return ReplayedMessage()
+        if device.in_set and self._messages.current(self._name(named)):
+            return UnknownOlmSession(reason="the session that it names was dropped, and begins once only")
+        return NeedsSession()
+
     # --- replays --------------------------------------------------------------------------------------------
 
     def _hash(self, digest: bytes) -> bytes:
         return self._store.key(Table.OLM_MESSAGES, digest.hex())
+
+    def _name(self, session_id: OlmSessionId) -> bytes:
+        return self._store.key(Table.OLM_MESSAGES, DROPPED, session_id)
 
     def _knows(self, device: DeviceSessions, olm: OlmMessage) -> bool:
         if device.remembers(olm):
@@ -397,13 +409,13 @@ class OlmSessionsActor(Actor):
             by_device.setdefault(self._partition(olm.sender_key), []).append(olm)
         for partition, of_device in by_device.items():
             device = self._sessions.change(partition)
-            self._know_for_good(device, device.remember(of_device))
+            self._know_for_good(device, list(map(self._hash, device.remember(of_device))))
 
-    def _know_for_good(self, device: DeviceSessions, digests: list[bytes]) -> None:
-        """Take pre-key messages into the set; a session of the device's is written in this turn, too."""
-        for digest in digests:
+    def _know_for_good(self, device: DeviceSessions, hashes: list[bytes]) -> None:
+        """Take pre-key messages and dropped sessions into the set; a session of the device's is written, too."""
+        for known in hashes:
             device.in_set = True
-            self._messages.put(self._hash(digest), True)  # noqa: FBT003 - the entry
+            self._messages.put(known, True)  # noqa: FBT003 - the entry
 
     # --- encrypting -----------------------------------------------------------------------------------------
 
