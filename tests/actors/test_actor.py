@@ -17,7 +17,6 @@ from olmstate.actors.testing import Faults, MemoryDisk, MemoryStore, Step, run_a
 from olmstate.messages import (
     ActorStopped,
     MalformedMessage,
-    Message,
     OlmStateError,
     StoreCorrupt,
     StoreError,
@@ -75,7 +74,7 @@ async def test_a_value_is_read_once_however_often_it_is_asked_for(disk: MemoryDi
     faults = Faults()
     async with run_actor(Notes(MemoryStore(disk, faults=faults))) as notes:
         for _ in range(5):
-            assert ("a1",) == await notes.post(Look(("a",)))
+            assert ("a1",) == await notes.ask(Look(("a",)))
         statistics = notes.statistics()["devices"]
     assert reads(faults) == 1
     assert (statistics.misses, statistics.hits, statistics.loaded) == (1, 4, 1)
@@ -85,15 +84,15 @@ async def test_a_value_that_is_not_there_is_read_once_as_well(disk: MemoryDisk) 
     faults = Faults()
     async with run_actor(Notes(MemoryStore(disk, faults=faults))) as notes:
         for _ in range(2):
-            assert ("",) == await notes.post(Look(("nobody",)))
+            assert ("",) == await notes.ask(Look(("nobody",)))
     assert reads(faults) == 1
 
 
 async def test_all_that_a_message_needs_is_read_at_once(disk: MemoryDisk) -> None:
     faults = Faults()
     async with run_actor(Notes(MemoryStore(disk, faults=faults))) as notes:
-        await notes.post(Look(("b",)))
-        assert ("a1", "b1", "c1", "a1") == await notes.post(Look(("a", "b", "c", "a")))
+        await notes.ask(Look(("b",)))
+        assert ("a1", "b1", "c1", "a1") == await notes.ask(Look(("a", "b", "c", "a")))
     assert reads(faults) == 2
     assert notes.loaded == 3
 
@@ -103,28 +102,28 @@ async def test_all_that_a_message_needs_is_read_at_once(disk: MemoryDisk) -> Non
 
 async def test_a_copy_that_was_invalidated_is_loaded_again(disk: MemoryDisk) -> None:
     async with run_actor(Notes(MemoryStore(disk))) as notes:
-        await notes.post(Look(("a", "b")))
+        await notes.ask(Look(("a", "b")))
         write_and_tell(disk, notes, a="a2")
-        assert ("a2", "b1") == await notes.post(Look(("a", "b")))
+        assert ("a2", "b1") == await notes.ask(Look(("a", "b")))
     assert notes.loaded == 3  # b was not
     assert notes.notes.statistics().invalidated == 1
 
 
 async def test_an_invalidation_of_anything_drops_everything(disk: MemoryDisk) -> None:
     async with run_actor(Notes(MemoryStore(disk))) as notes:
-        await notes.post(Look(("a", "b")))
+        await notes.ask(Look(("a", "b")))
         notes.notify(forget(2))
         assert notes.notes.statistics().cached == 0
-        await notes.post(Look(("a", "b")))
+        await notes.ask(Look(("a", "b")))
     assert notes.loaded == 4
     assert notes.notes.statistics().invalidated_whole == 1
 
 
 async def test_an_invalidation_of_another_actors_table_drops_nothing(disk: MemoryDisk) -> None:
     async with run_actor(Notes(MemoryStore(disk))) as notes:
-        await notes.post(Look(("a",)))
+        await notes.ask(Look(("a",)))
         notes.notify(Invalidate(generation=2, partitions={Table.ACCOUNT: frozenset({b"a"})}))
-        await notes.post(Look(("a",)))
+        await notes.ask(Look(("a",)))
     assert notes.loaded == 1
 
 
@@ -135,7 +134,7 @@ async def test_what_is_invalidated_while_it_is_loaded_is_loaded_again(
     store = MemoryStore(disk, faults=faults, latency=a_second)
     async with run_actor(Notes(store)) as notes:
         faults.at("read", lambda: write_and_tell(disk, notes, a="a2"), when="after")
-        assert ("a2",) == await notes.post(Look(("a",)))
+        assert ("a2",) == await notes.ask(Look(("a",)))
     assert reads(faults) == 2
 
 
@@ -144,16 +143,16 @@ async def test_what_is_invalidated_while_another_value_is_loaded_is_loaded_again
 ) -> None:
     faults = Faults()
     async with run_actor(Notes(MemoryStore(disk, faults=faults, latency=a_second))) as notes:
-        await notes.post(Look(("a",)))
+        await notes.ask(Look(("a",)))
         faults.at("read", lambda: write_and_tell(disk, notes, a="a2"), when="after")
-        assert ("a2", "b1") == await notes.post(Look(("a", "b")))
+        assert ("a2", "b1") == await notes.ask(Look(("a", "b")))
 
 
 async def test_a_load_survives_an_invalidation_of_something_else(disk: MemoryDisk, autojump_clock: MockClock) -> None:
     faults = Faults()
     async with run_actor(Notes(MemoryStore(disk, faults=faults, latency=a_second))) as notes:
         faults.at("read", lambda: write_and_tell(disk, notes, b="b2"), when="after")
-        assert ("a1",) == await notes.post(Look(("a",)))
+        assert ("a1",) == await notes.ask(Look(("a",)))
     assert reads(faults) == 1
 
 
@@ -164,7 +163,7 @@ async def test_a_load_that_is_invalidated_again_and_again_ends_when_that_ends(
     async with run_actor(Notes(MemoryStore(disk, faults=faults, latency=a_second))) as notes:
         for number in range(5):
             faults.at("read", partial(write_and_tell, disk, notes, a=f"a{number}"), when="after")
-        assert ("a4",) == await notes.post(Look(("a",)))
+        assert ("a4",) == await notes.ask(Look(("a",)))
     assert reads(faults) == 6
 
 
@@ -173,10 +172,10 @@ async def test_an_invalidation_in_the_midst_of_a_batch_holds_for_the_messages_be
 ) -> None:
     faults, texts = Faults(), list[tuple[str, ...]]()
     async with run_actor(Notes(MemoryStore(disk, faults=faults, latency=a_second))) as notes:
-        await notes.post(Look(("a",)))
+        await notes.ask(Look(("a",)))
 
         async def ask(*names: str) -> None:
-            texts.append(await notes.post(Look(names)))
+            texts.append(await notes.ask(Look(names)))
 
         # the second message waits for its load while the third waits behind it
         faults.at("read", lambda: write_and_tell(disk, notes, a="a2"), when="after")
@@ -194,21 +193,21 @@ async def test_a_message_from_after_a_write_that_the_actor_missed_is_not_answere
     autojump_clock: MockClock,
 ) -> None:
     async with run_actor(Notes(MemoryStore(disk, latency=a_second))) as notes, trio.open_nursery() as nursery:
-        await notes.post(Look(("a",)))
+        await notes.ask(Look(("a",)))
         notes.newest.generation = disk.write_from_elsewhere(rows(a="a2"))  # and nobody tells the actor
         if busy:
-            nursery.start_soon(notes.post, Look(("b",)))
+            nursery.start_soon(notes.ask, Look(("b",)))
             await wait_all_tasks_blocked()
-        assert ("a2",) == await notes.post(Look(("a",)))
+        assert ("a2",) == await notes.ask(Look(("a",)))
 
 
 async def test_an_actor_that_missed_nothing_drops_nothing(disk: MemoryDisk) -> None:
     async with run_actor(Notes(MemoryStore(disk))) as notes:
         notes.newest.generation = 7
         notes.notify(Invalidate(generation=7, partitions={}))
-        await notes.post(Look(("a",)))
+        await notes.ask(Look(("a",)))
         notes.notify(Invalidate(generation=3, partitions={}))  # older than what it knows
-        await notes.post(Look(("a",)))
+        await notes.ask(Look(("a",)))
     assert notes.loaded == 1
     assert notes.notes.statistics().invalidated_whole == 0
 
@@ -220,7 +219,7 @@ async def test_an_actor_that_missed_nothing_drops_nothing(disk: MemoryDisk) -> N
 async def test_an_idle_actor_keeps_nothing_of_what_it_is_told(disk: MemoryDisk, notice: Callable[[], Notice]) -> None:
     # a list of notices grew by one each turn until somebody asked the actor something
     async with run_actor(Notes(MemoryStore(disk))) as notes:
-        await notes.post(Look(("a", "b")))
+        await notes.ask(Look(("a", "b")))
         assert [told() for told in [tell(notes, notice()) for _ in range(100)]] == [None] * 100
 
 
@@ -229,14 +228,14 @@ async def test_an_idle_actor_keeps_nothing_of_what_it_is_told(disk: MemoryDisk, 
 
 async def test_a_query_sees_nothing_of_a_turn_until_it_is_committed(disk: MemoryDisk) -> None:
     async with run_actor(Notes(MemoryStore(disk))) as notes:
-        await notes.post(Look(("a",)))
-        await notes.post(Write("a", "a2"))
-        assert ("a1",) == await notes.post(Look(("a",)))
-        assert ("a2",) == await notes.post(LookInTurn(("a",)))
-        assert ("a1",) == await notes.post(Look(("a",)))  # though the turn has looked, too
+        await notes.ask(Look(("a",)))
+        await notes.ask(Write("a", "a2"))
+        assert ("a1",) == await notes.ask(Look(("a",)))
+        assert ("a2",) == await notes.ask(LookInTurn(("a",)))
+        assert ("a1",) == await notes.ask(Look(("a",)))  # though the turn has looked, too
         disk.write_from_elsewhere(notes.changed_rows())
         notes.notify(Committed(generation=2))
-        assert ("a2",) == await notes.post(Look(("a",)))
+        assert ("a2",) == await notes.ask(Look(("a",)))
     assert notes.loaded == 2  # for the turn, and for the query beside it
 
 
@@ -245,50 +244,50 @@ async def test_a_query_that_is_loading_while_the_turn_is_committed_sees_it_whole
 ) -> None:
     faults = Faults()
     async with run_actor(Notes(MemoryStore(disk, faults=faults, latency=a_second))) as notes:
-        await notes.post(Write("a", "a2"))
+        await notes.ask(Write("a", "a2"))
 
         def commit() -> None:
             disk.write_from_elsewhere(notes.changed_rows())
             notes.notify(Committed(generation=2))
 
         faults.at("read", commit, when="after")  # a1 is on its way by now
-        assert ("a2",) == await notes.post(Look(("a",)))
-        assert ("a2",) == await notes.post(Look(("a",)))
+        assert ("a2",) == await notes.ask(Look(("a",)))
+        assert ("a2",) == await notes.ask(Look(("a",)))
 
 
 async def test_a_rollback_takes_back_what_the_turn_has_changed_and_nothing_else(disk: MemoryDisk) -> None:
     async with run_actor(Notes(MemoryStore(disk))) as notes:
-        await notes.post(Look(("a", "b")))
-        await notes.post(Write("a", "a2"))
+        await notes.ask(Look(("a", "b")))
+        await notes.ask(Write("a", "a2"))
         notes.notify(RolledBack())
         assert notes.changed_rows() == {}
-        assert ("a1", "b1") == await notes.post(LookInTurn(("a", "b")))
+        assert ("a1", "b1") == await notes.ask(LookInTurn(("a", "b")))
     assert notes.loaded == 3  # b was there all the time
 
 
 async def test_a_rollback_reaches_a_query_that_is_loading(disk: MemoryDisk, autojump_clock: MockClock) -> None:
     faults = Faults()
     async with run_actor(Notes(MemoryStore(disk, faults=faults, latency=a_second))) as notes:
-        await notes.post(Write("a", "a2"))
+        await notes.ask(Write("a", "a2"))
         faults.at("read", lambda: notes.notify(RolledBack()), when="after")
-        assert ("a1",) == await notes.post(Look(("a",)))
-        assert ("a1",) == await notes.post(LookInTurn(("a",)))
+        assert ("a1",) == await notes.ask(Look(("a",)))
+        assert ("a1",) == await notes.ask(LookInTurn(("a",)))
 
 
 async def test_an_invalidation_takes_a_turns_changes_too(disk: MemoryDisk) -> None:
     async with run_actor(Notes(MemoryStore(disk))) as notes:
-        await notes.post(Write("a", "ours"))
+        await notes.ask(Write("a", "ours"))
         write_and_tell(disk, notes, a="theirs")
         assert notes.changed_rows() == {}
-        assert ("theirs",) == await notes.post(LookInTurn(("a",)))
+        assert ("theirs",) == await notes.ask(LookInTurn(("a",)))
 
 
 async def test_what_a_turn_has_changed_is_counted(disk: MemoryDisk) -> None:
     async with run_actor(Notes(MemoryStore(disk))) as notes:
-        await notes.post(Look(("a",)))
+        await notes.ask(Look(("a",)))
         assert notes.changes == 0
-        await notes.post(Write("a", "a2"))
-        await notes.post(Write("a", "a3"))
+        await notes.ask(Write("a", "a2"))
+        await notes.ask(Write("a", "a3"))
         assert notes.changes == 2
         notes.notify(RolledBack())
         assert notes.changes == 2
@@ -300,11 +299,11 @@ async def test_what_a_turn_has_changed_is_counted(disk: MemoryDisk) -> None:
 async def test_the_least_recently_used_goes_first(disk: MemoryDisk) -> None:
     async with run_actor(Notes(MemoryStore(disk), capacity=2)) as notes:
         for name in "abac":
-            await notes.post(Look((name,)))
+            await notes.ask(Look((name,)))
         assert notes.loaded == 3
-        await notes.post(Look(("a",)))
+        await notes.ask(Look(("a",)))
         assert notes.loaded == 3  # a was used after b
-        await notes.post(Look(("b",)))
+        await notes.ask(Look(("b",)))
         assert notes.loaded == 4
     assert notes.notes.statistics().evicted == 2
 
@@ -312,22 +311,22 @@ async def test_the_least_recently_used_goes_first(disk: MemoryDisk) -> None:
 async def test_a_capacity_of_none_loads_each_time(disk: MemoryDisk) -> None:
     async with run_actor(Notes(MemoryStore(disk), capacity=0)) as notes:
         for _ in range(3):
-            assert ("a1",) == await notes.post(Look(("a",)))
+            assert ("a1",) == await notes.ask(Look(("a",)))
         assert notes.notes.statistics().cached == 0
     assert notes.loaded == 3
 
 
 async def test_a_message_has_all_that_it_needs_though_that_is_more_than_fits(disk: MemoryDisk) -> None:
     async with run_actor(Notes(MemoryStore(disk), capacity=1)) as notes:
-        assert ("a1", "b1", "c1") == await notes.post(Look(("a", "b", "c")))
+        assert ("a1", "b1", "c1") == await notes.ask(Look(("a", "b", "c")))
         assert notes.notes.statistics().cached == 1
 
 
 async def test_what_a_turn_has_changed_is_kept_whatever_the_capacity(disk: MemoryDisk) -> None:
     async with run_actor(Notes(MemoryStore(disk), capacity=0)) as notes:
-        await notes.post(Write("a", "a2"))
-        await notes.post(Look(("b",)))
-        assert ("a2",) == await notes.post(LookInTurn(("a",)))
+        await notes.ask(Write("a", "a2"))
+        await notes.ask(Look(("b",)))
+        assert ("a2",) == await notes.ask(LookInTurn(("a",)))
 
 
 # --- pages --------------------------------------------------------------------------------------------------
@@ -335,11 +334,11 @@ async def test_what_a_turn_has_changed_is_kept_whatever_the_capacity(disk: Memor
 
 async def test_a_page_goes_past_the_cache(disk: MemoryDisk) -> None:
     async with run_actor(Notes(MemoryStore(disk))) as notes:
-        await notes.post(Look(("a", "b", "c")))
+        await notes.ask(Look(("a", "b", "c")))
         disk.write_from_elsewhere({Table.DEVICES: [Row(b"bb", b"bb", b"new")]})
-        assert ("a", "b") == await notes.post(Page(limit=2))
-        assert ("bb", "c") == await notes.post(Page(after=(b"b", b"b")))
-        assert () == await notes.post(Page(after=(b"c", b"c")))
+        assert ("a", "b") == await notes.ask(Page(limit=2))
+        assert ("bb", "c") == await notes.ask(Page(after=(b"b", b"b")))
+        assert () == await notes.ask(Page(after=(b"c", b"c")))
     assert notes.loaded == 3
 
 
@@ -350,15 +349,15 @@ async def test_a_page_goes_past_the_cache(disk: MemoryDisk) -> None:
 @pytest.mark.parametrize("cached", [False, True])
 async def test_a_refusal_is_the_answer_and_changes_nothing(
     disk: MemoryDisk,
-    refusal: Message[None],
+    refusal: Refuse | RefuseBefore,
     cached: bool,  # noqa: FBT001 - whether nothing need be loaded for it
 ) -> None:
     async with run_actor(Notes(MemoryStore(disk))) as notes:
         if cached:
-            await notes.post(Look(("a",)))
+            await notes.ask(Look(("a",)))
         with pytest.raises(MalformedMessage):
-            await notes.post(refusal)
-        assert ("a1",) == await notes.post(Look(("a",)))
+            await notes.ask(refusal)
+        assert ("a1",) == await notes.ask(Look(("a",)))
     assert notes.loaded == 1
     assert notes.changes == 0
 
@@ -369,27 +368,27 @@ async def test_a_store_error_is_the_answer_and_drops_what_should_equal_the_store
 ) -> None:
     faults = Faults()
     async with run_actor(Notes(MemoryStore(disk, faults=faults))) as notes:
-        await notes.post(Look(("a",)))
+        await notes.ask(Look(("a",)))
         faults.at("read", error)
         with pytest.raises(type(error)):
-            await notes.post(Look(("b",)))
+            await notes.ask(Look(("b",)))
         assert notes.notes.statistics().cached == 0
-        assert ("a1", "b1") == await notes.post(Look(("a", "b")))
+        assert ("a1", "b1") == await notes.ask(Look(("a", "b")))
 
 
 async def test_a_value_that_cannot_be_read_is_a_damaged_store(disk: MemoryDisk) -> None:
     disk.write_from_elsewhere({Table.DEVICES: [Row(b"a", b"a", b"\xff")]})
     async with run_actor(Notes(MemoryStore(disk))) as notes:
         with pytest.raises(StoreCorrupt, match="devices"):
-            await notes.post(Look(("b", "a", "c")))
-        assert ("b1",) == await notes.post(Look(("b",)))
+            await notes.ask(Look(("b", "a", "c")))
+        assert ("b1",) == await notes.ask(Look(("b",)))
 
 
 @pytest.mark.parametrize("message", [Break("a"), BreakBefore()])
 @pytest.mark.parametrize("cached", [False, True])
 async def test_a_bug_stops_the_actor_and_comes_out_as_it_is(
     disk: MemoryDisk,
-    message: Message[None],
+    message: Break | BreakBefore,
     cached: bool,  # noqa: FBT001 - whether the bug is met in the asker's own slice of time
     autojump_clock: MockClock,
 ) -> None:
@@ -398,15 +397,15 @@ async def test_a_bug_stops_the_actor_and_comes_out_as_it_is(
     async def use() -> None:
         async with run_actor(Notes(MemoryStore(disk, latency=a_second))) as notes:
             if cached:
-                await notes.post(Look(("a",)))
+                await notes.ask(Look(("a",)))
             try:
-                await notes.post(message)
+                await notes.ask(message)
             except ActorStopped as error:
                 stopped.append(error)
                 with trio.CancelScope(shield=True):
                     await wait_all_tasks_blocked()
                     try:
-                        await notes.post(Look(("a",)))
+                        await notes.ask(Look(("a",)))
                     except ActorStopped as again:
                         stopped.append(again)
 
@@ -419,14 +418,14 @@ async def test_a_bug_is_heard_of_by_all_who_wait(
     disk: MemoryDisk, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("olmstate.actors._engine.actor.MAILBOX_SIZE", 2)  # so that some wait outside
-    stopped: list[Message[None]] = []
+    stopped: list[Break | Write] = []
 
     async def use() -> None:
         async with run_actor(Notes(MemoryStore(disk, latency=a_second))) as notes:
 
-            async def ask(message: Message[None]) -> None:
+            async def ask(message: Break | Write) -> None:
                 try:
-                    await notes.post(message)
+                    await notes.ask(message)
                 except ActorStopped:
                     stopped.append(message)
 
@@ -449,11 +448,11 @@ async def test_a_message_whose_asker_left_before_it_was_begun_is_never_handled(
     disk: MemoryDisk, autojump_clock: MockClock
 ) -> None:
     async with run_actor(Notes(MemoryStore(disk, latency=a_second))) as notes, trio.open_nursery() as nursery:
-        nursery.start_soon(notes.post, Look(("a",)))
+        nursery.start_soon(notes.ask, Look(("a",)))
         await wait_all_tasks_blocked()
         with trio.move_on_after(0.5):
-            await notes.post(Write("b", "never"))
-        assert ("b1",) == await notes.post(LookInTurn(("b",)))
+            await notes.ask(Write("b", "never"))
+        assert ("b1",) == await notes.ask(LookInTurn(("b",)))
     assert Write("b", "never") not in notes.handled
 
 
@@ -462,9 +461,9 @@ async def test_a_message_whose_asker_left_while_it_was_loaded_for_is_finished(
 ) -> None:
     async with run_actor(Notes(MemoryStore(disk, latency=a_second))) as notes:
         with trio.move_on_after(0.5) as scope:
-            await notes.post(Write("a", "a2"))
+            await notes.ask(Write("a", "a2"))
         assert scope.cancelled_caught
-        assert ("a2",) == await notes.post(LookInTurn(("a",)))
+        assert ("a2",) == await notes.ask(LookInTurn(("a",)))
 
 
 @pytest.mark.parametrize("attempt", range(6))
@@ -476,22 +475,22 @@ async def test_a_message_of_an_asker_that_is_cancelled_already_is_never_handled(
 ) -> None:
     # the actor could be quicker to begin it than the asker to hear of its own cancellation
     async with run_actor(Notes(MemoryStore(disk))) as notes:
-        await notes.post(Look(("a" if cached else "b",)))
+        await notes.ask(Look(("a" if cached else "b",)))
         with trio.CancelScope() as scope:
             scope.cancel()
-            await notes.post(Write("a", "never"))
+            await notes.ask(Write("a", "never"))
         assert scope.cancelled_caught
-        assert ("a1",) == await notes.post(LookInTurn(("a",)))
+        assert ("a1",) == await notes.ask(LookInTurn(("a",)))
 
 
 async def test_a_message_that_is_handled_at_once_is_answered_though_its_asker_is_cancelled_meanwhile(
     disk: MemoryDisk,
 ) -> None:
     async with run_actor(Notes(MemoryStore(disk))) as notes:
-        await notes.post(Look(("a",)))
+        await notes.ask(Look(("a",)))
         with trio.CancelScope() as scope:
             notes.on_handle = scope.cancel
-            assert ("a1",) == await notes.post(LookInTurn(("a",)))
+            assert ("a1",) == await notes.ask(LookInTurn(("a",)))
             await trio.lowlevel.checkpoint()
         assert scope.cancelled_caught
 
@@ -510,10 +509,10 @@ async def test_an_idle_actor_that_has_everything_handles_a_message_before_anybod
         await trio.lowlevel.checkpoint()
 
     async with run_actor(Notes(MemoryStore(disk))) as notes, trio.open_nursery() as nursery:
-        await notes.post(Look(("a",)))
+        await notes.ask(Look(("a",)))
         nursery.start_soon(run_beside)
         notes.on_handle = lambda: order.append("handled")
-        await notes.post(Look(("a",)))
+        await notes.ask(Look(("a",)))
     assert order[0] == "handled"
 
 
@@ -529,10 +528,10 @@ async def test_an_asker_whose_messages_are_handled_at_once_gives_other_tasks_a_c
             await trio.lowlevel.checkpoint()
 
     async with run_actor(Notes(MemoryStore(disk))) as notes, trio.open_nursery() as nursery:
-        await notes.post(Look(("a",)))
+        await notes.ask(Look(("a",)))
         nursery.start_soon(look_again)
         for _ in range(3 * SLICE):
-            await notes.post(Look(("a",) * entries))
+            await notes.ask(Look(("a",) * entries))
         nursery.cancel_scope.cancel()
     slices = 2  # tasks that are ready at once run in either order: it may be last in one round and first in the next
     assert max(map(operator.sub, seen[1:], seen)) <= slices * math.ceil(SLICE / (1 + entries)) + 1
@@ -542,10 +541,10 @@ async def test_a_message_does_not_overtake_one_for_which_the_actor_is_loading(
     disk: MemoryDisk, autojump_clock: MockClock
 ) -> None:
     async with run_actor(Notes(MemoryStore(disk, latency=a_second))) as notes, trio.open_nursery() as nursery:
-        await notes.post(Look(("a",)))
-        nursery.start_soon(notes.post, Look(("b",)))
+        await notes.ask(Look(("a",)))
+        nursery.start_soon(notes.ask, Look(("b",)))
         await wait_all_tasks_blocked()
-        await notes.post(Look(("a", "a")))
+        await notes.ask(Look(("a", "a")))
     assert notes.handled[1:] == [Look(("b",)), Look(("a", "a"))]
 
 
@@ -554,10 +553,10 @@ async def test_a_message_does_not_overtake_one_that_was_handed_over_in_the_same_
     disk: MemoryDisk, attempt: int
 ) -> None:
     async with run_actor(Notes(MemoryStore(disk))) as notes, trio.open_nursery() as nursery:
-        await notes.post(Look(("a",)))
+        await notes.ask(Look(("a",)))
         await wait_all_tasks_blocked()
-        nursery.start_soon(notes.post, Look(("a", "a")))
-        await notes.post(Look(("b",)))
+        nursery.start_soon(notes.ask, Look(("a", "a")))
+        await notes.ask(Look(("b",)))
     assert notes.handled[1:] == [Look(("b",)), Look(("a", "a"))]
 
 
@@ -565,13 +564,13 @@ async def test_no_message_overtakes_a_long_queue(disk: MemoryDisk, autojump_cloc
     # between two batches the actor passed for idle, though more waited
     waiting = BATCH + 9
     async with run_actor(Notes(MemoryStore(disk, latency=a_second))) as notes, trio.open_nursery() as nursery:
-        await notes.post(Look(("a",)))
+        await notes.ask(Look(("a",)))
 
         async def ask_twice(number: int) -> None:
-            await notes.post(Look(("a",) * number))
-            await notes.post(Look(("a",) * (number + waiting)))
+            await notes.ask(Look(("a",) * number))
+            await notes.ask(Look(("a",) * (number + waiting)))
 
-        nursery.start_soon(notes.post, Look(("b",)))
+        nursery.start_soon(notes.ask, Look(("b",)))
         for number in range(1, waiting):
             await wait_all_tasks_blocked()
             nursery.start_soon(ask_twice, number)
@@ -581,11 +580,11 @@ async def test_no_message_overtakes_a_long_queue(disk: MemoryDisk, autojump_cloc
 
 async def test_a_long_queue_gives_other_tasks_a_chance(disk: MemoryDisk, autojump_clock: MockClock) -> None:
     async with run_actor(Notes(MemoryStore(disk, latency=a_second))) as notes, trio.open_nursery() as nursery:
-        await notes.post(Look(("a",)))
-        nursery.start_soon(notes.post, Look(("b",)))
+        await notes.ask(Look(("a",)))
+        nursery.start_soon(notes.ask, Look(("b",)))
         await wait_all_tasks_blocked()
         for _ in range(3 * BATCH):
-            nursery.start_soon(notes.post, Look(("a",)))
+            nursery.start_soon(notes.ask, Look(("a",)))
         handled: list[int] = []
         await trio.sleep(1)
         while len(notes.handled) < 2 + 3 * BATCH:

@@ -5,6 +5,8 @@ The model is two dictionaries: what is stored, and what the present turn has cha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -131,13 +133,24 @@ TestCache = Machine.TestCase
 TestCache.settings = settings(stateful_step_count=40)
 
 
-def test_a_codec_that_fails_names_the_table_and_nothing_of_the_value() -> None:
+def test_a_value_that_can_not_be_read_names_the_table_and_nothing_of_the_value() -> None:
     cache = Cache[Note](Table.DEVICES, NoteCodec(), 10)
     cache.missing([b"a"], committed=True)
     with pytest.raises(StoreCorrupt) as caught:
         cache.fill({b"a": [Row(b"a", b"a", b"secret\xff")]})
     assert "devices" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_a_codecs_own_bug_is_no_damage_to_the_store() -> None:
+    class Wrong(NoteCodec):
+        def decode(self, partition: bytes, rows: Sequence[Row]) -> Note:  # noqa: ARG002 - it fails before
+            raise KeyError(partition)
+
+    cache = Cache[Note](Table.DEVICES, Wrong(), 10)
+    cache.missing([b"a"], committed=True)
+    with pytest.raises(KeyError):
+        cache.fill({b"a": [row("a", "a1")]})
 
 
 def test_an_entry_that_was_not_asked_for_is_not_taken_in() -> None:

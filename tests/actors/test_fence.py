@@ -10,17 +10,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-import olmstate.actors._engine.supervisor as supervisor_module
 from olmstate.actors import Options, Supervisor
 from olmstate.actors._devices.actor import DevicesActor
+from olmstate.actors._engine.actor import MessageOf
 from olmstate.actors._engine.states import State
 from olmstate.actors._engine.supervisor import MOST_FENCED, MOST_ROWS
-from olmstate.actors._rooms.actor import (
-    Current,
-    OutboundGroupSessionsActor,
-    OutboundGroupSessionsQuery,
-    OutboundGroupSessionsStep,
-)
+from olmstate.actors._rooms.actor import Asked, Current, OutboundGroupSessionsActor
 from olmstate.actors.testing import Faults, MemoryDisk
 from olmstate.messages import (
     CreateAccount,
@@ -40,6 +35,7 @@ from olmstate.messages import (
     SyncToken,
 )
 from olmstate.storage import Fenced, Row, Table
+from tests.actors.capabilities import with_actor
 from tests.actors.peers import ROOM, Peer, Room, keys_query
 from tests.actors.supervised import supervised
 
@@ -109,10 +105,11 @@ async def test_a_session_that_another_forgets_in_the_midst_of_a_turn_turns_it_ba
     disk = MemoryDisk()
 
     class Interrupted(OutboundGroupSessionsActor):
-        async def ask(self, message: OutboundGroupSessionsStep[R] | OutboundGroupSessionsQuery[R]) -> R:
+        async def ask(self, message: MessageOf[Asked, R]) -> R:
             reply = await super().ask(message)
             rows = disk.rows(Table.OUTBOUND_GROUP_SESSIONS)
-            if isinstance(message, Current) and rows:
+            asked: object = message
+            if isinstance(asked, Current) and rows:
                 disk.write_from_elsewhere(
                     {Table.OUTBOUND_GROUP_SESSIONS: [msgspec.structs.replace(row, value=None) for row in rows]}
                 )
@@ -122,7 +119,7 @@ async def test_a_session_that_another_forgets_in_the_midst_of_a_turn_turns_it_ba
     async with supervised(disk) as other:
         await share(other)
         before = (await other.ask(RoomKey(room_id=ROOM))).session_id
-    monkeypatch.setattr(supervisor_module, "OutboundGroupSessionsActor", Interrupted)
+    monkeypatch.setattr("olmstate.actors._open.CAPABILITIES", with_actor(OutboundGroupSessionsActor, Interrupted))
     async with supervised(disk) as supervisor:
         assert before != (await supervisor.ask(message)).session_id
         assert (await supervisor.ask(Statistics())).fenced == 1
@@ -150,7 +147,7 @@ async def test_others_get_their_turn_between_the_making_of_many_rows_and_their_c
                 trio.lowlevel.remove_instrument(self)
                 disk.write_from_elsewhere({Table.DEVICES: committed})
 
-    monkeypatch.setattr(supervisor_module, "DevicesActor", Noted)
+    monkeypatch.setattr("olmstate.actors._open.CAPABILITIES", with_actor(DevicesActor, Noted))
     many = [Peer(device_id=f"BOB{number}") for number in range(MOST_ROWS + 1)]
     async with supervised(disk) as supervisor:
         trio.lowlevel.add_instrument(WriteFromElsewhere())

@@ -106,7 +106,7 @@ async def test_an_event_without_an_id_is_decrypted_and_cannot_be_guarded(
         decrypted = await decrypt(inbound, event)
         assert isinstance(decrypted, DecryptedRoomEvent)
         assert decrypted.event_id is None
-    assert not inbound.write_behind.is_set()
+    assert inbound.before_commit() is None
 
 
 async def test_what_cannot_be_decrypted_is_told_apart(inbound: InboundGroupSessionsActor, room: Room) -> None:
@@ -299,7 +299,7 @@ async def test_an_event_may_be_decrypted_again_and_another_with_its_index_may_no
     for _ in range(2):
         assert isinstance(await decrypt(inbound, event), DecryptedRoomEvent)
         assert isinstance(await decrypt(inbound, replayed(event)), ReplayedMessage)
-    assert inbound.write_behind.is_set()
+    assert inbound.before_commit() == WriteBehind()
 
 
 async def test_in_one_batch_the_first_event_gets_the_index(inbound: InboundGroupSessionsActor, room: Room) -> None:
@@ -329,7 +329,7 @@ async def test_nothing_waits_to_be_written_once_it_is_written(
     await decrypt(inbound, room.send())
     await inbound.ask(WriteBehind())
     await actors.commit()
-    assert not inbound.write_behind.is_set()
+    assert inbound.before_commit() is None
     await inbound.ask(WriteBehind())
     assert inbound.changed_rows() == {}
 
@@ -342,12 +342,12 @@ async def test_what_is_decrypted_while_the_guard_is_being_written_waits_for_the_
     await inbound.ask(WriteBehind())
     await decrypt(inbound, second)
     await actors.commit()
-    assert inbound.write_behind.is_set()
+    assert inbound.before_commit() == WriteBehind()
     for event in (first, second):
         assert isinstance(await decrypt(inbound, replayed(event)), ReplayedMessage)
     await inbound.ask(WriteBehind())
     await actors.commit()
-    assert not inbound.write_behind.is_set()
+    assert inbound.before_commit() is None
 
 
 async def test_the_guard_survives_a_turn_that_fails(
@@ -360,7 +360,7 @@ async def test_the_guard_survives_a_turn_that_fails(
     with pytest.raises(StoreFull):
         await actors.commit()
     assert isinstance(await decrypt(inbound, replayed(event)), ReplayedMessage)
-    assert inbound.write_behind.is_set()
+    assert inbound.before_commit() == WriteBehind()
     await inbound.ask(WriteBehind())
     await actors.commit()
     assert len(disk.rows(Table.MESSAGE_INDICES)) == 1
@@ -382,7 +382,7 @@ async def test_the_guard_survives_invalidations(
         assert isinstance(await decrypt(inbound, replayed(event)), ReplayedMessage)
     await inbound.ask(WriteBehind())
     await actors.commit()
-    assert not inbound.write_behind.is_set()
+    assert inbound.before_commit() is None
     assert len(disk.rows(Table.MESSAGE_INDICES)) == 1
 
 

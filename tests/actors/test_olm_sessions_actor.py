@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from vodozemac import Account, AnyOlmMessage, Curve25519PublicKey, Session
 
+from olmstate.actors._account.actor import NewSession
 from olmstate.actors._engine.actor import Invalidate
 from olmstate.actors._to_device.actor import (
     PRE_KEY_REMEMBERED,
@@ -21,7 +22,6 @@ from olmstate.actors._to_device.actor import (
     Deferred,
     Encrypt,
     NeedsSession,
-    NewSession,
     OlmSessionsActor,
     Remember,
     WereDecrypted,

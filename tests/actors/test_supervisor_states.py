@@ -11,27 +11,26 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-import olmstate.actors._engine.supervisor as supervisor_module
 from olmstate.actors import Options, Supervisor
-from olmstate.actors._commands import run_command
+from olmstate.actors._capabilities import CAPABILITIES
 from olmstate.actors._engine.states import LOCKED, TRANSITIONS, IllegalMove, Move, State, next_state
-from olmstate.actors._turn import Turn
+from olmstate.actors._engine.turn import Turn
 from olmstate.actors.testing import DEVICE, USER, Faults, MemoryDisk, MemoryStore, Step
 from olmstate.messages import (
     AddRoomKey,
-    Command,
     CreateAccount,
     DecryptRoomEvent,
     MalformedMessage,
     Message,
     OlmStateError,
     OneTimeKeys,
-    Reply,
+    RoomKeyChange,
     StorePoisoned,
     StoreUnavailable,
     SyncToken,
 )
 from olmstate.storage import Fenced, Table
+from tests.actors.capabilities import Run, with_run
 from tests.actors.peers import Peer, Room
 from tests.actors.supervised import state_of, supervised
 
@@ -60,7 +59,7 @@ def test_a_move_of_the_table_leads_where_it_says(state: State, move: Move) -> No
 def test_a_move_that_is_not_in_the_table_raises_and_nothing_happens(state: State, move: Move) -> None:
     with pytest.raises(IllegalMove, match=state.name):
         next_state(state, move)
-    supervisor = Supervisor(MemoryStore(MemoryDisk()), user_id=USER, device_id=DEVICE)
+    supervisor = Supervisor(MemoryStore(MemoryDisk()), CAPABILITIES, user_id=USER, device_id=DEVICE)
     supervisor._state = state  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(IllegalMove):
         supervisor._move(move)  # pyright: ignore[reportPrivateUsage]
@@ -180,13 +179,16 @@ async def test_all_of_the_table_is_gone_through_and_the_lock_is_held_as_it_says(
     room = Room(Peer())
     refused = {room.session_id}
 
-    async def refuse_half_way(turn: Turn, message: Command[Any]) -> Reply:
-        reply = await run_command(turn, message)
-        if isinstance(message, AddRoomKey) and message.session_id in refused:
-            raise MalformedMessage(reason="half-way")
-        return reply
+    def refusing(run: Run) -> Run:
+        async def refuse_half_way(turn: Turn, command: AddRoomKey) -> RoomKeyChange:
+            change: RoomKeyChange = await run(turn, command)
+            if command.session_id in refused:
+                raise MalformedMessage(reason="half-way")
+            return change
 
-    monkeypatch.setattr(supervisor_module, "run_command", refuse_half_way)
+        return refuse_half_way
+
+    monkeypatch.setattr("olmstate.actors._open.CAPABILITIES", with_run(AddRoomKey, refusing))
 
     # in order: a turn kept, one spoiled, one fenced, one failed in each state, one busy
     disk, faults = MemoryDisk(), Faults()

@@ -9,19 +9,16 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-import olmstate.actors._engine.supervisor as supervisor_module
 from olmstate.actors import Options, Supervisor
-from olmstate.actors._commands import run_command
 from olmstate.actors._devices.actor import DevicesActor
 from olmstate.actors._engine.states import State
 from olmstate.actors._engine.supervisor import MOST_COMMANDS
-from olmstate.actors._turn import Turn
+from olmstate.actors._engine.turn import Turn
 from olmstate.actors.testing import Faults, MemoryDisk, MemoryStore, Step
 from olmstate.messages import (
     AccountExists,
     ActorStopped,
     AddRoomKey,
-    Command,
     CreateAccount,
     DecryptRoomEvent,
     Devices,
@@ -37,12 +34,14 @@ from olmstate.messages import (
     ReceiveSync,
     ReplayedMessage,
     Reply,
+    RoomKeyChange,
     RoomKeysReceived,
     Statistics,
     StoreBusy,
     SyncToken,
 )
 from olmstate.storage import Fenced, Table
+from tests.actors.capabilities import Run, with_run
 from tests.actors.peers import ROOM, Peer, Room, keys_query
 from tests.actors.supervised import refusal, state_of, supervised
 
@@ -77,13 +76,16 @@ def refused_half_way(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Sessions whose `AddRoomKey` is refused once its actor has taken the key in; none of ours is, as it happens."""
     refused: list[str] = []
 
-    async def run(turn: Turn, message: Command[Any]) -> Reply:
-        reply = await run_command(turn, message)
-        if isinstance(message, AddRoomKey) and message.session_id in refused:
-            raise MalformedMessage(reason="half-way")
-        return reply
+    def refusing(run: Run) -> Run:
+        async def refuse(turn: Turn, command: AddRoomKey) -> RoomKeyChange:
+            change: RoomKeyChange = await run(turn, command)
+            if command.session_id in refused:
+                raise MalformedMessage(reason="half-way")
+            return change
 
-    monkeypatch.setattr(supervisor_module, "run_command", run)
+        return refuse
+
+    monkeypatch.setattr("olmstate.actors._open.CAPABILITIES", with_run(AddRoomKey, refusing))
     return refused
 
 

@@ -20,7 +20,7 @@ import trio
 
 from olmstate.actors import Options, run_supervisor
 from olmstate.actors._engine.records import loads
-from olmstate.actors._rooms.actor import OutboundSession
+from olmstate.actors._rooms.stored import OutboundSessionRecord
 from olmstate.messages import (
     AccountExists,
     AddDevices,
@@ -210,7 +210,7 @@ def check_database(store: SqliteStore) -> None:
 async def check_reservations(store: SqliteStore, homeserver: Homeserver) -> None:
     """Every released message index is below what the store says may have been used."""
     for row in await store.page(Table.OUTBOUND_GROUP_SESSIONS, START, 1000):
-        session = loads(row, OutboundSession)
+        session = loads(row, OutboundSessionRecord)
         released = homeserver.released.get(session.session_id, -1)
         require(
             released < session.reserved,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SOURCE_ROOTS = ("actors", "messages", "storage")
+INSTALLED = {"__pycache__", "node_modules"}
 PORTIONS = {"actors", "cli", "messages", "storage"}
 
 
@@ -24,7 +25,7 @@ def files_below(folder: Path) -> set[str]:
     return {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and INSTALLED.isdisjoint(path.parts)
     }
 
 
@@ -70,7 +71,7 @@ def test_the_sdist_holds_what_it_takes_to_test_and_to_document(sdist_files: set[
 
 def test_the_sdist_holds_nothing_that_a_tool_left_behind(sdist_files: set[str]) -> None:
     left_behind = (".venv/", ".git/", "dist/", "docs/_build/", ".hypothesis/", ".mypy_cache/")
-    assert [] == [name for name in sdist_files if name.startswith(left_behind) or "__pycache__" in name]
+    assert [] == [name for name in sdist_files if name.startswith(left_behind) or INSTALLED & set(name.split("/"))]
 
 
 def test_the_metadata_names_licence_python_and_program(distributions: Distributions) -> None:

@@ -63,3 +63,62 @@ def test_a_room_does_not_need_what_is_not_its_business(portion: str) -> None:
     for file in files_of(portion):
         packages = {name.split(".")[0] for name in imported_by(file)}
         assert set() == packages & MUST_NOT_NEED[portion], f"{file.relative_to(ROOT)} needs too much"
+
+
+# --- inside the actors --------------------------------------------------------------------------------------
+
+ACTORS = ROOT / "actors" / "olmstate" / "actors"
+CAPABILITIES = [
+    ast.unparse(node.value)
+    for node in ast.walk(ast.parse((ACTORS / "_capabilities.py").read_text(encoding="utf-8")))
+    if isinstance(node, ast.Attribute) and node.attr == "CAPABILITY"
+]
+"""Folders, in the order of the tuple that the supervisor is built from."""
+
+
+def folders_used_by(folder: str) -> dict[str, set[str]]:
+    """By file, the folders and modules of the actors from which its files import."""
+    used: dict[str, set[str]] = {}
+    for file in (ACTORS / folder).rglob("*.py"):
+        names = {name.split(".")[2] for name in imported_by(file) if name.startswith("olmstate.actors.")}
+        used[str(file.relative_to(ACTORS))] = names
+    assert used
+    return used
+
+
+def test_each_folder_of_the_actors_is_the_engine_the_wire_or_a_capability() -> None:
+    folders = {path.parent.name for path in ACTORS.glob("_*/__init__.py")}
+    assert {"_engine", "_wire", *CAPABILITIES} == folders
+    assert len(CAPABILITIES) == len(set(CAPABILITIES))
+
+
+def test_an_import_from_another_folder_of_the_actors_is_absolute() -> None:
+    for file in ACTORS.rglob("_*/*.py"):
+        levels = [node.level for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+        assert max(levels) <= 1, file.relative_to(ROOT)
+
+
+def test_the_wire_knows_nothing_but_itself() -> None:
+    for file, used in folders_used_by("_wire").items():
+        assert used <= {"_wire"}, file
+
+
+def test_the_engine_knows_no_capability_and_of_the_wire_no_more_than_the_base_of_structs() -> None:
+    for file in (ACTORS / "_engine").rglob("*.py"):
+        used = {name for name in imported_by(file) if name.startswith("olmstate.actors.")}
+        used = {name for name in used if not name.startswith("olmstate.actors._engine")}
+        structs = "olmstate.actors._wire.quiet_struct"
+        assert used <= {structs, f"{structs}.QuietStruct"}, file.relative_to(ROOT)
+
+
+def test_the_wire_needs_neither_trio_nor_a_store() -> None:
+    for file in (ACTORS / "_wire").rglob("*.py"):
+        names = {name for name in imported_by(file) if name.split(".")[0] == "trio" or "olmstate.storage" in name}
+        assert set() == names, file.relative_to(ROOT)
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_a_capability_imports_only_from_those_before_it(capability: str) -> None:
+    before = CAPABILITIES[: CAPABILITIES.index(capability)]
+    for file, used in folders_used_by(capability).items():
+        assert used <= {"_engine", "_wire", capability, *before}, file

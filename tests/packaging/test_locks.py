@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("run.lock", "dev.lock", "peers.lock")
+OURS = ("run.lock", "dev.lock", "peers.lock")
+"""What may be together in one environment."""
+LOCKS = (*OURS, "synapse.lock")
 
 
 def pins_of(lock: str) -> dict[str, tuple[str, int]]:
@@ -40,7 +42,7 @@ def test_a_lock_names_no_host_and_no_path(lock: str) -> None:
 
 
 def test_the_locks_agree_where_they_name_the_same_package() -> None:
-    run, dev, peers = (pins_of(lock) for lock in LOCKS)
+    run, dev, peers = (pins_of(lock) for lock in OURS)
     assert run == {name: pin for name, pin in dev.items() if name in run}
     both = dev.keys() & peers.keys()
     assert {name: dev[name] for name in both} == {name: peers[name] for name in both}
@@ -54,8 +56,10 @@ def test_the_locks_hold_all_that_pyproject_asks_for() -> None:
         dev |= names_in(requirements)
     groups = pyproject["dependency-groups"]
     peers = names_in(groups.pop("peers"))
+    synapse = names_in(groups.pop("synapse"))
     for requirements in groups.values():
         dev |= names_in(requirements)
     assert run <= set(pins_of("run.lock"))
     assert dev <= set(pins_of("dev.lock"))
     assert peers <= set(pins_of("peers.lock"))
+    assert synapse <= set(pins_of("synapse.lock"))

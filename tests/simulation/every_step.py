@@ -167,7 +167,7 @@ class Case:
     def look(self) -> None:
         """Somebody else's query makes the supervisor look."""
         with suppress(ActorStopped):  # it may be closed by now
-            self._supervisor._look()  # pyright: ignore[reportPrivateUsage]
+            self._supervisor.refresh()
 
     def start_rival(self) -> None:
         """Another process begins to ask the same."""

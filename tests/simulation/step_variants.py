@@ -22,8 +22,9 @@ from olmstate.actors._engine.subscriptions import Subscriptions
 from olmstate.actors._engine.supervisor import Supervisor
 from olmstate.actors._rooms.actor import MarkShared, OutboundGroupSessionsActor
 from olmstate.actors.testing import MemoryDisk
-from olmstate.messages import Event, JsonObject, StoreChanged, StoreError, StoreFull, StoreUnavailable
+from olmstate.messages import Event, ExportRoomKeys, JsonObject, StoreChanged, StoreError, StoreFull, StoreUnavailable
 from olmstate.storage import Store
+from tests.actors.capabilities import with_actor, with_run
 from tests.faults.wrapped import WrappedLock, WrappedStore
 from tests.simulation.every_step import Mode
 from tests.simulation.simulate import Variant
@@ -55,9 +56,10 @@ class LyingSupervisor(Supervisor):
 class RawSupervisor(Supervisor):
     """It lets out what the operating system says."""
 
-    def _look(self) -> None:
+    def refresh(self) -> None:
+        """Say what the system says."""
         try:
-            super()._look()
+            super().refresh()
         except StoreUnavailable as error:
             raise OSError("no such file") from error
 
@@ -81,7 +83,7 @@ class SilentSupervisor(Supervisor):
             await super().run(task_status=task_status)
 
 
-async def _fall_quietly(self: Actor, run: Callable[[Actor], Awaitable[None]] = Actor.run) -> None:
+async def _fall_quietly(self: Actor[Any], run: Callable[[Actor[Any]], Awaitable[None]] = Actor[Any].run) -> None:
     """The actor is gone, and its supervisor goes on without it."""
     with suppress(Bug, Panic):
         await run(self)
@@ -337,13 +339,13 @@ BROKEN_STEPS: Sequence[BrokenStep] = (
     ),
     _patched(
         "any session can be marked as shared",
-        instead("olmstate.actors._engine.supervisor", "OutboundGroupSessionsActor", CarelessActor),
+        instead("olmstate.actors._open", "CAPABILITIES", with_actor(OutboundGroupSessionsActor, CarelessActor)),
         ("sync_token", "crowded", "a subscriber is gone"),
         found_by=("what others ask",),
     ),
     _patched(
         "exports are empty",
-        instead("olmstate.actors._engine.supervisor", "export_room_keys", _export_nothing),
+        instead("olmstate.actors._open", "CAPABILITIES", with_run(ExportRoomKeys, lambda _: _export_nothing)),
         ("export_room_keys", "cold", "invalidate"),
         found_by=("the right reply",),
     ),

@@ -21,6 +21,7 @@ from olmstate.actors._rooms.actor import OutboundGroupSessionsActor, OutboundSes
 from olmstate.actors.testing import MemoryDisk
 from olmstate.messages import Event
 from olmstate.storage import Changes, Fenced, Rows, Store
+from tests.actors.capabilities import with_actor
 from tests.faults.wrapped import WrappedLock, WrappedStore
 from tests.simulation.simulate import LONG, Variant, WrapStore
 
@@ -208,7 +209,9 @@ BROKEN = (
     Broken(
         variant=Variant(
             name="reservation not durable",
-            patches=instead("olmstate.actors._engine.supervisor", "OutboundGroupSessionsActor", ForgetfulActor),
+            patches=instead(
+                "olmstate.actors._open", "CAPABILITIES", with_actor(OutboundGroupSessionsActor, ForgetfulActor)
+            ),
         ),
         found_by=("stored index is beyond", "one step one message"),
     ),

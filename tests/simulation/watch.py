@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from typing import Any
 
 import trio
 
@@ -46,7 +47,7 @@ class Watch(trio.abc.Instrument):
         )
 
     @contextmanager
-    def over(self, faults: Faults, actors: Iterable[Actor]) -> Generator[None]:
+    def over(self, faults: Faults, actors: Iterable[Actor[Any]]) -> Generator[None]:
         """Watch while the block runs."""
         watched = list(actors)
         self._faults, self._first = faults, len(faults.steps)

@@ -12,9 +12,12 @@ from typing import Any, TypeAlias, assert_never
 import attrs
 
 from olmstate.actors import Supervisor
-from olmstate.actors._account.actor import Create, MakeKeys
-from olmstate.actors._devices.actor import LookUp
+from olmstate.actors._account.actor import AccountActor, Create, MakeKeys
+from olmstate.actors._devices.actor import DevicesActor, LookUp
+from olmstate.actors._engine.capability import Capability, WithoutTurn
+from olmstate.actors._engine.turn import Turn
 from olmstate.actors._rooms.actor import GiveBack
+from olmstate.actors._rooms.room_encryption import RoomEncryption
 from olmstate.actors.testing import ActorsUnderTest
 from olmstate.messages import (
     Command,
@@ -22,6 +25,8 @@ from olmstate.messages import (
     DecryptedToDevice,
     Devices,
     DevicesChanged,
+    DiscardRoomKey,
+    ExportKeyFile,
     IdentityKeys,
     Message,
     PlainToDevice,
@@ -30,6 +35,7 @@ from olmstate.messages import (
     Reply,
     RoomId,
     RoomKey,
+    Route,
     SyncToken,
     ToDeviceOutcome,
     UserId,
@@ -91,6 +97,48 @@ async def ask_the_wrong_actor(actors: ActorsUnderTest) -> None:
 
 async def ask_an_actor_what_the_supervisor_does(actors: ActorsUnderTest) -> None:
     await actors.account.ask(CreateAccount())  # type: ignore[arg-type]
+
+
+# --- routes -------------------------------------------------------------------------------------------------
+
+
+async def discard(turn: Turn, command: DiscardRoomKey) -> None: ...
+
+
+async def make_and_say_nothing(turn: Turn, command: CreateAccount) -> None: ...
+
+
+async def export_in_a_turn(turn: Turn, procedure: ExportKeyFile) -> str:
+    return ""
+
+
+def give_a_message_to_what_takes_another() -> tuple[Route[Turn], ...]:
+    return (
+        DiscardRoomKey.by(discard),
+        RoomKey.by(discard),  # type: ignore[arg-type]
+        Devices.answered_by(DevicesActor),  # type: ignore[return-value]
+    )
+
+
+def give_another_reply() -> Route[Turn]:
+    return CreateAccount.by(make_and_say_nothing)  # type: ignore[arg-type]
+
+
+def leave_a_query_to_an_actor_that_does_not_know_it() -> None:
+    Devices.answered_by(AccountActor)  # type: ignore[arg-type]
+
+
+def route_a_procedure_as_if_it_ran_in_a_turn() -> Capability:
+    return Capability(procedures=(ExportKeyFile.by(export_in_a_turn),))  # type: ignore[arg-type]
+
+
+def do_without_a_turn_what_takes_another_message(make: type[RoomEncryption]) -> WithoutTurn[RoomEncryption]:
+    return WithoutTurn(make, (RoomKey.by(make.encrypt),))  # type: ignore[arg-type]
+
+
+async def take_one_actor_for_another(turn: Turn) -> None:
+    await turn[AccountActor].ask(LookUp(users=()))  # type: ignore[arg-type]
+    turn[DevicesActor].own_device  # type: ignore[attr-defined]  # noqa: B018 - it is the mistake
 
 
 # --- answering ----------------------------------------------------------------------------------------------

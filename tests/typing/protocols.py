@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import assert_type
+from typing import Any, assert_type
 
 import trio
 
@@ -37,7 +37,7 @@ async def an_actor_comes_out_as_what_it_is(actors: ActorsUnderTest) -> None:
         assert_type(devices, DevicesActor)
     async with run_actor(actors.account) as account:
         assert_type(account, AccountActor)
-    everyone: tuple[Actor, ...] = actors.all
+    everyone: tuple[Actor[Any], ...] = actors.all
     del everyone
 
 

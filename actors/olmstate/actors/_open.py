@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import trio
@@ -12,6 +12,8 @@ import trio
 from olmstate.messages import DeviceId, UserId
 from olmstate.storage import Store, open_store
 
+from ._capabilities import CAPABILITIES
+from ._engine.capability import Capability
 from ._engine.hidden_nursery import open_hidden_nursery
 from ._engine.supervisor import Options, Supervisor
 
@@ -49,13 +51,25 @@ async def open_supervisor(
         await store.aclose()
 
 
-@asynccontextmanager
-async def run_supervisor(
+def run_supervisor(
     store: Store, *, user_id: UserId, device_id: DeviceId, options: Options | None = None
-) -> AsyncGenerator[Supervisor]:
+) -> AbstractAsyncContextManager[Supervisor]:
     """Run a supervisor over an open store while the block runs; what was asked in it is answered before it ends."""
+    return run_capabilities(store, CAPABILITIES, user_id=user_id, device_id=device_id, options=options)
+
+
+@asynccontextmanager
+async def run_capabilities(
+    store: Store,
+    capabilities: Sequence[Capability],
+    *,
+    user_id: UserId,
+    device_id: DeviceId,
+    options: Options | None = None,
+) -> AsyncGenerator[Supervisor]:
+    """As `run_supervisor`, with these capabilities."""
     options = options or Options()
-    supervisor = Supervisor(store, user_id=user_id, device_id=device_id, options=options)
+    supervisor = Supervisor(store, capabilities, user_id=user_id, device_id=device_id, options=options)
     running = trio.CancelScope(shield=True)
 
     async def run() -> None:

@@ -83,14 +83,13 @@ from ._ids import (
     UserId,
 )
 from ._message import (
-    AccountQuery,
     Command,
-    DevicesQuery,
-    InboundGroupSessionsQuery,
     Message,
     Procedure,
     Query,
+    QueryRoute,
     Reply,
+    Route,
 )
 from ._room_keys import (
     AddRoomKey,
@@ -142,7 +141,6 @@ from ._to_device import (
 __all__ = [
     "AccountError",
     "AccountExists",
-    "AccountQuery",
     "ActorStopped",
     "AddDevices",
     "AddRoomKey",
@@ -165,7 +163,6 @@ __all__ = [
     "Devices",
     "DevicesAdded",
     "DevicesChanged",
-    "DevicesQuery",
     "DiscardRoomKey",
     "Ed25519Key",
     "EncryptRoomEvent",
@@ -181,7 +178,6 @@ __all__ = [
     "ImportAccount",
     "ImportKeyFile",
     "ImportRoomKeys",
-    "InboundGroupSessionsQuery",
     "InvalidSignature",
     "Json",
     "JsonObject",
@@ -209,6 +205,7 @@ __all__ = [
     "PlainToDevice",
     "Procedure",
     "Query",
+    "QueryRoute",
     "ReceiveSync",
     "RejectedRoomKey",
     "ReplayedMessage",
@@ -226,6 +223,7 @@ __all__ = [
     "RoomKeysReceived",
     "RotateRoomKey",
     "RotationPeriod",
+    "Route",
     "SchemaTooNew",
     "ShareRoomKey",
     "SignedDeviceKeys",

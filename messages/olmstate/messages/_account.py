@@ -7,7 +7,7 @@ from typing import Literal
 import attrs
 
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, KeyId, UserId
-from ._message import AccountQuery, Command
+from ._message import Command, Query
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +57,7 @@ class ImportAccount(Command[DeviceIdentity]):
 
 
 @attrs.frozen(kw_only=True)
-class IdentityKeys(AccountQuery[DeviceIdentity]):
+class IdentityKeys(Query[DeviceIdentity]):
     """This device's user id, device id and public keys.
 
     Raises:
@@ -66,7 +66,7 @@ class IdentityKeys(AccountQuery[DeviceIdentity]):
 
 
 @attrs.frozen(kw_only=True)
-class SignedDeviceKeys(AccountQuery[JsonObject]):
+class SignedDeviceKeys(Query[JsonObject]):
     """``device_keys`` for ``/keys/upload``, signed by the device.
 
     Raises:

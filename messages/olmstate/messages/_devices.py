@@ -6,7 +6,7 @@ import attrs
 
 from ._errors import OlmStateError
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, UserId
-from ._message import Command, DevicesQuery
+from ._message import Command, Query
 
 
 @attrs.frozen(kw_only=True)
@@ -53,7 +53,7 @@ class AddDevices(Command[DevicesAdded]):
 
 
 @attrs.frozen(kw_only=True)
-class Devices(DevicesQuery[tuple[DeviceKeys, ...]]):
+class Devices(Query[tuple[DeviceKeys, ...]]):
     """A user's devices, as far as they are known, by device id."""
 
     user_id: UserId

@@ -8,7 +8,7 @@ import attrs
 
 from ._errors import DecryptionError
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, EventId, JsonObject, MegolmSessionId, RoomId, UserId
-from ._message import Command, InboundGroupSessionsQuery, Procedure
+from ._message import Command, Procedure, Query
 
 RoomKeyChange: TypeAlias = Literal["new", "better", "known", "unconnected"]
 """``better``: starts at a lower index than our copy and connects to it. ``unconnected``: kept apart from our copy,
@@ -113,7 +113,7 @@ class DecryptedRoomEvent:
 
 
 @attrs.frozen(kw_only=True)
-class DecryptRoomEvent(InboundGroupSessionsQuery[DecryptedRoomEvent]):
+class DecryptRoomEvent(Query[DecryptedRoomEvent]):
     """Decrypt one room event.
 
     Raises:
@@ -132,7 +132,7 @@ class DecryptRoomEvent(InboundGroupSessionsQuery[DecryptedRoomEvent]):
 
 
 @attrs.frozen(kw_only=True)
-class DecryptRoomEvents(InboundGroupSessionsQuery[tuple[DecryptedRoomEvent | DecryptionError, ...]]):
+class DecryptRoomEvents(Query[tuple[DecryptedRoomEvent | DecryptionError, ...]]):
     """Decrypt many room events, each apart; an error stands in the place of what can't be decrypted."""
 
     events: tuple[tuple[RoomId, JsonObject], ...] = attrs.field(repr=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ._ids import JsonObject, MegolmSessionId, RoomId
-from ._message import AccountQuery, Command
+from ._message import Command, Query
 from ._to_device import ToDeviceOutcome
 
 
@@ -41,5 +41,5 @@ class ReceiveSync(Command[SyncReceived]):
 
 
 @attrs.frozen(kw_only=True)
-class SyncToken(AccountQuery[str | None]):
+class SyncToken(Query[str | None]):
     """``next_batch`` of the last response taken in, by any process: the ``since`` of the next request."""

@@ -16,27 +16,24 @@ The device's identity never changes: it is loaded once and never invalidated.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
+from typing import Any, ClassVar, TypeAlias, assert_never, cast
 
 import attrs
 from vodozemac import Account, Curve25519PublicKey, Session
 
-from olmstate.actors._engine.actor import Actor, Committed, Invalidate, Newest, Notice, Wanted
+from olmstate.actors._engine.actor import Actor, Committed, Environment, Invalidate, Notice, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import dumps, loads
-from olmstate.actors._to_device.actor import NewSession
+from olmstate.actors._engine.records import dumps, loads, restore
 from olmstate.actors._wire.algorithms import MEGOLM, OLM
 from olmstate.actors._wire.olm_message import OlmMessage
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.signatures import signing_bytes
 from olmstate.messages import (
     AccountExists,
-    AccountQuery,
     Curve25519Key,
     DecryptionError,
-    DeviceId,
     DeviceIdentity,
     Ed25519Key,
     IdentityKeys,
@@ -55,6 +52,8 @@ from olmstate.messages import (
 )
 from olmstate.storage import Row, RowReader, Table
 
+from .stored import AccountRecord, SyncRecord
+
 ALGORITHM = "signed_curve25519"
 
 PUBLISHED_KEYS = 50
@@ -64,19 +63,6 @@ FALLBACK_KEY_MILLISECONDS = 7 * 24 * 3600 * 1000
 """After which a fallback key is replaced though nobody was seen to use it."""
 
 # --- what is stored -----------------------------------------------------------------------------------------
-
-R = TypeVar("R")
-
-
-class _Record(QuietStruct, kw_only=True, frozen=True):
-    """The stored form of the account."""
-
-    pickle: str
-    one_time_keys: dict[str, dict[str, Any]]
-    fallback_keys: dict[str, dict[str, Any]]
-    fallback_made: int | None
-    """Milliseconds since 1970."""
-    mark: str = ""
 
 
 @attrs.define(kw_only=True)
@@ -109,10 +95,10 @@ class _AccountCodec:
     def decode(self, partition: bytes, rows: Sequence[Row]) -> OwnAccount | None:  # noqa: ARG002 - one row, one account
         if not rows:
             return None
-        record = loads(rows[0], _Record)
+        record = loads(rows[0], AccountRecord)
         restored = rows[0].generation <= self._store.restored_generation
         return OwnAccount(
-            account=Account.from_pickle(record.pickle, self._store.pickle_key),
+            account=restore(Table.ACCOUNT, Account.from_pickle, record.pickle, self._store.pickle_key),
             one_time_keys={KeyId(key_id): key for key_id, key in record.one_time_keys.items()},
             fallback_keys={KeyId(key_id): key for key_id, key in record.fallback_keys.items()},
             fallback_made=record.fallback_made,
@@ -122,7 +108,7 @@ class _AccountCodec:
 
     def encode(self, partition: bytes, entry: OwnAccount | None) -> Iterable[Row]:
         if entry is not None:
-            record = _Record(
+            record = AccountRecord(
                 pickle=entry.account.pickle(self._store.pickle_key),
                 one_time_keys=cast("dict[str, dict[str, Any]]", entry.one_time_keys),
                 fallback_keys=cast("dict[str, dict[str, Any]]", entry.fallback_keys),
@@ -134,18 +120,34 @@ class _AccountCodec:
 
 class _SyncCodec:
     def decode(self, partition: bytes, rows: Sequence[Row]) -> SyncState:  # noqa: ARG002 - one row, one state
-        return loads(rows[0], SyncState) if rows else SyncState()
+        if not rows:
+            return SyncState()
+        record = loads(rows[0], SyncRecord)
+        return SyncState(
+            next_batch=record.next_batch,
+            one_time_key_count=record.one_time_key_count,
+            fallback_key_unused=record.fallback_key_unused,
+        )
 
     def encode(self, partition: bytes, entry: SyncState) -> Iterable[Row]:
-        yield Row(partition, partition, dumps(entry))
+        record = SyncRecord(
+            next_batch=entry.next_batch,
+            one_time_key_count=entry.one_time_key_count,
+            fallback_key_unused=entry.fallback_key_unused,
+        )
+        yield Row(partition, partition, dumps(record))
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class AccountStep(Message[R], Generic[R]):
-    """A part of an operation that this actor does."""
+class NewSession(QuietStruct, kw_only=True, frozen=True):
+    """An Olm session that was just made."""
+
+    sender_key: Curve25519Key
+    session: Session
+    claimed_from: UserId | None = None
+    """Whose one-time key it was started with; None: the other device started it."""
 
 
 class InboundSession(NewSession, kw_only=True, frozen=True):
@@ -155,7 +157,7 @@ class InboundSession(NewSession, kw_only=True, frozen=True):
 
 
 @attrs.frozen(kw_only=True)
-class Create(AccountStep[DeviceIdentity]):
+class Create(Message[DeviceIdentity]):
     """Make the account, or take over one that was unpickled."""
 
     account: Account | None = None
@@ -170,12 +172,12 @@ class OwnDevice:
 
 
 @attrs.frozen(kw_only=True)
-class LookUpOwnDevice(AccountStep[OwnDevice]):
+class LookUpOwnDevice(Message[OwnDevice]):
     """This device, as this turn sees it."""
 
 
 @attrs.frozen(kw_only=True)
-class MakeKeys(AccountStep[UnpublishedKeys]):
+class MakeKeys(Message[UnpublishedKeys]):
     """Make the keys that are due and hand out all that wait."""
 
     now: int
@@ -183,7 +185,7 @@ class MakeKeys(AccountStep[UnpublishedKeys]):
 
 
 @attrs.frozen(kw_only=True)
-class KeysPublished(AccountStep[None]):
+class KeysPublished(Message[None]):
     """The server has taken these."""
 
     key_ids: tuple[KeyId, ...]
@@ -191,14 +193,14 @@ class KeysPublished(AccountStep[None]):
 
 
 @attrs.frozen(kw_only=True)
-class CreateInboundSessions(AccountStep[tuple[InboundSession | DecryptionError, ...]]):
+class CreateInboundSessions(Message[tuple[InboundSession | DecryptionError, ...]]):
     """Make sessions from pre-key messages, in order; each uses up its one-time key."""
 
     messages: tuple[OlmMessage, ...]
 
 
 @attrs.frozen(kw_only=True)
-class CreateOutboundSessions(AccountStep[tuple[Session | None, ...]]):
+class CreateOutboundSessions(Message[tuple[Session | None, ...]]):
     """Make sessions from claimed keys; None for keys that no session can be made with. Leaves the account as it is."""
 
     keys: tuple[tuple[Curve25519Key, Curve25519Key], ...]
@@ -206,7 +208,7 @@ class CreateOutboundSessions(AccountStep[tuple[Session | None, ...]]):
 
 
 @attrs.frozen(kw_only=True)
-class StoreSync(AccountStep[bool]):
+class StoreSync(Message[bool]):
     """What a sync response said; whether its token was stored."""
 
     next_batch: str
@@ -221,35 +223,25 @@ Step: TypeAlias = (
 Asked: TypeAlias = IdentityKeys | SignedDeviceKeys | SyncToken | Step
 
 
-class AccountActor(Actor):
+class AccountActor(Actor[Asked]):
     """See the module."""
 
     name: ClassVar[str] = "account"
 
-    def __init__(
-        self,
-        store: RowReader,
-        newest: Newest,
-        capacity: Callable[[Table], int],
-        *,
-        user_id: UserId,
-        device_id: DeviceId,
-    ) -> None:
-        self._user_id = user_id
-        self._device_id = device_id
+    def __init__(self, environment: Environment) -> None:
+        """It has loaded nothing."""
+        store, capacity = environment.store, environment.capacity
+        self._user_id = environment.user_id
+        self._device_id = environment.device_id
         self._own_device: OwnDevice | None = None
         self._just_made = False
         self._account = Cache[OwnAccount | None](Table.ACCOUNT, _AccountCodec(store), capacity(Table.ACCOUNT))
         self._sync = Cache[SyncState](Table.SYNC, _SyncCodec(), capacity(Table.SYNC))
         self._account_key = store.key(Table.ACCOUNT, "account")
         self._sync_key = store.key(Table.SYNC, "sync")
-        super().__init__(store, newest, [self._account, self._sync])
+        super().__init__(environment, [self._account, self._sync])
 
-    async def ask(self, message: AccountQuery[R] | AccountStep[R]) -> R:
-        """Send a query or a step and wait for the reply."""
-        return await self.post(message)
-
-    def wanted(self, message: Message[Any]) -> Wanted:
+    def wanted(self, message: Asked) -> Wanted:
         """The account, the sync state, or both."""
         match message:
             case IdentityKeys() | SignedDeviceKeys() | LookUpOwnDevice() if self.own_device is not None:
@@ -261,37 +253,36 @@ class AccountActor(Actor):
             case _:
                 return ((self._account, [self._account_key]),)
 
-    def handle(self, message: Message[Any]) -> Reply:  # noqa: C901 - one case a message
+    def handle(self, message: Asked) -> Reply:  # noqa: C901 - one case a message
         """Answer one message."""
-        asked = cast("Asked", message)
-        match asked:
+        match message:
             case IdentityKeys():
                 device = self.own_device or self._known(self._account.committed(self._account_key))
-                return asked.reply(device.identity)
+                return message.reply(device.identity)
             case SignedDeviceKeys():
                 device = self.own_device or self._known(self._account.committed(self._account_key))
-                return asked.reply(deepcopy(device.signed_device_keys))
+                return message.reply(deepcopy(device.signed_device_keys))
             case LookUpOwnDevice():
-                return asked.reply(self.own_device or self._known(self._account.current(self._account_key)))
+                return message.reply(self.own_device or self._known(self._account.current(self._account_key)))
             case SyncToken():
-                return asked.reply(self._sync.committed(self._sync_key).next_batch)
+                return message.reply(self._sync.committed(self._sync_key).next_batch)
             case Create(account=account):
-                return asked.reply(self._create(account))
+                return message.reply(self._create(account))
             case MakeKeys(now=now):
-                return asked.reply(self._make_keys(now))
+                return message.reply(self._make_keys(now))
             case KeysPublished(key_ids=key_ids, one_time_key_count=count):
                 self._published(key_ids, count)
-                return asked.reply(None)
+                return message.reply(None)
             case CreateInboundSessions(messages=messages):
                 own = self._current()
-                return asked.reply(tuple(self._create_inbound(own, olm) for olm in messages))
+                return message.reply(tuple(self._create_inbound(own, olm) for olm in messages))
             case CreateOutboundSessions(keys=keys):
                 own = self._current()
-                return asked.reply(tuple(_create_outbound(own.account, *pair) for pair in keys))
+                return message.reply(tuple(_create_outbound(own.account, *pair) for pair in keys))
             case StoreSync():
-                return asked.reply(self._store_sync(asked))
+                return message.reply(self._store_sync(message))
             case _:
-                assert_never(asked)
+                assert_never(message)
 
     def _current(self) -> OwnAccount:
         own = self._account.current(self._account_key)

@@ -1,51 +1,52 @@
-"""The device's account: making it, importing it, keys for upload."""
+"""The device's account: making it, and keys for upload."""
 
 from __future__ import annotations
 
-from vodozemac import Session
-
-from olmstate.actors._account.actor import ALGORITHM, Create, KeysPublished, unpickle_account
-from olmstate.actors._to_device.actor import AddSessions, NewSession
-from olmstate.actors._turn import Turn
+from olmstate.actors._account.actor import (
+    ALGORITHM,
+    AccountActor,
+    Create,
+    KeysPublished,
+    LookUpOwnDevice,
+    MakeKeys,
+    OwnDevice,
+)
+from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.untrusted_json import as_object, integer, optional
 from olmstate.messages import (
+    CreateAccount,
     DeviceIdentity,
-    ImportAccount,
     Json,
     MalformedMessage,
-    MalformedPickle,
     MarkKeysPublished,
-    OlmSessionPickle,
+    OneTimeKeys,
+    UnpublishedKeys,
 )
 
 
-async def import_account(turn: Turn, command: ImportAccount) -> DeviceIdentity:
-    """Take over another library's account and its Olm sessions; all or nothing."""
-    account = unpickle_account(command.pickle, command.pickle_key, command.format)
-    sessions = tuple(
-        NewSession(sender_key=pickled.sender_key, session=_unpickle(pickled, command))
-        for pickled in command.olm_sessions
-    )
-    identity = await turn.actors.account.ask(Create(account=account))
-    if sessions:
-        await turn.actors.olm_sessions.ask(AddSessions(sessions=sessions))
-    return identity
+async def create_account(turn: Turn, command: CreateAccount) -> DeviceIdentity:  # noqa: ARG001 - it has nothing
+    """Make the account."""
+    return await turn[AccountActor].ask(Create())
 
 
-def _unpickle(pickled: OlmSessionPickle, command: ImportAccount) -> Session:
-    try:
-        if command.format == "libolm":
-            return Session.from_libolm_pickle(pickled.pickle, command.pickle_key)
-        return Session.from_pickle(pickled.pickle, command.pickle_key)
-    except ValueError as error:
-        raise MalformedPickle(what="Olm session", reason=str(error)) from None
+async def one_time_keys(turn: Turn, command: OneTimeKeys) -> UnpublishedKeys:  # noqa: ARG001 - it has nothing
+    """Make the keys that are due."""
+    return await turn[AccountActor].ask(MakeKeys(now=turn.now))
+
+
+async def own_device(turn: Turn) -> OwnDevice:
+    """This device: never changes, so the actor is asked only until it is known."""
+    known = turn[AccountActor].own_device
+    if known is None:
+        known = await turn[AccountActor].ask(LookUpOwnDevice())
+    return known
 
 
 async def mark_keys_published(turn: Turn, command: MarkKeysPublished) -> None:
     """The server has taken keys."""
     counts = command.one_time_key_counts
     count = None if counts is None else one_time_key_count(counts)
-    await turn.actors.account.ask(KeysPublished(key_ids=command.key_ids, one_time_key_count=count))
+    await turn[AccountActor].ask(KeysPublished(key_ids=command.key_ids, one_time_key_count=count))
 
 
 def one_time_key_count(counts: Json) -> int:

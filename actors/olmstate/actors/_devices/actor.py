@@ -6,12 +6,12 @@ believed. What reaches it has a checked self-signature. The partition is the use
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, TypeAlias, assert_never
 
 import attrs
 
-from olmstate.actors._engine.actor import Actor, Newest, PageQuery, Wanted
+from olmstate.actors._engine.actor import Actor, Environment, PageQuery, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import dumps, loads
 from olmstate.messages import (
@@ -21,7 +21,6 @@ from olmstate.messages import (
     DeviceKeys,
     Devices,
     DevicesAdded,
-    DevicesQuery,
     Message,
     OlmStateError,
     Reply,
@@ -29,7 +28,7 @@ from olmstate.messages import (
 )
 from olmstate.storage import Place, Row, RowReader, Table
 
-R = TypeVar("R")
+from .stored import DeviceRecord
 
 
 @attrs.define(kw_only=True)
@@ -46,25 +45,40 @@ class _Codec:
         self._store = store
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> UserDevices:  # noqa: ARG002 - rows know it
-        devices = [loads(row, DeviceKeys) for row in rows]
+        devices = [self.device(row) for row in rows]
         return UserDevices(by_id={device.device_id: device for device in devices})
+
+    def device(self, row: Row) -> DeviceKeys:
+        record = loads(row, DeviceRecord)
+        return DeviceKeys(
+            user_id=record.user_id,
+            device_id=record.device_id,
+            curve25519=record.curve25519,
+            ed25519=record.ed25519,
+            algorithms=record.algorithms,
+        )
 
     def encode(self, partition: bytes, entry: UserDevices) -> Iterable[Row]:
         for device_id in entry.changed:
             device = entry.by_id.get(device_id)
             # the partition stands for the user
             key = self._store.key(Table.DEVICES, partition.hex(), device_id)
-            yield Row(key, partition, None if device is None else dumps(device))
+            yield Row(key, partition, None if device is None else dumps(_record(device)))
         entry.changed.clear()
 
 
-@attrs.frozen(kw_only=True)
-class DevicesStep(Message[R], Generic[R]):
-    """A part of an operation that this actor does."""
+def _record(device: DeviceKeys) -> DeviceRecord:
+    return DeviceRecord(
+        user_id=device.user_id,
+        device_id=device.device_id,
+        curve25519=device.curve25519,
+        ed25519=device.ed25519,
+        algorithms=device.algorithms,
+    )
 
 
 @attrs.frozen(kw_only=True)
-class LookUp(DevicesStep[tuple[dict[DeviceId, DeviceKeys], ...]]):
+class LookUp(Message[tuple[dict[DeviceId, DeviceKeys], ...]]):
     """The devices of each of these users, as this turn sees them."""
 
     users: tuple[UserId, ...]
@@ -78,7 +92,7 @@ class DevicesPage(PageQuery[tuple[Place, tuple[DeviceKeys, ...]]]):
 
 
 @attrs.frozen(kw_only=True)
-class StoreDevices(DevicesStep[DevicesAdded]):
+class StoreDevices(Message[DevicesAdded]):
     """What a server says that each of these users has."""
 
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]]
@@ -88,27 +102,23 @@ class StoreDevices(DevicesStep[DevicesAdded]):
 Asked: TypeAlias = Devices | LookUp | DevicesPage | StoreDevices
 
 
-class DevicesActor(Actor):
+class DevicesActor(Actor[Asked]):
     """See the module."""
 
     name: ClassVar[str] = "devices"
 
-    def __init__(self, store: RowReader, newest: Newest, capacity: Callable[[Table], int]) -> None:
-        self._codec = _Codec(store)
-        self._devices = Cache[UserDevices](Table.DEVICES, self._codec, capacity(Table.DEVICES))
-        super().__init__(store, newest, [self._devices])
-
-    async def ask(self, message: DevicesQuery[R] | DevicesStep[R] | PageQuery[R]) -> R:
-        """Send a query or a step and wait for the reply."""
-        return await self.post(message)
+    def __init__(self, environment: Environment) -> None:
+        """It has loaded nothing."""
+        self._codec = _Codec(environment.store)
+        self._devices = Cache[UserDevices](Table.DEVICES, self._codec, environment.capacity(Table.DEVICES))
+        super().__init__(environment, [self._devices])
 
     def _partition(self, user_id: UserId) -> bytes:
         return self._store.key(Table.DEVICES, user_id)
 
-    def wanted(self, message: Message[Any]) -> Wanted:
+    def wanted(self, message: Asked) -> Wanted:
         """The users named."""
-        asked = cast("Asked", message)
-        match asked:
+        match message:
             case Devices(user_id=user_id):
                 return ((self._devices, [self._partition(user_id)]),)
             case LookUp(users=users):
@@ -118,23 +128,22 @@ class DevicesActor(Actor):
             case DevicesPage():
                 return ()
             case _:
-                assert_never(asked)
+                assert_never(message)
 
-    def handle(self, message: Message[Any]) -> Reply:
+    def handle(self, message: Asked) -> Reply:
         """Answer one message."""
-        asked = cast("Asked", message)
-        match asked:
+        match message:
             case Devices(user_id=user_id):
                 by_id = self._devices.committed(self._partition(user_id)).by_id
-                return asked.reply(tuple(by_id[device_id] for device_id in sorted(by_id)))
+                return message.reply(tuple(by_id[device_id] for device_id in sorted(by_id)))
             case LookUp(users=users):
-                return asked.reply(tuple(self._devices.current(self._partition(user)).by_id for user in users))
+                return message.reply(tuple(self._devices.current(self._partition(user)).by_id for user in users))
             case DevicesPage():
-                return asked.reply(self.decoded_page(asked.table, lambda row: loads(row, DeviceKeys)))
+                return message.reply(self.decoded_page(message.table, self._codec.device))
             case StoreDevices(users=by_user):
-                return asked.reply(self._store_devices(by_user))
+                return message.reply(self._store_devices(by_user))
             case _:
-                assert_never(asked)
+                assert_never(message)
 
     def _store_devices(self, by_user: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]]) -> DevicesAdded:
         added: list[DeviceAddress] = []

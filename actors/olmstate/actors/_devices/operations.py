@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import attrs
 
-from olmstate.actors._devices.actor import LookUp, StoreDevices
-from olmstate.actors._turn import Turn
+from olmstate.actors._devices.actor import DevicesActor, LookUp, StoreDevices
+from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.signatures import check_device_keys
 from olmstate.actors._wire.untrusted_json import as_object, check_depth, json_object
 from olmstate.messages import (
@@ -33,7 +33,7 @@ async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
             DeviceId(device_id): _checked(UserId(user_id), DeviceId(device_id), device)
             for device_id, device in as_object(devices, "a user's devices").items()
         }
-    added = await turn.actors.devices.ask(StoreDevices(users=users))
+    added = await turn[DevicesActor].ask(StoreDevices(users=users))
     if added.added or added.removed:
         turn.events.append(DevicesChanged(added=added.added, removed=added.removed))
     return added
@@ -49,7 +49,7 @@ def _checked(user_id: UserId, device_id: DeviceId, device: object) -> DeviceKeys
 async def look_up(turn: Turn, addresses: Collection[DeviceAddress]) -> dict[DeviceAddress, DeviceKeys]:
     """The keys of those of ``addresses`` that are known."""
     users = tuple({address.user_id: None for address in addresses})
-    found = await turn.actors.devices.ask(LookUp(users=users))
+    found = await turn[DevicesActor].ask(LookUp(users=users))
     by_user = dict(zip(users, found, strict=True))
     return {
         address: device
@@ -70,7 +70,7 @@ class KnownDevices:
 async def devices_of(turn: Turn, users: Collection[UserId]) -> KnownDevices:
     """All known devices of ``users``."""
     wanted = tuple(dict.fromkeys(users))
-    found = await turn.actors.devices.ask(LookUp(users=wanted))
+    found = await turn[DevicesActor].ask(LookUp(users=wanted))
     by_user = dict(zip(wanted, found, strict=True))
     return KnownDevices(
         by_user=by_user,

@@ -26,7 +26,7 @@ from __future__ import annotations
 import abc
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import attrs
 import trio
@@ -34,12 +34,13 @@ import trio
 from olmstate.messages import (
     ActorStopped,
     CacheStatistics,
+    DeviceId,
     Message,
     OlmStateError,
     Query,
     Reply,
-    StoreCorrupt,
     StoreError,
+    UserId,
 )
 from olmstate.storage import START, Place, Row, RowReader, Table, place_of
 
@@ -47,7 +48,10 @@ from .cache import Cache
 from .envelope import Envelope
 
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
+M_co = TypeVar("M_co", covariant=True)
+M_contra = TypeVar("M_contra", contravariant=True)
 
 MAILBOX_SIZE = 256
 """Messages that may wait for an actor; more askers wait outside."""
@@ -100,6 +104,29 @@ class Newest:
 
 
 @attrs.frozen(kw_only=True)
+class Environment:
+    """What a supervisor gives to each of its actors."""
+
+    store: RowReader
+    newest: Newest
+    capacity: Callable[[Table], int]
+    """Entries of a data type that may be cached."""
+    fresh: Callable[[], bool]
+    """Whether nobody has committed since the last look."""
+    write_later: Callable[[], None]
+    """Have a turn come, some time from now, if none comes by before: `Actor.before_commit` has something."""
+    user_id: UserId
+    device_id: DeviceId
+    """Whose store it is."""
+
+
+class MessageOf(Protocol[M_co, R_co]):
+    """A message that is one of the classes ``M_co`` and has a reply of type ``R_co``; see `Message`."""
+
+    def _of_class_and_reply(self) -> tuple[M_co, R_co]: ...
+
+
+@attrs.frozen(kw_only=True)
 class PageQuery(Query[R], Generic[R]):
     """Walks a whole table, past the cache: `Actor.page` holds the rows when the handler runs."""
 
@@ -109,15 +136,15 @@ class PageQuery(Query[R], Generic[R]):
     limit: int = 500
 
 
-class Actor(abc.ABC):
-    """Base of the actors; see the rules above."""
+class Actor(abc.ABC, Generic[M_contra]):
+    """Base of the actors; see the rules above. ``M_contra`` is the union of the messages that an actor handles."""
 
     name: ClassVar[str]
 
-    def __init__(self, store: RowReader, newest: Newest, caches: Iterable[Cache[Any]]) -> None:
+    def __init__(self, environment: Environment, caches: Iterable[Cache[Any]]) -> None:
         """An actor over ``caches``; nothing is loaded, and it answers only once `run` is running."""
-        self._store = store
-        self._newest = newest
+        self._store = environment.store
+        self._newest = environment.newest
         self._caches = tuple(caches)
         self._generation = 0
         self._idle = False
@@ -128,32 +155,42 @@ class Actor(abc.ABC):
     # --- what an actor defines ------------------------------------------------------------------------------
 
     @abc.abstractmethod
-    def wanted(self, message: Message[Any]) -> Wanted:
+    def wanted(self, message: M_contra) -> Wanted:
         """What ``message`` needs loaded. Asked again after each load, unless it was a tuple."""
 
     @abc.abstractmethod
-    def handle(self, message: Message[Any]) -> Reply:
+    def handle(self, message: M_contra) -> Reply:
         """Answer ``message``, everything wanted being loaded. Raises `OlmStateError` with nothing changed."""
 
-    # --- for the supervisor ---------------------------------------------------------------------------------
+    def before_commit(self) -> Message[None] | None:
+        """What the actor must be asked before a turn commits, so that what waits to be written goes along."""
+        return None
 
-    async def post(self, message: Message[R]) -> R:
-        """Send a message and wait for the reply; an actor's ``ask`` takes its own family only.
+    def before_closing(self) -> Message[None] | None:
+        """What the actor must be asked in the last turn of all."""
+        return None
+
+    # --- asking ---------------------------------------------------------------------------------------------
+
+    async def ask(self, message: MessageOf[M_contra, R]) -> R:
+        """Send one of the actor's own messages and wait for the reply.
 
         Raises:
             OlmStateError: What was answered instead.
             ActorStopped: The actor isn't running any more.
         """
         await trio.lowlevel.checkpoint_if_cancelled()  # switches only to raise
-        if self._can_answer_now(message):
+        asked: Any = message
+        if self._can_answer_now(asked):
             try:
-                return cast("R", self._handle_now(message))
+                reply: R = self._handle_now(asked)
+                return reply
             finally:
                 if self._slice >= SLICE:
                     self._slice = 0
                     await trio.lowlevel.cancel_shielded_checkpoint()  # begun, so finished; but others get their turn
         self._idle = False  # from now on, though its task has yet to run
-        envelope = Envelope(message, self._newest.generation)
+        envelope = Envelope[R](asked, self._newest.generation)
         try:
             try:
                 self._send.send_nowait(envelope)  # its checkpoint is the wait for the answer
@@ -163,16 +200,20 @@ class Actor(abc.ABC):
             raise ActorStopped from None
         return await envelope.wait()
 
-    def post_nowait(self, message: Message[R]) -> R:
+    def ask_nowait(self, message: MessageOf[M_contra, R]) -> R:
         """The reply, if it can be had now; others don't get their turn.
 
         Raises:
             OlmStateError: What was answered instead.
             trio.WouldBlock: Something else waits for the actor, or something must be loaded; or it isn't running.
         """
-        if self._can_answer_now(message):
-            return cast("R", self._handle_now(message))
+        asked: Any = message
+        if self._can_answer_now(asked):
+            reply: R = self._handle_now(asked)
+            return reply
         raise trio.WouldBlock
+
+    # --- for the supervisor ---------------------------------------------------------------------------------
 
     def notify(self, notice: Notice) -> None:
         """Tell the actor something, which holds from now on, also for what it is loading."""
@@ -231,12 +272,13 @@ class Actor(abc.ABC):
     async def _answer(self, envelope: Envelope[Any]) -> None:
         if envelope.abandoned:
             return
-        if isinstance(envelope.message, _Bug):
-            raise envelope.message.error
+        message: Any = envelope.message
+        if isinstance(message, _Bug):
+            raise message.error
         try:
             self._catch_up(envelope.generation)
-            await self._load(envelope.message)
-            reply = self.handle(envelope.message)
+            await self._load(message)
+            reply = self.handle(message)
         except OlmStateError as error:
             self._after_error(error)
             envelope.fail(error)
@@ -245,7 +287,7 @@ class Actor(abc.ABC):
         for cache in self._caches:
             cache.trim()
 
-    def _can_answer_now(self, message: Message[Any]) -> bool:
+    def _can_answer_now(self, message: M_contra) -> bool:
         """Whether nothing waits, and ``message`` can be handled without waiting for the store."""
         if not self._idle or isinstance(message, PageQuery):
             return False
@@ -267,7 +309,7 @@ class Actor(abc.ABC):
             cache.count(wanted=number, missed=0)
         return True
 
-    def _handle_now(self, message: Message[Any]) -> object:
+    def _handle_now(self, message: M_contra) -> Any:  # noqa: ANN401 - the message's own reply
         try:
             return self.handle(message).value
         except OlmStateError as error:
@@ -291,9 +333,10 @@ class Actor(abc.ABC):
         if self._generation < generation:
             self.notify(Invalidate(generation=generation, partitions=None))
 
-    async def _load(self, message: Message[Any]) -> None:
-        if isinstance(message, PageQuery):
-            self.page = await self._store.page(message.table, message.after, message.limit)
+    async def _load(self, message: M_contra) -> None:
+        page: object = message
+        if isinstance(page, PageQuery):
+            self.page = await self._store.page(page.table, page.after, page.limit)
         first = True
         complete = False
         committed = isinstance(message, Query)
@@ -319,10 +362,7 @@ class Actor(abc.ABC):
             StoreCorrupt: A row can't be read.
         """
         last = place_of(table, self.page[-1]) if self.page else START
-        try:
-            return last, tuple(decode(row) for row in self.page)
-        except Exception as error:
-            raise StoreCorrupt(reason=f"a value in {table} can't be read") from error
+        return last, tuple(decode(row) for row in self.page)
 
     def changed_rows(self) -> dict[Table, list[Row]]:
         """What the present turn must write; asked once a turn.

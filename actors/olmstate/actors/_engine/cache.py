@@ -22,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from olmstate.messages import CacheStatistics, StoreCorrupt
+from olmstate.messages import CacheStatistics
 from olmstate.storage import Row, Table
 
 E = TypeVar("E")
@@ -32,7 +32,11 @@ class Codec(Protocol[E]):
     """How a partition's rows become an entry, and what of a changed entry must be written."""
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> E:
-        """The entry for ``rows``, which may be none."""
+        """The entry for ``rows``, which may be none.
+
+        Raises:
+            StoreCorrupt: What was read can't be used; see `loads` and `restore`.
+        """
         ...
 
     def encode(self, partition: bytes, entry: E) -> Iterable[Row]:
@@ -84,10 +88,7 @@ class Cache(Generic[E]):
             if partition in self._loading:
                 self._loading.discard(partition)
                 self._loaded += 1
-                try:
-                    self._clean[partition] = self._codec.decode(partition, partition_rows)
-                except Exception as error:
-                    raise StoreCorrupt(reason=f"a value in {self.table} can't be read") from error
+                self._clean[partition] = self._codec.decode(partition, partition_rows)
 
     def trim(self) -> None:
         """Drop the least recently used entries beyond capacity; a message that is loading its own loads them again."""

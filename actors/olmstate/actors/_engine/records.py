@@ -1,4 +1,11 @@
-"""How a stored value is written: JSON of a struct or an attrs class, by field, so that a later version can add one.
+"""How a stored value is written: JSON of a record, by field, so that a later version can add one.
+
+Rule: a record is a stored form and nothing else. What a message carries or an actor computes with is another class,
+so that neither can change the other; a codec turns one into the other. A record's old bytes are read for ever: a new
+field has a default, and no field changes its name, its type or its meaning. Unknown fields are passed over.
+
+Only what was *read* can show that a store is damaged. So it is these two, `loads` and `restore`, that say so; whatever
+else a codec raises is its own bug.
 
 A room's id is whatever a user says that it is, and a lone surrogate can be in it. UTF-8 can't hold that, an escape can,
 and msgspec doesn't write or read such an escape.
@@ -7,35 +14,74 @@ and msgspec doesn't write or read such an escape.
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import msgspec
 
-from olmstate.storage import Row
+from olmstate.actors._wire.quiet_struct import QuietStruct
+from olmstate.messages import StoreCorrupt
+from olmstate.storage import Row, Table
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
+
+class Record(QuietStruct, kw_only=True, frozen=True):
+    """Base of what a row's value says: one class a table."""
+
+    table: ClassVar[Table]
+
+
+RecordT = TypeVar("RecordT", bound=Record)
 
 _encoder = msgspec.json.Encoder()
 _decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
 
 
-def dumps(record: object) -> bytes:
+def dumps(record: Record) -> bytes:
     """The value to store."""
     try:
         return _encoder.encode(record)
     except UnicodeEncodeError:
-        return json.dumps(msgspec.to_builtins(record)).encode()
+        return json.dumps(msgspec.to_builtins(record, str_keys=True)).encode()
 
 
-def loads(row: Row, cls: type[T]) -> T:
-    """The record in ``row``. Raises whatever a damaged value makes a decoder raise; `Cache.fill` names it."""
+def loads(row: Row, cls: type[RecordT]) -> RecordT:
+    """The record in ``row``.
+
+    Raises:
+        StoreCorrupt: There is none.
+    """
     assert row.value is not None  # noqa: S101 - reading gives no deleted rows
     try:
-        decoder = _decoders.get(cls) or _decoders.setdefault(cls, msgspec.json.Decoder(cls))
-        record: T = decoder.decode(row.value)
+        return _decoded(row.value, cls)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise _unreadable(cls.table) from error
+
+
+def _decoded(value: bytes, cls: type[RecordT]) -> RecordT:
+    decoder = _decoders.get(cls) or _decoders.setdefault(cls, msgspec.json.Decoder(cls))
+    try:
+        record: RecordT = decoder.decode(value)
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        record = msgspec.convert(json.loads(row.value), cls)
+        record = msgspec.convert(json.loads(value), cls, str_keys=True)
     return record
+
+
+def restore(table: Table, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What ``make`` makes of a part of a record, a pickle say.
+
+    Raises:
+        StoreCorrupt: It is of no use.
+    """
+    try:
+        return make(*args, **kwargs)
+    except ValueError as error:  # as all of vodozemac's are
+        raise _unreadable(table) from error
+
+
+def _unreadable(table: Table) -> StoreCorrupt:
+    return StoreCorrupt(reason=f"a value in {table} can't be read")

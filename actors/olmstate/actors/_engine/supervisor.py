@@ -12,46 +12,32 @@ then does anybody get an answer. That gives, in this order:
    again.
 
 A query takes no lock: the supervisor looks whether anybody has committed, tells the actors if so, and passes it to the
-actor that owns the answer. See `_supervisor_states` for the states and moves.
+actor that owns the answer. See `states` for the states and moves.
+
+It knows no message but its own, and no actor: what there is comes from a tuple of capabilities (see `capability`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar, assert_never, cast
+from functools import partial
+from typing import Any, TypeAlias, TypeVar, cast
 
 import attrs
 import trio
 from outcome import Error, Outcome, Value
 
-from olmstate.actors._account.actor import AccountActor
-from olmstate.actors._commands import Flush, run_command
-from olmstate.actors._devices.actor import DevicesActor, DevicesPage
-from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, RoomKeysPage, WriteBehind
-from olmstate.actors._room_keys.operations import export_key_file, export_room_keys, import_key_file, import_room_keys
-from olmstate.actors._rooms.actor import OutboundGroupSessionsActor
-from olmstate.actors._rooms.room_encryption import RoomEncryption
-from olmstate.actors._to_device.actor import OlmSessionsActor
-from olmstate.actors._turn import Actors, Turn
 from olmstate.messages import (
-    AccountQuery,
     ActorStopped,
     Command,
     DeviceId,
-    DevicesQuery,
-    EncryptRoomEvent,
     Event,
-    ExportKeyFile,
-    ExportRoomKeys,
-    ImportKeyFile,
-    ImportRoomKeys,
-    InboundGroupSessionsQuery,
     Message,
     OlmStateError,
-    Query,
+    Route,
     Statistics,
     StoreChanged,
     StoreError,
@@ -61,13 +47,18 @@ from olmstate.messages import (
 )
 from olmstate.storage import Changes, Fenced, Row, Store, Table
 
-from .actor import Actor, Committed, Invalidate, Newest, Notice, RolledBack
+from .actor import Actor, Committed, Environment, Invalidate, Newest, Notice, RolledBack
+from .capability import Capability, WithoutTurn, check_routes
 from .envelope import Envelope, own_error
 from .states import TRANSITIONS, Move, State, next_state
 from .subscriptions import Subscriptions
+from .turn import ActorsByClass, Turn
 
 R = TypeVar("R")
+T = TypeVar("T")
 V = TypeVar("V", bound=Event)
+_Asks: TypeAlias = dict[type[Message[Any]], Callable[[Any], Awaitable[Any]]]
+_Runs: TypeAlias = dict[type[Message[Any]], Callable[[Turn, Any], Awaitable[Any]]]
 
 MAILBOX_SIZE = 1024
 """Commands that may wait; more askers wait outside."""
@@ -121,6 +112,14 @@ class _Counters:
     fenced: int = 0
 
 
+@attrs.frozen(kw_only=True)
+class Flush(Command[None]):
+    """Nothing but a turn: what waits to be written goes with it."""
+
+    closing: bool = False
+    """It is the last one."""
+
+
 class _Spoiled(Exception):
     """A command was refused after it had changed something."""
 
@@ -133,28 +132,37 @@ class _Spoiled(Exception):
 class Supervisor:
     """The way in to a device's state: ask it, and subscribe to what it publishes. `open_supervisor` runs one."""
 
-    def __init__(self, store: Store, *, user_id: UserId, device_id: DeviceId, options: Options | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        capabilities: Sequence[Capability],
+        *,
+        user_id: UserId,
+        device_id: DeviceId,
+        options: Options | None = None,
+    ) -> None:
         """A supervisor over an open store; it answers only while `run` is running."""
         self._store = store
         self._options = options or Options()
         self._newest = Newest()
-        capacity = self._options.capacity
-        self._actors = Actors(
-            account=AccountActor(store, self._newest, capacity, user_id=user_id, device_id=device_id),
-            olm_sessions=OlmSessionsActor(store, self._newest, capacity),
-            inbound_group_sessions=InboundGroupSessionsActor(store, self._newest, capacity),
-            outbound_group_sessions=OutboundGroupSessionsActor(store, self._newest, capacity, self._fresh),
-            devices=DevicesActor(store, self._newest, capacity),
+        environment = Environment(
+            store=store,
+            newest=self._newest,
+            capacity=self._options.capacity,
+            fresh=self._fresh,
+            write_later=self._write_later,
+            user_id=user_id,
+            device_id=device_id,
         )
-        self._all: tuple[Actor, ...] = tuple(
-            cast("list[Actor]", list(attrs.asdict(self._actors, recurse=False).values()))
-        )
+        self.actors = ActorsByClass(each.actor(environment) for each in capabilities if each.actor is not None)
+        self._all: tuple[Actor[Any], ...] = tuple(self.actors)
+        self._unwritten = trio.Event()
         self._subscriptions = Subscriptions()
         self._counters = _Counters()
         self._state = State.IDLE
         self._poison: StorePoisoned | None = None
         self._looked = False
-        self._room_encryption = RoomEncryption(self._actors, self._look, self._ask_in_turn, self._options.wall_clock)
+        self._commands, self._queries, self._others = self._routes(capabilities)
         self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
 
     # --- for users ------------------------------------------------------------------------------------------
@@ -167,25 +175,17 @@ class Supervisor:
         Raises:
             OlmStateError: What the message's class names, or `StoreError`.
             ActorStopped: The supervisor was closed.
+            TypeError: It is no message that olmstate knows.
         """
-        asked = cast("Message[Any]", message)
-        reply: object
-        match asked:
-            case EncryptRoomEvent():
-                reply = await self._room_encryption.encrypt(asked)
-            case Command():
-                reply = await self._ask_in_turn(asked)
-            case Statistics():
-                self._look()
-                await trio.lowlevel.checkpoint()
-                reply = self._statistics()
-            case Query():
-                owner = self._owner(asked)
-                self._look()
-                reply = await owner.post(asked)
-            case _:
-                reply = await self._run_procedure(asked)
-        return cast("R", reply)
+        kind = type(message)
+        answer = self._queries.get(kind)
+        if answer is not None:
+            self.refresh()
+            return cast("R", await answer(message))
+        run = self._others.get(kind)
+        if run is None:
+            raise TypeError(f"{kind.__name__} is no message that olmstate knows")
+        return cast("R", await run(message))
 
     def subscribe(self, *types: type[V]) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]:
         """Receive the events of ``types`` that are published in a ``with supervisor.subscribe(…) as events:``."""
@@ -200,34 +200,32 @@ class Supervisor:
         """Where it is."""
         return self._state
 
-    # --- queries and procedures -----------------------------------------------------------------------------
+    # --- routes ---------------------------------------------------------------------------------------------
 
-    def _owner(self, query: Query[Any]) -> Actor:
-        match query:
-            case InboundGroupSessionsQuery() | RoomKeysPage():
-                return self._actors.inbound_group_sessions
-            case AccountQuery():
-                return self._actors.account
-            case DevicesQuery() | DevicesPage():
-                return self._actors.devices
-            case _:
-                raise TypeError(f"{type(query).__name__} is not a query that olmstate knows")
+    def _routes(self, capabilities: Sequence[Capability]) -> tuple[_Runs, _Asks, _Asks]:
+        """What runs each command in a turn, what answers each query, and what each other message is passed to."""
+        commands = [Flush.by(self._flush), *(route for each in capabilities for route in each.commands)]
+        queries = [route for each in capabilities for route in each.queries]
+        procedures: list[Route[Supervisor]] = [Statistics.by(_statistics_of)]
+        procedures += [route for each in capabilities for route in each.procedures]
+        check_routes([*commands, *queries, *procedures])
+        others: _Asks = {route.message: self.ask_in_turn for route in commands}
+        for beside in (beside for each in capabilities for beside in each.without_turn):
+            others |= self._without_turn(beside)
+        others |= {route.message: partial(route.run, self) for route in procedures}
+        return (
+            {route.message: route.run for route in commands},
+            {route.message: self.actors[route.actor].ask for route in queries},
+            others,
+        )
 
-    async def _run_procedure(self, procedure: Message[Any]) -> object:
-        known = cast("ImportRoomKeys | ImportKeyFile | ExportRoomKeys | ExportKeyFile", procedure)
-        match known:
-            case ImportRoomKeys():
-                return await import_room_keys(self, known)
-            case ImportKeyFile():
-                return await import_key_file(self, known)
-            case ExportRoomKeys():
-                return await export_room_keys(self, known)
-            case ExportKeyFile():
-                return await export_key_file(self, known)
-            case _:
-                assert_never(known)
+    def _without_turn(self, beside: WithoutTurn[T]) -> _Asks:
+        made = beside.make(self)
+        return {route.message: partial(route.run, made) for route in beside.routes}
 
-    def _look(self) -> None:
+    # --- what others write ----------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
         """Learn what others have committed and tell the actors: nothing older answers what is asked from now on."""
         if self._poison is not None:
             raise own_error(self._poison)
@@ -266,13 +264,18 @@ class Supervisor:
             )
         )
 
+    def now(self) -> int:
+        """Milliseconds since 1970."""
+        return self._options.wall_clock()
+
     def _notify(self, notice: Notice) -> None:
         for actor in self._all:
             actor.notify(notice)
 
     # --- commands -------------------------------------------------------------------------------------------
 
-    async def _ask_in_turn(self, command: Command[R]) -> R:
+    async def ask_in_turn(self, command: Command[R]) -> R:
+        """Have a turn run a command, and wait for the reply."""
         if self._poison is not None:
             raise own_error(self._poison)
         await trio.lowlevel.checkpoint_if_cancelled()  # switches only to raise
@@ -314,7 +317,7 @@ class Supervisor:
     async def close(self) -> None:
         """Take no more commands; wait until those that were sent are answered and what waited to be written is."""
         with contextlib.suppress(OlmStateError):
-            await self._ask_in_turn(Flush(closing=True))
+            await self.ask_in_turn(Flush(closing=True))
         self._send.close()
 
     def _waiting(self, most: int) -> list[Envelope[Any]]:
@@ -404,7 +407,7 @@ class Supervisor:
     ) -> tuple[dict[Envelope[Any], Outcome[Any]], list[Event]]:
         """Run the batch and commit what it changed, again from fresh state for as long as somebody else is quicker."""
         for _ in range(MOST_FENCED):
-            self._look()
+            self.refresh()
             seen = self._newest.generation
             self._move(Move.REFRESHED)
             results, events = await self._run_all(batch)
@@ -424,7 +427,7 @@ class Supervisor:
         """Run every command once, without those that are refused half-way."""
         refused: dict[Envelope[Any], Outcome[Any]] = {}
         while True:
-            turn = Turn(actors=self._actors, now=self._options.wall_clock(), events=[])
+            turn = Turn(actors=self.actors, now=self._options.wall_clock(), events=[])
             results = dict(refused)
             try:
                 for envelope in batch:
@@ -441,22 +444,24 @@ class Supervisor:
         before = self._changes()
         events = len(turn.events)
         try:
-            reply = await run_command(turn, cast("Command[Any]", envelope.message))
+            reply = await self._commands[type(envelope.message)](turn, envelope.message)
         except (StoreError, ActorStopped):
             raise  # not the command's fault: the whole turn fails
         except OlmStateError as error:
             if self._changes() != before or len(turn.events) != events:
                 raise _Spoiled(envelope, error) from error
             return Error(error)
-        return Value(reply.value)
+        return Value(reply)
 
     def _changes(self) -> int:
         return sum(actor.changes for actor in self._all)
 
     async def _commit(self, seen: int) -> bool:
         """Write what the turn, which derives from generation ``seen``, has changed; False if it was fenced."""
-        if self._actors.inbound_group_sessions.write_behind.is_set():
-            await self._actors.inbound_group_sessions.ask(WriteBehind())
+        for actor in self._all:
+            step = actor.before_commit()
+            if step is not None:
+                await actor.ask(step)
         if self._newest.generation != seen:
             return False  # a query has seen another's commit, and the actors have dropped what it contradicts
         rows: dict[Table, list[Row]] = {}
@@ -483,28 +488,39 @@ class Supervisor:
 
     # --- beside the turns -----------------------------------------------------------------------------------
 
+    async def _flush(self, turn: Turn, command: Flush) -> None:
+        if command.closing:
+            for actor in turn.actors:
+                step = actor.before_closing()
+                if step is not None:
+                    await actor.ask(step)
+
+    def _write_later(self) -> None:
+        self._unwritten.set()
+
     async def _write_behind(self) -> None:
         """Give what may wait a turn of its own, if none came by."""
-        inbound = self._actors.inbound_group_sessions
         while True:
-            await inbound.write_behind.wait()
+            await self._unwritten.wait()
             await trio.sleep(self._options.write_behind)
-            if inbound.write_behind.is_set():
+            if any(actor.before_commit() is not None for actor in self._all):
                 # it still waits, and the next turn takes it along, if there is one
                 with contextlib.suppress(StoreError, ActorStopped):
-                    await self._ask_in_turn(Flush())
+                    await self.ask_in_turn(Flush())
+            if all(actor.before_commit() is None for actor in self._all):
+                self._unwritten = trio.Event()
 
     async def _watch(self) -> None:
         """Look for others' writes while anybody wants to hear of them."""
         while True:
             if self._subscriptions.wanted(StoreChanged):
                 with contextlib.suppress(StoreError):  # whoever asks something next is told
-                    self._look()
+                    self.refresh()
                 await trio.sleep(self._options.watch)
             else:
                 await self._subscriptions.wait_changed()
 
-    def _statistics(self) -> SupervisorStatistics:
+    def statistics(self) -> SupervisorStatistics:
         lock = self._store.lock
         counters = self._counters
         return SupervisorStatistics(
@@ -514,6 +530,12 @@ class Supervisor:
             lock_holder=lock.holder_pid(),
             **attrs.asdict(counters),
         )
+
+
+async def _statistics_of(supervisor: Supervisor, query: Statistics) -> SupervisorStatistics:  # noqa: ARG001 - the route's
+    supervisor.refresh()
+    await trio.lowlevel.checkpoint()
+    return supervisor.statistics()
 
 
 def _fail_all(batch: Sequence[Envelope[Any]], error: StoreError) -> None:

@@ -1,3 +1,41 @@
 """Inbound group sessions: room keys, and reading room events."""
 
 from __future__ import annotations
+
+from olmstate.actors._engine.capability import Capability
+from olmstate.messages import (
+    AddRoomKey,
+    DecryptRoomEvent,
+    DecryptRoomEvents,
+    ExportKeyFile,
+    ExportRoomKeys,
+    ImportKeyFile,
+    ImportRoomKeys,
+)
+
+from .actor import InboundGroupSessionsActor, RoomKeysPage
+from .operations import (
+    ImportChunk,
+    add_room_key,
+    export_key_file,
+    export_room_keys,
+    import_chunk,
+    import_key_file,
+    import_room_keys,
+)
+
+CAPABILITY = Capability(
+    actor=InboundGroupSessionsActor,
+    commands=(AddRoomKey.by(add_room_key), ImportChunk.by(import_chunk)),
+    queries=(
+        DecryptRoomEvent.answered_by(InboundGroupSessionsActor),
+        DecryptRoomEvents.answered_by(InboundGroupSessionsActor),
+        RoomKeysPage.answered_by(InboundGroupSessionsActor),
+    ),
+    procedures=(
+        ExportKeyFile.by(export_key_file),
+        ExportRoomKeys.by(export_room_keys),
+        ImportKeyFile.by(import_key_file),
+        ImportRoomKeys.by(import_room_keys),
+    ),
+)

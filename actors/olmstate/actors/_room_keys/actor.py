@@ -16,29 +16,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
+from typing import ClassVar, TypeAlias, TypeVar, assert_never, cast
 
 import attrs
-import trio
 from vodozemac import ExportedSessionKey, InboundGroupSession, MegolmMessage
 
-from olmstate.actors._engine.actor import Actor, Committed, Newest, Notice, PageQuery, Wanted
+from olmstate.actors._engine.actor import Actor, Committed, Environment, Notice, PageQuery, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import dumps, loads
+from olmstate.actors._engine.records import dumps, loads, restore
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import as_object, is_object, json_object, string
 from olmstate.actors._wire.untrusted_json import loads as parse_json
 from olmstate.messages import (
-    Curve25519Key,
     DecryptedRoomEvent,
     DecryptionError,
     DecryptRoomEvent,
     DecryptRoomEvents,
-    DeviceId,
-    Ed25519Key,
     EventId,
-    InboundGroupSessionsQuery,
     Json,
     JsonObject,
     MalformedMessage,
@@ -55,37 +50,16 @@ from olmstate.messages import (
     UnknownMessageIndex,
     UserId,
 )
-from olmstate.storage import Place, Row, RowReader, Table
+from olmstate.storage import Place, Row, Table
 
 from .copies import RoomKeyCopy, add_copy, export
-from .message_indices import UsedIndices, UsedIndicesCodec, event_hash, merge
+from .message_indices import EventHashes, UsedIndices, UsedIndicesCodec, merge
+from .stored import CopyRecord, RoomKeyRecord, WithheldRecord
 
-R = TypeVar("R")
 S = TypeVar("S", bound=str)
 
 
 # --- what is stored -----------------------------------------------------------------------------------------
-
-
-class _Copy(QuietStruct, kw_only=True, frozen=True):
-    """The stored form of one copy of a room key."""
-
-    session_key: str
-    """As it is exported at its first known index: a quarter of a pickle, and all of it that `RoomKeyCopy` lacks."""
-    sender_key: Curve25519Key
-    sender_ed25519: Ed25519Key
-    sender: UserId | None
-    sender_device: DeviceId | None
-    imported: bool
-    signed: bool
-    forwarding_chain: list[str]
-
-
-class _Record(QuietStruct, kw_only=True, frozen=True):
-    """The stored form of a room key: its room, for exports, and its copies."""
-
-    room_id: RoomId
-    copies: list[_Copy]
 
 
 class RoomKeyEntry(QuietStruct, kw_only=True, frozen=True, gc=False):
@@ -101,10 +75,10 @@ class _RoomKeyCodec:
         return self.entry(rows[0]) if rows else None
 
     def entry(self, row: Row) -> RoomKeyEntry:
-        record = loads(row, _Record)
+        record = loads(row, RoomKeyRecord)
         copies = tuple(
             RoomKeyCopy(
-                session=InboundGroupSession.import_session(ExportedSessionKey(copy.session_key)),
+                session=restore(RoomKeyRecord.table, _imported, copy.session_key),
                 sender_key=_shared(copy.sender_key),
                 sender_ed25519=_shared(copy.sender_ed25519),
                 sender=None if copy.sender is None else _shared(copy.sender),
@@ -120,7 +94,7 @@ class _RoomKeyCodec:
     def encode(self, partition: bytes, entry: RoomKeyEntry | None) -> Iterable[Row]:
         if entry is not None:
             copies = [
-                _Copy(
+                CopyRecord(
                     session_key=export(copy.session),
                     sender_key=copy.sender_key,
                     sender_ed25519=copy.sender_ed25519,
@@ -132,7 +106,11 @@ class _RoomKeyCodec:
                 )
                 for copy in entry.copies
             ]
-            yield Row(partition, partition, dumps(_Record(room_id=entry.room_id, copies=copies)))
+            yield Row(partition, partition, dumps(RoomKeyRecord(room_id=entry.room_id, copies=copies)))
+
+
+def _imported(session_key: str) -> InboundGroupSession:
+    return InboundGroupSession.import_session(ExportedSessionKey(session_key))
 
 
 def _shared(string: S) -> S:
@@ -140,27 +118,16 @@ def _shared(string: S) -> S:
     return cast("S", sys.intern(string))
 
 
-class _Withheld(QuietStruct, kw_only=True, frozen=True):
-    """The stored form of a withheld notice."""
-
-    code: str
-
-
 class _WithheldCodec:
     def decode(self, partition: bytes, rows: Sequence[Row]) -> str | None:  # noqa: ARG002 - one row at most
-        return loads(rows[0], _Withheld).code if rows else None
+        return loads(rows[0], WithheldRecord).code if rows else None
 
     def encode(self, partition: bytes, entry: str | None) -> Iterable[Row]:
         if entry is not None:
-            yield Row(partition, partition, dumps(_Withheld(code=entry)))
+            yield Row(partition, partition, dumps(WithheldRecord(code=entry)))
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class InboundGroupSessionsStep(Message[R], Generic[R]):
-    """A part of an operation that this actor does."""
 
 
 class NewRoomKey(QuietStruct, kw_only=True, frozen=True):
@@ -172,14 +139,14 @@ class NewRoomKey(QuietStruct, kw_only=True, frozen=True):
 
 
 @attrs.frozen(kw_only=True)
-class AddRoomKeys(InboundGroupSessionsStep[tuple[RoomKeyChange, ...]]):
+class AddRoomKeys(Message[tuple[RoomKeyChange, ...]]):
     """Take in room keys, in order."""
 
     room_keys: tuple[NewRoomKey, ...]
 
 
 @attrs.frozen(kw_only=True)
-class AddWithheld(InboundGroupSessionsStep[None]):
+class AddWithheld(Message[None]):
     """Take in withheld notices; a user's first one for a session stays."""
 
     codes: dict[tuple[RoomId, MegolmSessionId, UserId], str]
@@ -193,19 +160,21 @@ class RoomKeysPage(PageQuery[tuple[Place, tuple[RoomKeyEntry, ...]]]):
 
 
 @attrs.frozen(kw_only=True)
-class WriteBehind(InboundGroupSessionsStep[None]):
+class WriteBehind(Message[None]):
     """Make what was decrypted since the last turn part of this one."""
 
 
 Asked: TypeAlias = AddRoomKeys | AddWithheld | RoomKeysPage | WriteBehind | DecryptRoomEvent | DecryptRoomEvents
 
 
-class InboundGroupSessionsActor(Actor):
+class InboundGroupSessionsActor(Actor[Asked]):
     """See the module."""
 
     name: ClassVar[str] = "inbound_group_sessions"
 
-    def __init__(self, store: RowReader, newest: Newest, capacity: Callable[[Table], int]) -> None:
+    def __init__(self, environment: Environment) -> None:
+        """It has loaded nothing."""
+        store, capacity = environment.store, environment.capacity
         self._codec = _RoomKeyCodec()
         self._room_keys = Cache[RoomKeyEntry | None](
             Table.INBOUND_GROUP_SESSIONS, self._codec, capacity(Table.INBOUND_GROUP_SESSIONS)
@@ -214,18 +183,14 @@ class InboundGroupSessionsActor(Actor):
             Table.WITHHELD_ROOM_KEYS, _WithheldCodec(), capacity(Table.WITHHELD_ROOM_KEYS)
         )
         self._used = Cache[UsedIndices](Table.MESSAGE_INDICES, UsedIndicesCodec(store), capacity(Table.MESSAGE_INDICES))
+        self._event_hashes = EventHashes(store)
         self._pending: dict[bytes, dict[int, str]] = {}
         self._writing: dict[bytes, dict[int, str]] = {}
-        self.write_behind = trio.Event()
-        """Set while something waits to be written."""
+        self._write_later = environment.write_later
         # each event comes by here several times, and a method of our own would take longer than what is remembered
         self._partition: Callable[[RoomId, str], bytes] = partial(store.key, Table.INBOUND_GROUP_SESSIONS)
         self._guard_name: Callable[..., bytes] = partial(store.key, Table.MESSAGE_INDICES)
-        super().__init__(store, newest, [self._room_keys, self._withheld, self._used])
-
-    async def ask(self, message: InboundGroupSessionsQuery[R] | InboundGroupSessionsStep[R] | PageQuery[R]) -> R:
-        """Send a query or a step and wait for the reply."""
-        return await self.post(message)
+        super().__init__(environment, [self._room_keys, self._withheld, self._used])
 
     def _notice(self, room_id: RoomId, session_id: str, sender: str) -> bytes:
         """Whose withheld notice it is; anybody can send one, so that another's says nothing of a sender's events."""
@@ -238,10 +203,9 @@ class InboundGroupSessionsActor(Actor):
             guards.append(self._guard_name(room_id, session_id))
         return guards
 
-    def wanted(self, message: Message[Any]) -> Wanted:
+    def wanted(self, message: Asked) -> Wanted:
         """The sessions named; a withheld notice only where there is no room key."""
-        asked = cast("Asked", message)
-        match asked:
+        match message:
             case DecryptRoomEvent(room_id=room_id, event=event):
                 return self._wanted_for([(room_id, event)])
             case DecryptRoomEvents(events=events):
@@ -256,7 +220,7 @@ class InboundGroupSessionsActor(Actor):
             case RoomKeysPage():
                 return ()
             case _:
-                assert_never(asked)
+                assert_never(message)
 
     def _wanted_for(self, events: Iterable[tuple[RoomId, JsonObject]]) -> Wanted:
         named = [
@@ -278,29 +242,28 @@ class InboundGroupSessionsActor(Actor):
         if notices:
             yield self._withheld, notices
 
-    def handle(self, message: Message[Any]) -> Reply:
+    def handle(self, message: Asked) -> Reply:
         """Answer one message."""
-        asked = cast("Asked", message)
-        match asked:
+        match message:
             case DecryptRoomEvent(room_id=room_id, event=event):
-                return asked.reply(self._decrypt(room_id, event))
+                return message.reply(self._decrypt(room_id, event))
             case DecryptRoomEvents(events=events):
-                return asked.reply(tuple(self._decrypt_or_error(*event) for event in events))
+                return message.reply(tuple(self._decrypt_or_error(*event) for event in events))
             case AddRoomKeys(room_keys=room_keys):
-                return asked.reply(tuple(self._add(new) for new in room_keys))
+                return message.reply(tuple(self._add(new) for new in room_keys))
             case AddWithheld(codes=codes):
                 for ids, code in codes.items():
                     notice = self._notice(*ids)
                     if self._withheld.current(notice) is None:
                         self._withheld.put(notice, code)
-                return asked.reply(None)
+                return message.reply(None)
             case RoomKeysPage():
-                return asked.reply(self.decoded_page(asked.table, self._codec.entry))
+                return message.reply(self.decoded_page(message.table, self._codec.entry))
             case WriteBehind():
                 self._merge_pending()
-                return asked.reply(None)
+                return message.reply(None)
             case _:
-                assert_never(asked)
+                assert_never(message)
 
     def _add(self, new: NewRoomKey) -> RoomKeyChange:
         partition = self._partition(new.room_id, new.session_id)
@@ -366,18 +329,22 @@ class InboundGroupSessionsActor(Actor):
         that the session is his; but he can't have its owner's message be taken for the repetition. Where nobody knows
         whose the session is, a message counts as anybody's, too.
         """
-        event = None if event_id is None else event_hash(event_id)
         new: list[bytes] = []
         for guard in guards:
             first = self._used.committed(guard).events.get(index) or self._pending.get(guard, {}).get(index)
             if first is None:
                 new.append(guard)
-            elif first != event:
+            elif event_id is None or not self._event_hashes.same(first, event_id):
                 raise ReplayedMessage
-        if event is not None:
+        if event_id is not None and new:
+            event = self._event_hashes.of(event_id)
             for guard in new:
                 self._pending.setdefault(guard, {})[index] = event
-                self.write_behind.set()
+            self._write_later()
+
+    def before_commit(self) -> WriteBehind | None:
+        """Which event used which message index goes along with any turn."""
+        return WriteBehind() if self._pending else None
 
     def _merge_pending(self) -> None:
         for partition, pending in self._pending.items():
@@ -394,8 +361,6 @@ class InboundGroupSessionsActor(Actor):
                     del pending[index]
                 if not pending:
                     del self._pending[partition]
-            if not self._pending and self.write_behind.is_set():
-                self.write_behind = trio.Event()
         # unless it was committed, it is still pending
         self._writing.clear()
 

@@ -4,29 +4,32 @@ Spec: m.megolm.v1.aes-sha2, Replay attacks.
 
 Per session and sender, blocks of 256 indices, each index with a hash of its event's id. What was decrypted since the
 last turn waits and is merged under the lock: if another process was first with an index, its event keeps it.
+
+Event ids are the homeserver's. Of a hash that it can compute, it finds two ids with one value, and shows one message
+as both. So the hash is keyed with a key of the store's own.
 """
 
 from __future__ import annotations
 
 import hashlib
+from binascii import b2a_base64
 from collections.abc import Iterable, Sequence
 
 import attrs
 
 from olmstate.actors._engine.records import dumps, loads
-from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import EventId
 from olmstate.storage import Row, RowReader, Table
 
+from .stored import MessageIndicesRecord
+
 BLOCK = 256
-HASH_BYTES = 8
-
-
-class _Block(QuietStruct, kw_only=True, frozen=True):
-    """The stored form: hashes of event ids by index, hexadecimal; and which block it is."""
-
-    number: int
-    events: dict[str, str]
+HASH_BYTES = 16
+_HASH_LENGTH = 22
+"""Of unpadded base64."""
+_OLD_HASH_BYTES = 8
+_OLD_HASH_LENGTH = 16
+"""Of hexadecimal: before, eight bytes without a key were kept. Two ids with one such value were found in minutes."""
 
 
 @attrs.define
@@ -47,20 +50,38 @@ class UsedIndicesCodec:
     def decode(self, partition: bytes, rows: Sequence[Row]) -> UsedIndices:  # noqa: ARG002 - rows know it
         used = UsedIndices()
         for row in rows:
-            used.events.update((int(index), event) for index, event in loads(row, _Block).events.items())
+            used.events.update(loads(row, MessageIndicesRecord).events)
         return used
 
     def encode(self, partition: bytes, entry: UsedIndices) -> Iterable[Row]:
         for number in entry.changed:
-            events = {str(index): event for index, event in entry.events.items() if index // BLOCK == number}
+            events = {index: event for index, event in entry.events.items() if index // BLOCK == number}
             key = self._store.key(Table.MESSAGE_INDICES, partition.hex(), str(number))
-            yield Row(key, partition, dumps(_Block(number=number, events=events)))
+            yield Row(key, partition, dumps(MessageIndicesRecord(number=number, events=events)))
         entry.changed = frozenset()
 
 
-def event_hash(event_id: EventId) -> str:
-    """What is kept of an event id."""
-    return hashlib.blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES).hexdigest()
+class EventHashes:
+    """What is kept of an event's id, in one store."""
+
+    def __init__(self, store: RowReader) -> None:
+        """Hashes with a key of the store's."""
+        self._key = store.key(Table.MESSAGE_INDICES, "event ids")
+
+    def of(self, event_id: EventId) -> str:
+        """The hash of an event id."""
+        digest = hashlib.blake2b(_bytes(event_id), digest_size=HASH_BYTES, key=self._key).digest()
+        return b2a_base64(digest)[:_HASH_LENGTH].decode()
+
+    def same(self, stored: str, event_id: EventId) -> bool:
+        """Whether what is stored is of this event id."""
+        if len(stored) == _OLD_HASH_LENGTH:
+            return stored == hashlib.blake2b(_bytes(event_id), digest_size=_OLD_HASH_BYTES).hexdigest()
+        return stored == self.of(event_id)
+
+
+def _bytes(event_id: EventId) -> bytes:
+    return event_id.encode("utf-8", "surrogatepass")
 
 
 def merge(used: UsedIndices, pending: dict[int, str]) -> None:

@@ -6,15 +6,16 @@ nobody else waits for them. What an import that was cut short has stored stays.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import attrs
 
 from olmstate.actors._devices.actor import DevicesPage
-from olmstate.actors._room_keys.actor import AddRoomKeys, NewRoomKey, RoomKeysPage
+from olmstate.actors._engine.capability import Asking
+from olmstate.actors._engine.turn import Turn
+from olmstate.actors._room_keys.actor import AddRoomKeys, InboundGroupSessionsActor, NewRoomKey, RoomKeysPage
 from olmstate.actors._room_keys.copies import RoomKeyCopy, export, session_from_export, session_from_room_key
-from olmstate.actors._turn import Turn
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.key_file import decrypt_key_file, encrypt_key_file
 from olmstate.actors._wire.untrusted_json import as_object, check_depth, json_object, optional, string, strings
@@ -24,7 +25,6 @@ from olmstate.messages import (
     Curve25519Key,
     DeviceKeys,
     Ed25519Key,
-    Event,
     ExportKeyFile,
     ExportRoomKeys,
     ImportKeyFile,
@@ -33,7 +33,6 @@ from olmstate.messages import (
     JsonObject,
     MalformedMessage,
     MegolmSessionId,
-    Message,
     RejectedRoomKey,
     RoomId,
     RoomKeyChange,
@@ -62,7 +61,7 @@ async def add_room_key(turn: Turn, command: AddRoomKey) -> RoomKeyChange:
         signed=True,
     )
     new = NewRoomKey(room_id=command.room_id, session_id=command.session_id, copy=copy)
-    (change,) = await turn.actors.inbound_group_sessions.ask(AddRoomKeys(room_keys=(new,)))
+    (change,) = await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=(new,)))
     if change != "known":
         turn.events.append(RoomKeysReceived(room_keys=((command.room_id, command.session_id),)))
     return change
@@ -98,7 +97,7 @@ async def import_chunk(turn: Turn, command: ImportChunk) -> RoomKeysImported:
             new.append(_exported(key, command.owners))
         except (MalformedMessage, RejectedRoomKey):
             continue
-    changes = await turn.actors.inbound_group_sessions.ask(AddRoomKeys(room_keys=tuple(new)))
+    changes = await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=tuple(new)))
     received = tuple(
         (key.room_id, key.session_id) for key, change in zip(new, changes, strict=True) if change != "known"
     )
@@ -137,18 +136,6 @@ def _exported(key: Json, owners: Mapping[Curve25519Key, DeviceKeys]) -> NewRoomK
 
 
 # --- procedures, in the asker's task ------------------------------------------------------------------------
-
-
-class Asking(Protocol):
-    """What a procedure has to work with: the supervisor."""
-
-    def ask(self, message: Message[R], /) -> Awaitable[R]:
-        """Send a message."""
-        ...
-
-    def publish(self, event: Event, /) -> None:
-        """Tell subscribers."""
-        ...
 
 
 async def import_room_keys(supervisor: Asking, procedure: ImportRoomKeys) -> RoomKeysImported:

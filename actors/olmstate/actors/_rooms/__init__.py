@@ -1,3 +1,37 @@
 """Outbound group sessions: sharing room keys, and encrypting room events."""
 
 from __future__ import annotations
+
+from olmstate.actors._engine.capability import Capability, WithoutTurn
+from olmstate.messages import (
+    DiscardRoomKey,
+    EncryptRoomEvent,
+    MarkRoomKeyShared,
+    RoomKey,
+    RotateRoomKey,
+    ShareRoomKey,
+)
+
+from .actor import OutboundGroupSessionsActor
+from .operations import (
+    discard_room_key,
+    encrypt_room_event,
+    mark_room_key_shared,
+    room_key,
+    rotate_room_key,
+    share_room_key,
+)
+from .room_encryption import RoomEncryption
+
+CAPABILITY = Capability(
+    actor=OutboundGroupSessionsActor,
+    commands=(
+        DiscardRoomKey.by(discard_room_key),
+        EncryptRoomEvent.by(encrypt_room_event),
+        MarkRoomKeyShared.by(mark_room_key_shared),
+        RoomKey.by(room_key),
+        RotateRoomKey.by(rotate_room_key),
+        ShareRoomKey.by(share_room_key),
+    ),
+    without_turn=(WithoutTurn(RoomEncryption, (EncryptRoomEvent.by(RoomEncryption.encrypt),)),),
+)

@@ -20,21 +20,18 @@ there the partition is (room, session).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import ClassVar, TypeAlias, assert_never
 
 import attrs
-import msgspec
 from vodozemac import GroupSession
 
-from olmstate.actors._engine.actor import Actor, Committed, Invalidate, Newest, Notice, RolledBack, Wanted
+from olmstate.actors._engine.actor import Actor, Committed, Environment, Invalidate, Notice, RolledBack, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import dumps, loads
-from olmstate.actors._wire.quiet_struct import QuietStruct
+from olmstate.actors._engine.records import dumps, loads, restore
 from olmstate.messages import (
     Curve25519Key,
     DeviceAddress,
-    DeviceId,
     DeviceKeys,
     MegolmSessionId,
     Message,
@@ -45,11 +42,10 @@ from olmstate.messages import (
     RoomKeyNotShared,
     RoomKeyReplaced,
     RotationPeriod,
-    UserId,
 )
 from olmstate.storage import Row, RowReader, Table
 
-R = TypeVar("R")
+from .stored import OutboundSessionRecord, RecipientsRecord, RotationRecord
 
 LEAST_RESERVED = 8
 MOST_RESERVED = 512
@@ -62,7 +58,7 @@ rotation; more each time that nobody has come in between."""
 
 @attrs.frozen(kw_only=True)
 class OutboundSession:
-    """A room's outbound session, as it is stored."""
+    """A room's outbound session."""
 
     pickle: str = attrs.field(repr=False)
     """At some index that is not above ``reserved``."""
@@ -87,10 +83,36 @@ class OutboundSession:
 
 class _SessionCodec:
     def decode(self, partition: bytes, rows: Sequence[Row]) -> OutboundSession | None:  # noqa: ARG002 - one row at most
-        return loads(rows[0], OutboundSession) if rows else None
+        if not rows:
+            return None
+        record = loads(rows[0], OutboundSessionRecord)
+        period = record.rotation
+        rotation = restore(record.table, RotationPeriod, messages=period.messages, milliseconds=period.milliseconds)
+        return OutboundSession(
+            pickle=record.pickle,
+            session_id=record.session_id,
+            made=record.made,
+            rotation=rotation,
+            shared=record.shared,
+            reserved=record.reserved,
+            epoch=record.epoch,
+        )
 
     def encode(self, partition: bytes, entry: OutboundSession | None) -> Iterable[Row]:
-        yield Row(partition, partition, None if entry is None else dumps(entry))
+        yield Row(partition, partition, None if entry is None else dumps(_record(entry)))
+
+
+def _record(session: OutboundSession) -> OutboundSessionRecord:
+    rotation = RotationRecord(messages=session.rotation.messages, milliseconds=session.rotation.milliseconds)
+    return OutboundSessionRecord(
+        pickle=session.pickle,
+        session_id=session.session_id,
+        made=session.made,
+        rotation=rotation,
+        shared=session.shared,
+        reserved=session.reserved,
+        epoch=session.epoch,
+    )
 
 
 @attrs.define(kw_only=True)
@@ -108,15 +130,6 @@ class Reservation:
     def left(self) -> int:
         """How many may still be used."""
         return self.limit - self.session.message_index
-
-
-class _RecipientsRecord(QuietStruct, kw_only=True, frozen=True):
-    """The stored form of some recipients: those of one `Offer`, or of one `MarkShared`."""
-
-    offered: list[tuple[UserId, DeviceId, Curve25519Key]] = msgspec.field(
-        default_factory=list[tuple[UserId, DeviceId, Curve25519Key]]
-    )
-    devices: list[tuple[UserId, DeviceId]] = msgspec.field(default_factory=list[tuple[UserId, DeviceId]])
 
 
 @attrs.define(kw_only=True)
@@ -140,7 +153,7 @@ class _RecipientsCodec:
     def decode(self, partition: bytes, rows: Sequence[Row]) -> Recipients:  # noqa: ARG002 - rows know it
         recipients = Recipients()
         for row in rows:
-            record = loads(row, _RecipientsRecord)
+            record = loads(row, RecipientsRecord)
             recipients.rows[row.key] = None
             recipients.offered.update(
                 (DeviceAddress(user_id=user_id, device_id=device_id), key) for user_id, device_id, key in record.offered
@@ -166,7 +179,7 @@ class _RecipientsCodec:
         devices: Collection[DeviceAddress],
     ) -> None:
         """Record more of both, as one more row."""
-        record = _RecipientsRecord(
+        record = RecipientsRecord(
             offered=[(device.user_id, device.device_id, offered[device]) for device in sorted(offered)],
             devices=[(device.user_id, device.device_id) for device in sorted(devices)],
         )
@@ -177,16 +190,6 @@ class _RecipientsCodec:
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class OutboundGroupSessionsStep(Message[R], Generic[R]):
-    """A part of an operation that this actor does."""
-
-
-@attrs.frozen(kw_only=True)
-class OutboundGroupSessionsQuery(Query[R], Generic[R]):
-    """Something that this actor does without a turn."""
 
 
 @attrs.frozen(kw_only=True)
@@ -207,7 +210,7 @@ class CurrentSession:
 
 
 @attrs.frozen(kw_only=True)
-class Current(OutboundGroupSessionsStep[CurrentSession | None]):
+class Current(Message[CurrentSession | None]):
     """The room's session, if there is one that may still be used."""
 
     room_id: RoomId
@@ -216,14 +219,14 @@ class Current(OutboundGroupSessionsStep[CurrentSession | None]):
 
 
 @attrs.frozen(kw_only=True)
-class Export(OutboundGroupSessionsStep[OutboundRoomKey | None]):
+class Export(Message[OutboundRoomKey | None]):
     """The key of the room's session, from the first index that nobody uses any more; None if it has none."""
 
     room_id: RoomId
 
 
 @attrs.frozen(kw_only=True)
-class Replace(OutboundGroupSessionsStep[OutboundRoomKey]):
+class Replace(Message[OutboundRoomKey]):
     """Make a new session for the room."""
 
     room_id: RoomId
@@ -232,14 +235,14 @@ class Replace(OutboundGroupSessionsStep[OutboundRoomKey]):
 
 
 @attrs.frozen(kw_only=True)
-class Discard(OutboundGroupSessionsStep[None]):
+class Discard(Message[None]):
     """Forget the room's session."""
 
     room_id: RoomId
 
 
 @attrs.frozen(kw_only=True)
-class Offer(OutboundGroupSessionsStep[None]):
+class Offer(Message[None]):
     """The key is about to be sent to these devices, encrypted to these identity keys."""
 
     room_id: RoomId
@@ -248,7 +251,7 @@ class Offer(OutboundGroupSessionsStep[None]):
 
 
 @attrs.frozen(kw_only=True)
-class MarkShared(OutboundGroupSessionsStep[None]):
+class MarkShared(Message[None]):
     """The server has taken the key for these devices."""
 
     room_id: RoomId
@@ -268,7 +271,7 @@ class MegolmCiphertext:
 
 
 @attrs.frozen(kw_only=True)
-class Encrypt(OutboundGroupSessionsStep[MegolmCiphertext]):
+class Encrypt(Message[MegolmCiphertext]):
     """Encrypt on the room's session; reserves indices if none are left."""
 
     room_id: RoomId
@@ -277,7 +280,7 @@ class Encrypt(OutboundGroupSessionsStep[MegolmCiphertext]):
 
 
 @attrs.frozen(kw_only=True)
-class EncryptReserved(OutboundGroupSessionsQuery[tuple[MegolmCiphertext | None, ...]]):
+class EncryptReserved(Query[tuple[MegolmCiphertext | None, ...]]):
     """Encrypt each on its room's session with a reserved index; None for one that needs a turn."""
 
     events: tuple[tuple[RoomId, bytes], ...] = attrs.field(repr=False)
@@ -286,22 +289,21 @@ class EncryptReserved(OutboundGroupSessionsQuery[tuple[MegolmCiphertext | None, 
 
 
 @attrs.frozen(kw_only=True)
-class GiveBack(OutboundGroupSessionsStep[None]):
+class GiveBack(Message[None]):
     """Give back what is reserved and was not used."""
 
 
 Asked: TypeAlias = Current | Export | Replace | Discard | Offer | MarkShared | Encrypt | EncryptReserved | GiveBack
 
 
-class OutboundGroupSessionsActor(Actor):
+class OutboundGroupSessionsActor(Actor[Asked]):
     """See the module."""
 
     name: ClassVar[str] = "outbound_group_sessions"
 
-    def __init__(
-        self, store: RowReader, newest: Newest, capacity: Callable[[Table], int], fresh: Callable[[], bool]
-    ) -> None:
-        """``fresh`` tells whether nobody has committed since the last look."""
+    def __init__(self, environment: Environment) -> None:
+        """It has loaded and reserved nothing."""
+        store, capacity = environment.store, environment.capacity
         self._sessions = Cache[OutboundSession | None](
             Table.OUTBOUND_GROUP_SESSIONS, _SessionCodec(), capacity(Table.OUTBOUND_GROUP_SESSIONS)
         )
@@ -309,19 +311,11 @@ class OutboundGroupSessionsActor(Actor):
         self._recipients = Cache[Recipients](
             Table.ROOM_KEY_RECIPIENTS, self._recipients_codec, capacity(Table.ROOM_KEY_RECIPIENTS)
         )
-        self._fresh = fresh
+        self._fresh = environment.fresh
         self._reserved: dict[bytes, Reservation] = {}
         self._tentative: set[bytes] = set()
         """Reservations that this turn has made or renewed."""
-        super().__init__(store, newest, [self._sessions, self._recipients])
-
-    async def ask(self, message: OutboundGroupSessionsStep[R] | OutboundGroupSessionsQuery[R]) -> R:
-        """Send a query or a step and wait for the reply."""
-        return await self.post(message)
-
-    def ask_nowait(self, message: OutboundGroupSessionsQuery[R]) -> R:
-        """The reply to a query, if nobody has to wait for it; else `trio.WouldBlock`."""
-        return self.post_nowait(message)
+        super().__init__(environment, [self._sessions, self._recipients])
 
     def _partition(self, room_id: RoomId) -> bytes:
         return self._store.key(Table.OUTBOUND_GROUP_SESSIONS, room_id)
@@ -329,50 +323,48 @@ class OutboundGroupSessionsActor(Actor):
     def _recipients_partition(self, room_id: RoomId, session_id: MegolmSessionId) -> bytes:
         return self._store.key(Table.ROOM_KEY_RECIPIENTS, room_id, session_id)
 
-    def wanted(self, message: Message[Any]) -> Wanted:
+    def wanted(self, message: Asked) -> Wanted:
         """The room's session, and its recipients where they matter."""
-        asked = cast("Asked", message)
-        if isinstance(asked, GiveBack):
+        if isinstance(message, GiveBack):
             yield self._sessions, list(self._reserved)
             return
-        if isinstance(asked, EncryptReserved):
-            yield self._sessions, [self._partition(room_id) for room_id in {room_id for room_id, _ in asked.events}]
+        if isinstance(message, EncryptReserved):
+            yield self._sessions, [self._partition(room_id) for room_id in {room_id for room_id, _ in message.events}]
             return
-        partition = self._partition(asked.room_id)
+        partition = self._partition(message.room_id)
         yield self._sessions, [partition]
-        if not isinstance(asked, Encrypt):
+        if not isinstance(message, Encrypt):
             session = self._sessions.peek(partition, committed=False)
             if session is not None:
-                yield self._recipients, [self._recipients_partition(asked.room_id, session.session_id)]
+                yield self._recipients, [self._recipients_partition(message.room_id, session.session_id)]
 
-    def handle(self, message: Message[Any]) -> Reply:
+    def handle(self, message: Asked) -> Reply:
         """Answer one message."""
-        asked = cast("Asked", message)
-        match asked:
+        match message:
             case Current():
-                return asked.reply(self._current(asked))
+                return message.reply(self._current(message))
             case Export():
-                return asked.reply(self._export(asked))
+                return message.reply(self._export(message))
             case Replace():
-                return asked.reply(self._replace(asked))
+                return message.reply(self._replace(message))
             case Discard():
-                self._discard(asked.room_id)
-                return asked.reply(None)
+                self._discard(message.room_id)
+                return message.reply(None)
             case Offer():
-                self._offer(asked)
-                return asked.reply(None)
+                self._offer(message)
+                return message.reply(None)
             case MarkShared():
-                self._mark_shared(asked)
-                return asked.reply(None)
+                self._mark_shared(message)
+                return message.reply(None)
             case Encrypt():
-                return asked.reply(self._encrypt(asked))
+                return message.reply(self._encrypt(message))
             case EncryptReserved():
-                return asked.reply(tuple(self._encrypt_reserved(asked)))
+                return message.reply(tuple(self._encrypt_reserved(message)))
             case GiveBack():
                 self._give_back()
-                return asked.reply(None)
+                return message.reply(None)
             case _:
-                assert_never(asked)
+                assert_never(message)
 
     def notify(self, notice: Notice) -> None:
         """Tell the actor something, which holds from now on."""
@@ -530,7 +522,7 @@ class OutboundGroupSessionsActor(Actor):
 
     def _unpickle(self, session: OutboundSession) -> Reservation:
         """The session at its first index that nobody has reserved; nothing is reserved by it yet."""
-        loaded = GroupSession.from_pickle(session.pickle, self._store.pickle_key)
+        loaded = restore(self._sessions.table, GroupSession.from_pickle, session.pickle, self._store.pickle_key)
         while loaded.message_index < session.reserved:
             loaded.encrypt(b"")  # the only way to move on; nobody ever sees it
         return Reservation(
@@ -544,6 +536,10 @@ class OutboundGroupSessionsActor(Actor):
     def _reserve(self, partition: bytes, own: Reservation) -> None:
         self._reserved[partition] = own
         self._tentative.add(partition)
+
+    def before_closing(self) -> GiveBack | None:
+        """Nobody else can use what is reserved."""
+        return GiveBack() if self._reserved else None
 
     def _give_back(self) -> None:
         for partition, own in list(self._reserved.items()):

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from itertools import islice
 
+from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import look_up
-from olmstate.actors._room_keys.actor import AddRoomKeys, NewRoomKey
+from olmstate.actors._engine.turn import Turn
+from olmstate.actors._room_keys.actor import AddRoomKeys, InboundGroupSessionsActor, NewRoomKey
 from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
 from olmstate.actors._rooms.actor import (
     Current,
+    Discard,
     Encrypt,
     Export,
     MarkShared,
     MegolmCiphertext,
     Offer,
+    OutboundGroupSessionsActor,
     Replace,
 )
 from olmstate.actors._to_device.sending import by_user, encrypt_to
-from olmstate.actors._turn import Turn, own_device
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.payload import encode_payload
 from olmstate.actors._wire.untrusted_json import string
 from olmstate.messages import (
     DeviceAddress,
     DeviceIdentity,
+    DiscardRoomKey,
     EncryptedRoomEvent,
     EncryptRoomEvent,
     MalformedContent,
@@ -31,7 +35,9 @@ from olmstate.messages import (
     MarkRoomKeyShared,
     OutboundRoomKey,
     RoomId,
+    RoomKey,
     RoomKeyShare,
+    RotateRoomKey,
     RotationPeriod,
     ShareRoomKey,
 )
@@ -40,14 +46,24 @@ DEVICES_A_REQUEST = 250
 """So many to-device messages a request, as servers like it."""
 
 
-async def room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) -> OutboundRoomKey:
+async def room_key(turn: Turn, command: RoomKey) -> OutboundRoomKey:
     """The key of the room's outbound session, which is made if there is none that may still be used."""
-    outbound = turn.actors.outbound_group_sessions
+    outbound = turn[OutboundGroupSessionsActor]
     exported: OutboundRoomKey | None = None
-    if await outbound.ask(Current(room_id=room_id, now=turn.now)) is not None:
+    if await outbound.ask(Current(room_id=command.room_id, now=turn.now)) is not None:
         # None all the same if somebody's write was seen in between: then the fence turns this turn back in the end
-        exported = await outbound.ask(Export(room_id=room_id))
-    return exported or await new_room_key(turn, room_id, rotation)
+        exported = await outbound.ask(Export(room_id=command.room_id))
+    return exported or await new_room_key(turn, command.room_id, command.rotation)
+
+
+async def rotate_room_key(turn: Turn, command: RotateRoomKey) -> OutboundRoomKey:
+    """Replace the room's outbound session, whatever state it is in."""
+    return await new_room_key(turn, command.room_id, command.rotation)
+
+
+async def discard_room_key(turn: Turn, command: DiscardRoomKey) -> None:
+    """Forget the room's outbound session."""
+    await turn[OutboundGroupSessionsActor].ask(Discard(room_id=command.room_id))
 
 
 async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) -> OutboundRoomKey:
@@ -61,7 +77,7 @@ async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) ->
     except MalformedMessage as error:
         raise MalformedContent(reason=error.reason) from None
     own = (await own_device(turn)).identity
-    made = await turn.actors.outbound_group_sessions.ask(Replace(room_id=room_id, now=turn.now, rotation=rotation))
+    made = await turn[OutboundGroupSessionsActor].ask(Replace(room_id=room_id, now=turn.now, rotation=rotation))
     copy = RoomKeyCopy(
         session=session_from_room_key(made.session_key, made.session_id),
         sender_key=own.curve25519,
@@ -72,7 +88,7 @@ async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) ->
         signed=True,
     )
     new = NewRoomKey(room_id=room_id, session_id=made.session_id, copy=copy)
-    await turn.actors.inbound_group_sessions.ask(AddRoomKeys(room_keys=(new,)))
+    await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=(new,)))
     return made
 
 
@@ -81,7 +97,7 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
     own = (await own_device(turn)).identity
     itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
     wanted = dict.fromkeys(address for address in command.devices if address != itself)
-    outbound = turn.actors.outbound_group_sessions
+    outbound = turn[OutboundGroupSessionsActor]
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
     if current is not None and current.is_known_to_others(wanted, await look_up(turn, wanted)):
         current = None
@@ -112,7 +128,7 @@ async def mark_room_key_shared(turn: Turn, command: MarkRoomKeyShared) -> None:
     """Record who has the room's key."""
     # for those to whom it was not `ShareRoomKey` that has encrypted it, but the user
     known = await look_up(turn, command.devices)
-    await turn.actors.outbound_group_sessions.ask(
+    await turn[OutboundGroupSessionsActor].ask(
         MarkShared(
             room_id=command.room_id,
             session_id=command.session_id,
@@ -125,7 +141,7 @@ async def mark_room_key_shared(turn: Turn, command: MarkRoomKeyShared) -> None:
 async def encrypt_room_event(turn: Turn, command: EncryptRoomEvent) -> EncryptedRoomEvent:
     """Encrypt an event on the room's session."""
     own = (await own_device(turn)).identity
-    encrypted = await turn.actors.outbound_group_sessions.ask(
+    encrypted = await turn[OutboundGroupSessionsActor].ask(
         Encrypt(room_id=command.room_id, plaintext=event_payload(command), now=turn.now)
     )
     return encrypted_room_event(own, encrypted)

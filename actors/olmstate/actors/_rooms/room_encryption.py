@@ -12,17 +12,16 @@ encrypts them all, and the others find theirs done.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import attrs
 import trio
 
+from olmstate.actors._account.actor import AccountActor
+from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.envelope import own_error
 from olmstate.actors._rooms.operations import encrypted_room_event, event_payload
-from olmstate.actors._turn import Actors
 from olmstate.messages import EncryptedRoomEvent, EncryptRoomEvent, OlmStateError, RoomId, StoreError
 
-from .actor import EncryptReserved, MegolmCiphertext
+from .actor import EncryptReserved, MegolmCiphertext, OutboundGroupSessionsActor
 
 
 @attrs.define(eq=False)
@@ -50,34 +49,20 @@ class _Reserving:
 class RoomEncryption:
     """Encrypts with reserved indices, and asks for a turn where there are none."""
 
-    def __init__(
-        self,
-        actors: Actors,
-        look: Callable[[], None],
-        ask_in_turn: Callable[[EncryptRoomEvent], Awaitable[EncryptedRoomEvent]],
-        wall_clock: Callable[[], int],
-    ) -> None:
-        """See the module.
-
-        Args:
-            actors: Of the supervisor.
-            look: Learns what others have committed.
-            ask_in_turn: Has a turn encrypt, which reserves more.
-            wall_clock: Milliseconds since 1970.
-        """
-        self._actors = actors
-        self._look = look
-        self._ask_in_turn = ask_in_turn
-        self._wall_clock = wall_clock
+    def __init__(self, supervisor: BesideTurns) -> None:
+        """It encrypts for this supervisor."""
+        self._supervisor = supervisor
+        self._account = supervisor.actors[AccountActor]
+        self._outbound = supervisor.actors[OutboundGroupSessionsActor]
         self._queue: list[_Waiting] = []
         self._reserving: dict[RoomId, _Reserving] = {}
 
     async def encrypt(self, command: EncryptRoomEvent) -> EncryptedRoomEvent:
         """With a reserved index if there is one, else in a turn, which reserves more: for all that wait for it."""
         waiting = _Waiting(command.room_id, event_payload(command))
-        own = self._actors.account.own_device
+        own = self._account.own_device
         if own is None:
-            return await self._ask_in_turn(command)
+            return await self._supervisor.ask_in_turn(command)
         if command.room_id not in self._reserving:  # else nothing is left for it
             await trio.lowlevel.checkpoint_if_cancelled()  # switches only to raise
             self._queue.append(waiting)
@@ -106,8 +91,8 @@ class RoomEncryption:
         if not batch:
             return
         try:
-            self._look()
-            replies = self._actors.outbound_group_sessions.ask_nowait(self._asked(batch))
+            self._supervisor.refresh()
+            replies = self._outbound.ask_nowait(self._asked(batch))
         except trio.WouldBlock:
             return
         except OlmStateError as error:
@@ -118,19 +103,19 @@ class RoomEncryption:
                 waiting.tried, waiting.encrypted = True, encrypted
 
     async def _encrypt_alone(self, waiting: _Waiting) -> None:
-        self._look()
-        (waiting.encrypted,) = await self._actors.outbound_group_sessions.ask(self._asked([waiting]))
+        self._supervisor.refresh()
+        (waiting.encrypted,) = await self._outbound.ask(self._asked([waiting]))
         waiting.tried = True
 
     def _asked(self, batch: list[_Waiting]) -> EncryptReserved:
         events = tuple([(waiting.room_id, waiting.plaintext) for waiting in batch])
-        return EncryptReserved(events=events, now=self._wall_clock())
+        return EncryptReserved(events=events, now=self._supervisor.now())
 
     async def _reserve(self, command: EncryptRoomEvent) -> EncryptedRoomEvent:
         """Encrypt in a turn, which reserves indices for more."""
         reserving = self._reserving[command.room_id] = _Reserving()
         try:
-            return await self._ask_in_turn(command)
+            return await self._supervisor.ask_in_turn(command)
         except StoreError as error:
             reserving.error = error
             raise

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from olmstate.actors._account.actor import ALGORITHM, StoreSync
+from olmstate.actors._account.actor import ALGORITHM, AccountActor, StoreSync
 from olmstate.actors._account.operations import one_time_key_count
+from olmstate.actors._engine.turn import Turn
 from olmstate.actors._to_device.receiving import take_in
-from olmstate.actors._turn import Turn
 from olmstate.actors._wire.untrusted_json import array_of, as_object, json_object, loads, optional, string, strings
 from olmstate.messages import JsonObject, ReceiveSync, SyncReceived
 
@@ -23,7 +23,7 @@ async def receive_sync(turn: Turn, command: ReceiveSync) -> SyncReceived:
     to_device = optional(json_object, sync, "to_device") or {}
     events = optional(array_of, to_device, "events") or ()
     intake = await take_in(turn, events)
-    token_stored = await turn.actors.account.ask(told)
+    token_stored = await turn[AccountActor].ask(told)
     return SyncReceived(to_device=intake.outcomes, room_keys=intake.room_keys, token_stored=token_stored)
 
 

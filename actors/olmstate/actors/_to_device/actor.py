@@ -22,18 +22,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, assert_never, cast
+from typing import ClassVar, TypeAlias, assert_never
 
 import attrs
 import msgspec
 from vodozemac import Session
 
-from olmstate.actors._engine.actor import Actor, Newest, Wanted
+from olmstate.actors._account.actor import NewSession
+from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import dumps, loads
+from olmstate.actors._engine.records import dumps, loads, restore
 from olmstate.actors._wire.base64 import encode as encode_base64
 from olmstate.actors._wire.olm_message import DIGEST_BYTES, OlmMessage
-from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     Curve25519Key,
     DecryptionError,
@@ -45,6 +45,8 @@ from olmstate.messages import (
     UserId,
 )
 from olmstate.storage import Row, RowReader, Table
+
+from .stored import OlmSessionRecord
 
 SESSIONS_A_DEVICE = 10
 """Of those that it has started, and of those that we have with one user's one-time keys; more are dropped, the least
@@ -59,20 +61,6 @@ PRE_KEY_REMEMBERED = 16
 DROPPED = "dropped session"
 """Goes before the id of a dropped session where the set has its name."""
 PRE_KEY_DIGEST_BYTES = 32
-
-R = TypeVar("R")
-
-
-class _Record(QuietStruct, kw_only=True, frozen=True):
-    """The stored form of a session."""
-
-    pickle: str
-    rank: int
-    decrypt_only: bool = False
-    claimed_from: UserId | None = None
-    decrypted: bytes = b""
-    pre_key_messages: bytes = b""
-    in_set: bool = True
 
 
 class OlmSession(msgspec.Struct, kw_only=True):
@@ -148,8 +136,8 @@ class _SessionsCodec:
     def decode(self, partition: bytes, rows: Sequence[Row]) -> DeviceSessions:  # noqa: ARG002 - rows know it
         sessions = DeviceSessions(by_id={}, dropped=[])
         for row in rows:
-            record = loads(row, _Record)
-            session = Session.from_pickle(record.pickle, self._store.pickle_key)
+            record = loads(row, OlmSessionRecord)
+            session = restore(Table.OLM_SESSIONS, Session.from_pickle, record.pickle, self._store.pickle_key)
             restored = row.generation <= self._store.restored_generation
             sessions.by_id[OlmSessionId(session.session_id)] = OlmSession(
                 session=session,
@@ -168,7 +156,7 @@ class _SessionsCodec:
         entry.dropped.clear()
         for session_id, session in entry.by_id.items():
             if session.changed:
-                record = _Record(
+                record = OlmSessionRecord(
                     pickle=session.session.pickle(self._store.pickle_key),
                     rank=session.rank,
                     decrypt_only=session.decrypt_only,
@@ -198,11 +186,6 @@ class _MessagesCodec:
 # --- what it is asked ---------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class OlmSessionsStep(Message[R], Generic[R]):
-    """A part of an operation that this actor does."""
-
-
 @attrs.frozen
 class NeedsSession:
     """No session matches this pre-key message, nor was it decrypted before: the account may be able to make one."""
@@ -217,24 +200,15 @@ DecryptOutcome: TypeAlias = bytes | DecryptionError | NeedsSession | Deferred
 """The plaintext, or why there is none."""
 
 
-class NewSession(QuietStruct, kw_only=True, frozen=True):
-    """A session that was just made."""
-
-    sender_key: Curve25519Key
-    session: Session
-    claimed_from: UserId | None = None
-    """See `OlmSession`."""
-
-
 @attrs.frozen(kw_only=True)
-class AddSessions(OlmSessionsStep[None]):
+class AddSessions(Message[None]):
     """Keep sessions that were just made; they are the ones to encrypt on from now."""
 
     sessions: tuple[NewSession, ...]
 
 
 @attrs.frozen(kw_only=True)
-class Decrypt(OlmSessionsStep[tuple[DecryptOutcome, ...]]):
+class Decrypt(Message[tuple[DecryptOutcome, ...]]):
     """Decrypt in order, as far as no new session is needed first.
 
     One that could not be decrypted may be one that `WereDecrypted`.
@@ -244,50 +218,47 @@ class Decrypt(OlmSessionsStep[tuple[DecryptOutcome, ...]]):
 
 
 @attrs.frozen(kw_only=True)
-class WereDecrypted(OlmSessionsStep[tuple[bool, ...]]):
+class WereDecrypted(Message[tuple[bool, ...]]):
     """Which messages are known to have been decrypted before."""
 
     messages: tuple[OlmMessage, ...]
 
 
 @attrs.frozen(kw_only=True)
-class Remember(OlmSessionsStep[None]):
+class Remember(Message[None]):
     """These messages were decrypted and believed: seen again, they are replays."""
 
     messages: tuple[OlmMessage, ...]
 
 
 @attrs.frozen(kw_only=True)
-class Encrypt(OlmSessionsStep[tuple[tuple[int, str] | None, ...]]):
+class Encrypt(Message[tuple[tuple[int, str] | None, ...]]):
     """Encrypt each plaintext to its user's device: Olm message type and base64 body, or None without a session."""
 
     plaintexts: tuple[tuple[UserId, Curve25519Key, bytes], ...] = attrs.field(repr=False)
 
 
-Step: TypeAlias = AddSessions | Decrypt | WereDecrypted | Remember | Encrypt
+Asked: TypeAlias = AddSessions | Decrypt | WereDecrypted | Remember | Encrypt
 
 
-class OlmSessionsActor(Actor):
+class OlmSessionsActor(Actor[Asked]):
     """See the module."""
 
     name: ClassVar[str] = "olm_sessions"
 
-    def __init__(self, store: RowReader, newest: Newest, capacity: Callable[[Table], int]) -> None:
+    def __init__(self, environment: Environment) -> None:
+        """It has loaded nothing."""
+        store, capacity = environment.store, environment.capacity
         self._sessions = Cache[DeviceSessions](Table.OLM_SESSIONS, _SessionsCodec(store), capacity(Table.OLM_SESSIONS))
         # a message is looked up of a device that has had many sessions: too seldom to keep anything
         self._messages = Cache[bool](Table.OLM_MESSAGES, _MessagesCodec(), 0)
         # each message comes by here several times, and a method of our own would take longer than what is remembered
         self._partition: Callable[[Curve25519Key], bytes] = partial(store.key, Table.OLM_SESSIONS)
-        super().__init__(store, newest, [self._sessions, self._messages])
+        super().__init__(environment, [self._sessions, self._messages])
 
-    async def ask(self, message: OlmSessionsStep[R]) -> R:
-        """Send a step and wait for the reply."""
-        return await self.post(message)
-
-    def wanted(self, message: Message[Any]) -> Wanted:
+    def wanted(self, message: Asked) -> Wanted:
         """The sessions of the devices named, or whether messages are known."""
-        asked = cast("Step", message)
-        match asked:
+        match message:
             case AddSessions(sessions=sessions):
                 return ((self._sessions, [self._partition(new.sender_key) for new in sessions]),)
             case Decrypt(messages=messages) | WereDecrypted(messages=messages):
@@ -297,7 +268,7 @@ class OlmSessionsActor(Actor):
             case Encrypt(plaintexts=plaintexts):
                 return ((self._sessions, [self._partition(key) for _, key, _ in plaintexts]),)
             case _:
-                assert_never(asked)
+                assert_never(message)
 
     def _wanted_for(self, messages: Sequence[OlmMessage]) -> Wanted:
         partitions = [self._partition(olm.sender_key) for olm in messages]
@@ -310,25 +281,24 @@ class OlmSessionsActor(Actor):
         if hashes:
             yield self._messages, hashes
 
-    def handle(self, message: Message[Any]) -> Reply:
+    def handle(self, message: Asked) -> Reply:
         """Answer one message."""
-        asked = cast("Step", message)
-        match asked:
+        match message:
             case AddSessions(sessions=sessions):
                 self._add(sessions)
-                return asked.reply(None)
+                return message.reply(None)
             case Decrypt(messages=messages):
-                return asked.reply(tuple(self._decrypt_all(messages)))
+                return message.reply(tuple(self._decrypt_all(messages)))
             case WereDecrypted(messages=messages):
                 devices = [self._sessions.current(self._partition(olm.sender_key)) for olm in messages]
-                return asked.reply(tuple(map(self._knows, devices, messages)))
+                return message.reply(tuple(map(self._knows, devices, messages)))
             case Remember(messages=messages):
                 self._remember(messages)
-                return asked.reply(None)
+                return message.reply(None)
             case Encrypt(plaintexts=plaintexts):
-                return asked.reply(tuple(self._encrypt(*plaintext) for plaintext in plaintexts))
+                return message.reply(tuple(self._encrypt(*plaintext) for plaintext in plaintexts))
             case _:
-                assert_never(asked)
+                assert_never(message)
 
     def _add(self, sessions: tuple[NewSession, ...]) -> None:
         for new in sessions:

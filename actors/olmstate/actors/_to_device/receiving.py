@@ -11,9 +11,11 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from olmstate.actors._account.actor import CreateInboundSessions, InboundSession
+from olmstate.actors._account.actor import AccountActor, CreateInboundSessions, InboundSession
+from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import devices_of
-from olmstate.actors._room_keys.actor import AddRoomKeys, AddWithheld, NewRoomKey
+from olmstate.actors._engine.turn import Turn
+from olmstate.actors._room_keys.actor import AddRoomKeys, AddWithheld, InboundGroupSessionsActor, NewRoomKey
 from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
 from olmstate.actors._to_device.actor import (
     AddSessions,
@@ -21,10 +23,10 @@ from olmstate.actors._to_device.actor import (
     DecryptOutcome,
     Deferred,
     NeedsSession,
+    OlmSessionsActor,
     Remember,
     WereDecrypted,
 )
-from olmstate.actors._turn import Turn, own_device
 from olmstate.actors._wire.algorithms import MEGOLM, OLM
 from olmstate.actors._wire.base64 import decode as decode_base64
 from olmstate.actors._wire.curve25519 import curve25519_key
@@ -35,6 +37,7 @@ from olmstate.messages import (
     Curve25519Key,
     DecryptedToDevice,
     DecryptionError,
+    DecryptToDevice,
     DeviceIdentity,
     Json,
     JsonObject,
@@ -109,12 +112,17 @@ async def take_in(turn: Turn, events: Sequence[Json]) -> Intake:
         ):
             outcomes[position] = ReplayedToDevice(sender=outcome.sender, sender_key=outcome.sender_key)
     if believed:
-        await turn.actors.olm_sessions.ask(Remember(messages=tuple(believed.values())))
+        await turn[OlmSessionsActor].ask(Remember(messages=tuple(believed.values())))
     room_keys = await _add_room_keys(turn, [(payloads[at], encrypted[at].sender_key) for at in sorted(payloads)])
     withheld = dict(reversed([*_withheld(events)]))  # of somebody's two notices for a session the first counts
     if withheld:
-        await turn.actors.inbound_group_sessions.ask(AddWithheld(codes=withheld))
+        await turn[InboundGroupSessionsActor].ask(AddWithheld(codes=withheld))
     return Intake(outcomes=tuple(outcomes[position] for position in range(len(events))), room_keys=room_keys)
+
+
+async def decrypt_to_device(turn: Turn, command: DecryptToDevice) -> tuple[ToDeviceOutcome, ...]:
+    """Decrypt events that came another way than by a sync."""
+    return (await take_in(turn, command.events)).outcomes
 
 
 def _without_secret(payload: Payload) -> JsonObject:
@@ -170,7 +178,7 @@ async def _decrypt(turn: Turn, messages: dict[int, OlmMessage]) -> dict[int, byt
     done: dict[int, bytes | DecryptionError] = {}
     left = dict(messages)
     while left:
-        tried = await turn.actors.olm_sessions.ask(Decrypt(messages=tuple(left.values())))
+        tried = await turn[OlmSessionsActor].ask(Decrypt(messages=tuple(left.values())))
         outcomes = await _name_replays(turn, left, dict(zip(left, tried, strict=True)))
         needy: list[int] = []
         first_deferred = max(left) + 1
@@ -207,17 +215,17 @@ async def _name_replays(
     if not suspects:
         return outcomes
     asked = WereDecrypted(messages=tuple(messages[at] for at in suspects))
-    known = await turn.actors.olm_sessions.ask(asked)
+    known = await turn[OlmSessionsActor].ask(asked)
     return outcomes | {
         at: ReplayedMessage() for at, was_decrypted in zip(suspects, known, strict=True) if was_decrypted
     }
 
 
 async def _create_sessions(turn: Turn, messages: Sequence[OlmMessage]) -> list[bytes | DecryptionError]:
-    created = await turn.actors.account.ask(CreateInboundSessions(messages=tuple(messages)))
+    created = await turn[AccountActor].ask(CreateInboundSessions(messages=tuple(messages)))
     sessions = tuple(result for result in created if isinstance(result, InboundSession))
     if sessions:
-        await turn.actors.olm_sessions.ask(AddSessions(sessions=sessions))
+        await turn[OlmSessionsActor].ask(AddSessions(sessions=sessions))
     return [result.plaintext if isinstance(result, InboundSession) else result for result in created]
 
 
@@ -234,7 +242,7 @@ async def _add_room_keys(
     ]
     if not new:
         return ()
-    changes = await turn.actors.inbound_group_sessions.ask(AddRoomKeys(room_keys=tuple(new)))
+    changes = await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=tuple(new)))
     received = tuple(
         dict.fromkeys(
             (room_key.room_id, room_key.session_id)

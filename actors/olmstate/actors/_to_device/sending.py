@@ -6,10 +6,11 @@ from collections.abc import Collection
 
 import attrs
 
-from olmstate.actors._account.actor import ALGORITHM, CreateOutboundSessions
+from olmstate.actors._account.actor import ALGORITHM, AccountActor, CreateOutboundSessions, NewSession
+from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import look_up
-from olmstate.actors._to_device.actor import AddSessions, Encrypt, NewSession
-from olmstate.actors._turn import Turn, own_device
+from olmstate.actors._engine.turn import Turn
+from olmstate.actors._to_device.actor import AddSessions, Encrypt, OlmSessionsActor
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.payload import encode_payload, encode_plain
 from olmstate.actors._wire.signatures import check_one_time_key
@@ -47,7 +48,7 @@ async def create_olm_session(turn: Turn, command: CreateOlmSession) -> OlmSessio
             rejected[address] = error
         else:
             checked[address] = device.curve25519, one_time_key
-    started = await turn.actors.account.ask(CreateOutboundSessions(keys=tuple(checked.values())))
+    started = await turn[AccountActor].ask(CreateOutboundSessions(keys=tuple(checked.values())))
     made = [
         (address, keys[0], session)
         for (address, keys), session in zip(checked.items(), started, strict=True)
@@ -57,7 +58,7 @@ async def create_olm_session(turn: Turn, command: CreateOlmSession) -> OlmSessio
         sessions = tuple(
             NewSession(sender_key=key, session=session, claimed_from=address.user_id) for address, key, session in made
         )
-        await turn.actors.olm_sessions.ask(AddSessions(sessions=sessions))
+        await turn[OlmSessionsActor].ask(AddSessions(sessions=sessions))
     created = tuple(address for address, _, _ in made)
     for address in checked.keys() - set(created):
         rejected[address] = MalformedMessage(reason="no session can be made with that key")
@@ -109,7 +110,7 @@ async def encrypt_to(turn: Turn, devices: Collection[DeviceAddress], event_type:
         )
         for device in known.values()
     )
-    ciphertexts = await turn.actors.olm_sessions.ask(Encrypt(plaintexts=plaintexts)) if plaintexts else ()
+    ciphertexts = await turn[OlmSessionsActor].ask(Encrypt(plaintexts=plaintexts)) if plaintexts else ()
     contents: dict[DeviceAddress, JsonObject] = {}
     keys: dict[DeviceAddress, Curve25519Key] = {}
     for (address, device), ciphertext in zip(known.items(), ciphertexts, strict=True):

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from olmstate.actors._account.actor import AccountActor
+from olmstate.actors._capabilities import CAPABILITIES
 from olmstate.actors._devices.actor import DevicesActor
-from olmstate.actors._engine.actor import Actor, Committed, Invalidate, Newest, Notice, RolledBack
+from olmstate.actors._engine.actor import Actor, Committed, Environment, Invalidate, Newest, Notice, RolledBack
 from olmstate.actors._engine.hidden_nursery import open_hidden_nursery
 from olmstate.actors._engine.supervisor import Options
+from olmstate.actors._engine.turn import ActorsByClass
 from olmstate.actors._room_keys.actor import InboundGroupSessionsActor
 from olmstate.actors._rooms.actor import OutboundGroupSessionsActor
 from olmstate.actors._to_device.actor import OlmSessionsActor
 from olmstate.messages import DeviceId, StoreBusy, UserId
 from olmstate.storage import Row, Store, Table
 
-A = TypeVar("A", bound=Actor)
+A = TypeVar("A", bound=Actor[Any])
 
 USER = UserId("@alice:example.org")
 DEVICE = DeviceId("ALICE")
@@ -64,27 +66,52 @@ class ActorsUnderTest:
             capacities: Cached entries by data type, as in `Options`.
         """
         self._store = store
-        capacity = Options(capacities=capacities or {}).capacity
         self.newest = Newest()
         """The newest generation that was looked at; each message is stamped with it."""
-        self.account = AccountActor(store, self.newest, capacity, user_id=user_id, device_id=device_id)
-        self.olm_sessions = OlmSessionsActor(store, self.newest, capacity)
-        self.inbound_group_sessions = InboundGroupSessionsActor(store, self.newest, capacity)
-        self.outbound_group_sessions = OutboundGroupSessionsActor(
-            store, self.newest, capacity, lambda: not store.changed()
+        environment = Environment(
+            store=store,
+            newest=self.newest,
+            capacity=Options(capacities=capacities or {}).capacity,
+            fresh=lambda: not store.changed(),
+            write_later=lambda: None,
+            user_id=user_id,
+            device_id=device_id,
         )
-        self.devices = DevicesActor(store, self.newest, capacity)
+        self._actors = ActorsByClass(each.actor(environment) for each in CAPABILITIES if each.actor is not None)
+
+    def __getitem__(self, actor: type[A]) -> A:
+        """The actor of this class."""
+        return self._actors[actor]
 
     @property
-    def all(self) -> tuple[Actor, ...]:
+    def account(self) -> AccountActor:
+        """Owns the account and the sync token."""
+        return self[AccountActor]
+
+    @property
+    def olm_sessions(self) -> OlmSessionsActor:
+        """Owns the Olm sessions."""
+        return self[OlmSessionsActor]
+
+    @property
+    def inbound_group_sessions(self) -> InboundGroupSessionsActor:
+        """Owns the room keys."""
+        return self[InboundGroupSessionsActor]
+
+    @property
+    def outbound_group_sessions(self) -> OutboundGroupSessionsActor:
+        """Owns the sessions that we encrypt to rooms with."""
+        return self[OutboundGroupSessionsActor]
+
+    @property
+    def devices(self) -> DevicesActor:
+        """Owns other devices' public keys."""
+        return self[DevicesActor]
+
+    @property
+    def all(self) -> tuple[Actor[Any], ...]:
         """All of them."""
-        return (
-            self.account,
-            self.olm_sessions,
-            self.inbound_group_sessions,
-            self.outbound_group_sessions,
-            self.devices,
-        )
+        return tuple(self._actors)
 
     def look(self) -> None:
         """Tell the actors what others have written, as a supervisor does before it passes a message on."""

@@ -1,0 +1,14 @@
+"""What a device can do: one line a capability. A capability imports only from those before it."""
+
+from __future__ import annotations
+
+from . import _account, _devices, _room_keys, _rooms, _sync, _to_device
+
+CAPABILITIES = (
+    _account.CAPABILITY,
+    _devices.CAPABILITY,
+    _room_keys.CAPABILITY,
+    _to_device.CAPABILITY,
+    _rooms.CAPABILITY,
+    _sync.CAPABILITY,
+)

@@ -1,0 +1,21 @@
+"""What the devices actor stores."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from olmstate.actors._engine.records import Record
+from olmstate.messages import Curve25519Key, DeviceId, Ed25519Key, UserId
+from olmstate.storage import Table
+
+
+class DeviceRecord(Record, kw_only=True, frozen=True):
+    """A device whose self-signature was checked."""
+
+    table: ClassVar[Table] = Table.DEVICES
+
+    user_id: UserId
+    device_id: DeviceId
+    curve25519: Curve25519Key
+    ed25519: Ed25519Key
+    algorithms: tuple[str, ...] = ()

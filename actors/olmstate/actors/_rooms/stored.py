@@ -1,0 +1,45 @@
+"""What the outbound group sessions actor stores."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from olmstate.actors._engine.records import Record
+from olmstate.actors._wire.quiet_struct import QuietStruct
+from olmstate.messages import Curve25519Key, DeviceId, MegolmSessionId, UserId
+from olmstate.storage import Table
+
+
+class RotationRecord(QuietStruct, kw_only=True, frozen=True):
+    """When a session is due for replacement."""
+
+    messages: int
+    milliseconds: int
+
+
+class OutboundSessionRecord(Record, kw_only=True, frozen=True):
+    """A room's outbound session; see `OutboundSession`."""
+
+    table: ClassVar[Table] = Table.OUTBOUND_GROUP_SESSIONS
+
+    pickle: str
+    session_id: MegolmSessionId
+    made: int
+    """Milliseconds since 1970."""
+    rotation: RotationRecord
+    shared: bool = False
+    reserved: int = 0
+    epoch: int = 0
+
+
+class RecipientsRecord(Record, kw_only=True, frozen=True):
+    """Some recipients of a room key: those of one `Offer`, or of one `MarkShared`."""
+
+    table: ClassVar[Table] = Table.ROOM_KEY_RECIPIENTS
+
+    offered: list[tuple[UserId, DeviceId, Curve25519Key]] = msgspec.field(
+        default_factory=list[tuple[UserId, DeviceId, Curve25519Key]]
+    )
+    devices: list[tuple[UserId, DeviceId]] = msgspec.field(default_factory=list[tuple[UserId, DeviceId]])

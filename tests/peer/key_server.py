@@ -1,0 +1,123 @@
+"""The keys that a homeserver in memory keeps: devices', one-time, fallback, and cross-signing keys.
+
+Owns: what each device and each user has published, and the stream of who changed (spec: Tracking the device list).
+Rule: as strict as Synapse where a client's promises meet it. Another key under the id of one that still waits to be
+    claimed is refused; a claimed id is forgotten and may come again, as Synapse has it. Keys are claimed in the order
+    in which they were uploaded, each once, and then the fallback key, as often as you like.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import attrs
+
+from olmstate.messages import JsonObject
+from tests.peer.session import RequestRefused
+
+ALGORITHM = "signed_curve25519"
+IDENTITY_KEYS = ("master_key", "self_signing_key", "user_signing_key")
+
+
+@attrs.define
+class PublishedKeys:
+    """Of one device."""
+
+    device_keys: JsonObject | None = None
+    one_time_keys: dict[str, JsonObject] = attrs.field(factory=dict[str, JsonObject])
+    fallback_key: tuple[str, JsonObject] | None = None
+    fallback_used: bool = False
+
+
+class KeyServer:
+    """Everybody's keys."""
+
+    def __init__(self) -> None:
+        self.devices: dict[tuple[str, str], PublishedKeys] = {}
+        self.identities: dict[str, dict[str, JsonObject]] = {}
+        self.changes: list[str] = []
+        """Users, in the order in which their devices or identities changed; a position in the stream is an index."""
+
+    def upload(self, user_id: str, device_id: str, body: JsonObject) -> JsonObject:
+        """POST /keys/upload."""
+        keys = self.devices[user_id, device_id]
+        for key_id, key in body.get("one_time_keys", {}).items():
+            waiting = keys.one_time_keys.get(key_id, key)
+            if waiting != key:
+                why = f"One time key {key_id} already exists. Old key: {waiting}; new key: {key}"
+                raise RequestRefused(400, {"errcode": "M_UNKNOWN", "error": why})
+        keys.one_time_keys.update(body.get("one_time_keys", {}))
+        for key_id, key in body.get("fallback_keys", {}).items():
+            if keys.fallback_key != (key_id, key):
+                keys.fallback_key, keys.fallback_used = (key_id, key), False
+        device_keys = body.get("device_keys")
+        if device_keys and device_keys != keys.device_keys:
+            keys.device_keys = copy.deepcopy(device_keys)
+            self.changes.append(user_id)
+        return {"one_time_key_counts": self.counts(user_id, device_id)}
+
+    def counts(self, user_id: str, device_id: str) -> JsonObject:
+        """``device_one_time_keys_count``."""
+        return {ALGORITHM: len(self.devices[user_id, device_id].one_time_keys)}
+
+    def unused_fallback_key_types(self, user_id: str, device_id: str) -> list[str]:
+        """``device_unused_fallback_key_types``."""
+        keys = self.devices[user_id, device_id]
+        return [ALGORITHM] if keys.fallback_key and not keys.fallback_used else []
+
+    def query(self, asker: str, body: JsonObject) -> JsonObject:
+        """POST /keys/query."""
+        answer: JsonObject = {"device_keys": {}, "failures": {}}
+        for user_id, wanted in body["device_keys"].items():
+            answer["device_keys"][user_id] = {
+                device_id: keys.device_keys
+                for (owner, device_id), keys in self.devices.items()
+                if owner == user_id and keys.device_keys and (not wanted or device_id in wanted)
+            }
+            for name, key in self.identities.get(user_id, {}).items():
+                if name != "user_signing_key" or user_id == asker:
+                    answer.setdefault(f"{name}s", {})[user_id] = key
+        return copy.deepcopy(answer)
+
+    def claim(self, body: JsonObject) -> JsonObject:
+        """POST /keys/claim."""
+        claimed: JsonObject = {}
+        for user_id, devices in body["one_time_keys"].items():
+            for device_id in devices:
+                keys = self.devices.get((user_id, device_id), PublishedKeys())
+                if keys.one_time_keys:
+                    key_id = next(iter(keys.one_time_keys))
+                    claimed.setdefault(user_id, {})[device_id] = {key_id: keys.one_time_keys.pop(key_id)}
+                elif keys.fallback_key:
+                    keys.fallback_used = True
+                    claimed.setdefault(user_id, {})[device_id] = dict([keys.fallback_key])
+        return {"one_time_keys": claimed, "failures": {}}
+
+    def upload_identity(self, user_id: str, body: JsonObject) -> JsonObject:
+        """POST /keys/device_signing/upload; who is asking is not asked for a password."""
+        mine = self.identities.setdefault(user_id, {})
+        mine.update({name: copy.deepcopy(body[name]) for name in IDENTITY_KEYS if name in body})
+        self.changes.append(user_id)
+        return {}
+
+    def upload_signatures(self, body: JsonObject) -> JsonObject:
+        """POST /keys/signatures/upload; no signature is checked."""
+        failures: JsonObject = {}
+        for user_id, objects in body.items():
+            for name, signed in objects.items():
+                target = self._signed_object(user_id, name)
+                if target is None:
+                    failures.setdefault(user_id, {})[name] = {"errcode": "M_NOT_FOUND", "error": "no such key"}
+                    continue
+                for signer, signatures in signed["signatures"].items():
+                    target.setdefault("signatures", {}).setdefault(signer, {}).update(signatures)
+                self.changes.append(user_id)
+        return {"failures": failures}
+
+    def _signed_object(self, user_id: str, name: str) -> JsonObject | None:
+        """A device's keys by its id, or a cross-signing key by its public key."""
+        device = self.devices.get((user_id, name))
+        if device and device.device_keys:
+            return device.device_keys
+        keys = self.identities.get(user_id, {}).values()
+        return next((key for key in keys if name in key["keys"].values()), None)
