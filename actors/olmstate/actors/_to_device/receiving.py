@@ -1,32 +1,17 @@
-"""Taking in to-device events: decrypt each apart, believe what may be believed, keep room keys and notices.
-
-Events are tried in their order. A pre-key message that no session matches needs the account, which is another actor,
-so decryption goes in rounds: all that can be decrypted, then new sessions, and again, until none is left. A one-time
-key goes to the first message that names it, as if they had been tried one by one.
-"""
+"""Taking in to-device events: decrypt each apart, believe what may be believed, keep room keys and notices."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from olmstate.actors._account.actor import AccountActor, CreateInboundSessions, InboundSession
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import devices_of
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import AddRoomKeys, AddWithheld, InboundGroupSessionsActor, NewRoomKey
 from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
-from olmstate.actors._to_device.actor import (
-    AddSessions,
-    Decrypt,
-    DecryptOutcome,
-    Deferred,
-    NeedsSession,
-    OlmSessionsActor,
-    Remember,
-    WereDecrypted,
-)
+from olmstate.actors._to_device.decrypting import open_messages
 from olmstate.actors._wire.algorithms import MEGOLM, OLM
 from olmstate.actors._wire.base64 import decode as decode_base64
 from olmstate.actors._wire.curve25519 import curve25519_key
@@ -79,40 +64,29 @@ async def take_in(turn: Turn, events: Sequence[Json]) -> Intake:
         else:
             outcomes[position] = opened
     payloads: dict[int, Payload] = {}
-    plaintexts = await _decrypt(turn, encrypted)
-    devices = await devices_of(turn, [events[position]["sender"] for position in sorted(plaintexts)])
-    for position, plaintext in plaintexts.items():
-        sender, sender_key = events[position]["sender"], encrypted[position].sender_key
-        try:
-            if isinstance(plaintext, DecryptionError):
-                raise plaintext
-            payloads[position] = payload = check_payload(
-                plaintext,
-                sender=sender,
-                sender_key=sender_key,
-                own=own,
-                device=devices.by_key.get((sender, sender_key)),
-                known=devices.by_user[sender],
-            )
-            outcomes[position] = DecryptedToDevice(
-                type=payload.type,
-                content=_without_secret(payload),
-                sender=payload.sender,
-                sender_key=sender_key,
-                sender_ed25519=payload.sender_ed25519,
-                sender_device=payload.device.device_id if payload.device else None,
-            )
-        except DecryptionError as error:
-            outcomes[position] = UndecryptableToDevice(sender=sender, sender_key=sender_key, error=error)
-    believed = {encrypted[position].digest: encrypted[position] for position in payloads}
+    for position, said in (
+        await open_messages(turn, encrypted, _Judge(turn=turn, own=own, messages=encrypted))
+    ).items():
+        sender, sender_key = encrypted[position].sender, encrypted[position].sender_key
+        if isinstance(said, DecryptionError):
+            outcomes[position] = UndecryptableToDevice(sender=sender, sender_key=sender_key, error=said)
+            continue
+        payloads[position] = said
+        outcomes[position] = DecryptedToDevice(
+            type=said.type,
+            content=_without_secret(said),
+            sender=said.sender,
+            sender_key=sender_key,
+            sender_ed25519=said.sender_ed25519,
+            sender_device=said.device.device_id if said.device else None,
+        )
+    believed = {encrypted[position].digest for position in payloads}
     for position, outcome in outcomes.items():
         if isinstance(outcome, UndecryptableToDevice) and (
             isinstance(outcome.error, ReplayedMessage)
             or (position in encrypted and encrypted[position].digest in believed)  # came twice in this very batch
         ):
             outcomes[position] = ReplayedToDevice(sender=outcome.sender, sender_key=outcome.sender_key)
-    if believed:
-        await turn[OlmSessionsActor].ask(Remember(messages=tuple(believed.values())))
     room_keys = await _add_room_keys(turn, [(payloads[at], encrypted[at].sender_key) for at in sorted(payloads)])
     withheld = dict(reversed([*_withheld(events)]))  # of somebody's two notices for a session the first counts
     if withheld:
@@ -123,6 +97,34 @@ async def take_in(turn: Turn, events: Sequence[Json]) -> Intake:
 async def decrypt_to_device(turn: Turn, command: DecryptToDevice) -> tuple[ToDeviceOutcome, ...]:
     """Decrypt events that came another way than by a sync."""
     return (await take_in(turn, command.events)).outcomes
+
+
+@attrs.frozen(kw_only=True)
+class _Judge:
+    """Decides what is believed of decrypted messages."""
+
+    turn: Turn
+    own: DeviceIdentity
+    messages: Mapping[int, OlmMessage]
+
+    async def __call__(self, plaintexts: Mapping[int, bytes]) -> dict[int, Payload | DecryptionError]:
+        """What each says, or why it isn't believed."""
+        devices = await devices_of(self.turn, [self.messages[position].sender for position in plaintexts])
+        said: dict[int, Payload | DecryptionError] = {}
+        for position, plaintext in plaintexts.items():
+            olm = self.messages[position]
+            try:
+                said[position] = check_payload(
+                    plaintext,
+                    sender=olm.sender,
+                    sender_key=olm.sender_key,
+                    own=self.own,
+                    device=devices.by_key.get((olm.sender, olm.sender_key)),
+                    known=devices.by_user[olm.sender],
+                )
+            except DecryptionError as error:
+                said[position] = error
+        return said
 
 
 def _without_secret(payload: Payload) -> JsonObject:
@@ -143,7 +145,7 @@ def _open(event: Json, own: DeviceIdentity) -> OlmMessage | PlainToDevice | Unde
         if string(event, "type") != "m.room.encrypted":
             check_depth(event)  # of an encrypted one, nobody gets what is nested in it
             return PlainToDevice(event=event)
-        string(event, "sender")
+        sender = UserId(string(event, "sender"))
         content = json_object(event, "content")
         if content.get("algorithm") != OLM:
             raise MalformedMessage(reason="not an Olm message")
@@ -157,7 +159,7 @@ def _open(event: Json, own: DeviceIdentity) -> OlmMessage | PlainToDevice | Unde
         if message_type not in (PRE_KEY, NORMAL):
             raise MalformedMessage(reason="no such type of Olm message")
         body = decode_base64(string(ciphertext, "body"), "body")
-        return parse_olm_message(known_as, message_type, body)
+        return parse_olm_message(sender, known_as, message_type, body)
     except DecryptionError as error:
         return UndecryptableToDevice(sender=_sender_of(event), sender_key=sender_key, error=error)
 
@@ -168,65 +170,6 @@ def _sender_of(event: Json) -> str | None:
         return string(as_object(event, "the event"), "sender")
     except MalformedMessage:
         return None
-
-
-# --- decrypting ---------------------------------------------------------------------------------------------
-
-
-async def _decrypt(turn: Turn, messages: dict[int, OlmMessage]) -> dict[int, bytes | DecryptionError]:
-    """Each message's plaintext, or why there is none."""
-    done: dict[int, bytes | DecryptionError] = {}
-    left = dict(messages)
-    while left:
-        tried = await turn[OlmSessionsActor].ask(Decrypt(messages=tuple(left.values())))
-        outcomes = await _name_replays(turn, left, dict(zip(left, tried, strict=True)))
-        needy: list[int] = []
-        first_deferred = max(left) + 1
-        for position, outcome in outcomes.items():
-            match outcome:
-                case NeedsSession():
-                    needy.append(position)
-                case Deferred():
-                    if left[position].pre_key is None:
-                        continue  # a normal message uses up no one-time key
-                    first_deferred = min(first_deferred, position)
-                case _:
-                    done[position] = outcome
-                    del left[position]
-        # those behind a deferred pre-key message wait: it may name the same one-time key, and was sent first
-        now = [position for position in needy if position < first_deferred]
-        if now:
-            created = await _create_sessions(turn, [left[position] for position in now])
-            for position, result in zip(now, created, strict=True):
-                done[position] = result
-                del left[position]
-    return done
-
-
-async def _name_replays(
-    turn: Turn, messages: dict[int, OlmMessage], outcomes: dict[int, DecryptOutcome]
-) -> dict[int, DecryptOutcome]:
-    """``outcomes``, with those of failed messages that were decrypted before named as that."""
-    suspects = [
-        at
-        for at, outcome in outcomes.items()
-        if isinstance(outcome, DecryptionError) and not isinstance(outcome, ReplayedMessage)
-    ]
-    if not suspects:
-        return outcomes
-    asked = WereDecrypted(messages=tuple(messages[at] for at in suspects))
-    known = await turn[OlmSessionsActor].ask(asked)
-    return outcomes | {
-        at: ReplayedMessage() for at, was_decrypted in zip(suspects, known, strict=True) if was_decrypted
-    }
-
-
-async def _create_sessions(turn: Turn, messages: Sequence[OlmMessage]) -> list[bytes | DecryptionError]:
-    created = await turn[AccountActor].ask(CreateInboundSessions(messages=tuple(messages)))
-    sessions = tuple(result for result in created if isinstance(result, InboundSession))
-    if sessions:
-        await turn[OlmSessionsActor].ask(AddSessions(sessions=sessions))
-    return [result.plaintext if isinstance(result, InboundSession) else result for result in created]
 
 
 # --- room keys and notices ----------------------------------------------------------------------------------

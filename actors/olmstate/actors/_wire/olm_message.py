@@ -16,7 +16,7 @@ from typing import Final
 
 from vodozemac import AnyOlmMessage, PreKeyMessage
 
-from olmstate.messages import Curve25519Key, MalformedMessage
+from olmstate.messages import Curve25519Key, MalformedMessage, UserId
 
 from .base64 import encode
 from .curve25519 import is_canonical
@@ -53,6 +53,8 @@ class SessionKeys(QuietStruct, kw_only=True, frozen=True):
 class OlmMessage(QuietStruct, kw_only=True, frozen=True):
     """An Olm message for this device, checked in shape."""
 
+    sender: UserId
+    """As the envelope says."""
     sender_key: Curve25519Key
     parsed: AnyOlmMessage
     pre_key: PreKeyMessage | None = None
@@ -72,7 +74,7 @@ class OlmMessage(QuietStruct, kw_only=True, frozen=True):
         return self.digest[:DIGEST_BYTES]
 
 
-def parse_olm_message(sender_key: Curve25519Key, message_type: int, body: bytes) -> OlmMessage:
+def parse_olm_message(sender: UserId, sender_key: Curve25519Key, message_type: int, body: bytes) -> OlmMessage:
     """An Olm message from its parts.
 
     Raises:
@@ -91,4 +93,6 @@ def parse_olm_message(sender_key: Curve25519Key, message_type: int, body: bytes)
         session_keys = SessionKeys(**head.groupdict())
         within = within[head.end() :]
     digest = hashlib.sha256(f"{sender_key} ".encode() + within).digest()
-    return OlmMessage(sender_key=sender_key, parsed=parsed, pre_key=pre_key, session_keys=session_keys, digest=digest)
+    return OlmMessage(
+        sender=sender, sender_key=sender_key, parsed=parsed, pre_key=pre_key, session_keys=session_keys, digest=digest
+    )
