@@ -11,7 +11,7 @@ from uuid import uuid4
 from olmstate.actors import Supervisor
 from olmstate.messages import (
     AddDevices,
-    CreateOlmSession,
+    CreateOlmSessions,
     DecryptedRoomEvent,
     DecryptRoomEvents,
     DeviceAddress,
@@ -21,7 +21,7 @@ from olmstate.messages import (
     JsonObject,
     MarkKeysPublished,
     MarkRoomKeyShared,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
     ReceiveSync,
     RoomId,
     RoomKeyNotShared,
@@ -39,7 +39,7 @@ API = "/_matrix/client/v3"
 
 async def upload_keys(supervisor: Supervisor, request: Request) -> None:
     """Publish the device's keys, and the one-time keys that the server lacks."""
-    keys = await supervisor.ask(OneTimeKeys())
+    keys = await supervisor.ask(PrepareOneTimeKeys())
     if keys.key_ids:
         body: JsonObject = {
             "device_keys": await supervisor.ask(SignedDeviceKeys()),
@@ -97,7 +97,7 @@ async def claim_keys(supervisor: Supervisor, request: Request, devices: tuple[De
     for device in devices:
         wanted.setdefault(device.user_id, {})[device.device_id] = "signed_curve25519"
     response = await request("POST", f"{API}/keys/claim", {"one_time_keys": wanted})
-    await supervisor.ask(CreateOlmSession(one_time_keys=response["one_time_keys"]))
+    await supervisor.ask(CreateOlmSessions(one_time_keys=response["one_time_keys"]))
 
 
 async def deliver(supervisor: Supervisor, request: Request, room_id: RoomId, share: RoomKeyShare) -> None:

@@ -11,7 +11,7 @@ from olmstate.actors import open_supervisor
 async def main() -> None:
     user, room = "@bot:example.org", m.RoomId("!room:example.org")
     async with open_supervisor("store", user_id=user, device_id="BOT", key="secret") as device:
-        key = await device.ask(m.RoomKey(room_id=room))
+        key = await device.ask(m.PrepareRoomKey(room_id=room))
         await device.ask(m.MarkRoomKeyShared(room_id=room, session_id=key.session_id, devices=()))
         hello = {"msgtype": "m.text", "body": "hello"}
         sent = await device.ask(m.EncryptRoomEvent(room_id=room, type="m.room.message", content=hello))

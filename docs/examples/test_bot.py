@@ -25,8 +25,8 @@ from olmstate.messages import (
     CreateAccount,
     Devices,
     MarkRoomKeyShared,
+    PrepareRoomKey,
     RoomId,
-    RoomKey,
     StoreUnavailable,
 )
 
@@ -46,7 +46,7 @@ async def disk_with_a_room_key() -> MemoryDisk:
     disk = MemoryDisk()
     async with process(disk) as supervisor:
         await supervisor.ask(CreateAccount())
-        key = await supervisor.ask(RoomKey(room_id=ROOM))
+        key = await supervisor.ask(PrepareRoomKey(room_id=ROOM))
         await supervisor.ask(MarkRoomKeyShared(room_id=ROOM, session_id=key.session_id, devices=()))
     return disk
 
@@ -105,7 +105,7 @@ async def test_devices_are_read_again_when_another_process_has_written() -> None
         await devices.ask(Devices(user_id=USER))
         await devices.ask(Devices(user_id=USER))
         assert devices.statistics()["devices"].loaded == 1
-        disk.write_from_elsewhere(told=False)
+        disk.write_from_elsewhere(keys_known=False)
         actors.look()
         await devices.ask(Devices(user_id=USER))
         assert devices.statistics()["devices"].loaded == 2

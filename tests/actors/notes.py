@@ -10,7 +10,7 @@ import attrs
 from olmstate.actors._engine.actor import Actor, Environment, Newest, PageQuery, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import restore
-from olmstate.actors.testing import DEVICE, USER
+from olmstate.actors.testing import DEVICE, USER, MemoryDisk, MemoryStore
 from olmstate.messages import MalformedMessage, Message, Query, Reply
 from olmstate.storage import Row, RowReader, Rows, Table
 
@@ -121,6 +121,7 @@ class Notes(Actor[Asked]):
             capacity=lambda _: capacity,
             fresh=lambda: True,
             write_later=lambda: None,
+            presence=MemoryStore(MemoryDisk()).presence,
             user_id=USER,
             device_id=DEVICE,
         )

@@ -160,7 +160,7 @@ async def test_the_identity_survives_every_invalidation_without_a_read(
 ) -> None:
     identity = await account.ask(IdentityKeys())
     loaded = account.statistics()["account"].loaded
-    disk.write_from_elsewhere(told=False)
+    disk.write_from_elsewhere(keys_known=False)
     actors.look()
     assert identity == await account.ask(IdentityKeys())
     assert account.statistics()["account"].loaded == loaded

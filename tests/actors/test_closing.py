@@ -23,7 +23,7 @@ from olmstate.messages import (
     MarkRoomKeyShared,
     Message,
     OlmStateError,
-    RoomKey,
+    PrepareRoomKey,
     Statistics,
     StoreBusy,
     StoreFull,
@@ -148,7 +148,7 @@ async def test_what_is_reserved_is_given_back_before_the_end() -> None:
     message = EncryptRoomEvent(room_id=ROOM, type="m.room.message", content={})
     async with supervised(disk) as supervisor:
         await supervisor.ask(CreateAccount())
-        made = await supervisor.ask(RoomKey(room_id=ROOM))
+        made = await supervisor.ask(PrepareRoomKey(room_id=ROOM))
         await supervisor.ask(MarkRoomKeyShared(room_id=ROOM, session_id=made.session_id, devices=()))
         assert (await supervisor.ask(message)).message_index == 0
     async with supervised(disk) as next_one:

@@ -16,7 +16,7 @@ from olmstate.messages import (
     IdentityKeys,
     Message,
     OlmStateError,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
     Statistics,
     StoreBusy,
     StoreChanged,
@@ -186,7 +186,7 @@ async def test_a_lock_that_cannot_tell_who_waits_is_let_go(autojump_clock: MockC
         async with trio.open_nursery() as nursery:
             nursery.start_soon(supervisor.ask, CreateAccount())
             await trio.sleep(0.5)
-            nursery.start_soon(supervisor.ask, OneTimeKeys())  # waits when the first turn ends
+            nursery.start_soon(supervisor.ask, PrepareOneTimeKeys())  # waits when the first turn ends
         assert state_of(supervisor) is State.IDLE
     operations = [step.operation for step in faults.steps]
     assert operations.count("contended") == 1

@@ -31,9 +31,9 @@ from olmstate.messages import (
     MarkKeysPublished,
     MarkRoomKeyShared,
     Message,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
+    PrepareRoomKey,
     ReceiveSync,
-    RoomKey,
     StoreError,
     StoreFull,
     StorePoisoned,
@@ -83,13 +83,13 @@ class Day:
             await self._ask(supervisor, CreateAccount())
         self.identity = await self._ask(supervisor, IdentityKeys())
         if len(self.sent) < 4:
-            made = await self._ask(supervisor, RoomKey(room_id=ROOM))
+            made = await self._ask(supervisor, PrepareRoomKey(room_id=ROOM))
             self.exported = self.exported or SessionKey(made.session_key)
             await self._ask(supervisor, MarkRoomKeyShared(room_id=ROOM, session_id=made.session_id, devices=()))
         while len(self.sent) < 4:
             message = EncryptRoomEvent(room_id=ROOM, type="m.room.message", content={"body": str(len(self.sent))})
             self.sent.append(await self._ask(supervisor, message))
-        keys = await self._ask(supervisor, OneTimeKeys())
+        keys = await self._ask(supervisor, PrepareOneTimeKeys())
         for key_id, key in keys.one_time_keys.items():
             assert self.key_ids.setdefault(key_id, key["key"]) == key["key"]
         if self.token is None:
@@ -135,7 +135,7 @@ class Day:
             assert self.identity == await later.ask(IdentityKeys())
             assert "s1" == await later.ask(SyncToken())
             await later.ask(DecryptRoomEvent(room_id=self.room.room_id, event=self.room.send()))
-            assert () == tuple(set((await later.ask(OneTimeKeys())).one_time_keys) & set(self.key_ids))
+            assert () == tuple(set((await later.ask(PrepareOneTimeKeys())).one_time_keys) & set(self.key_ids))
             again = await later.ask(EncryptRoomEvent(room_id=ROOM, type="m.room.message", content={}))
             assert again.message_index not in indices
 
@@ -155,7 +155,7 @@ TROUBLES: dict[str, tuple[Trouble, When]] = {
     "a doubt after it was done": (lambda _: StorePoisoned(reason="replaced"), "after"),
     "a write from elsewhere": (lambda day: day.disk.write_from_elsewhere, "before"),
     "a write from elsewhere while it is on its way": (lambda day: day.disk.write_from_elsewhere, "after"),
-    "an invalidation of everything": (lambda day: lambda: day.disk.write_from_elsewhere(told=False), "after"),
+    "an invalidation of everything": (lambda day: lambda: day.disk.write_from_elsewhere(keys_known=False), "after"),
     "an invalidation of each row": (
         lambda day: lambda: day.disk.write_from_elsewhere({table: day.disk.rows(table) for table in Table}),
         "before",

@@ -26,7 +26,7 @@ from olmstate.messages import (
     MarkRoomKeyShared,
     Message,
     OutboundRoomKey,
-    RoomKey,
+    PrepareRoomKey,
     RoomKeyShare,
     ShareRoomKey,
     Statistics,
@@ -46,7 +46,7 @@ MESSAGE = EncryptRoomEvent(room_id=ROOM, type="m.room.message", content={"body":
 
 async def share(supervisor: Supervisor) -> None:
     await supervisor.ask(CreateAccount())
-    made = await supervisor.ask(RoomKey(room_id=ROOM))
+    made = await supervisor.ask(PrepareRoomKey(room_id=ROOM))
     await supervisor.ask(MarkRoomKeyShared(room_id=ROOM, session_id=made.session_id, devices=()))
 
 
@@ -95,7 +95,7 @@ async def test_an_index_that_another_has_reserved_meanwhile_is_not_used_though_a
 
 @pytest.mark.parametrize(
     "message",
-    [RoomKey(room_id=ROOM), ShareRoomKey(room_id=ROOM, devices=(Peer().address,))],
+    [PrepareRoomKey(room_id=ROOM), ShareRoomKey(room_id=ROOM, devices=(Peer().address,))],
     ids=["room-key", "share-room-key"],
 )
 async def test_a_session_that_another_forgets_in_the_midst_of_a_turn_turns_it_back_and_no_more(
@@ -118,7 +118,7 @@ async def test_a_session_that_another_forgets_in_the_midst_of_a_turn_turns_it_ba
 
     async with supervised(disk) as other:
         await share(other)
-        before = (await other.ask(RoomKey(room_id=ROOM))).session_id
+        before = (await other.ask(PrepareRoomKey(room_id=ROOM))).session_id
     monkeypatch.setattr("olmstate.actors._open.CAPABILITIES", with_actor(OutboundGroupSessionsActor, Interrupted))
     async with supervised(disk) as supervisor:
         assert before != (await supervisor.ask(message)).session_id

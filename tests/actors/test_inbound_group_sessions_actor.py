@@ -163,7 +163,7 @@ async def test_of_many_events_a_bad_one_harms_none(inbound: InboundGroupSessions
 async def test_a_session_is_read_once_for_many_events_and_a_notice_only_where_there_is_no_key(
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor, room: Room, disk: MemoryDisk, faults: Faults
 ) -> None:
-    disk.write_from_elsewhere(told=False)
+    disk.write_from_elsewhere(keys_known=False)
     actors.look()
     faults.steps.clear()
     await inbound.ask(DecryptRoomEvents(events=tuple((ROOM, room.send()) for _ in range(9))))
@@ -371,11 +371,11 @@ async def test_the_guard_survives_invalidations(
 ) -> None:
     before, between = room.send(), room.send()
     await decrypt(inbound, before)
-    disk.write_from_elsewhere(told=False)
+    disk.write_from_elsewhere(keys_known=False)
     actors.look()
     await decrypt(inbound, between)
     await inbound.ask(WriteBehind())
-    disk.write_from_elsewhere(told=False)
+    disk.write_from_elsewhere(keys_known=False)
     actors.look()  # the turn can't commit what it had merged
     await actors.commit()
     for event in (before, between):

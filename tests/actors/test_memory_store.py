@@ -326,7 +326,7 @@ def test_a_write_from_elsewhere_is_a_commit_of_somebody_else() -> None:
 def test_of_a_write_that_is_not_told_nothing_is_known() -> None:
     disk = MemoryDisk()
     store = MemoryStore(disk)
-    disk.write_from_elsewhere(told=False)
+    disk.write_from_elsewhere(keys_known=False)
     assert Changes(1, None) == store.changes(0)
     disk.write_from_elsewhere()
     assert Changes(2, None) == store.changes(0)

@@ -531,7 +531,7 @@ async def test_all_sessions_of_a_device_are_one_read_and_those_of_others_none(
     await olm.ask(added(bob, *(ours.session_to(bob) for _ in range(5))))
     await olm.ask(added(carol, ours.session_to(carol)))
     await actors.commit()
-    disk.write_from_elsewhere(told=False)
+    disk.write_from_elsewhere(keys_known=False)
     actors.look()
     faults.steps.clear()
     await olm.ask(to(bob))

@@ -148,7 +148,7 @@ async def test_what_is_reserved_stays_reserved_while_others_write(
 ) -> None:
     assert await process.indices(2) == [0, 1]
     assert await another.indices(2) == [LEAST_RESERVED, LEAST_RESERVED + 1]
-    disk.write_from_elsewhere(told=False)
+    disk.write_from_elsewhere(keys_known=False)
     assert await process.indices(3) == [2, 3, 4]
     assert await another.indices(1) == [LEAST_RESERVED + 2]
 

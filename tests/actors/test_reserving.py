@@ -17,7 +17,7 @@ from olmstate.messages import (
     EncryptRoomEvent,
     MarkRoomKeyShared,
     OlmStateError,
-    RoomKey,
+    PrepareRoomKey,
     RotationPeriod,
     Statistics,
     StoreFull,
@@ -33,7 +33,7 @@ MESSAGE = EncryptRoomEvent(room_id=ROOM, type="m.room.message", content={"body":
 
 async def share(supervisor: Supervisor) -> None:
     await supervisor.ask(CreateAccount())
-    made = await supervisor.ask(RoomKey(room_id=ROOM, rotation=RotationPeriod(messages=10_000)))
+    made = await supervisor.ask(PrepareRoomKey(room_id=ROOM, rotation=RotationPeriod(messages=10_000)))
     await supervisor.ask(MarkRoomKeyShared(room_id=ROOM, session_id=made.session_id, devices=()))
 
 
@@ -185,7 +185,7 @@ async def test_callers_at_once_after_anothers_write_load_what_it_wrote(autojump_
     async with supervised(disk) as supervisor, supervised(disk) as other:
         await share(supervisor)
         await supervisor.ask(MESSAGE)
-        await other.ask(RoomKey(room_id=ROOM))  # ends what is reserved
+        await other.ask(PrepareRoomKey(room_id=ROOM))  # ends what is reserved
         answers = await ask_together(supervisor, 20)
 
     indices = [answer.message_index for answer in answers if isinstance(answer, EncryptedRoomEvent)]

@@ -18,6 +18,7 @@ import olmstate.actors
 from olmstate.actors._account.stored import AccountRecord, SyncRecord
 from olmstate.actors._devices.stored import DeviceRecord
 from olmstate.actors._engine.records import Record, dumps, loads
+from olmstate.actors._requests.stored import BackOffRecord, RequestContentRecord, RequestRecord
 from olmstate.actors._room_keys.stored import CopyRecord, MessageIndicesRecord, RoomKeyRecord, WithheldRecord
 from olmstate.actors._rooms.stored import OutboundSessionRecord, RecipientsRecord, RotationRecord
 from olmstate.actors._to_device.actor import STEPS_FOR_ANYBODY
@@ -129,6 +130,27 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         ),
         b'{"offered":[["@alice:example.org","ALICE","a curve"]],"devices":[["@bob:example.org","BOB"]]}',
     ),
+    (
+        RequestRecord(
+            request_id="a request",
+            kind="keys_query",
+            owner="0123456789abcdef",
+            subjects=("@bob:example.org",),
+            made=1_700_000_000_000,
+            number=7,
+            failures=1,
+            not_before=1_700_000_015_000,
+        ),
+        (
+            b'{"request_id":"a request","kind":"keys_query","owner":"0123456789abcdef",'
+            b'"subjects":["@bob:example.org"],"made":1700000000000,"number":7,"failures":1,"not_before":1700000015000}'
+        ),
+    ),
+    (
+        RequestContentRecord(method="PUT", path="/_matrix", body=b"{}", context=b"why"),
+        b'{"method":"PUT","path":"/_matrix","body":"e30=","context":"d2h5"}',
+    ),
+    (BackOffRecord(failures=2, until=1_700_000_030_000), b'{"failures":2,"until":1700000030000}'),
 ]
 
 EARLIER: list[tuple[bytes, Record]] = [

@@ -156,7 +156,7 @@ async def test_a_subscription_survives_invalidations_and_failed_turns() -> None:
     async with supervised(disk, faults=faults) as supervisor:
         with supervisor.subscribe(DevicesChanged, RoomKeysReceived) as events:
             await supervisor.ask(room.room_key())
-            disk.write_from_elsewhere(told=False)
+            disk.write_from_elsewhere(keys_known=False)
             await supervisor.ask(DecryptRoomEvent(room_id=room.room_id, event=room.send()))
             faults.at("commit", StoreFull())
             with pytest.raises(StoreFull):
@@ -190,7 +190,7 @@ async def test_another_process_is_seen_to_write_though_nobody_asks(
     async with supervised(disk) as supervisor:
         with supervisor.subscribe(StoreChanged) as events:
             await trio.sleep(1)
-            disk.write_from_elsewhere({Table.DEVICES: [Row(b"key", b"partition", b"value")]}, told=told)
+            disk.write_from_elsewhere({Table.DEVICES: [Row(b"key", b"partition", b"value")]}, keys_known=told)
             assert event == await events.receive()
             await trio.sleep(1)
             assert received(events) == []

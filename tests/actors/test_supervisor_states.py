@@ -23,7 +23,7 @@ from olmstate.messages import (
     MalformedMessage,
     Message,
     OlmStateError,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
     RoomKeyChange,
     StorePoisoned,
     StoreUnavailable,
@@ -196,7 +196,7 @@ async def test_all_of_the_table_is_gone_through_and_the_lock_is_held_as_it_says(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask, supervisor, CreateAccount())
             await trio.sleep(0.5)
-            nursery.start_soon(ask, supervisor, OneTimeKeys())
+            nursery.start_soon(ask, supervisor, PrepareOneTimeKeys())
         await ask(supervisor, room.room_key())
         faults.at("commit", Fenced())
         await ask(supervisor, Room(Peer()).room_key())

@@ -29,7 +29,7 @@ from olmstate.messages import (
     MissingRoomKey,
     NoAccount,
     OlmStateError,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
     Query,
     ReceiveSync,
     ReplayedMessage,
@@ -127,7 +127,7 @@ async def test_commands_of_a_turn_see_one_another_in_their_order() -> None:
             nursery.start_soon(supervisor.ask, CreateAccount())
             await wait_all_tasks_blocked()
             for _ in range(3):
-                askers.ask(supervisor, OneTimeKeys())
+                askers.ask(supervisor, PrepareOneTimeKeys())
         first, second, third = askers.heard
     assert first == second == third
 
@@ -272,7 +272,7 @@ async def test_a_command_that_is_refused_before_it_changes_anything_costs_the_ot
         async with trio.open_nursery() as nursery:
             askers = Askers(nursery)
             askers.ask(supervisor, room.room_key())
-            askers.ask(supervisor, OneTimeKeys())
+            askers.ask(supervisor, PrepareOneTimeKeys())
         statistics = await supervisor.ask(Statistics())
     assert {"new", NoAccount} == set(askers.heard)
     reads = [step.table for step in faults.steps if step.operation == "read"]
@@ -285,7 +285,7 @@ async def test_a_turn_of_nothing_but_refusals_commits_nothing(refused_half_way: 
     refused_half_way.append(room.session_id)
     async with supervised(disk) as supervisor:
         assert isinstance(await refusal(supervisor, room.room_key()), MalformedMessage)
-        assert isinstance(await refusal(supervisor, OneTimeKeys()), NoAccount)
+        assert isinstance(await refusal(supervisor, PrepareOneTimeKeys()), NoAccount)
     assert disk.generation == 0
 
 
@@ -381,10 +381,10 @@ async def test_what_one_was_answered_all_others_know_from_then_on() -> None:
 async def test_a_turn_begins_with_what_others_have_written() -> None:
     disk = MemoryDisk()
     async with supervised(disk) as one, supervised(disk, pid=2) as two:
-        assert isinstance(await refusal(two, OneTimeKeys()), NoAccount)
+        assert isinstance(await refusal(two, PrepareOneTimeKeys()), NoAccount)
         await one.ask(CreateAccount())
-        keys = await one.ask(OneTimeKeys())
-        assert keys == await two.ask(OneTimeKeys())
+        keys = await one.ask(PrepareOneTimeKeys())
+        assert keys == await two.ask(PrepareOneTimeKeys())
         assert isinstance(await refusal(two, CreateAccount()), AccountExists)
 
 
@@ -519,7 +519,7 @@ async def test_each_type_is_cached_as_much_as_its_user_chooses() -> None:
     chosen: dict[Table, int] = {table: number for number, table in enumerate(Table)}
     async with supervised(MemoryDisk(), options=Options(capacities=chosen)) as supervisor:
         caches = (await supervisor.ask(Statistics())).caches
-    chosen[Table.OLM_MESSAGES] = 0  # nobody caches these
+    chosen[Table.OLM_MESSAGES] = chosen[Table.REQUEST_CONTENTS] = 0  # nobody caches these
     assert chosen == {Table(name): cache.capacity for name, cache in caches.items()}
 
 

@@ -20,9 +20,9 @@ from olmstate.messages import (
     MarkKeysPublished,
     MarkRoomKeyShared,
     NoAccount,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
+    PrepareRoomKey,
     RoomId,
-    RoomKey,
     RotationPeriod,
 )
 
@@ -49,7 +49,7 @@ async def device(
 
 async def share(supervisor: Supervisor) -> None:
     """Make the room's outbound session ready for `MESSAGE`, for good."""
-    made = await supervisor.ask(RoomKey(room_id=ROOM, rotation=NEVER))
+    made = await supervisor.ask(PrepareRoomKey(room_id=ROOM, rotation=NEVER))
     await supervisor.ask(MarkRoomKeyShared(room_id=ROOM, session_id=made.session_id, devices=()))
 
 
@@ -122,7 +122,7 @@ async def published_keys(supervisor: Supervisor, count: int) -> list[str]:
     """So many one-time keys, as others claim them."""
     keys: list[str] = []
     while len(keys) < count:
-        made = await supervisor.ask(OneTimeKeys())
+        made = await supervisor.ask(PrepareOneTimeKeys())
         await supervisor.ask(MarkKeysPublished(key_ids=made.key_ids, one_time_key_counts={}))
         keys.extend(key["key"] for key in made.one_time_keys.values())
     return keys[:count]

@@ -20,7 +20,7 @@ from trio.testing import wait_all_tasks_blocked
 from olmstate.actors import Options, Supervisor
 from olmstate.messages import (
     AddDevices,
-    CreateOlmSession,
+    CreateOlmSessions,
     DecryptRoomEvent,
     DecryptRoomEvents,
     EncryptToDevice,
@@ -221,7 +221,7 @@ def sending(devices: int) -> Work:
 async def know(supervisor: Supervisor, known: list[Person]) -> None:
     """Have everybody's devices, and an Olm session with each."""
     await supervisor.ask(AddDevices(response=keys_query(known)))
-    await supervisor.ask(CreateOlmSession(one_time_keys=keys_claim(known)))
+    await supervisor.ask(CreateOlmSessions(one_time_keys=keys_claim(known)))
 
 
 async def _send(supervisor: Supervisor, known: list[Person]) -> float:

@@ -12,7 +12,7 @@ import trio
 
 from olmstate.actors import open_supervisor
 from olmstate.cli import main
-from olmstate.messages import CreateAccount, JsonObject, RoomId, RoomKey
+from olmstate.messages import CreateAccount, JsonObject, PrepareRoomKey, RoomId
 
 KEY = bytes(range(32))
 ALICE, PHONE = "@alice:example.org", "PHONE"
@@ -26,7 +26,7 @@ def make_store(folder: Path, key: bytes | str | None, rooms: tuple[RoomId, ...] 
         async with open_supervisor(folder, user_id=ALICE, device_id=PHONE, key=key) as supervisor:
             await supervisor.ask(CreateAccount())
             for room_id in rooms:
-                await supervisor.ask(RoomKey(room_id=room_id))
+                await supervisor.ask(PrepareRoomKey(room_id=room_id))
 
     trio.run(make)
 

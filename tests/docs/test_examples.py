@@ -27,9 +27,9 @@ from olmstate.messages import (
     JsonObject,
     MarkRoomKeyShared,
     OutboundRoomKey,
+    PrepareRoomKey,
     ReceiveSync,
     RoomId,
-    RoomKey,
     Statistics,
     UserId,
 )
@@ -60,7 +60,7 @@ async def device(folder: Path, user_id: str = USER, device_id: str = "BOT") -> A
 
 
 async def shared_key(supervisor: Supervisor) -> OutboundRoomKey:
-    key = await supervisor.ask(RoomKey(room_id=ROOM))
+    key = await supervisor.ask(PrepareRoomKey(room_id=ROOM))
     await supervisor.ask(MarkRoomKeyShared(room_id=ROOM, session_id=key.session_id, devices=()))
     return key
 

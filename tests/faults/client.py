@@ -25,7 +25,7 @@ from olmstate.messages import (
     AccountExists,
     AddDevices,
     CreateAccount,
-    CreateOlmSession,
+    CreateOlmSessions,
     DecryptedRoomEvent,
     DecryptedToDevice,
     DecryptRoomEvents,
@@ -43,7 +43,7 @@ from olmstate.messages import (
     MegolmSessionId,
     Message,
     NoAccount,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
     ReceiveSync,
     RoomId,
     RoomKeyNotShared,
@@ -280,7 +280,7 @@ async def create_account(supervisor: Asking, homeserver: Homeserver) -> None:
 
 async def upload_keys(supervisor: Asking, homeserver: Homeserver) -> None:
     """What waits for upload."""
-    keys = await supervisor.ask(OneTimeKeys())
+    keys = await supervisor.ask(PrepareOneTimeKeys())
     homeserver.upload(keys.one_time_keys)
     homeserver.upload(keys.fallback_keys)
     await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=homeserver.key_counts))
@@ -321,7 +321,7 @@ async def share(supervisor: Asking, homeserver: Homeserver, room_id: RoomId) -> 
             return
         for address in shared.missing:
             claimed = homeserver.claim(address.user_id)
-            created = await supervisor.ask(CreateOlmSession(one_time_keys=claimed))
+            created = await supervisor.ask(CreateOlmSessions(one_time_keys=claimed))
             require(created.created == (address,), f"no Olm session was made: {created.rejected}")
 
 

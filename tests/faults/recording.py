@@ -36,11 +36,11 @@ from olmstate.messages import (
     Message,
     MissingRoomKey,
     OlmStateError,
-    OneTimeKeys,
     OutboundRoomKey,
+    PrepareOneTimeKeys,
+    PrepareRoomKey,
     ReceiveSync,
     RoomId,
-    RoomKey,
     RoomKeysReceived,
     RotateRoomKey,
     ShareRoomKey,
@@ -50,7 +50,7 @@ from olmstate.messages import (
     ToDeviceOutcome,
     UserId,
 )
-from olmstate.storage import START, Changes, Fenced, Lock, Row, RowReader, Rows, Store, Table, place_of
+from olmstate.storage import START, Changes, Fenced, Lock, Row, RowReader, Rows, Store, Table, position_of
 from tests.faults import wire
 from tests.faults.history import Json, Kind, Log, digest
 from tests.faults.wrapped import WrappedLock, WrappedStore
@@ -102,7 +102,7 @@ async def record_stored(store: RowReader, log: Log, generation: int) -> None:
         after = START
         while page := await store.page(table, after, 500):
             rows.extend(describe(store, table, row) for row in page)
-            after = place_of(table, page[-1])
+            after = position_of(table, page[-1])
     log.write("stored", generation=generation, rows=rows)
 
 
@@ -235,9 +235,9 @@ class _Note:
             case ShareRoomKey():
                 for request in reply.requests:
                     self._sent_to_devices(request, None)
-            case RoomKey() | RotateRoomKey():
+            case PrepareRoomKey() | RotateRoomKey():
                 self._made_room_key(cast("OutboundRoomKey", reply))
-            case OneTimeKeys():
+            case PrepareOneTimeKeys():
                 for fallback, keys in ((False, reply.one_time_keys), (True, reply.fallback_keys)):
                     for key_id, key in keys.items():
                         self._write("uploaded", key_id=key_id, key=key["key"], fallback=fallback)

@@ -118,7 +118,7 @@ def good() -> Forge:
     forge.write(A, "seen", generation=2)
     forge.answer(ask, SYNC, ["s1"])
     forge.reply(ask, 2)
-    ask = forge.asked(B, "RoomKey")
+    ask = forge.asked(B, "PrepareRoomKey")
     forge.commit(B, 2, outbound(group.session_id, 0), row(INBOUND, group.session_id, key="ours"))
     forge.give_key(group)
     forge.reply(ask, 3, B)

@@ -13,7 +13,7 @@ import trio
 
 from olmstate.actors import run_supervisor
 from olmstate.actors.testing import DEVICE, USER
-from olmstate.messages import CreateAccount, DecryptRoomEvent, DeviceId, MissingRoomKey, OneTimeKeys, SyncToken
+from olmstate.messages import CreateAccount, DecryptRoomEvent, DeviceId, MissingRoomKey, PrepareOneTimeKeys, SyncToken
 from olmstate.storage import Table, open_store
 from tests.faults.checker import check
 from tests.faults.history import Entry, FileSink, Kind, Log, read_history
@@ -44,7 +44,7 @@ async def test_two_supervisors_on_one_store_leave_a_history_that_is_right(tmp_pa
     async with recorded(tmp_path, "1-a") as one, recorded(tmp_path, "1-b") as other:
         assert await one.ask(SyncToken()) is None
         me = await one.ask(CreateAccount())
-        keys = await other.ask(OneTimeKeys())
+        keys = await other.ask(PrepareOneTimeKeys())
         (fallback_key,) = keys.fallback_keys.values()
         base = Baseline(
             rows={},

@@ -30,7 +30,7 @@ from olmstate.actors import Options, Supervisor, run_supervisor
 from olmstate.messages import (
     AddDevices,
     CreateAccount,
-    CreateOlmSession,
+    CreateOlmSessions,
     DecryptRoomEvent,
     DecryptRoomEvents,
     DecryptToDevice,
@@ -49,9 +49,9 @@ from olmstate.messages import (
     MegolmSessionId,
     Message,
     OlmStateError,
+    PrepareRoomKey,
     ReceiveSync,
     RoomId,
-    RoomKey,
     SignedDeviceKeys,
     Statistics,
     UserId,
@@ -174,7 +174,7 @@ async def _do_everything(witness: Witness, store: SqliteStore, homeserver: Homes
     await witness.ask(SignedDeviceKeys())
     await witness.ask(Statistics())
     await witness.ask(Devices(user_id=bob.user_id))
-    await witness.ask(RoomKey(room_id=BUSY))
+    await witness.ask(PrepareRoomKey(room_id=BUSY))
     await share(witness, homeserver, BUSY)
     await witness.ask(EncryptRoomEvent(room_id=BUSY, type="m.test", content=content))
     await witness.ask(EncryptToDevice(devices=homeserver.addresses, type="m.test", content=content))
@@ -254,7 +254,7 @@ async def homeserver_devices_lie(witness: Witness, homeserver: Homeserver) -> No
     claimed = homeserver.claim(bob.user_id)
     (key,) = claimed[bob.user_id][bob.device_id].values()
     key["key"] = Account().curve25519_key.to_base64()
-    await witness.ask(CreateOlmSession(one_time_keys=claimed))
+    await witness.ask(CreateOlmSessions(one_time_keys=claimed))
 
 
 # --- the tests ----------------------------------------------------------------------------------------------

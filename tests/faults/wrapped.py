@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from olmstate.storage import Changes, Lock, Place, Presence, Row, Rows, Store, Table
+from olmstate.storage import Changes, Lock, Position, Presence, Row, Rows, Store, Table
 
 
 class WrappedLock:
@@ -76,7 +76,7 @@ class WrappedStore:
         """The rows of some partitions."""
         return await self.inner.read(table, partitions)
 
-    async def page(self, table: Table, after: Place, limit: int) -> list[Row]:
+    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
         """Some of all rows."""
         return await self.inner.page(table, after, limit)
 

@@ -35,7 +35,7 @@ class OlmstateDevice:
 
     async def upload_keys(self) -> None:
         """Publish what the server lacks."""
-        keys = await self.device.ask(m.OneTimeKeys())
+        keys = await self.device.ask(m.PrepareOneTimeKeys())
         if not keys.key_ids:
             return
         body: m.JsonObject = {
@@ -84,7 +84,7 @@ class OlmstateDevice:
         shared = await self.device.ask(share)
         if shared.missing:
             claimed = await self.session.claim_keys((device.user_id, device.device_id) for device in shared.missing)
-            await self.device.ask(m.CreateOlmSession(one_time_keys=claimed["one_time_keys"]))
+            await self.device.ask(m.CreateOlmSessions(one_time_keys=claimed["one_time_keys"]))
             await self._deliver(room_id, shared)
             shared = await self.device.ask(share)
         await self._deliver(room_id, shared)

@@ -10,7 +10,7 @@ import pytest
 
 from olmstate.actors import Supervisor
 from olmstate.messages import (
-    CreateOlmSession,
+    CreateOlmSessions,
     DecryptedToDevice,
     DecryptToDevice,
     DeviceAddress,
@@ -22,10 +22,10 @@ from olmstate.messages import (
     MarkKeysPublished,
     MarkRoomKeyShared,
     OlmStateError,
-    OneTimeKeys,
     OutboundRoomKey,
+    PrepareOneTimeKeys,
+    PrepareRoomKey,
     RoomId,
-    RoomKey,
     Statistics,
     UserId,
 )
@@ -65,7 +65,7 @@ class KeyServer:
 
     async def upload(self, supervisor: Supervisor) -> None:
         """Have the device upload what is due."""
-        keys = await supervisor.ask(OneTimeKeys())
+        keys = await supervisor.ask(PrepareOneTimeKeys())
         self.one_time_keys.update(keys.one_time_keys)
         for key in keys.fallback_keys.values():
             self.fallback_key = key
@@ -105,13 +105,13 @@ async def meet(supervisor: Supervisor, peer: Peer, server: KeyServer) -> None:
 
 async def claim(supervisor: Supervisor, *peers: Peer) -> None:
     """Have the device start a session with each of ``peers``."""
-    created = await supervisor.ask(CreateOlmSession(one_time_keys=claimed(peers)))
+    created = await supervisor.ask(CreateOlmSessions(one_time_keys=claimed(peers)))
     assert tuple(peer.address for peer in peers) == created.created
 
 
 async def ready_room(supervisor: Supervisor, room_id: RoomId = ROOM) -> OutboundRoomKey:
     """A room with nobody else in it, in which the device may send."""
-    room_key = await supervisor.ask(RoomKey(room_id=room_id))
+    room_key = await supervisor.ask(PrepareRoomKey(room_id=room_id))
     await supervisor.ask(MarkRoomKeyShared(room_id=room_id, session_id=room_key.session_id, devices=()))
     return room_key
 

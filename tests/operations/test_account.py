@@ -15,7 +15,7 @@ from olmstate.messages import (
     AddDevices,
     Command,
     CreateAccount,
-    CreateOlmSession,
+    CreateOlmSessions,
     Curve25519Key,
     DecryptedToDevice,
     DecryptToDevice,
@@ -30,9 +30,9 @@ from olmstate.messages import (
     Message,
     NoAccount,
     OlmSessionPickle,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
+    PrepareRoomKey,
     ReceiveSync,
-    RoomKey,
     RotateRoomKey,
     ShareRoomKey,
     SignedDeviceKeys,
@@ -140,7 +140,7 @@ async def test_keys_that_the_account_had_not_published_are_handed_out_after_an_i
 
     await empty.ask(ImportAccount(pickle=account.pickle(PICKLE_KEY), pickle_key=PICKLE_KEY))
 
-    keys = await empty.ask(OneTimeKeys())
+    keys = await empty.ask(PrepareOneTimeKeys())
     assert unpublished == {key_id: key["key"] for key_id, key in keys.one_time_keys.items()}
 
 
@@ -252,7 +252,9 @@ async def test_a_libolm_account_is_taken_over_with_its_sessions_and_keys(empty: 
         (outcome,) = await empty.ask(DecryptToDevice(events=(event["event"],)))
         assert isinstance(outcome, DecryptedToDevice), (event["what"], outcome)
         assert {"what": event["what"]} == outcome.content
-    assert set(LIBOLM["unpublished"]) == {key["key"] for key in (await empty.ask(OneTimeKeys())).one_time_keys.values()}
+    assert set(LIBOLM["unpublished"]) == {
+        key["key"] for key in (await empty.ask(PrepareOneTimeKeys())).one_time_keys.values()
+    }
 
 
 async def test_libolm_reads_what_is_sent_on_a_session_that_it_pickled(empty: Supervisor) -> None:
@@ -272,12 +274,12 @@ async def test_libolm_reads_what_is_sent_on_a_session_that_it_pickled(empty: Sup
 NEED_AN_ACCOUNT: list[Message[Any]] = [
     IdentityKeys(),
     SignedDeviceKeys(),
-    OneTimeKeys(),
+    PrepareOneTimeKeys(),
     MarkKeysPublished(key_ids=()),
-    CreateOlmSession(one_time_keys={}),
+    CreateOlmSessions(one_time_keys={}),
     EncryptToDevice(devices=(), type="m.test", content={}),
     DecryptToDevice(events=()),
-    RoomKey(room_id=ROOM),
+    PrepareRoomKey(room_id=ROOM),
     RotateRoomKey(room_id=ROOM),
     ShareRoomKey(room_id=ROOM, devices=()),
     EncryptRoomEvent(room_id=ROOM, type="m.test", content={}),

@@ -1,4 +1,4 @@
-"""CreateOlmSession and EncryptToDevice: starting sessions, and which of them is used."""
+"""CreateOlmSessions and EncryptToDevice: starting sessions, and which of them is used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vodozemac import AnyOlmMessage
 from olmstate.actors import Supervisor
 from olmstate.messages import (
     AddDevices,
-    CreateOlmSession,
+    CreateOlmSessions,
     DeviceAddress,
     DeviceId,
     DeviceIdentity,
@@ -39,7 +39,7 @@ async def test_a_session_is_started_with_each_device_that_a_key_was_claimed_for(
     devices = [*peers(3), *peers(2, "@carol:example.org")]
     await alice.ask(AddDevices(response=keys_query(*devices)))
 
-    created = await alice.ask(CreateOlmSession(one_time_keys=claimed(devices)))
+    created = await alice.ask(CreateOlmSessions(one_time_keys=claimed(devices)))
 
     assert {peer.address for peer in devices} == set(created.created)
     assert {} == created.rejected
@@ -50,7 +50,7 @@ async def test_a_session_is_started_with_each_device_that_a_key_was_claimed_for(
 async def test_a_session_can_be_started_with_a_fallback_key(alice: Supervisor, bob: Peer) -> None:
     key = bob.one_time_key(fallback=True)
 
-    await alice.ask(CreateOlmSession(one_time_keys={bob.user_id: {bob.device_id: key}}))
+    await alice.ask(CreateOlmSessions(one_time_keys={bob.user_id: {bob.device_id: key}}))
 
     assert {"body": "hi"} == (await send(alice, bob, "hi"))["content"]
 
@@ -93,7 +93,7 @@ async def test_a_bad_key_is_rejected_alone_and_starts_no_session(what: str, alic
     keys = claimed([phone])
     keys[bob.user_id][bob.device_id] = {"signed_curve25519:AAAA": key}
 
-    created = await alice.ask(CreateOlmSession(one_time_keys=keys))
+    created = await alice.ask(CreateOlmSessions(one_time_keys=keys))
 
     assert (phone.address,) == created.created
     assert [bob.address] == list(created.rejected)
@@ -106,7 +106,7 @@ async def test_a_device_whose_keys_are_not_known_is_rejected(alice: Supervisor) 
     stranger = Peer()
 
     async with unchanged(alice):
-        created = await alice.ask(CreateOlmSession(one_time_keys=claimed([stranger])))
+        created = await alice.ask(CreateOlmSessions(one_time_keys=claimed([stranger])))
 
     assert () == created.created
     error = created.rejected[stranger.address]
@@ -118,7 +118,7 @@ async def test_keys_of_algorithms_that_are_not_known_are_passed_over(alice: Supe
     keys: JsonObject = {bob.user_id: {bob.device_id: {"curve25519:AAAA": bob.curve25519}, "EMPTY": {}}}
 
     async with unchanged(alice):
-        created = await alice.ask(CreateOlmSession(one_time_keys=keys))
+        created = await alice.ask(CreateOlmSessions(one_time_keys=keys))
 
     assert ((), {}) == (created.created, created.rejected)
 
@@ -131,9 +131,9 @@ async def test_what_is_no_answer_to_a_claim_is_refused(one_time_keys: Json, alic
     good = claimed([bob])
 
     async with refused(alice, MalformedMessage):
-        await alice.ask(CreateOlmSession(one_time_keys=one_time_keys))
+        await alice.ask(CreateOlmSessions(one_time_keys=one_time_keys))
 
-    assert (bob.address,) == (await alice.ask(CreateOlmSession(one_time_keys=good))).created
+    assert (bob.address,) == (await alice.ask(CreateOlmSessions(one_time_keys=good))).created
 
 
 # --- encrypting

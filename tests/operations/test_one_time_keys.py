@@ -1,4 +1,4 @@
-"""OneTimeKeys and MarkKeysPublished: what is on the server, what waits for it, and what is never made twice."""
+"""PrepareOneTimeKeys and MarkKeysPublished: what is on the server, what waits for it, and what is never made twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from olmstate.messages import (
     KeyId,
     MalformedMessage,
     MarkKeysPublished,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
     ReceiveSync,
     ReplayedToDevice,
     UndecryptableToDevice,
@@ -57,7 +57,7 @@ def public_keys(keys: UnpublishedKeys) -> set[str]:
 async def test_a_new_account_has_fifty_keys_and_a_fallback_key_to_upload_all_signed(
     alice: Supervisor, me: DeviceIdentity
 ) -> None:
-    keys = await alice.ask(OneTimeKeys())
+    keys = await alice.ask(PrepareOneTimeKeys())
 
     assert (50, 1) == (len(keys.one_time_keys), len(keys.fallback_keys))
     for key_id, key in (*keys.one_time_keys.items(), *keys.fallback_keys.items()):
@@ -72,61 +72,61 @@ async def test_a_new_account_has_fifty_keys_and_a_fallback_key_to_upload_all_sig
 async def test_keys_are_handed_out_byte_for_byte_until_they_are_marked_whoever_asks(
     alice: Supervisor, other: Supervisor, device: Device
 ) -> None:
-    first = await alice.ask(OneTimeKeys())
+    first = await alice.ask(PrepareOneTimeKeys())
 
     async with unchanged(other):
-        assert json.dumps(first.one_time_keys) == json.dumps((await other.ask(OneTimeKeys())).one_time_keys)
-        assert first == await alice.ask(OneTimeKeys())
+        assert json.dumps(first.one_time_keys) == json.dumps((await other.ask(PrepareOneTimeKeys())).one_time_keys)
+        assert first == await alice.ask(PrepareOneTimeKeys())
     async with device.open() as third:
-        assert first == await third.ask(OneTimeKeys())
+        assert first == await third.ask(PrepareOneTimeKeys())
 
 
 async def test_nobody_can_change_stored_keys_through_a_reply(alice: Supervisor, device: Device) -> None:
-    keys = await alice.ask(OneTimeKeys())
+    keys = await alice.ask(PrepareOneTimeKeys())
     expected = json.loads(json.dumps([keys.one_time_keys, keys.fallback_keys]))
     for key in (*keys.one_time_keys.values(), *keys.fallback_keys.values()):
         key["key"] = "changed"
         key["signatures"].clear()
     keys.one_time_keys.clear()
 
-    again = await alice.ask(OneTimeKeys())
+    again = await alice.ask(PrepareOneTimeKeys())
     assert expected == [again.one_time_keys, again.fallback_keys]
     await alice.ask(MarkKeysPublished(key_ids=(next(iter(again.one_time_keys)),)))
     async with device.open() as third:
-        stored = await third.ask(OneTimeKeys())
+        stored = await third.ask(PrepareOneTimeKeys())
         assert expected[1] == stored.fallback_keys
         assert dict(list(expected[0].items())[1:]) == stored.one_time_keys
 
 
 async def test_marked_keys_are_handed_out_no_more(alice: Supervisor, other: Supervisor) -> None:
-    keys = await alice.ask(OneTimeKeys())
+    keys = await alice.ask(PrepareOneTimeKeys())
 
     await publish(other, keys, 50)
 
     for supervisor in (alice, other):
         async with unchanged(supervisor):
-            assert UnpublishedKeys(one_time_keys={}, fallback_keys={}) == await supervisor.ask(OneTimeKeys())
+            assert UnpublishedKeys(one_time_keys={}, fallback_keys={}) == await supervisor.ask(PrepareOneTimeKeys())
 
 
 async def test_keys_that_were_only_partly_taken_go_on_waiting_and_no_others_are_made(
     alice: Supervisor, other: Supervisor
 ) -> None:
-    keys = await alice.ask(OneTimeKeys())
+    keys = await alice.ask(PrepareOneTimeKeys())
     taken = tuple(keys.one_time_keys)[:20]
 
     await alice.ask(MarkKeysPublished(key_ids=taken, one_time_key_counts={"signed_curve25519": 20}))
 
-    left = await other.ask(OneTimeKeys())
+    left = await other.ask(PrepareOneTimeKeys())
     assert {key_id: key for key_id, key in keys.one_time_keys.items() if key_id not in taken} == left.one_time_keys
     assert keys.fallback_keys == left.fallback_keys
 
 
 async def test_ids_that_do_not_wait_are_passed_over(alice: Supervisor) -> None:
-    keys = await alice.ask(OneTimeKeys())
+    keys = await alice.ask(PrepareOneTimeKeys())
 
     await alice.ask(MarkKeysPublished(key_ids=(KeyId("signed_curve25519:nobody"), KeyId("\ud800"), KeyId(""))))
 
-    assert keys == await alice.ask(OneTimeKeys())
+    assert keys == await alice.ask(PrepareOneTimeKeys())
     await publish(alice, keys, 50)
     async with unchanged(alice):
         await publish(alice, keys, 50)
@@ -134,20 +134,20 @@ async def test_ids_that_do_not_wait_are_passed_over(alice: Supervisor) -> None:
 
 async def test_an_id_stands_for_one_key_so_either_kind_can_be_marked_alone(alice: Supervisor) -> None:
     """One-time keys and fallback keys are counted apart by vodozemac: once, the first of each had one id."""
-    keys = await alice.ask(OneTimeKeys())
+    keys = await alice.ask(PrepareOneTimeKeys())
     assert not keys.one_time_keys.keys() & keys.fallback_keys.keys()
 
     await alice.ask(MarkKeysPublished(key_ids=tuple(keys.one_time_keys)))
 
-    assert UnpublishedKeys(one_time_keys={}, fallback_keys=keys.fallback_keys) == await alice.ask(OneTimeKeys())
+    assert UnpublishedKeys(one_time_keys={}, fallback_keys=keys.fallback_keys) == await alice.ask(PrepareOneTimeKeys())
 
 
 async def test_ids_may_be_named_twice(alice: Supervisor) -> None:
-    keys = await alice.ask(OneTimeKeys())
+    keys = await alice.ask(PrepareOneTimeKeys())
 
     await alice.ask(MarkKeysPublished(key_ids=(*keys.key_ids, *keys.key_ids)))
 
-    assert UnpublishedKeys(one_time_keys={}, fallback_keys={}) == await alice.ask(OneTimeKeys())
+    assert UnpublishedKeys(one_time_keys={}, fallback_keys={}) == await alice.ask(PrepareOneTimeKeys())
 
 
 # --- how many are made
@@ -155,12 +155,12 @@ async def test_ids_may_be_named_twice(alice: Supervisor) -> None:
 
 @pytest.mark.parametrize(("count", "due"), [(0, 50), (1, 49), (49, 1), (50, 0), (51, 0), (1000, 0)])
 async def test_keys_are_made_up_to_fifty_on_the_server_never_more(count: int, due: int, alice: Supervisor) -> None:
-    old = await alice.ask(OneTimeKeys())
+    old = await alice.ask(PrepareOneTimeKeys())
     await publish(alice, old, 50)
 
     await told(alice, count)
 
-    new = await alice.ask(OneTimeKeys())
+    new = await alice.ask(PrepareOneTimeKeys())
     assert due == len(new.one_time_keys)
     assert not public_keys(old) & public_keys(new)
     assert not set(old.key_ids) & set(new.key_ids)
@@ -168,11 +168,11 @@ async def test_keys_are_made_up_to_fifty_on_the_server_never_more(count: int, du
 
 async def test_a_server_that_names_no_count_has_no_keys(alice: Supervisor) -> None:
     for sync in ({"next_batch": "a"}, {"next_batch": "b", "device_one_time_keys_count": {"other": 7}}):
-        await publish(alice, await alice.ask(OneTimeKeys()), 50)
+        await publish(alice, await alice.ask(PrepareOneTimeKeys()), 50)
 
         await alice.ask(ReceiveSync(sync=sync))
 
-        assert 50 == len((await alice.ask(OneTimeKeys())).one_time_keys)
+        assert 50 == len((await alice.ask(PrepareOneTimeKeys())).one_time_keys)
 
 
 @pytest.mark.parametrize(
@@ -182,29 +182,29 @@ async def test_a_server_that_names_no_count_has_no_keys(alice: Supervisor) -> No
 async def test_an_answer_whose_counts_are_none_is_refused_and_the_keys_go_on_waiting(
     counts: Json, alice: Supervisor
 ) -> None:
-    keys = await alice.ask(OneTimeKeys())
+    keys = await alice.ask(PrepareOneTimeKeys())
 
     async with refused(alice, MalformedMessage):
         await alice.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=counts))
 
-    assert keys == await alice.ask(OneTimeKeys())
+    assert keys == await alice.ask(PrepareOneTimeKeys())
 
 
 async def test_without_counts_in_its_answer_the_server_is_taken_to_have_what_it_took(alice: Supervisor) -> None:
-    await publish(alice, await alice.ask(OneTimeKeys()), None)
-    assert {} == (await alice.ask(OneTimeKeys())).one_time_keys
+    await publish(alice, await alice.ask(PrepareOneTimeKeys()), None)
+    assert {} == (await alice.ask(PrepareOneTimeKeys())).one_time_keys
     await told(alice, 30)
-    await publish(alice, await alice.ask(OneTimeKeys()), None)
+    await publish(alice, await alice.ask(PrepareOneTimeKeys()), None)
 
-    assert {} == (await alice.ask(OneTimeKeys())).one_time_keys
+    assert {} == (await alice.ask(PrepareOneTimeKeys())).one_time_keys
 
 
 async def test_counts_that_come_while_keys_wait_make_no_more(alice: Supervisor) -> None:
-    keys = await alice.ask(OneTimeKeys())
+    keys = await alice.ask(PrepareOneTimeKeys())
 
     await told(alice, 0)
 
-    assert keys == await alice.ask(OneTimeKeys())
+    assert keys == await alice.ask(PrepareOneTimeKeys())
 
 
 # --- using them
@@ -214,7 +214,7 @@ async def test_a_key_that_was_used_before_it_was_marked_is_not_uploaded_again(
     alice: Supervisor, other: Supervisor, me: DeviceIdentity
 ) -> None:
     """The server took it, somebody claimed it, and the answer to the upload was lost."""
-    keys = await alice.ask(OneTimeKeys())
+    keys = await alice.ask(PrepareOneTimeKeys())
     used, key = next(iter(keys.one_time_keys.items()))
     bob = Peer()
     bob.start_session(me, key)
@@ -222,7 +222,7 @@ async def test_a_key_that_was_used_before_it_was_marked_is_not_uploaded_again(
     await decrypt(other, bob.event(me))
 
     for supervisor in (alice, other):
-        left = await supervisor.ask(OneTimeKeys())
+        left = await supervisor.ask(PrepareOneTimeKeys())
         assert {key_id: value for key_id, value in keys.one_time_keys.items() if key_id != used} == left.one_time_keys
 
 
@@ -244,7 +244,7 @@ async def test_no_key_id_and_no_key_ever_comes_twice(alice: Supervisor, other: S
     seen_ids: list[str] = []
     seen_keys: list[str] = []
     for turn in range(6):
-        keys = await (alice, other)[turn % 2].ask(OneTimeKeys())
+        keys = await (alice, other)[turn % 2].ask(PrepareOneTimeKeys())
         seen_ids += keys.key_ids
         seen_keys += [key["key"] for key in (*keys.one_time_keys.values(), *keys.fallback_keys.values())]
         await publish((other, alice)[turn % 2], keys, 50)
@@ -278,7 +278,7 @@ async def test_a_used_up_fallback_key_is_replaced_once_and_works_until_the_next_
         await server.upload(alice)
         keys.append(server.fallback_key)
         async with unchanged(alice):
-            assert {} == (await alice.ask(OneTimeKeys())).fallback_keys
+            assert {} == (await alice.ask(PrepareOneTimeKeys())).fallback_keys
         assert len(keys) == len({key["key"] for key in keys})
 
     outcomes: list[type[object]] = []
@@ -298,20 +298,20 @@ async def test_a_fallback_key_is_replaced_after_seven_days_though_nobody_used_it
     await server.upload(alice)
     await told(alice, 50)
     clock.now += 7 * DAY - 1
-    assert {} == (await alice.ask(OneTimeKeys())).fallback_keys
+    assert {} == (await alice.ask(PrepareOneTimeKeys())).fallback_keys
 
     clock.now += 1
 
-    assert 1 == len((await alice.ask(OneTimeKeys())).fallback_keys)
+    assert 1 == len((await alice.ask(PrepareOneTimeKeys())).fallback_keys)
 
 
 async def test_a_fallback_key_that_waits_for_upload_is_not_replaced(alice: Supervisor, clock: Clock) -> None:
-    keys = await alice.ask(OneTimeKeys())
+    keys = await alice.ask(PrepareOneTimeKeys())
 
     await told(alice, 0, fallback=False)
     clock.now += 30 * DAY
 
-    assert keys.fallback_keys == (await alice.ask(OneTimeKeys())).fallback_keys
+    assert keys.fallback_keys == (await alice.ask(PrepareOneTimeKeys())).fallback_keys
 
 
 async def test_a_server_that_does_not_tell_of_fallback_keys_is_not_given_one_after_another(
@@ -321,7 +321,7 @@ async def test_a_server_that_does_not_tell_of_fallback_keys_is_not_given_one_aft
 
     await alice.ask(ReceiveSync(sync={"next_batch": "s", "device_one_time_keys_count": {"signed_curve25519": 50}}))
 
-    assert {} == (await alice.ask(OneTimeKeys())).fallback_keys
+    assert {} == (await alice.ask(PrepareOneTimeKeys())).fallback_keys
 
 
 async def test_a_replay_on_the_fallback_key_starts_no_second_session(

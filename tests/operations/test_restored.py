@@ -16,8 +16,8 @@ from olmstate.messages import (
     EncryptToDevice,
     IdentityKeys,
     MarkRoomKeyShared,
+    PrepareRoomKey,
     ReceiveSync,
-    RoomKey,
     RoomKeyNotShared,
     RoomKeyReplaced,
     SyncToken,
@@ -53,7 +53,7 @@ async def test_it_is_the_same_device_and_has_read_as_far(
 
 
 async def test_its_rooms_get_new_sessions(restored: Supervisor, alice: Supervisor) -> None:
-    old = await alice.ask(RoomKey(room_id=ROOM))
+    old = await alice.ask(PrepareRoomKey(room_id=ROOM))
     async with refused(restored, RoomKeyNotShared):
         await restored.ask(EncryptRoomEvent(room_id=ROOM, type="m.test", content={}))
     async with refused(restored, RoomKeyReplaced):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from olmstate.actors import Supervisor
-from olmstate.messages import JsonObject, KeyId, MarkKeysPublished, OneTimeKeys, ReceiveSync
+from olmstate.messages import JsonObject, KeyId, MarkKeysPublished, PrepareOneTimeKeys, ReceiveSync
 from olmstate.storage import backup, open_store
 from tests.operations.conftest import Device
 from tests.operations.device import KEY
@@ -34,7 +34,7 @@ def back_up(device: Device, tmp_path: Path) -> Callable[[str], Awaitable[Path]]:
 async def _upload(supervisor: Supervisor) -> dict[KeyId, JsonObject]:
     """What waits; everything that was uploaded before was used up."""
     await supervisor.ask(ReceiveSync(sync=USED_UP))
-    keys = await supervisor.ask(OneTimeKeys())
+    keys = await supervisor.ask(PrepareOneTimeKeys())
     await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids))
     assert len(keys.one_time_keys) == 50
     assert len(keys.fallback_keys) == 1
@@ -58,6 +58,6 @@ async def test_no_key_id_of_the_originals_is_given_to_another_key(
 async def test_keys_that_waited_when_it_was_made_keep_their_ids(
     alice: Supervisor, device: Device, back_up: Callable[[str], Awaitable[Path]]
 ) -> None:
-    waiting = await alice.ask(OneTimeKeys())
+    waiting = await alice.ask(PrepareOneTimeKeys())
     async with device.open(await back_up("backup")) as restored:
-        assert waiting == await restored.ask(OneTimeKeys())
+        assert waiting == await restored.ask(PrepareOneTimeKeys())

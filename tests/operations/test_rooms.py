@@ -1,4 +1,4 @@
-"""RoomKey, RotateRoomKey, DiscardRoomKey, ShareRoomKey, MarkRoomKeyShared, EncryptRoomEvent: sending to rooms."""
+"""Sending to rooms: preparing, rotating, discarding and sharing a room's key, and encrypting with it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from olmstate.messages import (
     MalformedContent,
     MarkRoomKeyShared,
     OutboundRoomKey,
+    PrepareRoomKey,
     RoomId,
-    RoomKey,
     RoomKeyNotShared,
     RoomKeyReplaced,
     RoomKeyShare,
@@ -298,7 +298,7 @@ async def test_only_what_was_marked_counts_as_shared(alice: Supervisor, devices:
     again = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
 
     assert set(addresses[1:]) == set(again.recipients)
-    room_key = await alice.ask(RoomKey(room_id=ROOM))
+    room_key = await alice.ask(PrepareRoomKey(room_id=ROOM))
     assert frozenset(addresses[:1]) == room_key.shared_with
 
 
@@ -345,7 +345,7 @@ async def test_a_request_reaches_two_hundred_and_fifty_devices_at_most(alice: Su
     assert {peer.address for peer in crowd} == set(reached) == set(share.recipients)
     assert 551 == len(reached)
     await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=share.recipients))
-    room_key = await alice.ask(RoomKey(room_id=ROOM))
+    room_key = await alice.ask(PrepareRoomKey(room_id=ROOM))
     assert 551 == len(room_key.shared_with)
 
 
@@ -394,7 +394,7 @@ async def test_a_device_that_comes_back_with_other_keys_is_another_one(
     if by == "share":
         before = (await share_with(alice, first, second)).session_id
     else:
-        before = (await alice.ask(RoomKey(room_id=ROOM))).session_id
+        before = (await alice.ask(PrepareRoomKey(room_id=ROOM))).session_id
         recipients = (first.address, second.address)
         await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=before, devices=recipients))
     anew = Peer(second.user_id, second.device_id)
@@ -413,7 +413,7 @@ async def test_a_device_that_comes_back_with_other_keys_is_another_one(
 
 async def test_a_session_is_rotated_after_so_many_messages(alice: Supervisor, other: Supervisor) -> None:
     rotation = RotationPeriod(messages=5)
-    first = await alice.ask(RoomKey(room_id=ROOM, rotation=rotation))
+    first = await alice.ask(PrepareRoomKey(room_id=ROOM, rotation=rotation))
     await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=first.session_id, devices=()))
     for _ in range(5):
         await encrypt(alice)
@@ -421,7 +421,7 @@ async def test_a_session_is_rotated_after_so_many_messages(alice: Supervisor, ot
     for supervisor in (alice, other):
         async with refused(supervisor, RoomKeyNotShared):
             await encrypt(supervisor)
-    second = await other.ask(RoomKey(room_id=ROOM, rotation=rotation))
+    second = await other.ask(PrepareRoomKey(room_id=ROOM, rotation=rotation))
     assert first.session_id != second.session_id
     assert (0, frozenset()) == (second.message_index, second.shared_with)
     async with refused(alice, RoomKeyNotShared):
@@ -432,7 +432,7 @@ async def test_two_supervisors_together_never_go_beyond_the_messages_of_a_sessio
     alice: Supervisor, other: Supervisor
 ) -> None:
     rotation = RotationPeriod(messages=20)
-    room_key = await alice.ask(RoomKey(room_id=ROOM, rotation=rotation))
+    room_key = await alice.ask(PrepareRoomKey(room_id=ROOM, rotation=rotation))
     await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=room_key.session_id, devices=()))
     sent: list[int] = []
     turned_back: set[Supervisor] = set()
@@ -453,7 +453,7 @@ async def test_a_session_is_rotated_after_some_time_and_when_the_clock_was_set_b
 ) -> None:
     due = not 0 <= later < DAY
     rotation = RotationPeriod(milliseconds=DAY)
-    first = await alice.ask(RoomKey(room_id=ROOM, rotation=rotation))
+    first = await alice.ask(PrepareRoomKey(room_id=ROOM, rotation=rotation))
     await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=first.session_id, devices=()))
     await encrypt(alice)
 
@@ -465,7 +465,7 @@ async def test_a_session_is_rotated_after_some_time_and_when_the_clock_was_set_b
                 await encrypt(supervisor)
         else:
             await encrypt(supervisor)
-    second = await other.ask(RoomKey(room_id=ROOM, rotation=rotation))
+    second = await other.ask(PrepareRoomKey(room_id=ROOM, rotation=rotation))
     assert due == (first.session_id != second.session_id)
 
 
@@ -494,15 +494,15 @@ async def test_a_discarded_session_is_not_used_again(alice: Supervisor, other: S
     async with unchanged(alice):
         await alice.ask(DiscardRoomKey(room_id=ROOM))
         await alice.ask(DiscardRoomKey(room_id=OTHER_ROOM))
-    second = await alice.ask(RoomKey(room_id=ROOM))
+    second = await alice.ask(PrepareRoomKey(room_id=ROOM))
     assert first.session_id != second.session_id
     event = {"content": message, "sender": ALICE, "event_id": "$1"}
     assert {"body": "hi"} == (await other.ask(DecryptRoomEvent(room_id=ROOM, event=event))).content
 
 
 async def test_a_room_key_stays_until_it_is_due(alice: Supervisor, other: Supervisor) -> None:
-    first = await alice.ask(RoomKey(room_id=ROOM))
-    second = await other.ask(RoomKey(room_id=ROOM))
+    first = await alice.ask(PrepareRoomKey(room_id=ROOM))
+    second = await other.ask(PrepareRoomKey(room_id=ROOM))
 
     assert (first.session_id, first.message_index, first.session_key) == (
         second.session_id,
@@ -524,7 +524,7 @@ async def test_a_key_asked_for_later_starts_later_and_reads_all_that_follows(
     for supervisor in (alice, other, alice):
         await encrypt(supervisor)
 
-    room_key = await other.ask(RoomKey(room_id=ROOM))
+    room_key = await other.ask(PrepareRoomKey(room_id=ROOM))
 
     assert 3 <= room_key.message_index
     for supervisor in (alice, other, alice):
@@ -551,7 +551,7 @@ async def test_marking_a_replaced_session_is_refused_and_the_new_one_stays_unsha
 
 
 async def test_marking_a_session_of_a_room_that_has_none_is_refused(alice: Supervisor) -> None:
-    room_key = await alice.ask(RoomKey(room_id=ROOM))
+    room_key = await alice.ask(PrepareRoomKey(room_id=ROOM))
     await alice.ask(DiscardRoomKey(room_id=ROOM))
 
     for room_id in (ROOM, OTHER_ROOM):
@@ -572,7 +572,7 @@ async def test_marking_twice_is_harmless(alice: Supervisor, other: Supervisor, d
 @pytest.mark.parametrize("room_id", ["", "\x00", "!" + "x" * 100_000])
 async def test_a_room_id_may_be_any_text_that_can_be_sent(room_id: str, alice: Supervisor) -> None:
     room = RoomId(room_id)
-    room_key = await alice.ask(RoomKey(room_id=room))
+    room_key = await alice.ask(PrepareRoomKey(room_id=room))
     await alice.ask(MarkRoomKeyShared(room_id=room, session_id=room_key.session_id, devices=()))
 
     assert room_key.session_id == (await encrypt(alice, room_id=room)).session_id
@@ -581,7 +581,7 @@ async def test_a_room_id_may_be_any_text_that_can_be_sent(room_id: str, alice: S
 @pytest.mark.parametrize(
     "message",
     [
-        RoomKey(room_id=UNSENDABLE),
+        PrepareRoomKey(room_id=UNSENDABLE),
         RotateRoomKey(room_id=UNSENDABLE),
         ShareRoomKey(room_id=UNSENDABLE, devices=(Peer().address,)),
     ],
@@ -605,7 +605,7 @@ def test_a_rotation_period_that_a_room_should_not_have_is_refused_before_it_is_s
 @pytest.mark.parametrize("rotation", [RotationPeriod(messages=1), RotationPeriod(milliseconds=1)])
 async def test_the_shortest_rotation_still_lets_one_message_out(rotation: RotationPeriod, alice: Supervisor) -> None:
     for _ in range(3):
-        room_key = await alice.ask(RoomKey(room_id=ROOM, rotation=rotation))
+        room_key = await alice.ask(PrepareRoomKey(room_id=ROOM, rotation=rotation))
         await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=room_key.session_id, devices=()))
 
         assert 0 == (await encrypt(alice)).message_index

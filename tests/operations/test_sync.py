@@ -18,8 +18,8 @@ from olmstate.messages import (
     JsonObject,
     MalformedMessage,
     MegolmSessionId,
-    OneTimeKeys,
     PlainToDevice,
+    PrepareOneTimeKeys,
     ReceiveSync,
     ReplayedToDevice,
     RoomKeysReceived,
@@ -217,7 +217,7 @@ async def test_fields_that_are_missing_or_null_are_no_fault(response: JsonObject
 
     assert ((), ()) == (received.to_device, received.room_keys)
     assert response["next_batch"] == await alice.ask(SyncToken())
-    await alice.ask(OneTimeKeys())
+    await alice.ask(PrepareOneTimeKeys())
 
 
 async def test_an_event_that_is_nested_deep_does_not_cost_the_others(

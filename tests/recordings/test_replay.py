@@ -18,9 +18,9 @@ from olmstate.messages import (
     JsonObject,
     MalformedMessage,
     MarkRoomKeyShared,
+    PrepareRoomKey,
     ReceiveSync,
     RoomId,
-    RoomKey,
     RoomKeyNotShared,
     SyncToken,
 )
@@ -230,7 +230,7 @@ class Sends:
             self.sent.append(encrypted.content)
 
     async def _share(self) -> None:
-        room_key = await self.rng.choice(self.hosts).ask(RoomKey(room_id=self.room_id))
+        room_key = await self.rng.choice(self.hosts).ask(PrepareRoomKey(room_id=self.room_id))
         self.readers.setdefault(room_key.session_id, InboundGroupSession(SessionKey(room_key.session_key)))
         marked = MarkRoomKeyShared(room_id=self.room_id, session_id=room_key.session_id, devices=())
         await self.rng.choice(self.hosts).ask(marked)

@@ -18,7 +18,7 @@ from olmstate.messages import (
     AccountExists,
     AddDevices,
     CreateAccount,
-    CreateOlmSession,
+    CreateOlmSessions,
     DecryptionError,
     DecryptRoomEvent,
     DecryptRoomEvents,
@@ -36,10 +36,10 @@ from olmstate.messages import (
     ImportRoomKeys,
     MarkKeysPublished,
     MarkRoomKeyShared,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
+    PrepareRoomKey,
     ReceiveSync,
     RoomId,
-    RoomKey,
     RoomKeyNotShared,
     RoomKeyReplaced,
     RotateRoomKey,
@@ -120,7 +120,7 @@ class Client:
         for request in shared.requests:
             self.world.receive(request)
         if shared.missing:
-            await ask(CreateOlmSession(one_time_keys=self.world.claim(shared.missing)))
+            await ask(CreateOlmSessions(one_time_keys=self.world.claim(shared.missing)))
             again = await ask(ShareRoomKey(room_id=room_id, devices=members, rotation=ROTATION))
             for request in again.requests:
                 self.world.receive(request)
@@ -132,7 +132,7 @@ class Client:
         await self._mark_shared(MarkRoomKeyShared(room_id=room_id, session_id=shared.session_id, devices=recipients))
 
     async def _share_with_nobody(self, room_id: RoomId) -> None:
-        key = await self.supervisor.ask(RoomKey(room_id=room_id, rotation=ROTATION))
+        key = await self.supervisor.ask(PrepareRoomKey(room_id=room_id, rotation=ROTATION))
         await self._mark_shared(MarkRoomKeyShared(room_id=room_id, session_id=key.session_id, devices=()))
 
     async def _mark_shared(self, message: MarkRoomKeyShared) -> None:
@@ -155,7 +155,7 @@ class Client:
         encrypted = await self.supervisor.ask(message)
         self.world.receive(encrypted.messages)
         if encrypted.missing:
-            await self.supervisor.ask(CreateOlmSession(one_time_keys=self.world.claim(encrypted.missing)))
+            await self.supervisor.ask(CreateOlmSessions(one_time_keys=self.world.claim(encrypted.missing)))
             again = await self.supervisor.ask(attrs.evolve(message, devices=encrypted.missing))
             self.world.receive(again.messages)
 
@@ -208,7 +208,7 @@ class Client:
 
     async def upload_keys(self) -> None:
         """Upload what is due."""
-        keys = await self.supervisor.ask(OneTimeKeys())
+        keys = await self.supervisor.ask(PrepareOneTimeKeys())
         self.world.upload(keys)
         await self.supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=self.world.counts))
 

@@ -156,10 +156,10 @@ class Case:
         """SIGKILL."""
         self._process.kill()
 
-    def write_from_elsewhere(self, *, told: bool) -> None:
+    def write_from_elsewhere(self, *, keys_known: bool) -> None:
         """Somebody writes without asking for the lock."""
-        rows: dict[Table, list[Row]] = {table: self._disk.rows(table) for table in Table} if told else {}
-        generation = self._disk.write_from_elsewhere(rows, told=told)
+        rows: dict[Table, list[Row]] = {table: self._disk.rows(table) for table in Table} if keys_known else {}
+        generation = self._disk.write_from_elsewhere(rows, keys_known=keys_known)
         plain = MemoryStore(self._disk)
         described = [describe(plain, table, row) for table in WATCHED for row in rows.get(table, ())]
         self._log.write("elsewhere", generation=generation, rows=described)

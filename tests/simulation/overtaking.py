@@ -74,7 +74,7 @@ class Overtaking:
         plain = MemoryStore(disk)
         for step in self._tape:
             if isinstance(step, dict):
-                generation = disk.write_from_elsewhere(step, told=told)
+                generation = disk.write_from_elsewhere(step, keys_known=told)
                 rows = [describe(plain, table, row) for table in WATCHED for row in step.get(table, ())]
                 log.write("elsewhere", generation=generation, rows=rows)
             elif step.kind == "replied":

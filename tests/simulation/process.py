@@ -18,7 +18,7 @@ import trio
 from olmstate.actors import Options, Supervisor, run_supervisor
 from olmstate.actors.testing import DEVICE, USER, Faults, Latency, MemoryDisk, MemoryStore
 from olmstate.messages import Message
-from olmstate.storage import Changes, Lock, Place, Row, Rows, Store, Table
+from olmstate.storage import Changes, Lock, Position, Row, Rows, Store, Table
 from tests.faults.history import Entry, Log, Sink
 from tests.faults.recording import RecordingStore, RecordingSupervisor
 from tests.faults.wrapped import WrappedLock, WrappedStore
@@ -138,7 +138,7 @@ class MortalStore(WrappedStore):
         with self._life.until_end():
             return await super().read(table, partitions)
 
-    async def page(self, table: Table, after: Place, limit: int) -> list[Row]:
+    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
         """Some of all rows."""
         with self._life.until_end():
             return await super().page(table, after, limit)

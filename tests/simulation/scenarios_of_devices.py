@@ -11,7 +11,7 @@ from olmstate.messages import (
     AccountExists,
     AddDevices,
     CreateAccount,
-    CreateOlmSession,
+    CreateOlmSessions,
     DecryptedToDevice,
     DecryptRoomEvent,
     DecryptToDevice,
@@ -28,8 +28,8 @@ from olmstate.messages import (
     NoAccount,
     OlmSessionPickle,
     OlmSessionsCreated,
-    OneTimeKeys,
     PlainToDevice,
+    PrepareOneTimeKeys,
     ReceiveSync,
     ReplayedToDevice,
     RoomKeyWithheld,
@@ -80,7 +80,7 @@ async def import_account(client: Client) -> Prepared:
 
 async def _has_keys(client: Client) -> None:
     await client.supervisor.ask(IdentityKeys())
-    assert (await client.supervisor.ask(OneTimeKeys())).one_time_keys
+    assert (await client.supervisor.ask(PrepareOneTimeKeys())).one_time_keys
 
 
 async def one_time_keys(client: Client) -> Prepared:
@@ -96,25 +96,25 @@ async def one_time_keys(client: Client) -> Prepared:
         return (MOST_DUE, 1) == (len(reply.one_time_keys), len(reply.fallback_keys))
 
     async def keep_their_ids(client: Client) -> None:
-        first, second = [await client.supervisor.ask(OneTimeKeys()) for _ in range(2)]
+        first, second = [await client.supervisor.ask(PrepareOneTimeKeys()) for _ in range(2)]
         assert right(first)
         assert first == second
 
-    return Prepared(OneTimeKeys(), keep_their_ids, right)
+    return Prepared(PrepareOneTimeKeys(), keep_their_ids, right)
 
 
 async def one_time_keys_of_nobody(client: Client) -> Prepared:
     """There is no account."""
-    return Prepared(OneTimeKeys(), elsewhere=Elsewhere(CreateAccount()))
+    return Prepared(PrepareOneTimeKeys(), elsewhere=Elsewhere(CreateAccount()))
 
 
 async def mark_keys_published(client: Client) -> Prepared:
     """The server has taken them."""
     await one_time_keys(client)
-    keys = await client.supervisor.ask(OneTimeKeys())
+    keys = await client.supervisor.ask(PrepareOneTimeKeys())
 
     async def are_gone(client: Client) -> None:
-        assert not (await client.supervisor.ask(OneTimeKeys())).one_time_keys
+        assert not (await client.supervisor.ask(PrepareOneTimeKeys())).one_time_keys
 
     counts = {"signed_curve25519": FULL}
     return Prepared(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=counts), are_gone)
@@ -192,12 +192,12 @@ async def _write_to(client: Client, number: int) -> None:
     assert not sent.missing
 
 
-async def create_olm_session(client: Client) -> Prepared:
+async def create_olm_sessions(client: Client) -> Prepared:
     """With a device that is known, and one that isn't."""
     known, unknown = (peer.address for peer in client.world.peers[1:])
 
-    def message() -> CreateOlmSession:
-        return CreateOlmSession(one_time_keys=client.world.claim((known, unknown)))
+    def message() -> CreateOlmSessions:
+        return CreateOlmSessions(one_time_keys=client.world.claim((known, unknown)))
 
     def right(reply: OlmSessionsCreated) -> bool:
         return ((known,), {unknown}) == (reply.created, set(reply.rejected))
@@ -327,7 +327,7 @@ SCENARIOS = (
     Scenario(prepare=statistics),
     Scenario(prepare=add_devices),
     Scenario(prepare=devices),
-    Scenario(prepare=create_olm_session),
+    Scenario(prepare=create_olm_sessions),
     Scenario(prepare=encrypt_to_device),
     Scenario(prepare=decrypt_to_device),
     Scenario(prepare=receive_sync),

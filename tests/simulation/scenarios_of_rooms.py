@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from olmstate.messages import (
-    CreateOlmSession,
+    CreateOlmSessions,
     DecryptedRoomEvent,
     DecryptRoomEvent,
     DecryptRoomEvents,
@@ -25,8 +25,8 @@ from olmstate.messages import (
     MegolmSessionId,
     MissingRoomKey,
     OutboundRoomKey,
+    PrepareRoomKey,
     ReplayedMessage,
-    RoomKey,
     RoomKeyNotShared,
     RoomKeyReplaced,
     RoomKeyShare,
@@ -180,14 +180,14 @@ async def _send(client: Client) -> None:
 
 async def _ready(client: Client) -> MegolmSessionId:
     """Make a room with nobody else in it."""
-    key = await client.supervisor.ask(RoomKey(room_id=ROOM))
+    key = await client.supervisor.ask(PrepareRoomKey(room_id=ROOM))
     await client.supervisor.ask(MarkRoomKeyShared(room_id=ROOM, session_id=key.session_id, devices=()))
     return key.session_id
 
 
 async def first_room_key(client: Client) -> Prepared:
     """There is none yet."""
-    return Prepared(RoomKey(room_id=ROOM), _send)
+    return Prepared(PrepareRoomKey(room_id=ROOM), _send)
 
 
 async def room_key(client: Client) -> Prepared:
@@ -198,7 +198,7 @@ async def room_key(client: Client) -> Prepared:
     def right(reply: OutboundRoomKey) -> bool:
         return reply.session_id == session_id and reply.message_index > 0
 
-    return Prepared(RoomKey(room_id=ROOM), _send, right)
+    return Prepared(PrepareRoomKey(room_id=ROOM), _send, right)
 
 
 async def rotate_room_key(client: Client) -> Prepared:
@@ -244,7 +244,7 @@ async def share_new_room_key(client: Client) -> Prepared:
 async def _shared(client: Client, number: int) -> MegolmSessionId:
     """Share with so many devices, all of which have a session, and send something."""
     share = _share(client)
-    await client.supervisor.ask(CreateOlmSession(one_time_keys=client.world.claim(share.devices[1:])))
+    await client.supervisor.ask(CreateOlmSessions(one_time_keys=client.world.claim(share.devices[1:])))
     shared = await client.supervisor.ask(attrs.evolve(share, devices=share.devices[:number]))
     for request in shared.requests:
         client.world.receive(request)
@@ -329,12 +329,12 @@ async def encrypt_the_last_reserved_room_event(client: Client) -> Prepared:
 
 async def encrypt_room_event_without_key(client: Client) -> Prepared:
     """The room has no session."""
-    return Prepared(HELLO, elsewhere=Elsewhere(RoomKey(room_id=ROOM)))
+    return Prepared(HELLO, elsewhere=Elsewhere(PrepareRoomKey(room_id=ROOM)))
 
 
 async def encrypt_room_event_of_old_key(client: Client) -> Prepared:
     """Its session is due for rotation."""
-    key = await client.supervisor.ask(RoomKey(room_id=ROOM, rotation=RotationPeriod(messages=1)))
+    key = await client.supervisor.ask(PrepareRoomKey(room_id=ROOM, rotation=RotationPeriod(messages=1)))
     await client.supervisor.ask(MarkRoomKeyShared(room_id=ROOM, session_id=key.session_id, devices=()))
     await client.send_in(ROOM)
     return Prepared(HELLO)

@@ -218,7 +218,7 @@ class _Simulation:
         self.struck["foreign write"] += 1
         tables = [table for table in Table if self.rng.random() < 0.3]
         rows: dict[Table, list[Row]] = {table: self.disk.rows(table) for table in tables}
-        generation = self.disk.write_from_elsewhere(rows, told=self.rng.random() < 0.7)
+        generation = self.disk.write_from_elsewhere(rows, keys_known=self.rng.random() < 0.7)
         plain = MemoryStore(self.disk)
         described = [describe(plain, table, row) for table in WATCHED for row in rows.get(table, ())]
         self.log.write("elsewhere", generation=generation, rows=described)

@@ -50,7 +50,7 @@ class Struck(Protocol):
         """SIGKILL."""
         ...
 
-    def write_from_elsewhere(self, *, told: bool) -> None:
+    def write_from_elsewhere(self, *, keys_known: bool) -> None:
         """Somebody writes everything as it is without asking for the lock; ``told``: it can be told what he wrote."""
         ...
 
@@ -132,15 +132,15 @@ def _raise(error: Callable[[], BaseException]) -> Callable[[Struck], NoReturn]:
 
 
 def _invalidate(case: Struck) -> None:
-    case.write_from_elsewhere(told=False)
+    case.write_from_elsewhere(keys_known=False)
 
 
 def _invalidate_by_key(case: Struck) -> None:
-    case.write_from_elsewhere(told=True)
+    case.write_from_elsewhere(keys_known=True)
 
 
 def _invalidate_and_look(case: Struck) -> None:
-    case.write_from_elsewhere(told=False)
+    case.write_from_elsewhere(keys_known=False)
     case.look()
 
 

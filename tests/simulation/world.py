@@ -28,7 +28,7 @@ from olmstate.messages import (
     JsonObject,
     KeyId,
     MarkKeysPublished,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
     ReceiveSync,
     RoomId,
     UnpublishedKeys,
@@ -100,7 +100,7 @@ async def _make_baseline() -> Baseline:
         counts = {"signed_curve25519": FULL - MOST_DUE}
         await supervisor.ask(ReceiveSync(sync={"next_batch": "s0", "device_one_time_keys_count": counts}))
         await supervisor.ask(AddDevices(response=keys_query(bob, bobs_other)))
-        keys = await supervisor.ask(OneTimeKeys())
+        keys = await supervisor.ask(PrepareOneTimeKeys())
         await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids))
         one_time_keys = dict(keys.one_time_keys)
         (fallback_key,) = keys.fallback_keys.values()

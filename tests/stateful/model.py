@@ -38,7 +38,7 @@ class Keys:
     """Public keys that wait since another library's account was taken over."""
 
     def handed_out(self, keys: UnpublishedKeys, now: int) -> None:
-        """`OneTimeKeys` was answered with ``keys``."""
+        """`PrepareOneTimeKeys` was answered with ``keys``."""
         if self.imported:
             assert self.imported == {key["key"] for key in keys.one_time_keys.values()}
             self.imported = set()
@@ -204,7 +204,7 @@ class Rooms:
         return None if session is None or session.expired(now) else session
 
     def handed_out(self, room_key: OutboundRoomKey, now: int, messages: int, milliseconds: int) -> OutboundSession:
-        """`RoomKey` was answered so."""
+        """`PrepareRoomKey` was answered so."""
         session = self.named(room_key.room_id, room_key.session_id, now, messages, milliseconds)
         assert session.shared_with == room_key.shared_with
         self.exported(session, room_key.message_index)

@@ -7,13 +7,13 @@ from hypothesis.stateful import rule
 
 from olmstate.messages import (
     AddDevices,
-    CreateOlmSession,
+    CreateOlmSessions,
     DeviceAddress,
     Devices,
     KeyId,
     MarkKeysPublished,
     OlmStateError,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
     UnknownDevice,
     UnpublishedKeys,
     UserId,
@@ -29,11 +29,11 @@ class KeyRules(World):
     @rule(at=hosts, other=hosts, taken=st.integers(0, 60), marked=st.booleans(), counted=st.booleans())
     def upload_some(self, *, at: int, other: int, taken: int, marked: bool, counted: bool) -> None:
         """All are given the same keys; the server takes some, and its answer reaches one of them, or none."""
-        replies = self.ask_all([(each, OneTimeKeys()) for each in range(self.fleet.size)])
+        replies = self.ask_all([(each, PrepareOneTimeKeys()) for each in range(self.fleet.size)])
         for reply in replies:
             assert isinstance(reply, UnpublishedKeys)
             self.keys.handed_out(reply, self.fleet.now)
-        keys = self.ask(at, OneTimeKeys())
+        keys = self.ask(at, PrepareOneTimeKeys())
         self.keys.handed_out(keys, self.fleet.now)
         ids = keys.key_ids[:taken]
         one_time_keys = {key_id: key for key_id, key in keys.one_time_keys.items() if key_id in ids}
@@ -76,7 +76,7 @@ class KeyRules(World):
         person = self.person(who)
         if len(person.sessions) >= MOST_SESSIONS:
             return
-        created = self.ask(at, CreateOlmSession(one_time_keys=claimed([person.peer])))
+        created = self.ask(at, CreateOlmSessions(one_time_keys=claimed([person.peer])))
         if not person.known:
             error: OlmStateError = created.rejected[person.peer.address]
             assert isinstance(error, UnknownDevice)

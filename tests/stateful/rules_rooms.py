@@ -18,8 +18,8 @@ from olmstate.messages import (
     MegolmSessionId,
     OlmStateError,
     OutboundRoomKey,
+    PrepareRoomKey,
     RoomId,
-    RoomKey,
     RoomKeyNotShared,
     RoomKeyReplaced,
     RotateRoomKey,
@@ -92,13 +92,13 @@ class RoomRules(World):
             return
         if how == "all":
             replies = self.ask_all(
-                [(each, RoomKey(room_id=room_id, rotation=rotation)) for each in range(self.fleet.size)]
+                [(each, PrepareRoomKey(room_id=room_id, rotation=rotation)) for each in range(self.fleet.size)]
             )
         elif how == "rotate":
             replies = [self.ask(at, RotateRoomKey(room_id=room_id, rotation=rotation))]
             self.rooms.current.pop(room_id, None)
         else:
-            replies = [self.ask(at, RoomKey(room_id=room_id, rotation=rotation))]
+            replies = [self.ask(at, PrepareRoomKey(room_id=room_id, rotation=rotation))]
         for room_key in replies:
             assert isinstance(room_key, OutboundRoomKey)
             self._handed_out(room_key, rotation)

@@ -31,7 +31,7 @@ from olmstate.messages import (
     Message,
     NoAccount,
     OlmStateError,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
     RoomId,
     SyncToken,
     UserId,
@@ -114,7 +114,7 @@ class World(RuleBasedStateMachine):
     def begin(self, *, at: int, other: int, imported: bool, acquainted: bool) -> None:
         """Make the account, or take one over."""
         for empty in (at, other):
-            self.refused(empty, OneTimeKeys(), NoAccount)
+            self.refused(empty, PrepareOneTimeKeys(), NoAccount)
             assert self.ask(empty, SyncToken()) is None
         if imported:
             self.me = self.ask(at, ImportAccount(pickle=self._pickled(), pickle_key=PICKLE_KEY))
@@ -170,7 +170,7 @@ class World(RuleBasedStateMachine):
 
     def upload(self, at: int) -> None:
         """Have the device upload all that it should."""
-        keys = self.ask(at, OneTimeKeys())
+        keys = self.ask(at, PrepareOneTimeKeys())
         self.keys.handed_out(keys, self.fleet.now)
         self.server.take(keys.one_time_keys, keys.fallback_keys)
         count = len(self.server.one_time_keys)

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from olmstate.storage import START, Row, Table, place_of
+from olmstate.storage import START, Row, Table, position_of
 from olmstate.storage.tables import KEYS_ONLY, PARTITIONED
 from tests.storage.handles import (
     PARTITION,
@@ -113,7 +113,7 @@ async def test_pages_give_each_row_once_by_key_without_the_deleted_ones(stores: 
     after, pages = START, list[list[Row]]()
     while page := await store.page(table, after, 10):
         pages.append(page)
-        after = place_of(table, page[-1])
+        after = position_of(table, page[-1])
 
     assert [10, 10, 4] == [len(page) for page in pages]
     assert [make(number).key for number in range(25) if number != 7] == [row.key for page in pages for row in page]

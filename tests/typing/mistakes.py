@@ -30,11 +30,11 @@ from olmstate.messages import (
     IdentityKeys,
     Message,
     PlainToDevice,
+    PrepareRoomKey,
     Query,
     ReplayedToDevice,
     Reply,
     RoomId,
-    RoomKey,
     Route,
     SyncToken,
     ToDeviceOutcome,
@@ -67,19 +67,19 @@ async def take_one_reply_for_another(supervisor: Supervisor) -> None:
 
 
 def give_a_plain_string_for_an_id(text: str) -> None:
-    RoomKey(room_id=text)  # type: ignore[arg-type]
-    RoomKey(room_id=UserId(text))  # type: ignore[arg-type]
+    PrepareRoomKey(room_id=text)  # type: ignore[arg-type]
+    PrepareRoomKey(room_id=UserId(text))  # type: ignore[arg-type]
 
 
 def leave_the_name_of_a_field_out() -> None:
-    RoomKey(RoomId("!room:example.org"))  # type: ignore[call-arg]
+    PrepareRoomKey(RoomId("!room:example.org"))  # type: ignore[call-arg]
 
 
 def leave_a_field_out() -> None:
-    RoomKey()  # type: ignore[call-arg]
+    PrepareRoomKey()  # type: ignore[call-arg]
 
 
-def change_a_message(message: RoomKey) -> None:
+def change_a_message(message: PrepareRoomKey) -> None:
     message.room_id = RoomId("!other:example.org")  # type: ignore[misc]
 
 
@@ -115,7 +115,7 @@ async def export_in_a_turn(turn: Turn, procedure: ExportKeyFile) -> str:
 def give_a_message_to_what_takes_another() -> tuple[Route[Turn], ...]:
     return (
         DiscardRoomKey.by(discard),
-        RoomKey.by(discard),  # type: ignore[arg-type]
+        PrepareRoomKey.by(discard),  # type: ignore[arg-type]
         Devices.answered_by(DevicesActor),  # type: ignore[return-value]
     )
 
@@ -133,7 +133,7 @@ def route_a_procedure_as_if_it_ran_in_a_turn() -> Capability:
 
 
 def do_without_a_turn_what_takes_another_message(make: type[RoomEncryption]) -> WithoutTurn[RoomEncryption]:
-    return WithoutTurn(make, (RoomKey.by(make.encrypt),))  # type: ignore[arg-type]
+    return WithoutTurn(make, (PrepareRoomKey.by(make.encrypt),))  # type: ignore[arg-type]
 
 
 async def take_one_actor_for_another(turn: Turn) -> None:

@@ -13,7 +13,7 @@ from olmstate.messages import (
     AddDevices,
     AddRoomKey,
     CreateAccount,
-    CreateOlmSession,
+    CreateOlmSessions,
     DecryptedRoomEvent,
     DecryptionError,
     DecryptRoomEvent,
@@ -36,12 +36,16 @@ from olmstate.messages import (
     ImportRoomKeys,
     JsonObject,
     MarkKeysPublished,
+    MarkRequestFailed,
+    MarkRequestSent,
     MarkRoomKeyShared,
     OlmSessionsCreated,
-    OneTimeKeys,
     OutboundRoomKey,
+    OutgoingRequests,
+    PrepareOneTimeKeys,
+    PrepareRoomKey,
     ReceiveSync,
-    RoomKey,
+    Request,
     RoomKeyChange,
     RoomKeyShare,
     RoomKeysImported,
@@ -64,7 +68,7 @@ async def account(
     assert_type(await supervisor.ask(import_account), DeviceIdentity)
     assert_type(await supervisor.ask(IdentityKeys()), DeviceIdentity)
     assert_type(await supervisor.ask(SignedDeviceKeys()), JsonObject)
-    assert_type(await supervisor.ask(OneTimeKeys()), UnpublishedKeys)
+    assert_type(await supervisor.ask(PrepareOneTimeKeys()), UnpublishedKeys)
     assert_type(await supervisor.ask(mark_keys_published), None)
 
 
@@ -76,7 +80,7 @@ async def devices(supervisor: Supervisor, add_devices: AddDevices, of_user: Devi
 async def olm(
     supervisor: Supervisor,
     *,
-    create: CreateOlmSession,
+    create: CreateOlmSessions,
     encrypt: EncryptToDevice,
     decrypt: DecryptToDevice,
     sync: ReceiveSync,
@@ -91,7 +95,7 @@ async def olm(
 async def rooms(
     supervisor: Supervisor,
     *,
-    room_key: RoomKey,
+    room_key: PrepareRoomKey,
     rotate: RotateRoomKey,
     discard: DiscardRoomKey,
     share: ShareRoomKey,
@@ -123,6 +127,12 @@ async def room_keys(
     assert_type(await supervisor.ask(import_file), RoomKeysImported)
     assert_type(await supervisor.ask(ExportRoomKeys()), tuple[JsonObject, ...])
     assert_type(await supervisor.ask(export_file), str)
+
+
+async def requests(supervisor: Supervisor, *, sent: MarkRequestSent, failed: MarkRequestFailed) -> None:
+    assert_type(await supervisor.ask(OutgoingRequests()), tuple[Request, ...])
+    assert_type(await supervisor.ask(sent), None)
+    assert_type(await supervisor.ask(failed), None)
 
 
 async def statistics(supervisor: Supervisor) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from . import _account, _devices, _room_keys, _rooms, _sync, _to_device
+from . import _account, _devices, _requests, _room_keys, _rooms, _sync, _to_device
 
 CAPABILITIES = (
+    _requests.CAPABILITY,
     _account.CAPABILITY,
     _devices.CAPABILITY,
     _room_keys.CAPABILITY,

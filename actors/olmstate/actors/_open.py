@@ -9,13 +9,15 @@ from pathlib import Path
 
 import trio
 
-from olmstate.messages import DeviceId, UserId
+from olmstate.messages import DeviceId, Transport, UserId
 from olmstate.storage import Store, open_store
 
 from ._capabilities import CAPABILITIES
 from ._engine.capability import Capability
 from ._engine.hidden_nursery import open_hidden_nursery
+from ._engine.points import Addition
 from ._engine.supervisor import Options, Supervisor
+from ._requests.points import TRANSPORT
 
 
 @asynccontextmanager
@@ -26,6 +28,7 @@ async def open_supervisor(
     device_id: str,
     key: bytes | str | None,
     options: Options | None = None,
+    transport: Transport | None = None,
 ) -> AsyncGenerator[Supervisor]:
     """Open the store of a device and run its supervisor while the block runs.
 
@@ -37,6 +40,9 @@ async def open_supervisor(
         device_id: Which device.
         key: 32 random bytes, or a passphrase; None leaves the store unsealed.
         options: Capacities and waiting times.
+        transport: Sends requests to the homeserver. With one, procedures make their requests themselves, and a
+            background task keeps house: it uploads keys, makes queries that are due, and finishes what processes that
+            have died have begun. Without one, `OutgoingRequests` hands requests out.
 
     Raises:
         StoreError: The store can't be opened.
@@ -45,17 +51,27 @@ async def open_supervisor(
     user, device = UserId(user_id), DeviceId(device_id)
     store = await open_store(Path(folder), user_id=user, device_id=device, key=key, lock_timeout=options.lock_timeout)
     try:
-        async with run_supervisor(store, user_id=user, device_id=device, options=options) as supervisor:
+        async with run_supervisor(
+            store, user_id=user, device_id=device, options=options, transport=transport
+        ) as supervisor:
             yield supervisor
     finally:
         await store.aclose()
 
 
 def run_supervisor(
-    store: Store, *, user_id: UserId, device_id: DeviceId, options: Options | None = None
+    store: Store,
+    *,
+    user_id: UserId,
+    device_id: DeviceId,
+    options: Options | None = None,
+    transport: Transport | None = None,
 ) -> AbstractAsyncContextManager[Supervisor]:
     """Run a supervisor over an open store while the block runs; what was asked in it is answered before it ends."""
-    return run_capabilities(store, CAPABILITIES, user_id=user_id, device_id=device_id, options=options)
+    additions = () if transport is None else (TRANSPORT.add(transport),)
+    return run_capabilities(
+        store, CAPABILITIES, user_id=user_id, device_id=device_id, options=options, additions=additions
+    )
 
 
 @asynccontextmanager
@@ -66,10 +82,13 @@ async def run_capabilities(
     user_id: UserId,
     device_id: DeviceId,
     options: Options | None = None,
+    additions: Sequence[Addition] = (),
 ) -> AsyncGenerator[Supervisor]:
     """As `run_supervisor`, with these capabilities."""
     options = options or Options()
-    supervisor = Supervisor(store, capabilities, user_id=user_id, device_id=device_id, options=options)
+    supervisor = Supervisor(
+        store, capabilities, user_id=user_id, device_id=device_id, options=options, additions=additions
+    )
     running = trio.CancelScope(shield=True)
 
     async def run() -> None:

@@ -92,7 +92,7 @@ class UnpublishedKeys:
 
 
 @attrs.frozen(kw_only=True)
-class OneTimeKeys(Command[UnpublishedKeys]):
+class PrepareOneTimeKeys(Command[UnpublishedKeys]):
     """The keys that the server should have and has not.
 
     Generates one-time keys up to 50 on the server (by the counts of the last sync) and a fallback key when the server

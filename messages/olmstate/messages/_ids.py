@@ -22,6 +22,8 @@ Ed25519Key = NewType("Ed25519Key", str)
 """A device's fingerprint key."""
 KeyId = NewType("KeyId", str)
 """``signed_curve25519:AAAAAQ``: algorithm and id of a one-time or fallback key."""
+RequestId = NewType("RequestId", str)
+"""A request to the homeserver; where the API has transaction ids, it is the one."""
 
 Json: TypeAlias = Any
 """What ``json.loads`` gives; unchecked."""

@@ -56,7 +56,7 @@ class OutboundRoomKey:
 
 
 @attrs.frozen(kw_only=True)
-class RoomKey(Command[OutboundRoomKey]):
+class PrepareRoomKey(Command[OutboundRoomKey]):
     """The room's outbound session, made or rotated first if there is none that may still be used.
 
     A new session's inbound counterpart is stored with it, so that every process can read what was sent.
@@ -85,7 +85,7 @@ class RotateRoomKey(Command[OutboundRoomKey]):
 
 @attrs.frozen(kw_only=True)
 class DiscardRoomKey(Command[None]):
-    """Forget the room's outbound session; the next `RoomKey` or `ShareRoomKey` makes a new one."""
+    """Forget the room's outbound session; the next `PrepareRoomKey` or `ShareRoomKey` makes a new one."""
 
     room_id: RoomId
 
@@ -100,7 +100,7 @@ class RoomKeyShare:
     recipients: tuple[DeviceAddress, ...]
     """Whom ``requests`` reach: name them in `MarkRoomKeyShared` once the server has taken all requests."""
     missing: tuple[DeviceAddress, ...]
-    """Devices without an Olm session: claim a key for each, `CreateOlmSession`, share again."""
+    """Devices without an Olm session: claim a key for each, `CreateOlmSessions`, share again."""
 
 
 @attrs.frozen(kw_only=True)

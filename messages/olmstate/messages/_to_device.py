@@ -21,7 +21,7 @@ class OlmSessionsCreated:
 
 
 @attrs.frozen(kw_only=True)
-class CreateOlmSession(Command[OlmSessionsCreated]):
+class CreateOlmSessions(Command[OlmSessionsCreated]):
     """Start an Olm session with each device that a one-time or fallback key was claimed for.
 
     The device's keys must be known (`AddDevices`); the claimed key's signature is checked with them.
@@ -41,7 +41,7 @@ class EncryptedToDevice:
 
     messages: dict[UserId, dict[DeviceId, JsonObject]] = attrs.field(repr=False)
     missing: tuple[DeviceAddress, ...]
-    """Devices without an Olm session or known keys: claim a key for each, `CreateOlmSession`, ask again."""
+    """Devices without an Olm session or known keys: claim a key for each, `CreateOlmSessions`, ask again."""
 
 
 @attrs.frozen(kw_only=True)

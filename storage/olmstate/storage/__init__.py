@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .contract import START, Changes, Fenced, Lock, Place, Presence, Row, RowReader, Rows, Store, place_of
+from .contract import START, Changes, Fenced, Lock, Position, Presence, Row, RowReader, Rows, Store, position_of
 from .lock.turnstile import Turnstile
 from .sqlite.backup import backup
 from .sqlite.inspect import StoreInspection, inspect_store
@@ -17,7 +17,7 @@ __all__ = [
     "Changes",
     "Fenced",
     "Lock",
-    "Place",
+    "Position",
     "Presence",
     "Row",
     "RowReader",
@@ -32,5 +32,5 @@ __all__ = [
     "in_thread",
     "inspect_store",
     "open_store",
-    "place_of",
+    "position_of",
 ]

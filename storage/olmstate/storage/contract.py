@@ -15,9 +15,9 @@ import msgspec
 
 from .tables import PARTITIONED, Table
 
-Place: TypeAlias = tuple[bytes, bytes]
+Position: TypeAlias = tuple[bytes, bytes]
 """Where a row is in its table: partition, and key in it."""
-START: Place = (b"", b"")
+START: Position = (b"", b"")
 """Before all rows."""
 
 
@@ -39,7 +39,7 @@ class Row(msgspec.Struct, frozen=True):
 Rows: TypeAlias = Mapping[Table, Sequence[Row]]
 
 
-def place_of(table: Table, row: Row) -> Place:
+def position_of(table: Table, row: Row) -> Position:
     """Where ``row`` is in ``table``: where partitions are keys, the key alone counts."""
     return row.partition if table in PARTITIONED else row.key, row.key
 
@@ -72,8 +72,8 @@ class RowReader(Protocol):
         """The rows of each of ``partitions``, an empty list for one that has none."""
         ...
 
-    async def page(self, table: Table, after: Place, limit: int) -> list[Row]:
-        """At most ``limit`` rows behind the place ``after``, in the order of their places."""
+    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
+        """At most ``limit`` rows behind the position ``after``, in the order of their positions."""
         ...
 
     @property

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from olmstate.messages import StoreCorrupt, StoreUnavailable, WrongKey
 
-from .contract import Row, place_of
+from .contract import Row, position_of
 from .tables import Table
 
 KEY_BYTES = 32
@@ -194,7 +194,7 @@ class Seal:
                 sealed.append(None)
                 continue
             nonce = nonces[NONCE_BYTES * number : NONCE_BYTES * (number + 1)]
-            partition, key = place_of(table, row)
+            partition, key = position_of(table, row)
             sealed.append(nonce + encrypt(nonce, _PAD + row.value, _place(table, key, partition)))
         return sealed
 

@@ -52,6 +52,12 @@ class Table(enum.StrEnum):
     OUTBOUND_GROUP_SESSIONS = "outbound_group_sessions", _NOT_IN_BACKUPS
     ROOM_KEY_RECIPIENTS = "room_key_recipients", _PARTITIONED, _NOT_IN_BACKUPS
     DEVICES = "devices", _PARTITIONED
+    REQUESTS = "requests", _PARTITIONED, _NOT_IN_BACKUPS
+    """Requests to the homeserver that wait for an answer; all are one partition."""
+    REQUEST_CONTENTS = "request_contents", _NOT_IN_BACKUPS
+    """What is sent; apart, since it may be large."""
+    BACK_OFFS = "back_offs"
+    """Servers and devices that have failed, and until when nobody asks them."""
 
 
 PARTITIONED = frozenset(table for table in Table if Trait.PARTITIONED in table.traits)

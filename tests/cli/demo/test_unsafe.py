@@ -14,8 +14,8 @@ from olmstate.messages import (
     EncryptedRoomEvent,
     EncryptRoomEvent,
     MarkRoomKeyShared,
+    PrepareRoomKey,
     RoomId,
-    RoomKey,
     UserId,
 )
 from olmstate.storage import Row, Store, Table, open_store
@@ -37,7 +37,7 @@ async def test_two_supervisors_use_an_index_twice_only_on_unsafe_stores(tmp_path
         run_supervisor(other, user_id=ALICE, device_id=PHONE) as second,
     ):
         await first.ask(CreateAccount())
-        key = await first.ask(RoomKey(room_id=ROOM))
+        key = await first.ask(PrepareRoomKey(room_id=ROOM))
         await first.ask(MarkRoomKeyShared(room_id=ROOM, session_id=key.session_id, devices=()))
         sent = [await encrypt(supervisor) for supervisor in (second, first, second, first)]
     for store in stores:

@@ -31,7 +31,7 @@ from olmstate.messages import (
     IdentityKeys,
     JsonObject,
     OlmStateError,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
     ReceiveSync,
     RoomId,
     UserId,
@@ -95,7 +95,7 @@ def lived() -> Lived:
             await supervisor.ask(AddDevices(response=keys_query(bob)))
             for sync in recording().syncs[:RECEIVED]:
                 await supervisor.ask(ReceiveSync(sync=sync))
-            keys = await supervisor.ask(OneTimeKeys())
+            keys = await supervisor.ask(PrepareOneTimeKeys())
             own = await supervisor.ask(IdentityKeys())
             bob.start_session(own, next(iter(keys.fallback_keys.values())))
             first = bob.event(own, "m.room_key", bob.room_key(ROOM, group))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from olmstate.messages import CreateOlmSession, InvalidSignature, MalformedMessage, UnknownDevice
+from olmstate.messages import CreateOlmSessions, InvalidSignature, MalformedMessage, UnknownDevice
 from tests.faults.fuzz.device import Device, lived, on_device
 from tests.faults.fuzz.keys_query import SIGN, sign
 from tests.faults.fuzz.target import Target, dump, parse
@@ -29,7 +29,7 @@ def _run(data: bytes) -> None:
 
     async def create(device: Device) -> None:
         async with device.refusing(MalformedMessage):
-            made = await device.supervisor.ask(CreateOlmSession(one_time_keys=response))
+            made = await device.supervisor.ask(CreateOlmSessions(one_time_keys=response))
             assert all(isinstance(error, REJECTED) for error in made.rejected.values()), made.rejected
             assert set(made.created) <= {lived().bob.address}
 

@@ -10,8 +10,8 @@ from olmstate.messages import (
     JsonObject,
     MalformedMessage,
     MarkKeysPublished,
-    OneTimeKeys,
-    RoomKey,
+    PrepareOneTimeKeys,
+    PrepareRoomKey,
     RotateRoomKey,
     RotationPeriod,
 )
@@ -42,14 +42,14 @@ def _run(data: bytes) -> None:
 
     async def take_in(device: Device) -> None:
         supervisor = device.supervisor
-        keys = await supervisor.ask(OneTimeKeys())
+        keys = await supervisor.ask(PrepareOneTimeKeys())
         async with device.refusing(MalformedMessage):
             counts = told.get("one_time_key_counts")
             await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=counts))
         made = await supervisor.ask(RotateRoomKey(room_id=ROOM, rotation=rotation))
-        device.disk.write_from_elsewhere(told=False)  # what was stored must be read again
-        assert len((await supervisor.ask(OneTimeKeys())).one_time_keys) <= PUBLISHED_KEYS
-        assert made.session_id == (await supervisor.ask(RoomKey(room_id=ROOM, rotation=rotation))).session_id
+        device.disk.write_from_elsewhere(keys_known=False)  # what was stored must be read again
+        assert len((await supervisor.ask(PrepareOneTimeKeys())).one_time_keys) <= PUBLISHED_KEYS
+        assert made.session_id == (await supervisor.ask(PrepareRoomKey(room_id=ROOM, rotation=rotation))).session_id
 
     on_device(take_in)
 

@@ -19,7 +19,7 @@ from olmstate.messages import (
     MalformedPickle,
     NoAccount,
     OlmSessionPickle,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
     UndecryptableToDevice,
 )
 from olmstate.storage import Table
@@ -93,11 +93,13 @@ def _run(data: bytes) -> None:
         assert made == found
         for identity in made:
             # what was let in must come back from the store, and whoever kept it may have made public keys of no use
-            await device.supervisor.ask(OneTimeKeys())
+            await device.supervisor.ask(PrepareOneTimeKeys())
             device.disk.write_from_elsewhere({table: device.disk.rows(table) for table in Table})
-            await device.supervisor.ask(OneTimeKeys())
+            await device.supervisor.ask(PrepareOneTimeKeys())
             bob = friend("bob")
-            bob.start_session(identity, next(iter((await device.supervisor.ask(OneTimeKeys())).one_time_keys.values())))
+            bob.start_session(
+                identity, next(iter((await device.supervisor.ask(PrepareOneTimeKeys())).one_time_keys.values()))
+            )
             (outcome,) = await device.supervisor.ask(DecryptToDevice(events=(bob.event(identity),)))
             assert isinstance(outcome, DecryptedToDevice | UndecryptableToDevice), outcome
 

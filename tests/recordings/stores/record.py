@@ -30,9 +30,9 @@ from olmstate.messages import (
     ImportRoomKeys,
     JsonObject,
     MarkRoomKeyShared,
+    PrepareRoomKey,
     ReceiveSync,
     RoomId,
-    RoomKey,
     ShareRoomKey,
     UserId,
 )
@@ -89,7 +89,7 @@ async def _live(alice: Supervisor, me: DeviceIdentity) -> JsonObject:
     key = exported(carol, ROOM, InboundGroupSession(imported.session_key))
     await alice.ask(ImportRoomKeys(keys=(key,)))
 
-    await alice.ask(RoomKey(room_id=LEFT_ROOM))
+    await alice.ask(PrepareRoomKey(room_id=LEFT_ROOM))
     await alice.ask(DiscardRoomKey(room_id=LEFT_ROOM))
     share = await alice.ask(ShareRoomKey(room_id=ROOM, devices=(bob.address, carol.address)))
     await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=(bob.address,)))

@@ -31,7 +31,7 @@ from olmstate.messages import (
     IdentityKeys,
     JsonObject,
     MarkRoomKeyShared,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
     ReplayedMessage,
     ReplayedToDevice,
     RoomKeyWithheld,
@@ -149,7 +149,7 @@ async def test_its_account_goes_on(alice: Supervisor, recorded: Recorded) -> Non
     assert [bob.ed25519] == [device.ed25519 for device in await alice.ask(Devices(user_id=bob.user_id))]
     assert () == await alice.ask(Devices(user_id=UserId("@gone:example.org")))
     # those claimed are made anew; the key that a peer has claimed is still there
-    assert len((await alice.ask(OneTimeKeys())).one_time_keys) > 0
+    assert len((await alice.ask(PrepareOneTimeKeys())).one_time_keys) > 0
     stranger = Peer(UserId("@dave:example.org"), DeviceId("DAVEDEV"))
     await alice.ask(AddDevices(response=keys_query(stranger)))
     stranger.start_session(recorded.me, recorded.facts["one_time_key"])

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from olmstate.actors._engine.capability import Capability
-from olmstate.messages import CreateAccount, IdentityKeys, MarkKeysPublished, OneTimeKeys, SignedDeviceKeys, SyncToken
+from olmstate.messages import (
+    CreateAccount,
+    IdentityKeys,
+    MarkKeysPublished,
+    PrepareOneTimeKeys,
+    SignedDeviceKeys,
+    SyncToken,
+)
 
 from .actor import AccountActor
-from .operations import create_account, mark_keys_published, one_time_keys
+from .operations import create_account, mark_keys_published, prepare_one_time_keys
 
 CAPABILITY = Capability(
     actor=AccountActor,
     commands=(
         CreateAccount.by(create_account),
         MarkKeysPublished.by(mark_keys_published),
-        OneTimeKeys.by(one_time_keys),
+        PrepareOneTimeKeys.by(prepare_one_time_keys),
     ),
     queries=(
         IdentityKeys.answered_by(AccountActor),

@@ -19,7 +19,7 @@ from olmstate.messages import (
     Json,
     MalformedMessage,
     MarkKeysPublished,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
     UnpublishedKeys,
 )
 
@@ -29,7 +29,7 @@ async def create_account(turn: Turn, command: CreateAccount) -> DeviceIdentity: 
     return await turn[AccountActor].ask(Create())
 
 
-async def one_time_keys(turn: Turn, command: OneTimeKeys) -> UnpublishedKeys:  # noqa: ARG001 - it has nothing
+async def prepare_one_time_keys(turn: Turn, command: PrepareOneTimeKeys) -> UnpublishedKeys:  # noqa: ARG001 - it has nothing
     """Make the keys that are due."""
     return await turn[AccountActor].ask(MakeKeys(now=turn.now))
 

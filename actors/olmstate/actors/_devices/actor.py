@@ -26,7 +26,7 @@ from olmstate.messages import (
     Reply,
     UserId,
 )
-from olmstate.storage import Place, Row, RowReader, Table
+from olmstate.storage import Position, Row, RowReader, Table
 
 from .stored import DeviceRecord
 
@@ -85,7 +85,7 @@ class LookUp(Message[tuple[dict[DeviceId, DeviceKeys], ...]]):
 
 
 @attrs.frozen(kw_only=True)
-class DevicesPage(PageQuery[tuple[Place, tuple[DeviceKeys, ...]]]):
+class DevicesPage(PageQuery[tuple[Position, tuple[DeviceKeys, ...]]]):
     """Some of all devices, and where to go on; none at the end."""
 
     table: Table = Table.DEVICES

@@ -42,7 +42,7 @@ from olmstate.messages import (
     StoreError,
     UserId,
 )
-from olmstate.storage import START, Place, Row, RowReader, Table, place_of
+from olmstate.storage import START, Position, Presence, Row, RowReader, Table, position_of
 
 from .cache import Cache
 from .envelope import Envelope
@@ -115,6 +115,8 @@ class Environment:
     """Whether nobody has committed since the last look."""
     write_later: Callable[[], None]
     """Have a turn come, some time from now, if none comes by before: `Actor.before_commit` has something."""
+    presence: Presence
+    """Which handles on the store are alive."""
     user_id: UserId
     device_id: DeviceId
     """Whose store it is."""
@@ -131,7 +133,7 @@ class PageQuery(Query[R], Generic[R]):
     """Walks a whole table, past the cache: `Actor.page` holds the rows when the handler runs."""
 
     table: Table
-    after: Place = START
+    after: Position = START
     """Where the page before ended."""
     limit: int = 500
 
@@ -360,13 +362,13 @@ class Actor(abc.ABC, Generic[M_contra]):
             if not isinstance(wanted, tuple):
                 wanted = self.wanted(message)
 
-    def decoded_page(self, table: Table, decode: Callable[[Row], T]) -> tuple[Place, tuple[T, ...]]:
+    def decoded_page(self, table: Table, decode: Callable[[Row], T]) -> tuple[Position, tuple[T, ...]]:
         """Where the page that was read ends, and what its rows stand for.
 
         Raises:
             StoreCorrupt: A row can't be read.
         """
-        last = place_of(table, self.page[-1]) if self.page else START
+        last = position_of(table, self.page[-1]) if self.page else START
         return last, tuple(decode(row) for row in self.page)
 
     def changed_rows(self) -> dict[Table, list[Row]]:

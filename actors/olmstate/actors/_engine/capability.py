@@ -9,6 +9,8 @@ To add a message, write its class, its function, and one line among the routes h
     queries      answered by an actor from committed state: Q.answered_by(SomeActor)
     procedures   run in the asker's task: async def run(supervisor: Asking, procedure: P) -> R
     without_turn commands that mostly need no turn, because one before has reserved what they use up
+    services     run beside the turns, in the background
+    additions    what other capabilities ask for at their points: a handler for an answer, say
 """
 
 from __future__ import annotations
@@ -19,8 +21,11 @@ from typing import Any, Generic, Protocol, TypeVar
 import attrs
 
 from olmstate.messages import Command, Event, Message, QueryRoute, Route
+from olmstate.storage import Presence
 
 from .actor import Actor, Environment
+from .points import Addition, Additions
+from .service import Service, ServicesByClass
 from .turn import ActorsByClass, Turn
 
 R = TypeVar("R")
@@ -38,9 +43,24 @@ class Asking(Protocol):
         """Tell subscribers."""
         ...
 
+    @property
+    def services(self) -> ServicesByClass:
+        """What runs beside the turns."""
+        ...
 
-class BesideTurns(Protocol):
-    """What works on commands beside the turns has this to work with: the supervisor."""
+
+class BesideTurns(Asking, Protocol):
+    """What works on commands beside the turns, and a service, have this to work with: the supervisor."""
+
+    @property
+    def additions(self) -> Additions:
+        """What capabilities, and the user, have added to others' points."""
+        ...
+
+    @property
+    def presence(self) -> Presence:
+        """Which handles on the store are alive."""
+        ...
 
     @property
     def actors(self) -> ActorsByClass:
@@ -83,8 +103,10 @@ class Capability:
     """Owns state."""
     commands: tuple[Route[Turn], ...] = ()
     queries: tuple[QueryRoute, ...] = ()
-    procedures: tuple[Route[Asking], ...] = ()
+    procedures: tuple[Route[BesideTurns], ...] = ()
     without_turn: tuple[WithoutTurn[Any], ...] = ()
+    services: tuple[Callable[[BesideTurns], Service], ...] = ()
+    additions: tuple[Addition, ...] = ()
 
 
 def check_routes(routes: Iterable[Route[Any] | QueryRoute]) -> None:

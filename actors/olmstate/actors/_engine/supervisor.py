@@ -50,6 +50,8 @@ from olmstate.storage import Changes, Fenced, Row, Store, Table
 from .actor import Actor, Committed, Environment, Invalidate, Newest, Notice, RolledBack
 from .capability import Capability, WithoutTurn, check_routes
 from .envelope import Envelope, own_error
+from .points import Addition, Additions
+from .service import ServicesByClass
 from .states import TRANSITIONS, Move, State, next_state
 from .subscriptions import Subscriptions
 from .turn import ActorsByClass, Turn
@@ -140,8 +142,12 @@ class Supervisor:
         user_id: UserId,
         device_id: DeviceId,
         options: Options | None = None,
+        additions: Sequence[Addition] = (),
     ) -> None:
-        """A supervisor over an open store; it answers only while `run` is running."""
+        """A supervisor over an open store; it answers only while `run` is running.
+
+        ``additions`` are the user's, beside those of the capabilities.
+        """
         self._store = store
         self._options = options or Options()
         self._newest = Newest()
@@ -151,11 +157,14 @@ class Supervisor:
             capacity=self._options.capacity,
             fresh=self._fresh,
             write_later=self._write_later,
+            presence=store.presence,
             user_id=user_id,
             device_id=device_id,
         )
         self.actors = ActorsByClass(each.actor(environment) for each in capabilities if each.actor is not None)
         self._all: tuple[Actor[Any], ...] = tuple(self.actors)
+        self.additions = Additions([*(added for each in capabilities for added in each.additions), *additions])
+        self.presence = store.presence
         self._unwritten = trio.Event()
         self._subscriptions = Subscriptions()
         self._counters = _Counters()
@@ -163,6 +172,7 @@ class Supervisor:
         self._poison: StorePoisoned | None = None
         self._looked = False
         self._commands, self._queries, self._others = self._routes(capabilities)
+        self.services = ServicesByClass(make(self) for each in capabilities for make in each.services)
         self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
 
     # --- for users ------------------------------------------------------------------------------------------
@@ -234,16 +244,16 @@ class Supervisor:
         try:
             if self._looked and not self._store.changed():
                 return
-            self._learn(self._store.changes(self._newest.generation if self._looked else None))
+            self._apply_changes(self._store.changes(self._newest.generation if self._looked else None))
         except StorePoisoned as error:
-            self._doubt(error)
+            self._poison_with(error)
             raise
 
     def _fresh(self) -> bool:
         """Whether nobody has committed since the last look."""
         return self._poison is None and not self._store.changed()
 
-    def _learn(self, changes: Changes) -> None:
+    def _apply_changes(self, changes: Changes) -> None:
         first, self._looked = not self._looked, True
         if changes.generation == self._newest.generation and not first:
             return  # it was our own commit
@@ -298,6 +308,8 @@ class Supervisor:
                     nursery.start_soon(actor.run)
                 nursery.start_soon(self._write_behind)
                 nursery.start_soon(self._watch)
+                for service in self.services:
+                    nursery.start_soon(service.run)
                 task_status.started()
                 async for first in self._inbox:
                     batch = [first, *self._waiting(MOST_COMMANDS - 1)]
@@ -332,7 +344,7 @@ class Supervisor:
             raise own_error(self._poison)  # found by a query beside the turn, which ends here
         self._state = next_state(self._state, move)
 
-    def _doubt(self, error: StorePoisoned) -> None:
+    def _poison_with(self, error: StorePoisoned) -> None:
         if self._poison is None:
             self._poison = error
             self._move(Move.DOUBT)
@@ -363,7 +375,7 @@ class Supervisor:
         """End a turn of which nothing was written, or nobody knows what."""
         self._roll_back()
         if isinstance(error, StorePoisoned):
-            self._doubt(error)
+            self._poison_with(error)
         if self._poison is not None:
             if self._store.lock.held:
                 self._store.lock.release()
@@ -427,7 +439,7 @@ class Supervisor:
         """Run every command once, without those that are refused half-way."""
         refused: dict[Envelope[Any], Outcome[Any]] = {}
         while True:
-            turn = Turn(actors=self.actors, now=self._options.wall_clock(), events=[])
+            turn = Turn(actors=self.actors, now=self._options.wall_clock(), events=[], additions=self.additions)
             results = dict(refused)
             try:
                 for envelope in batch:

@@ -10,6 +10,7 @@ import attrs
 from olmstate.messages import Event
 
 from .actor import Actor
+from .points import Additions
 
 A = TypeVar("A", bound=Actor[Any])
 
@@ -46,6 +47,8 @@ class Turn:
     """Milliseconds since 1970. Decides on rotation, never on safety."""
     events: list[Event]
     """Published once the turn is committed."""
+    additions: Additions = attrs.field(factory=lambda: Additions(()))
+    """What capabilities have added to others' points."""
 
     def __getitem__(self, actor: type[A]) -> A:
         """The actor of this class."""

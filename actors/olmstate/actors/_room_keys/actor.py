@@ -50,7 +50,7 @@ from olmstate.messages import (
     UnknownMessageIndex,
     UserId,
 )
-from olmstate.storage import Place, Row, Table
+from olmstate.storage import Position, Row, Table
 
 from .copies import RoomKeyCopy, add_copy, export
 from .message_indices import EventHashes, UsedIndices, UsedIndicesCodec, merge
@@ -153,7 +153,7 @@ class AddWithheld(Message[None]):
 
 
 @attrs.frozen(kw_only=True)
-class RoomKeysPage(PageQuery[tuple[Place, tuple[RoomKeyEntry, ...]]]):
+class RoomKeysPage(PageQuery[tuple[Position, tuple[RoomKeyEntry, ...]]]):
     """Some of all room keys, and where to go on; none at the end."""
 
     table: Table = Table.INBOUND_GROUP_SESSIONS

@@ -7,7 +7,7 @@ from olmstate.messages import (
     DiscardRoomKey,
     EncryptRoomEvent,
     MarkRoomKeyShared,
-    RoomKey,
+    PrepareRoomKey,
     RotateRoomKey,
     ShareRoomKey,
 )
@@ -17,7 +17,7 @@ from .operations import (
     discard_room_key,
     encrypt_room_event,
     mark_room_key_shared,
-    room_key,
+    prepare_room_key,
     rotate_room_key,
     share_room_key,
 )
@@ -29,7 +29,7 @@ CAPABILITY = Capability(
         DiscardRoomKey.by(discard_room_key),
         EncryptRoomEvent.by(encrypt_room_event),
         MarkRoomKeyShared.by(mark_room_key_shared),
-        RoomKey.by(room_key),
+        PrepareRoomKey.by(prepare_room_key),
         RotateRoomKey.by(rotate_room_key),
         ShareRoomKey.by(share_room_key),
     ),

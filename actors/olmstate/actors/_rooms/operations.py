@@ -34,8 +34,8 @@ from olmstate.messages import (
     MalformedMessage,
     MarkRoomKeyShared,
     OutboundRoomKey,
+    PrepareRoomKey,
     RoomId,
-    RoomKey,
     RoomKeyShare,
     RotateRoomKey,
     RotationPeriod,
@@ -46,7 +46,7 @@ DEVICES_A_REQUEST = 250
 """So many to-device messages a request, as servers like it."""
 
 
-async def room_key(turn: Turn, command: RoomKey) -> OutboundRoomKey:
+async def prepare_room_key(turn: Turn, command: PrepareRoomKey) -> OutboundRoomKey:
     """The key of the room's outbound session, which is made if there is none that may still be used."""
     outbound = turn[OutboundGroupSessionsActor]
     exported: OutboundRoomKey | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from olmstate.actors._account.actor import ALGORITHM, AccountActor, StoreSync
 from olmstate.actors._account.operations import one_time_key_count
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._to_device.receiving import take_in
+from olmstate.actors._to_device.receiving import receive_to_device
 from olmstate.actors._wire.untrusted_json import array_of, as_object, json_object, loads, optional, string, strings
 from olmstate.messages import JsonObject, ReceiveSync, SyncReceived
 
@@ -19,15 +19,15 @@ async def receive_sync(turn: Turn, command: ReceiveSync) -> SyncReceived:
         loads(command.sync, max_depth=MAX_SYNC_DEPTH) if isinstance(command.sync, str | bytes) else command.sync,
         "the sync response",
     )
-    told = _told(sync, command.since)
+    state = _parse_sync(sync, command.since)
     to_device = optional(json_object, sync, "to_device") or {}
     events = optional(array_of, to_device, "events") or ()
-    intake = await take_in(turn, events)
-    token_stored = await turn[AccountActor].ask(told)
+    intake = await receive_to_device(turn, events)
+    token_stored = await turn[AccountActor].ask(state)
     return SyncReceived(to_device=intake.outcomes, room_keys=intake.room_keys, token_stored=token_stored)
 
 
-def _told(sync: JsonObject, since: str | None) -> StoreSync:
+def _parse_sync(sync: JsonObject, since: str | None) -> StoreSync:
     unused = optional(strings, sync, "device_unused_fallback_key_types")
     return StoreSync(
         next_batch=string(sync, "next_batch"),

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from olmstate.actors._engine.capability import Capability
-from olmstate.messages import CreateOlmSession, DecryptToDevice, EncryptToDevice, ImportAccount
+from olmstate.messages import CreateOlmSessions, DecryptToDevice, EncryptToDevice, ImportAccount
 
 from .actor import OlmSessionsActor
 from .importing import import_account
 from .receiving import decrypt_to_device
-from .sending import create_olm_session, encrypt_to_device
+from .sending import create_olm_sessions, encrypt_to_device
 
 CAPABILITY = Capability(
     actor=OlmSessionsActor,
     commands=(
-        CreateOlmSession.by(create_olm_session),
+        CreateOlmSessions.by(create_olm_sessions),
         DecryptToDevice.by(decrypt_to_device),
         EncryptToDevice.by(encrypt_to_device),
         ImportAccount.by(import_account),

@@ -52,7 +52,7 @@ class Intake:
     """New or better."""
 
 
-async def take_in(turn: Turn, events: Sequence[Json]) -> Intake:
+async def receive_to_device(turn: Turn, events: Sequence[Json]) -> Intake:
     """Decrypt ``events`` and store what they bring."""
     own = (await own_device(turn)).identity
     outcomes: dict[int, ToDeviceOutcome] = {}
@@ -96,7 +96,7 @@ async def take_in(turn: Turn, events: Sequence[Json]) -> Intake:
 
 async def decrypt_to_device(turn: Turn, command: DecryptToDevice) -> tuple[ToDeviceOutcome, ...]:
     """Decrypt events that came another way than by a sync."""
-    return (await take_in(turn, command.events)).outcomes
+    return (await receive_to_device(turn, command.events)).outcomes
 
 
 @attrs.frozen(kw_only=True)

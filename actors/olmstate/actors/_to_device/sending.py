@@ -16,7 +16,7 @@ from olmstate.actors._wire.payload import encode_payload, encode_plain
 from olmstate.actors._wire.signatures import check_one_time_key
 from olmstate.actors._wire.untrusted_json import as_object, check_depth
 from olmstate.messages import (
-    CreateOlmSession,
+    CreateOlmSessions,
     Curve25519Key,
     DeviceAddress,
     DeviceId,
@@ -31,7 +31,7 @@ from olmstate.messages import (
 )
 
 
-async def create_olm_session(turn: Turn, command: CreateOlmSession) -> OlmSessionsCreated:
+async def create_olm_sessions(turn: Turn, command: CreateOlmSessions) -> OlmSessionsCreated:
     """Check each claimed key and start a session with its device."""
     claimed = _claimed(command.one_time_keys)
     known = await look_up(turn, claimed)

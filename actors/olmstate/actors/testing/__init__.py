@@ -16,7 +16,7 @@ Example:
     ...     actors = ActorsUnderTest(MemoryStore(disk, faults=faults, latency=random_latency(seed=1)))
     ...
     ...     def write_from_elsewhere() -> None:
-    ...         disk.write_from_elsewhere(told=False)
+    ...         disk.write_from_elsewhere(keys_known=False)
     ...         actors.look()
     ...
     ...     faults.at("read", write_from_elsewhere, when="after")

@@ -39,7 +39,7 @@ class ActorsUnderTest:
         ...     actors = ActorsUnderTest(MemoryStore(disk))
         ...     async with run_actor(actors.devices) as devices:
         ...         print(await devices.ask(Devices(user_id=USER)))  # loads; nothing did before
-        ...         disk.write_from_elsewhere(told=False)
+        ...         disk.write_from_elsewhere(keys_known=False)
         ...         actors.look()  # now the actor knows that its copy is worth nothing
         ...         print(await devices.ask(Devices(user_id=USER)))
         ...     print(devices.statistics()["devices"].loaded)
@@ -74,6 +74,7 @@ class ActorsUnderTest:
             capacity=Options(capacities=capacities or {}).capacity,
             fresh=lambda: not store.changed(),
             write_later=lambda: None,
+            presence=store.presence,
             user_id=user_id,
             device_id=device_id,
         )

@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from olmstate.messages import StorePoisoned
-from olmstate.storage import Changes, Fenced, Place, Row, Rows, Table, place_of
+from olmstate.storage import Changes, Fenced, Position, Row, Rows, Table, position_of
 from olmstate.storage.tables import KEYS_ONLY
 
 from ._faults import Faults, Latency, Operation, Step
@@ -45,7 +45,7 @@ class MemoryDisk:
         """Opened so far."""
         self.alive: set[str] = set()
         """Tokens of the handles that have announced themselves and live."""
-        self._rows: dict[Table, dict[Place, Row]] = {table: {} for table in Table}
+        self._rows: dict[Table, dict[Position, Row]] = {table: {} for table in Table}
         self._written: list[tuple[int, Table, bytes]] = []
         """Each row that was ever written or deleted, with its commit's generation: what `changes` tells."""
         self._writer: object = None
@@ -64,7 +64,7 @@ class MemoryDisk:
                 found[row.partition].append(row)
         return found
 
-    def write_from_elsewhere(self, rows: Rows | None = None, *, told: bool = True) -> int:
+    def write_from_elsewhere(self, rows: Rows | None = None, *, keys_known: bool = True) -> int:
         """Commit as another process does, and so invalidate what is cached; the new generation.
 
         It doesn't ask for the lock. In the midst of a turn, that is a process that believes that it has it.
@@ -72,10 +72,10 @@ class MemoryDisk:
         Args:
             rows: What it writes. ``{table: disk.rows(table)}`` writes a table's rows as they are, which invalidates
                 all of them, one by one; None writes nothing but the generation.
-            told: False makes it a commit of which can't be told what it changed, so that everything is invalidated.
+            keys_known: False makes it a commit of which nobody can tell what it changed: everything is invalidated.
         """
         generation = self.commit(rows or {}, self.generation)
-        if not told:
+        if not keys_known:
             self._floor = generation
         return generation
 
@@ -93,12 +93,12 @@ class MemoryDisk:
             for row in table_rows:
                 if table not in KEYS_ONLY:
                     self._written.append((self.generation, table, row.partition))
-                place = place_of(table, row)
+                position = position_of(table, row)
                 if row.value is None:
-                    self._rows[table].pop(place, None)
+                    self._rows[table].pop(position, None)
                 else:
                     generation = 0 if table in KEYS_ONLY else self.generation
-                    self._rows[table][place] = msgspec.structs.replace(row, generation=generation)
+                    self._rows[table][position] = msgspec.structs.replace(row, generation=generation)
         return self.generation
 
     def changes(self, since: int, writing: object) -> Changes:
@@ -214,10 +214,10 @@ class MemoryStore:
         await self._end(step, rest)
         return found
 
-    async def page(self, table: Table, after: Place, limit: int) -> list[Row]:
+    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
         """At most ``limit`` rows behind the place ``after``, in the order of their places."""
         step, rest = await self._begin("page", table)
-        rows = [row for row in self._disk.rows(table) if place_of(table, row) > after][:limit]
+        rows = [row for row in self._disk.rows(table) if position_of(table, row) > after][:limit]
         await self._end(step, rest)
         return rows
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from olmstate.storage import Changes, Place, Presence, Row, Rows, SqliteStore, Table
+from olmstate.storage import Changes, Position, Presence, Row, Rows, SqliteStore, Table
 
 NEVER_MOVES = 0
 """The generation that everybody believes to see."""
@@ -85,7 +85,7 @@ class UnsafeStore:
         """The real one's."""
         return await self._store.read(table, partitions)
 
-    async def page(self, table: Table, after: Place, limit: int) -> list[Row]:
+    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
         """The real one's."""
         return await self._store.page(table, after, limit)
 

@@ -22,7 +22,7 @@ import trio
 from olmstate.actors import Options, Supervisor, open_supervisor, run_supervisor
 from olmstate.messages import (
     AddDevices,
-    CreateOlmSession,
+    CreateOlmSessions,
     DecryptedRoomEvent,
     DecryptedToDevice,
     DecryptionError,
@@ -44,8 +44,8 @@ from olmstate.messages import (
     MismatchedRoom,
     MissingRoomKey,
     OlmSessionPickle,
-    OneTimeKeys,
     PlainToDevice,
+    PrepareOneTimeKeys,
     ReceiveSync,
     ReplayedToDevice,
     RoomId,
@@ -186,7 +186,7 @@ class Worker:
         share = await self._ask(ShareRoomKey(room_id=room_id, devices=(self._reader,), rotation=self._rotation))
         if share.missing:
             claimed = await self.calls.call("claim_keys")
-            await self._ask(CreateOlmSession(one_time_keys=claimed))
+            await self._ask(CreateOlmSessions(one_time_keys=claimed))
             return
         for messages in share.requests:
             await self.calls.call("put_to_device", messages=messages)
@@ -202,7 +202,7 @@ class Worker:
 
     async def _upload_keys(self) -> int:
         """Upload what the server should have and has not."""
-        due = await self._ask(OneTimeKeys())
+        due = await self._ask(PrepareOneTimeKeys())
         counts = await self.calls.call("put_keys", one_time_keys=due.one_time_keys, fallback_keys=due.fallback_keys)
         await self._ask(MarkKeysPublished(key_ids=due.key_ids, one_time_key_counts=counts))
         return len(due.key_ids)

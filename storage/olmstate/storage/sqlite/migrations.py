@@ -62,9 +62,17 @@ def one_index_by_partition(db: Database) -> None:
         db.table(name).transform(pk=("partition", "key"))  # pyright: ignore[reportUnknownMemberType] - untyped dicts
 
 
+def requests(db: Database) -> None:
+    """Requests to the homeserver that wait for an answer, and which servers have failed."""
+    make_partitioned_table(db, "requests")
+    make_table(db, "request_contents")
+    make_table(db, "back_offs")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
+    requests,
 )
 """In order: the first makes version 1."""
 

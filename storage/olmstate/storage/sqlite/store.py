@@ -33,7 +33,7 @@ from olmstate.messages import (
     StoreUnavailable,
     WrongKey,
 )
-from olmstate.storage.contract import Changes, Fenced, Place, Row, Rows
+from olmstate.storage.contract import Changes, Fenced, Position, Row, Rows
 from olmstate.storage.lock.fork import poison_in_child
 from olmstate.storage.lock.presence import Presence
 from olmstate.storage.lock.turnstile import Turnstile
@@ -233,7 +233,7 @@ class SqliteStore:
         if self._reader.in_transaction:  # after some errors SQLite has ended it by itself
             self._reader.execute("ROLLBACK")
 
-    async def page(self, table: Table, after: Place, limit: int) -> list[Row]:
+    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
         """At most ``limit`` rows behind the place ``after``, in the order of their places."""
         self.check_usable()
         with translated():

@@ -1,0 +1,406 @@
+"""The requests actor owns the requests to the homeserver that wait for an answer, and which servers have failed.
+
+Its invariants:
+
+- A request is stored, with its content, in the commit that made it; what goes out is what is stored, each time.
+- It belongs to one handle on the store. Nobody else sends it while that handle lives; then it is taken over, in a turn.
+- It is gone in the commit that stores what follows from its answer. So an answer counts once.
+- Of one kind, at most one request is about a subject (a user, a device) at a time, over all processes: whoever makes
+  one asks `PendingRequests` first, in the same turn.
+
+All requests are one partition: they are few, and each process looks through all of them. Their contents are rows apart,
+read when they are sent.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, TypeAlias, assert_never
+
+import attrs
+import msgspec
+import trio
+
+from olmstate.actors._engine.actor import Actor, Committed, Environment, Invalidate, Notice, Wanted
+from olmstate.actors._engine.cache import Cache
+from olmstate.actors._engine.records import dumps, loads
+from olmstate.messages import Message, Query, Reply, Request, RequestId, RequestKind
+from olmstate.storage import Row, RowReader, Table
+
+from .back_off import delay
+from .stored import BackOffRecord, RequestContentRecord, RequestRecord
+
+_ID_BYTES = 16
+
+
+@attrs.define(kw_only=True)
+class _Requests:
+    """All requests that wait."""
+
+    by_id: dict[RequestId, RequestRecord] = attrs.field(factory=dict[RequestId, RequestRecord])
+    changed: set[RequestId] = attrs.field(factory=set[RequestId])
+    """New, other or gone against what is stored."""
+
+
+class _RequestsCodec:
+    def __init__(self, store: RowReader) -> None:
+        self._store = store
+
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> _Requests:  # noqa: ARG002 - there is one
+        stored = sorted((loads(row, RequestRecord) for row in rows), key=lambda request: request.number)
+        return _Requests(by_id={RequestId(request.request_id): request for request in stored})
+
+    def encode(self, partition: bytes, entry: _Requests) -> Iterable[Row]:
+        for request_id in entry.changed:
+            request = entry.by_id.get(request_id)
+            key = self._store.key(Table.REQUESTS, request_id)
+            yield Row(key, partition, None if request is None else dumps(request))
+        entry.changed.clear()
+
+
+class _ContentsCodec:
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> RequestContentRecord | None:  # noqa: ARG002 - one row at most
+        return loads(rows[0], RequestContentRecord) if rows else None
+
+    def encode(self, partition: bytes, entry: RequestContentRecord | None) -> Iterable[Row]:
+        yield Row(partition, partition, None if entry is None else dumps(entry))
+
+
+class _BackOffsCodec:
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> BackOffRecord | None:  # noqa: ARG002 - one row at most
+        return loads(rows[0], BackOffRecord) if rows else None
+
+    def encode(self, partition: bytes, entry: BackOffRecord | None) -> Iterable[Row]:
+        yield Row(partition, partition, None if entry is None else dumps(entry))
+
+
+# --- what it is asked ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class NewRequest:
+    """A request to be stored."""
+
+    kind: RequestKind
+    method: str
+    path: str
+    """``{transaction_id}`` in it stands for the request's id. All else is percent-encoded."""
+    body: bytes = attrs.field(default=b"", repr=False)
+    subjects: tuple[str, ...] = ()
+    """What no other request of this kind may be about at the same time: a user, a device, a flow. It goes out after
+    those that were made before."""
+    context: bytes = attrs.field(default=b"", repr=False)
+    """What its maker needs when the answer comes."""
+
+
+@attrs.frozen(kw_only=True)
+class PendingRequest:
+    """A request that waits for its answer."""
+
+    request_id: RequestId
+    kind: RequestKind
+    owner: str
+    """Token of the handle that it belongs to."""
+    subjects: tuple[str, ...]
+    failures: int
+    not_before: int
+    """Milliseconds since 1970."""
+
+
+@attrs.frozen(kw_only=True)
+class AnsweredRequest:
+    """A request whose answer has come, for whoever has made it."""
+
+    request_id: RequestId
+    kind: RequestKind
+    subjects: tuple[str, ...]
+    body: bytes = attrs.field(repr=False)
+    context: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class PutRequests(Message[tuple[RequestId, ...]]):
+    """Store requests; they belong to this process."""
+
+    requests: tuple[NewRequest, ...]
+    now: int
+
+
+@attrs.frozen(kw_only=True)
+class PendingRequests(Message[tuple[PendingRequest, ...]]):
+    """The requests that wait, as this turn sees them, oldest first."""
+
+    kind: RequestKind | None = None
+    """Only these."""
+
+
+@attrs.frozen(kw_only=True)
+class CommittedRequests(Query[tuple[PendingRequest, ...]]):
+    """The requests that wait, oldest first; no turn is needed."""
+
+
+@attrs.frozen(kw_only=True)
+class RequestContents(Query[tuple[Request, ...]]):
+    """What is to be sent; those that were answered meanwhile are left out."""
+
+    request_ids: tuple[RequestId, ...]
+
+
+@attrs.frozen(kw_only=True)
+class RemoveRequest(Message[AnsweredRequest | None]):
+    """Its answer has come; None if it waits no more."""
+
+    request_id: RequestId
+
+
+@attrs.frozen(kw_only=True)
+class PostponeRequest(Message[None]):
+    """It has failed, and is due again later. Nothing happens if it waits no more."""
+
+    request_id: RequestId
+    now: int
+    retry_after: float | None = None
+    """Seconds."""
+
+
+@attrs.frozen(kw_only=True)
+class TakeOver(Message[tuple[RequestId, ...]]):
+    """Take over the requests of processes that have died, and remove what these have left; which ones."""
+
+
+@attrs.frozen(kw_only=True)
+class BackOff(Message[None]):
+    """Some servers or devices have failed, others have answered."""
+
+    failed: tuple[str, ...]
+    succeeded: tuple[str, ...]
+    now: int
+
+
+@attrs.frozen(kw_only=True)
+class BackedOff(Message[frozenset[str]]):
+    """Which of these servers or devices are not to be asked now."""
+
+    names: tuple[str, ...]
+    now: int
+
+
+Asked: TypeAlias = (
+    PutRequests
+    | PendingRequests
+    | CommittedRequests
+    | RequestContents
+    | RemoveRequest
+    | PostponeRequest
+    | TakeOver
+    | BackOff
+    | BackedOff
+)
+
+
+class RequestsActor(Actor[Asked]):
+    """See the module."""
+
+    name: ClassVar[str] = "requests"
+
+    def __init__(self, environment: Environment) -> None:
+        """It has loaded nothing."""
+        store, capacity = environment.store, environment.capacity
+        self._requests = Cache[_Requests](Table.REQUESTS, _RequestsCodec(store), capacity(Table.REQUESTS))
+        self._contents = Cache[RequestContentRecord | None](Table.REQUEST_CONTENTS, _ContentsCodec(), 0)
+        self._back_offs = Cache[BackOffRecord | None](Table.BACK_OFFS, _BackOffsCodec(), capacity(Table.BACK_OFFS))
+        self._presence = environment.presence
+        self._partition = store.key(Table.REQUESTS, "requests")
+        self._changed = trio.Event()
+        super().__init__(environment, [self._requests, self._contents, self._back_offs])
+
+    def wanted(self, message: Asked) -> Wanted:
+        """The requests, and their contents where they matter; or the back-offs."""
+        match message:
+            case PutRequests() | PendingRequests() | CommittedRequests() | PostponeRequest() | TakeOver():
+                return ((self._requests, [self._partition]),)
+            case RemoveRequest(request_id=request_id):
+                return (self._requests, [self._partition]), (self._contents, [self._content_key(request_id)])
+            case RequestContents(request_ids=request_ids):
+                return (
+                    (self._requests, [self._partition]),
+                    (self._contents, [self._content_key(request_id) for request_id in request_ids]),
+                )
+            case BackOff(failed=failed, succeeded=succeeded):
+                return ((self._back_offs, [self._back_off_key(name) for name in (*failed, *succeeded)]),)
+            case BackedOff(names=names):
+                return ((self._back_offs, [self._back_off_key(name) for name in names]),)
+            case _:
+                assert_never(message)
+
+    def handle(self, message: Asked) -> Reply:
+        """Answer one message."""
+        match message:
+            case PutRequests():
+                return message.reply(self._put(message))
+            case PendingRequests(kind=kind):
+                requests = self._requests.current(self._partition).by_id.values()
+                return message.reply(tuple(_pending(each) for each in requests if kind in (None, each.kind)))
+            case CommittedRequests():
+                requests = self._requests.committed(self._partition).by_id.values()
+                return message.reply(tuple(map(_pending, requests)))
+            case RequestContents(request_ids=request_ids):
+                return message.reply(tuple(self._sendable(request_ids)))
+            case RemoveRequest(request_id=request_id):
+                return message.reply(self._remove(request_id))
+            case PostponeRequest():
+                self._postpone(message)
+                return message.reply(None)
+            case TakeOver():
+                return message.reply(self._take_over())
+            case BackOff():
+                self._back_off(message)
+                return message.reply(None)
+            case BackedOff(names=names, now=now):
+                return message.reply(frozenset(name for name in names if self._is_backed_off(name, now)))
+            case _:
+                assert_never(message)
+
+    def notify(self, notice: Notice) -> None:
+        """Tell the actor something, which holds from now on."""
+        changed = self._requests.dirty
+        super().notify(notice)
+        match notice:
+            case Committed() if changed:
+                self._wake()
+            case Invalidate(partitions=partitions) if partitions is None or Table.REQUESTS in partitions:
+                self._wake()
+            case _:
+                pass
+
+    @property
+    def changed(self) -> trio.Event:
+        """Set once requests have come or gone, here or, as far as that was noticed, in another process."""
+        return self._changed
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _content_key(self, request_id: RequestId) -> bytes:
+        return self._store.key(Table.REQUEST_CONTENTS, request_id)
+
+    def _back_off_key(self, name: str) -> bytes:
+        return self._store.key(Table.BACK_OFFS, name)
+
+    # --- requests -------------------------------------------------------------------------------------------
+
+    def _put(self, message: PutRequests) -> tuple[RequestId, ...]:
+        if not message.requests:
+            return ()
+        owner = self._presence.announce()
+        requests = self._requests.change(self._partition)
+        number = 1 + max((request.number for request in requests.by_id.values()), default=0)
+        request_ids: list[RequestId] = []
+        for new in message.requests:
+            request_id = RequestId(secrets.token_hex(_ID_BYTES))
+            requests.by_id[request_id] = RequestRecord(
+                request_id=request_id,
+                kind=new.kind,
+                owner=owner,
+                subjects=new.subjects,
+                made=message.now,
+                number=number + len(request_ids),
+            )
+            requests.changed.add(request_id)
+            content = RequestContentRecord(
+                method=new.method,
+                path=new.path.replace("{transaction_id}", request_id),
+                body=new.body,
+                context=new.context,
+            )
+            self._contents.put(self._content_key(request_id), content)
+            request_ids.append(request_id)
+        return tuple(request_ids)
+
+    def _sendable(self, request_ids: tuple[RequestId, ...]) -> Iterable[Request]:
+        requests = self._requests.committed(self._partition).by_id
+        for request_id in request_ids:
+            content = self._contents.committed(self._content_key(request_id))
+            if request_id in requests and content is not None:
+                yield Request(
+                    request_id=request_id,
+                    kind=RequestKind(requests[request_id].kind),
+                    method=content.method,
+                    path=content.path,
+                    body=content.body,
+                )
+
+    def _remove(self, request_id: RequestId) -> AnsweredRequest | None:
+        request = self._requests.current(self._partition).by_id.get(request_id)
+        content = self._contents.current(self._content_key(request_id))
+        if request is None or content is None:
+            return None
+        requests = self._requests.change(self._partition)
+        del requests.by_id[request_id]
+        requests.changed.add(request_id)
+        self._contents.put(self._content_key(request_id), None)
+        return AnsweredRequest(
+            request_id=request_id,
+            kind=RequestKind(request.kind),
+            subjects=request.subjects,
+            body=content.body,
+            context=content.context,
+        )
+
+    def _postpone(self, message: PostponeRequest) -> None:
+        request = self._requests.current(self._partition).by_id.get(message.request_id)
+        if request is not None:
+            failures = request.failures + 1
+            self._replace(
+                msgspec.structs.replace(
+                    request, failures=failures, not_before=message.now + delay(failures, message.retry_after)
+                )
+            )
+
+    def _take_over(self) -> tuple[RequestId, ...]:
+        requests = self._requests.current(self._partition).by_id
+        dead = {owner for owner in {each.owner for each in requests.values()} if not self._presence.is_alive(owner)}
+        taken = [request for request in requests.values() if request.owner in dead]
+        if taken:
+            owner = self._presence.announce()
+            for request in taken:
+                self._replace(msgspec.structs.replace(request, owner=owner))
+        self._presence.sweep()
+        return tuple(RequestId(request.request_id) for request in taken)
+
+    def _replace(self, request: RequestRecord) -> None:
+        requests = self._requests.change(self._partition)
+        request_id = RequestId(request.request_id)
+        requests.by_id[request_id] = request
+        requests.changed.add(request_id)
+
+    # --- back-offs ------------------------------------------------------------------------------------------
+
+    def _back_off(self, message: BackOff) -> None:
+        for name in message.succeeded:
+            key = self._back_off_key(name)
+            if self._back_offs.current(key) is not None:
+                self._back_offs.put(key, None)
+        for name in message.failed:
+            key = self._back_off_key(name)
+            before = self._back_offs.current(key)
+            failures = 1 + (0 if before is None else before.failures)
+            self._back_offs.put(key, BackOffRecord(failures=failures, until=message.now + delay(failures)))
+
+    def _is_backed_off(self, name: str, now: int) -> bool:
+        stored = self._back_offs.current(self._back_off_key(name))
+        # a clock that was set back must not make it wait for longer than it ever would
+        return stored is not None and now < stored.until <= now + delay(stored.failures)
+
+
+def _pending(request: RequestRecord) -> PendingRequest:
+    return PendingRequest(
+        request_id=RequestId(request.request_id),
+        kind=RequestKind(request.kind),
+        owner=request.owner,
+        subjects=request.subjects,
+        failures=request.failures,
+        not_before=request.not_before,
+    )

@@ -1,0 +1,24 @@
+"""How long to wait after failures: 15 seconds, then twice as long each time, up to 15 minutes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FIRST: Final = 15_000
+LONGEST: Final = 15 * 60_000
+"""Milliseconds."""
+_DOUBLINGS: Final = 6
+"""After which the longest is reached, so that no power of two grows large."""
+
+
+def delay(failures: int, retry_after: float | None = None) -> int:
+    """Milliseconds to wait after the ``failures``-th failure in a row.
+
+    Args:
+        failures: 1 or more.
+        retry_after: Seconds that the server asks for. It may ask for longer, not for more than the longest.
+    """
+    computed = min(FIRST << min(failures - 1, _DOUBLINGS), LONGEST)
+    if retry_after is None:
+        return computed
+    return max(0, min(round(retry_after * 1000), LONGEST))

@@ -1,0 +1,259 @@
+"""The courier sends this process's requests, each until it is answered, and keeps house: with a transport only.
+
+Owns: who waits for which request in this process, and which requests are under way.
+Rule: what is sent is what is stored, and an answer is stored before anybody hears of it. Cancelling whoever waits
+changes nothing about the request: it is stored, and goes out.
+Why a task of its own: the request outlives its asker. And one place sends each request once, whoever asked for it.
+
+While nothing happens it looks whether another process has written (`POLL`), which costs no lock and no byte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Collection, Iterable
+from http import HTTPStatus
+from typing import Final
+
+import attrs
+import trio
+
+from olmstate.actors._engine.capability import BesideTurns
+from olmstate.actors._wire.untrusted_json import as_object, integer, optional, string
+from olmstate.messages import (
+    ActorStopped,
+    MalformedMessage,
+    MarkRequestFailed,
+    MarkRequestSent,
+    NoTransport,
+    OlmStateError,
+    Request,
+    RequestDelayed,
+    RequestError,
+    RequestId,
+    RequestKind,
+    RequestRefused,
+    Response,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
+
+from .actor import CommittedRequests, PendingRequest, RequestContents, RequestsActor
+from .operations import MakeDueRequests, TakeOverRequests, is_refusal
+from .points import TRANSPORT, UPKEEP
+
+POLL: Final = 0.25
+"""Seconds between two looks whether another process has written."""
+STORE_AGAIN: Final = 1.0
+"""Seconds until an answer that could not be stored is tried again: the store was busy, or full."""
+MOST_AT_ONCE: Final = 16
+"""Requests under way at a time."""
+REFUSALS_KEPT: Final = 256
+"""Of requests for which nobody waited yet: whoever made one hears of it when they come to wait."""
+
+
+@attrs.define(eq=False)
+class _Waiting:
+    """Somebody who waits for a request."""
+
+    done: trio.Event = attrs.field(factory=trio.Event)
+    error: RequestError | None = None
+
+
+class Courier:
+    """See the module."""
+
+    def __init__(self, supervisor: BesideTurns) -> None:
+        """Over a supervisor; it sends nothing before `run`."""
+        self._supervisor = supervisor
+        self._transport = next(iter(supervisor.additions[TRANSPORT]), None)
+        self._requests = supervisor.actors[RequestsActor]
+        self._under_way: set[RequestId] = set()
+        self._waiting: dict[RequestId, list[_Waiting]] = {}
+        self._refused: OrderedDict[RequestId, RequestError] = OrderedDict()
+
+    # --- for procedures -------------------------------------------------------------------------------------
+
+    async def deliver(self, kind: RequestKind, request_ids: Collection[RequestId], *, patience: float = 60.0) -> None:
+        """Wait until the homeserver has answered these requests of this process.
+
+        Args:
+            kind: What they are for.
+            request_ids: As `PutRequests` has given them, after its commit.
+            patience: Seconds to wait.
+
+        Raises:
+            NoTransport: There is none; they are stored, to be sent by hand.
+            RequestRefused: One was refused. The others go out all the same.
+            RequestDelayed: Not all were answered in time; they stay, and go out later.
+        """
+        if not request_ids:
+            await trio.lowlevel.checkpoint()
+            return
+        if self._transport is None:
+            raise NoTransport(kind=kind)
+        with trio.move_on_after(patience):
+            for request_id in request_ids:
+                await self._wait_for(request_id)
+            return
+        raise RequestDelayed(kind=kind)
+
+    async def _wait_for(self, request_id: RequestId) -> None:
+        waiting = _Waiting()
+        self._waiting.setdefault(request_id, []).append(waiting)
+        try:
+            if not any(each.request_id == request_id for each in await self._pending()):
+                self._resolve(request_id, self._refused.pop(request_id, None))
+            await waiting.done.wait()
+        finally:
+            others = self._waiting.get(request_id, [])
+            if waiting in others:
+                others.remove(waiting)
+                if not others:
+                    del self._waiting[request_id]
+        if waiting.error is not None:
+            raise waiting.error
+
+    def _resolve(self, request_id: RequestId, error: RequestError | None) -> None:
+        for waiting in self._waiting.pop(request_id, []):
+            waiting.error = None if error is None else attrs.evolve(error)
+            waiting.done.set()
+
+    async def wait_until_free(self, kind: RequestKind, subjects: Collection[str], *, patience: float) -> bool:
+        """Wait until no request of a kind is about any of ``subjects``, in any process; False if that took too long."""
+        wanted = frozenset(subjects)
+        with trio.move_on_after(patience):
+            while True:
+                changed = self._requests.changed
+                if not any(each.kind == kind and wanted & set(each.subjects) for each in await self._pending()):
+                    return True
+                with trio.move_on_after(POLL):
+                    await changed.wait()
+        return False
+
+    async def _pending(self) -> tuple[PendingRequest, ...]:
+        return await self._supervisor.ask(CommittedRequests())
+
+    # --- in the background ----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Send what is there and what comes, until cancelled; without a transport, nothing."""
+        if self._transport is None:
+            return
+        limit = trio.CapacityLimiter(MOST_AT_ONCE)
+        async with trio.open_nursery() as nursery:
+            while True:
+                changed = self._requests.changed
+                try:
+                    sendable = await keep_house(self._supervisor)
+                except ActorStopped:
+                    return
+                except OlmStateError:
+                    sendable = ()  # whoever asks for something is told; here it is tried again
+                for request_id in sendable:
+                    if request_id not in self._under_way:
+                        self._under_way.add(request_id)
+                        nursery.start_soon(self._send, request_id, limit)
+                with trio.move_on_after(POLL):
+                    await changed.wait()
+
+    async def _send(self, request_id: RequestId, limit: trio.CapacityLimiter) -> None:
+        try:
+            async with limit:
+                for request in await self._supervisor.ask(RequestContents(request_ids=(request_id,))):
+                    response = await self._ask_homeserver(request)
+                    await self._store(request, response)
+        except (StoreError, ActorStopped):
+            pass  # it is stored as it was
+        finally:
+            self._under_way.discard(request_id)
+
+    async def _ask_homeserver(self, request: Request) -> Response | None:
+        assert self._transport is not None  # noqa: S101 - `run` has looked
+        try:
+            return await self._transport(request)
+        except Exception:  # noqa: BLE001 - the user's function: whatever it raises means that there is no answer
+            return None
+
+    async def _store(self, request: Request, response: Response | None) -> None:
+        """Take the answer in, however long that takes: keys may have been claimed with it, which nobody gets again."""
+        while True:
+            try:
+                await self._store_once(request, response)
+            except (StoreBusy, StoreFull, StoreUnavailable):
+                await trio.sleep(STORE_AGAIN)
+            else:
+                return
+
+    async def _store_once(self, request: Request, response: Response | None) -> None:
+        request_id = request.request_id
+        if response is not None and response.status == HTTPStatus.OK:
+            try:
+                await self._supervisor.ask(MarkRequestSent(request_id=request_id, response=response.body))
+            except MalformedMessage:
+                response = None  # garbage, from a proxy say: as good as none
+            else:
+                self._resolve(request_id, None)
+                return
+        failed = _failure(request_id, response)
+        await self._supervisor.ask(failed)
+        if failed.status is not None and (is_refusal(failed.status) or failed.status in _TOLD):
+            refused = RequestRefused(kind=request.kind, status=failed.status, errcode=failed.errcode)
+            if is_refusal(failed.status) and request_id not in self._waiting:
+                self._refused[request_id] = refused
+                while len(self._refused) > REFUSALS_KEPT:
+                    self._refused.popitem(last=False)
+            self._resolve(request_id, refused)
+
+
+_TOLD: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+"""Tried again later, and told to whoever waits all the same."""
+
+
+async def keep_house(supervisor: BesideTurns) -> tuple[RequestId, ...]:
+    """Make what is due, take over what dead processes have left, and say what this process may send now.
+
+    Takes a turn only if there is something to do.
+    """
+    for upkeep in supervisor.additions[UPKEEP]:
+        if await upkeep.due(supervisor):
+            await supervisor.ask(MakeDueRequests())
+            break
+    pending = await supervisor.ask(CommittedRequests())
+    presence = supervisor.presence
+    if any(each.owner != presence.token and not presence.is_alive(each.owner) for each in pending):
+        await supervisor.ask(TakeOverRequests())
+        pending = await supervisor.ask(CommittedRequests())
+    own = {each.request_id for each in pending if each.owner == presence.token and each.not_before <= supervisor.now()}
+    return tuple(each.request_id for each in _first_of_each_subject(pending) if each.request_id in own)
+
+
+def _first_of_each_subject(pending: Iterable[PendingRequest]) -> Iterable[PendingRequest]:
+    """Those before which no other of their kind is about one of their subjects: these go out one after another."""
+    seen: set[tuple[RequestKind, str]] = set()
+    for each in pending:
+        about = {(each.kind, subject) for subject in each.subjects}
+        if not about & seen:
+            yield each
+        seen |= about
+
+
+def _failure(request_id: RequestId, response: Response | None) -> MarkRequestFailed:
+    if response is None or response.status == HTTPStatus.OK:
+        return MarkRequestFailed(request_id=request_id)
+    errcode = error = None
+    retry_after = response.retry_after
+    try:
+        body = as_object(json.loads(response.body), "the answer")
+        errcode, error = optional(string, body, "errcode"), optional(string, body, "error")
+        milliseconds = optional(integer, body, "retry_after_ms")
+        if milliseconds is not None and retry_after is None:
+            retry_after = milliseconds / 1000
+    except (ValueError, RecursionError, MalformedMessage):
+        pass  # the status says enough
+    return MarkRequestFailed(
+        request_id=request_id, status=response.status, errcode=errcode, error=error, retry_after=retry_after
+    )

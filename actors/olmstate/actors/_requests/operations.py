@@ -1,0 +1,89 @@
+"""What becomes of a request: it is answered, refused, or due again later; and which ones are due by themselves."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+import attrs
+
+from olmstate.actors._engine.turn import Turn
+from olmstate.actors._wire.untrusted_json import as_object, loads
+from olmstate.messages import Command, JsonObject, MarkRequestFailed, MarkRequestSent, RequestGivenUp
+
+from .actor import PostponeRequest, RemoveRequest, RequestsActor, TakeOver
+from .points import ANSWERS, REFUSALS, UPKEEP, Refused
+
+PASSING: Final = frozenset(
+    {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+)
+"""Refusals that may not be for good: the access token may be a new one later, or the server less busy."""
+MAX_ANSWER_DEPTH: Final = 512
+"""More than a single object in it may have: one that is nested too deep must not cost the others of its answer."""
+
+
+@attrs.frozen(kw_only=True)
+class MakeDueRequests(Command[None]):
+    """Store the requests that are due."""
+
+
+@attrs.frozen(kw_only=True)
+class TakeOverRequests(Command[None]):
+    """Take over the requests of processes that have died."""
+
+
+def is_refusal(status: int | None) -> bool:
+    """Whether an HTTP status says no for good."""
+    return status is not None and 300 <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in PASSING  # noqa: PLR2004 - HTTP's
+
+
+async def mark_request_sent(turn: Turn, command: MarkRequestSent) -> None:
+    """Take an answer in, for one commit with the request's removal."""
+    answered = await turn[RequestsActor].ask(RemoveRequest(request_id=command.request_id))
+    if answered is None:
+        return
+    response = parse_answer(command.response)
+    for answer in turn.additions[ANSWERS]:
+        if answer.kind == answered.kind:
+            await answer.take(turn, answered, response)
+
+
+def parse_answer(response: JsonObject | str | bytes) -> JsonObject:
+    """An answer, parsed or as it came.
+
+    Raises:
+        MalformedMessage: It is no JSON object.
+    """
+    return as_object(
+        loads(response, max_depth=MAX_ANSWER_DEPTH) if isinstance(response, str | bytes) else response, "the answer"
+    )
+
+
+async def mark_request_failed(turn: Turn, command: MarkRequestFailed) -> None:
+    """Send it again later, or give it up."""
+    if command.status is None or not is_refusal(command.status):
+        await turn[RequestsActor].ask(
+            PostponeRequest(request_id=command.request_id, now=turn.now, retry_after=command.retry_after)
+        )
+        return
+    refused = await turn[RequestsActor].ask(RemoveRequest(request_id=command.request_id))
+    if refused is None:
+        return
+    why = Refused(status=command.status, errcode=command.errcode, error=command.error)
+    for refusal in turn.additions[REFUSALS]:
+        if refusal.kind == refused.kind:
+            await refusal.take(turn, refused, why)
+    turn.events.append(
+        RequestGivenUp(kind=refused.kind, status=command.status, errcode=command.errcode, error=command.error)
+    )
+
+
+async def make_due_requests(turn: Turn, command: MakeDueRequests) -> None:  # noqa: ARG001 - a command's function
+    """Let each capability make what is due, as this turn sees it."""
+    for upkeep in turn.additions[UPKEEP]:
+        await upkeep.make(turn)
+
+
+async def take_over_requests(turn: Turn, command: TakeOverRequests) -> None:  # noqa: ARG001 - a command's function
+    """Take over what dead processes have left."""
+    await turn[RequestsActor].ask(TakeOver())

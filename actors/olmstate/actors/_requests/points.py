@@ -1,0 +1,59 @@
+"""What other capabilities add here: how an answer is taken in, what a refusal means, which requests are due."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from olmstate.actors._engine.capability import BesideTurns
+from olmstate.actors._engine.points import Point
+from olmstate.actors._engine.turn import Turn
+from olmstate.messages import JsonObject, RequestKind, Transport
+
+from .actor import AnsweredRequest
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """How the answer to a kind of request is taken in: in the turn in which the request is removed.
+
+    If it raises an `OlmStateError`, the answer counts as garbage: the request stays, and is sent again.
+    """
+
+    kind: RequestKind
+    take: Callable[[Turn, AnsweredRequest, JsonObject], Awaitable[None]]
+
+
+@attrs.frozen(kw_only=True)
+class Refused:
+    """What the homeserver said when it refused a request for good."""
+
+    status: int
+    errcode: str | None
+    error: str | None
+
+
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """What it means that a kind of request was refused for good: in the turn in which the request is removed."""
+
+    kind: RequestKind
+    take: Callable[[Turn, AnsweredRequest, Refused], Awaitable[None]]
+
+
+@attrs.frozen(kw_only=True)
+class Upkeep:
+    """Requests that become due by themselves, for example since one-time keys were used up."""
+
+    due: Callable[[BesideTurns], Awaitable[bool]]
+    """Whether there is anything to make. Asked often, and without a turn."""
+    make: Callable[[Turn], Awaitable[None]]
+    """Make what is due, as this turn sees it: another process may have been quicker."""
+
+
+ANSWERS = Point[Answer]("answers to requests")
+REFUSALS = Point[Refusal]("refused requests")
+UPKEEP = Point[Upkeep]("requests that are due")
+TRANSPORT = Point[Transport]("transport")
+"""At most one: what the user gave to `open_supervisor`."""
