@@ -20,7 +20,7 @@ from olmstate.messages import (
     DecryptToDevice,
     Json,
     JsonObject,
-    OneTimeKeys,
+    PrepareOneTimeKeys,
     ReplayedMessage,
     ReplayedToDevice,
 )
@@ -106,7 +106,7 @@ def _without_the_session() -> Rows:
     bob, own = lived().bob, lived().identity
 
     async def drop(device: Device) -> None:
-        (fallback,) = (await device.supervisor.ask(OneTimeKeys())).fallback_keys.values()
+        (fallback,) = (await device.supervisor.ask(PrepareOneTimeKeys())).fallback_keys.values()
         sessions = [bob.start_session(own, fallback) for _ in range(10)]
         events = tuple(bob.event(own, session=session) for session in sessions)
         del bob.sessions[-10:]

@@ -71,6 +71,12 @@ async def open_messages(
         if not not_believed:
             break
         refused |= not_believed
+        verdicts = {(messages[at].digest, messages[at].sender): opened[at] for at in not_believed}
+        for at in failed:  # the same message in the same envelope, which has failed only because it isn't the first
+            verdict = verdicts.get((messages[at].digest, messages[at].sender))
+            if verdict is not None:
+                opened[at] = verdict
+                refused.add(at)
         keys = {messages[at].sender_key for at in not_believed}
         freed = {messages[at].one_time_key for at in not_believed} - {None}
         left = {
@@ -111,9 +117,10 @@ class _Batch:
         if earlier:  # of other commands of this turn
             await self.turn[OlmSessionsActor].ask(Decrypt(messages=earlier))
             await self.turn[OlmSessionsActor].ask(Remember(messages=earlier))
-        if refused.keys() & self.created.keys():
+        gone = (refused.keys() | again.keys()) & self.created.keys()
+        if gone:
             await self.turn[AccountActor].ask(UndoInboundSessions())
-            for at in (refused.keys() | again.keys()) & self.created.keys():
+            for at in gone:
                 del self.created[at]
             if self.created:
                 # of other devices: their sessions stay, and their one-time keys are used up
