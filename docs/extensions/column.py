@@ -26,6 +26,8 @@ ROUND = 8
 SPACE = 14
 """Between a label and what is beside it."""
 MARGIN = 12
+ABOVE = 30
+"""Above the first box, which may have a loop."""
 
 
 @attrs.frozen
@@ -120,7 +122,7 @@ def _joined(edges: Iterable[Edge]) -> list[Edge]:
 
 
 def _top(at: int) -> float:
-    return MARGIN + at * (BOX[1] + GAP)
+    return ABOVE + at * (BOX[1] + GAP)
 
 
 def _in_lanes(edges: Sequence[Edge], number: dict[str, int]) -> list[_Around]:

@@ -1,6 +1,6 @@
-"""The state diagrams: the directives ``supervisor-states`` and ``cache-states``.
+"""The state diagrams: the directives ``supervisor-states``, ``cache-states`` and ``verification-states``.
 
-Owns: what stands on the page: the drawing, and for the supervisor what its states and moves are.
+Owns: what stands on the page: the drawing, and what the states and moves are.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from sphinx.util.docutils import SphinxDirective
 
 from olmstate.actors._engine import cache, states
 from olmstate.actors._engine.states import TRANSITIONS
+from olmstate.actors._verification import flow
 
 from .column import Column, draw
 from .source import classes_in, syntax_of
-from .states import cache_column, supervisor_column, supervisor_edges
+from .states import VERIFICATION_TABLES, cache_column, supervisor_column, supervisor_edges, verification_column
 
 
 def meanings(module: ModuleType, class_name: str) -> dict[str, str]:
@@ -81,6 +82,53 @@ class CacheStates(_Drawing):
         return [self.drawn(cache_column(), "A cache entry's states and moves")]
 
 
+class VerificationStates(_Drawing):
+    """One of the verification's tables, drawn: ``request``, ``sas`` or ``qr``. ``otherwise``: the rest, as a table."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Draw the table, and say what its states are and what each move has done."""
+        self.env.note_dependency(inspect.getfile(flow))
+        [name] = self.arguments
+        if name == "otherwise":
+            return [_table(("what happens", "what it is", "what comes of it"), list(_otherwise()))]
+        texts = meanings(flow, "State")
+        table = VERIFICATION_TABLES[name]
+        shown = [(state.name, texts[state.name].removeprefix("SAS: ").removeprefix("QR: ")) for state in table]
+        return [
+            self.drawn(verification_column(name), f"A verification's states and moves: {name}"),
+            _table(("state", "what it is"), shown),
+            _table(("in", "what happens", "what is sent, shown or marked", "then"), list(_rows(table))),
+        ]
+
+
+def _rows(table: flow.Table) -> Iterator[tuple[str, str, str, str]]:
+    for state, row in table.items():
+        for move, found in row.items():
+            if found is None:
+                yield state.name, move.value, "", "refused"
+            else:
+                yield state.name, move.value, ", ".join(_done(found)), (found.state or state).name
+
+
+def _done(found: flow.Outcome) -> Iterator[str]:
+    for act in found.acts:
+        yield f"cancel: {found.code.value}" if act is flow.Act.SEND_CANCEL and found.code else act.value
+
+
+def _otherwise() -> Iterator[tuple[str, str, str]]:
+    """What the states that are alive do with what isn't in their own rows."""
+    texts = meanings(flow, "Move")
+    for move, found in flow.OTHERWISE[flow.Phase.LIVE].items():
+        if found is None:
+            result = "refused: an error to the user, and nothing else"
+        else:
+            words = [*_done(found), *([found.state.name] if found.state else [])]
+            result = ", ".join(words) or "nothing"
+        yield move.value, texts.get(move.name, ""), result
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> nodes.table:
     group = nodes.tgroup(cols=len(head))
     group += [nodes.colspec(colwidth=1) for _ in head]
@@ -97,4 +145,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("supervisor-states", SupervisorStates)
     app.add_directive("cache-states", CacheStates)
+    app.add_directive("verification-states", VerificationStates)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,16 +1,17 @@
-"""The two state machines as columns to draw.
+"""The state machines as columns to draw.
 
 Owns: what of a table goes where.
-Rule: the supervisor's comes from the very table that its code moves along. The cache has no such table, since its code
-    needs none; `CACHE_MOVES` is one, and a test takes a real cache through each of its rows.
+Rule: the supervisor's and the verification's come from the very tables that their code moves along. The cache has no
+    such table, since its code needs none; `CACHE_MOVES` is one, and a test takes a real cache through each of its rows.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from olmstate.actors._engine.states import LOCKED, TRANSITIONS
+from olmstate.actors._verification import flow
 
 from .column import Column, Edge
 
@@ -72,3 +73,37 @@ def _ends(edges: Sequence[Edge], *, first: str) -> set[str]:
 def cache_column() -> Column:
     """The cache's table as a column."""
     return Column(states=CACHE_STATES, edges=[Edge(*move) for move in CACHE_MOVES], marked=frozenset({"DIRTY"}))
+
+
+VERIFICATION_TABLES: Mapping[str, flow.Table] = {"request": flow.REQUEST, "sas": flow.SAS, "qr": flow.QR}
+
+
+def verification_edges(name: str) -> list[Edge]:
+    """Every row of one of the verification's tables that leads somewhere."""
+    return [
+        Edge(state.name, move.value, (found.state or state).name)
+        for state, row in VERIFICATION_TABLES[name].items()
+        for move, found in row.items()
+        if found is not None
+    ]
+
+
+def verification_column(name: str) -> Column:
+    """One of the verification's tables as a column: its states, those they lead to, and beside them the bad ends."""
+    edges = verification_edges(name)
+    bad_ends = {state.name for state in flow.ENDS} - {flow.State.DONE.name}
+    inside = [state.name for state in VERIFICATION_TABLES[name]]
+    targets = {edge.target for edge in edges}.difference(inside, bad_ends)
+    sources: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for edge in edges:
+        if edge.target in bad_ends:
+            sources[edge.label, edge.target].append(edge.source)
+    return Column(
+        states=[*inside, *(state.name for state in flow.State if state.name in targets)],
+        edges=[edge for edge in edges if edge.target not in bad_ends],
+        marked=frozenset({flow.State.DONE.name}),
+        always=[
+            Edge("every state", f"{label}, from\n" + ",\n".join(found), target)
+            for (label, target), found in sources.items()
+        ],
+    )

@@ -13,6 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from olmstate.actors._engine.actor import BATCH, SLICE, Committed, Invalidate, Notice, RolledBack
+from olmstate.actors._wire.steps import at_once
 from olmstate.actors.testing import Faults, MemoryDisk, MemoryStore, Step, run_actor
 from olmstate.messages import (
     ActorStopped,
@@ -233,7 +234,7 @@ async def test_a_query_sees_nothing_of_a_turn_until_it_is_committed(disk: Memory
         assert ("a1",) == await notes.ask(Look(("a",)))
         assert ("a2",) == await notes.ask(LookInTurn(("a",)))
         assert ("a1",) == await notes.ask(Look(("a",)))  # though the turn has looked, too
-        disk.write_from_elsewhere(notes.changed_rows())
+        disk.write_from_elsewhere(at_once(notes.changed_rows()))
         notes.notify(Committed(generation=2))
         assert ("a2",) == await notes.ask(Look(("a",)))
     assert notes.loaded == 2  # for the turn, and for the query beside it
@@ -247,7 +248,7 @@ async def test_a_query_that_is_loading_while_the_turn_is_committed_sees_it_whole
         await notes.ask(Write("a", "a2"))
 
         def commit() -> None:
-            disk.write_from_elsewhere(notes.changed_rows())
+            disk.write_from_elsewhere(at_once(notes.changed_rows()))
             notes.notify(Committed(generation=2))
 
         faults.at("read", commit, when="after")  # a1 is on its way by now
@@ -260,7 +261,7 @@ async def test_a_rollback_takes_back_what_the_turn_has_changed_and_nothing_else(
         await notes.ask(Look(("a", "b")))
         await notes.ask(Write("a", "a2"))
         notes.notify(RolledBack())
-        assert notes.changed_rows() == {}
+        assert at_once(notes.changed_rows()) == {}
         assert ("a1", "b1") == await notes.ask(LookInTurn(("a", "b")))
     assert notes.loaded == 3  # b was there all the time
 
@@ -278,7 +279,7 @@ async def test_an_invalidation_takes_a_turns_changes_too(disk: MemoryDisk) -> No
     async with run_actor(Notes(MemoryStore(disk))) as notes:
         await notes.ask(Write("a", "ours"))
         write_and_tell(disk, notes, a="theirs")
-        assert notes.changed_rows() == {}
+        assert at_once(notes.changed_rows()) == {}
         assert ("theirs",) == await notes.ask(LookInTurn(("a",)))
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from olmstate.actors._engine.cache import Cache
+from olmstate.actors._wire.steps import at_once
 from olmstate.messages import StoreCorrupt
 from olmstate.storage import Row, Table
 from tests.actors.notes import Note, NoteCodec, row
@@ -59,7 +60,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def take_in(self) -> None:
         assert self.on_its_way is not None
-        self.cache.fill(self.on_its_way)
+        at_once(self.cache.fill(self.on_its_way))
         self.on_its_way = None
 
     @precondition(idle)
@@ -100,7 +101,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def commit(self) -> None:
-        rows = {row.key: row.value for row in self.cache.changed_rows()}
+        rows = {row.key: row.value for row in at_once(self.cache.changed_rows())}
         assert {key: text.encode() for key, text in self.changed.items()} == rows
         self.stored.update(self.changed)
         self.changed.clear()
@@ -137,7 +138,7 @@ def test_a_value_that_can_not_be_read_names_the_table_and_nothing_of_the_value()
     cache = Cache[Note](Table.DEVICES, NoteCodec(), 10)
     cache.missing([b"a"], committed=True)
     with pytest.raises(StoreCorrupt) as caught:
-        cache.fill({b"a": [Row(b"a", b"a", b"secret\xff")]})
+        at_once(cache.fill({b"a": [Row(b"a", b"a", b"secret\xff")]}))
     assert "devices" in str(caught.value)
     assert "secret" not in str(caught.value)
 
@@ -150,12 +151,12 @@ def test_a_codecs_own_bug_is_no_damage_to_the_store() -> None:
     cache = Cache[Note](Table.DEVICES, Wrong(), 10)
     cache.missing([b"a"], committed=True)
     with pytest.raises(KeyError):
-        cache.fill({b"a": [row("a", "a1")]})
+        at_once(cache.fill({b"a": [row("a", "a1")]}))
 
 
 def test_an_entry_that_was_not_asked_for_is_not_taken_in() -> None:
     cache = Cache[Note](Table.DEVICES, NoteCodec(), 10)
-    cache.fill({b"a": [row("a", "a1")]})
+    at_once(cache.fill({b"a": [row("a", "a1")]}))
     assert cache.statistics().cached == 0
     assert cache.statistics().loaded == 0
 
@@ -163,7 +164,7 @@ def test_an_entry_that_was_not_asked_for_is_not_taken_in() -> None:
 def test_the_statistics_say_what_happened() -> None:
     cache = Cache[Note](Table.DEVICES, NoteCodec(), 1)
     cache.count(wanted=3, missed=len(cache.missing([b"a", b"b"], committed=True)))
-    cache.fill({b"a": [row("a", "a1")], b"b": [row("b", "b1")]})
+    at_once(cache.fill({b"a": [row("a", "a1")], b"b": [row("b", "b1")]}))
     cache.trim()
     cache.invalidate([b"b", b"nobody"])
     cache.invalidate(None)

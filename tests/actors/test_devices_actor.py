@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from olmstate.actors._devices.actor import DevicesActor, DevicesPage, LookUp, StoreDevices
+from olmstate.actors._wire.steps import at_once
 from olmstate.actors.testing import ActorsUnderTest, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import (
     DeviceAddress,
@@ -104,7 +105,7 @@ async def test_a_device_that_comes_with_another_key_is_refused_and_the_first_sta
     error = added.rejected[phone.address]
     assert isinstance(error, DeviceKeyChanged)
     assert error.ed25519 == phone.ed25519
-    assert devices.changed_rows() == {}
+    assert at_once(devices.changed_rows()) == {}
     assert (phone.keys,) == await devices.ask(Devices(user_id=BOB))
 
 
@@ -140,7 +141,7 @@ async def test_nothing_new_writes_nothing(devices: DevicesActor, actors: ActorsU
     await devices.ask(said(phone))
     await actors.commit()
     await devices.ask(said(phone))
-    assert devices.changed_rows() == {}
+    assert at_once(devices.changed_rows()) == {}
 
 
 async def test_only_devices_that_changed_are_written(
@@ -149,7 +150,7 @@ async def test_only_devices_that_changed_are_written(
     await devices.ask(said(phone))
     await actors.commit()
     await devices.ask(said(phone, laptop))
-    assert len(devices.changed_rows()[Table.DEVICES]) == 1
+    assert len(at_once(devices.changed_rows())[Table.DEVICES]) == 1
 
 
 async def test_a_users_devices_are_read_together_and_another_users_are_not(

@@ -16,6 +16,7 @@ from olmstate.actors._engine.actor import MessageOf
 from olmstate.actors._engine.states import State
 from olmstate.actors._engine.supervisor import MOST_FENCED, MOST_ROWS
 from olmstate.actors._rooms.actor import Asked, Current, OutboundGroupSessionsActor
+from olmstate.actors._wire.steps import Steps
 from olmstate.actors.testing import Faults, MemoryDisk
 from olmstate.messages import (
     CreateAccount,
@@ -136,10 +137,11 @@ async def test_others_get_their_turn_between_the_making_of_many_rows_and_their_c
     made = False
 
     class Noted(DevicesActor):
-        def changed_rows(self) -> dict[Table, list[Row]]:
+        def changed_rows(self) -> Steps[dict[Table, list[Row]]]:
             nonlocal made
+            rows = yield from super().changed_rows()
             made = True
-            return super().changed_rows()
+            return rows
 
     class WriteFromElsewhere(trio.abc.Instrument):
         def after_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - it is the supervisor's

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from olmstate.actors._wire.key_file import MAX_ROUNDS, decrypt_key_file, encrypt_key_file, seal, unseal
+from olmstate.actors._wire.key_file import MAX_ROUNDS
 from olmstate.messages import ExportKeyFile, KeyFileError, MalformedKeyFile, WrongPassphrase
+from tests.actors.key_files import decrypt_key_file, encrypt_key_file, seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -264,9 +265,15 @@ def test_nobody_can_ask_for_a_file_that_he_could_not_read_again() -> None:
 @pytest.mark.parametrize(
     ("plaintext", "reason"),
     [
-        (b"{}", "not an array"),
-        (b'"[]"', "not an array"),
-        (b"plain", "not JSON"),
+        (b"{}", "not a JSON array"),
+        (b'"[]"', "not a JSON array"),
+        (b"plain", "not a JSON array"),
+        (b"[1 2]", "not JSON"),
+        (b"[1,]", "not JSON"),
+        (b"[,]", "not JSON"),
+        (b"[1", "not JSON"),
+        (b"[] 1", "not JSON"),
+        (b"[1, NaN]", "not JSON"),
         (b"\xff", "not UTF-8"),
         (b"[" * 100_000, "deeper"),
         (b"", "not JSON"),

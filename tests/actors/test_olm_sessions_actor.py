@@ -28,6 +28,7 @@ from olmstate.actors._to_device.actor import (
 )
 from olmstate.actors._wire.base64 import decode
 from olmstate.actors._wire.olm_message import DIGEST_BYTES, OlmMessage, parse_olm_message
+from olmstate.actors._wire.steps import at_once
 from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import Curve25519Key, MalformedMessage, ReplayedMessage, UnknownOlmSession, UserId
 from olmstate.storage import Row, Table
@@ -159,7 +160,7 @@ async def decrypt(olm: OlmSessionsActor, *messages: OlmMessage) -> list[DecryptO
 
 
 def rows(actor: OlmSessionsActor, table: Table) -> int:
-    return len(actor.changed_rows().get(table, []))
+    return len(at_once(actor.changed_rows()).get(table, []))
 
 
 # --- decrypting ---------------------------------------------------------------------------------------------
@@ -366,7 +367,7 @@ async def test_a_message_under_another_devices_key_is_not_decrypted_and_changes_
     )
     assert isinstance(refused, UnknownOlmSession)
     assert needs == NeedsSession()
-    assert olm.changed_rows() == {}
+    assert at_once(olm.changed_rows()) == {}
     assert [b"answer"] == await decrypt(olm, parse_olm_message(bob.user_id, bob.curve25519, message_type, body))
 
 
@@ -390,7 +391,7 @@ def test_a_message_is_the_same_again_by_sender_type_and_body(ours: Ours, bob: Pe
 
 async def test_without_a_session_there_is_no_ciphertext(olm: OlmSessionsActor, bob: Peer) -> None:
     assert (None,) == await olm.ask(to(bob))
-    assert olm.changed_rows() == {}
+    assert at_once(olm.changed_rows()) == {}
 
 
 async def test_a_step_is_undone_with_its_turn(

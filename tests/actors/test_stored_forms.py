@@ -16,6 +16,7 @@ import pytest
 
 import olmstate.actors
 from olmstate.actors._account.stored import AccountRecord, SyncRecord
+from olmstate.actors._device_lists.stored import OutdatedUserRecord, TrackedUserRecord
 from olmstate.actors._devices.stored import DeviceRecord
 from olmstate.actors._engine.records import Record, dumps, loads
 from olmstate.actors._requests.stored import BackOffRecord, RequestContentRecord, RequestRecord
@@ -149,6 +150,11 @@ EXAMPLES: list[tuple[Record, bytes]] = [
     (
         RequestContentRecord(method="PUT", path="/_matrix", body=b"{}", context=b"why"),
         b'{"method":"PUT","path":"/_matrix","body":"e30=","context":"d2h5"}',
+    ),
+    (TrackedUserRecord(user_id=BOB), b'{"user_id":"@bob:example.org"}'),
+    (
+        OutdatedUserRecord(user_id=BOB, invalidation="0123456789abcdef"),
+        b'{"user_id":"@bob:example.org","invalidation":"0123456789abcdef"}',
     ),
     (BackOffRecord(failures=2, until=1_700_000_030_000), b'{"failures":2,"until":1700000030000}'),
 ]

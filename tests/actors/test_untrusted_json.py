@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ from olmstate.actors._wire.untrusted_json import (
     as_object,
     boolean,
     check_depth,
+    check_text_keys,
     integer,
     is_array,
     is_object,
@@ -30,6 +32,7 @@ from olmstate.actors._wire.untrusted_json import (
     strings,
 )
 from olmstate.messages import Json, JsonObject, MalformedMessage
+from tests.cost.longest_step import calls_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,6 +189,52 @@ def test_a_value_that_contains_itself_is_refused_at_once() -> None:
     endless += [endless, endless]
     with pytest.raises(MalformedMessage, match="deeper"):
         check_depth(endless)
+
+
+def shared(levels: int) -> Json:
+    """So many levels of pairs whose halves are the same: `2**levels` parts if each is counted as often as it is met."""
+    value: Json = ["leaf"]
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
+@pytest.mark.parametrize("check", [check_depth, check_text_keys, is_plain])
+def test_shared_parts_are_walked_once(check: Callable[[Json], object]) -> None:
+    few, many = shared(20), shared(100)
+    with suppress(MalformedMessage):
+        # 20 levels would be a million parts
+        assert calls_of(lambda: check(few)) < 10_000
+    with suppress(MalformedMessage):
+        assert calls_of(lambda: check(many)) < 10_000
+
+
+def test_a_part_that_is_shared_by_many_levels_is_walked_once() -> None:
+    value: Json = ["leaf"] * 1100
+    costs: list[int] = []
+    for levels in (50, 100):
+        chain = value
+        for _ in range(levels):
+            chain = [chain, value, *(["leaf"] for _ in range(10))]
+        costs.append(calls_of(partial(check_depth, chain)))
+    assert costs[1] < 2.1 * costs[0]
+
+
+def test_what_would_be_written_very_large_because_its_parts_are_shared_is_refused() -> None:
+    check_depth(shared(15))
+    with pytest.raises(MalformedMessage, match="shared"):
+        check_depth(shared(60))
+    with pytest.raises(MalformedMessage, match="shared"):
+        check_depth([["x" * 2**16] * 2] * 1000)
+    check_depth([["x" * 2**16] for _ in range(1000)])  # as large, and truly there
+
+
+def test_depth_is_found_behind_a_part_that_was_measured_elsewhere() -> None:
+    deep = nested(MAX_DEPTH - 2, in_objects=False)
+    wide: list[Json] = [[] for _ in range(2000)]
+    check_depth([deep, [deep], *wide])
+    with pytest.raises(MalformedMessage, match="deeper"):
+        check_depth([deep, [[deep]], *wide])
 
 
 GETTERS: dict[str, tuple[Callable[[JsonObject, str], Json], list[Json]]] = {

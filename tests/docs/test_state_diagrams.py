@@ -8,10 +8,18 @@ from collections.abc import Callable, Iterable, Sequence
 import attrs
 import pytest
 from docs.extensions.column import Column, Edge, draw
-from docs.extensions.states import CACHE_MOVES, CACHE_STATES, cache_column, supervisor_column
+from docs.extensions.states import (
+    CACHE_MOVES,
+    CACHE_STATES,
+    VERIFICATION_TABLES,
+    cache_column,
+    supervisor_column,
+    verification_column,
+)
 
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.states import LOCKED, TRANSITIONS
+from olmstate.actors._wire.steps import at_once
 from olmstate.storage import Row, Table
 
 KEY = b"key"
@@ -32,7 +40,25 @@ def test_the_supervisors_diagram_has_every_row_of_its_table() -> None:
     assert {state.name for state in LOCKED} == column.marked
 
 
-@pytest.mark.parametrize("column", [supervisor_column(), cache_column()])
+@pytest.mark.parametrize("name", VERIFICATION_TABLES)
+def test_a_verifications_diagram_has_every_row_of_its_table(name: str) -> None:
+    column = verification_column(name)
+    drawn = {(edge.source, edge.label, edge.target) for edge in column.edges}
+    for edge in column.always:
+        label, _, sources = edge.label.partition(", from\n")
+        drawn |= {(source, label, edge.target) for source in sources.split(",\n")}
+    table = {
+        (state.name, move.value, (found.state or state).name)
+        for state, row in VERIFICATION_TABLES[name].items()
+        for move, found in row.items()
+        if found is not None
+    }
+    assert table == drawn
+
+
+@pytest.mark.parametrize(
+    "column", [supervisor_column(), cache_column(), *(verification_column(name) for name in VERIFICATION_TABLES)]
+)
 def test_everything_in_a_diagram_is_on_paper(column: Column) -> None:
     svg = draw(column, title="a title")
     assert "<title>a title</title>" in svg
@@ -74,13 +100,13 @@ def state_of(cache: Cache[str]) -> str:
     if cache.holds([KEY], committed=True):
         return "CLEAN"
     filled = copy.deepcopy(cache)
-    filled.fill({KEY: ()})
+    at_once(filled.fill({KEY: ()}))
     return "LOADING" if filled.holds([KEY], committed=True) else "ABSENT"
 
 
 MOVES: dict[str, Callable[[Cache[str]], object]] = {
     "wanted": lambda cache: cache.missing([KEY], committed=False),
-    "filled": lambda cache: cache.fill({KEY: ()}),
+    "filled": lambda cache: at_once(cache.fill({KEY: ()})),
     "changed": lambda cache: cache.change(KEY),
     "put": lambda cache: cache.put(KEY, "other entry"),
     "committed": lambda cache: cache.commit(),
@@ -115,6 +141,6 @@ def test_a_real_cache_moves_as_the_diagram_says(state: str, move: str) -> None:
 def test_a_query_finds_the_committed_copy_of_an_entry_that_a_turn_has_changed() -> None:
     cache = cache_in("DIRTY")
     assert [KEY] == cache.missing([KEY], committed=True)
-    cache.fill({KEY: ()})
+    at_once(cache.fill({KEY: ()}))
     cache.roll_back()
     assert "CLEAN" == state_of(cache)

@@ -1,4 +1,17 @@
-"""The real counterparts, as fixtures: one Synapse for all tests, and for each test the programs that it asks for.
+"""The real counterparts, as fixtures: one Synapse and one process of each library for all tests.
+
+A test of a room asks for `people` and says who does what when; nobody syncs by themselves:
+
+    async def test_somebody_reads_somebody(people: People) -> None:
+        alice, bob = await people.olmstate(), await people.rust()      # or .nio(), or .one_of_each()
+        room = await meet([alice, bob])                                # created, joined, synced
+        said = await all_say([alice], room)
+        await sync_all([alice, bob])
+        assert [said] == what_they_read([bob], said)
+
+`open_fault_proxy` goes between a device and Synapse: `homeserver.through(proxy.url, session)`. `RustDevice.ask` and
+`.do` have all commands of `node/*.mjs`, `NioDevice.ask` those of `nio_program.py`. What needs neither Synapse nor
+matrix-nio runs quicker on `tests.peer.homeserver`, which is in memory and has the same sessions.
 
 Rule: a missing part may pass unnoticed on a developer's machine, never in CI or in a full run.
 Why the clock is real here: other processes don't live in Trio's time, so that jumping it would only time us out.
@@ -16,10 +29,8 @@ import pytest
 
 from tests.interop import parts
 from tests.interop.homeserver import Homeserver
-from tests.interop.nio_device import open_nio_program
 from tests.interop.people import People
-from tests.interop.program import Program
-from tests.interop.rust_device import open_rust_program
+from tests.interop.program import Process, Program, running_program
 from tests.interop.synapse import Synapse, running_synapse
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - folders in it are made by tempfile
@@ -54,19 +65,31 @@ async def homeserver(synapse: Synapse) -> AsyncGenerator[Homeserver]:
         yield Homeserver(synapse=synapse, client=client)
 
 
+@pytest.fixture(scope="session")
+def rust_process(pytestconfig: pytest.Config) -> Generator[Process]:
+    """matrix-rust-sdk's OlmMachines, for all tests."""
+    with running_program("OlmMachine", found(parts.rust, pytestconfig)) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def nio_process(pytestconfig: pytest.Config) -> Generator[Process]:
+    """matrix-nio's clients, for all tests."""
+    with running_program("matrix-nio", found(parts.nio, pytestconfig)) as process:
+        yield process
+
+
 @pytest.fixture
-async def rust(pytestconfig: pytest.Config) -> AsyncGenerator[Program]:
-    """matrix-rust-sdk's OlmMachines; make one with `rust_device`."""
-    found(parts.rust, pytestconfig)
-    async with open_rust_program() as program:
+async def rust(rust_process: Process) -> AsyncGenerator[Program]:
+    """OlmMachines of this test; make one with `rust_device`."""
+    async with rust_process.used() as program:
         yield program
 
 
 @pytest.fixture
-async def nio(pytestconfig: pytest.Config) -> AsyncGenerator[Program]:
-    """matrix-nio's clients; make one with `nio_device`."""
-    found(parts.nio, pytestconfig)
-    async with open_nio_program() as program:
+async def nio(nio_process: Process) -> AsyncGenerator[Program]:
+    """matrix-nio's clients of this test; make one with `nio_device`."""
+    async with nio_process.used() as program:
         yield program
 
 

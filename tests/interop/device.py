@@ -6,7 +6,7 @@ from typing import Protocol
 
 import attrs
 
-from olmstate.messages import EventId, JsonObject, RoomId
+from olmstate.messages import EventId, JsonObject, MegolmSessionId, RoomId
 from tests.peer.session import Session
 
 
@@ -18,6 +18,8 @@ class Heard:
     sender: str
     type: str
     content: JsonObject
+    session_id: MegolmSessionId
+    """What it was encrypted with."""
 
 
 @attrs.define

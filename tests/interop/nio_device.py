@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
 
 from olmstate.messages import EventId, Json, RoomId
-from tests.interop import parts
 from tests.interop.device import Ears, Heard, text
 from tests.interop.homeserver import HttpSession
-from tests.interop.program import Program, open_program
+from tests.interop.program import Program
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -54,10 +51,7 @@ class NioDevice:
         self.ears.unread.clear()
         self.ears.unread.update(taken["unread"])
         for message in taken["messages"]:
-            heard = Heard(
-                room_id=message["room_id"], sender=message["sender"], type=message["type"], content=message["content"]
-            )
-            self.ears.hear(message["event_id"], heard)
+            self.ears.hear(EventId(message.pop("event_id")), Heard(**message))
 
     async def send(self, room_id: RoomId, body: str) -> EventId:
         """Send a text that everybody's devices in the room can read."""
@@ -66,13 +60,6 @@ class NioDevice:
     async def rotate(self, room_id: RoomId) -> None:
         """Use a new session from now on."""
         await self.ask("rotate", room_id=room_id)
-
-
-@asynccontextmanager
-async def open_nio_program() -> AsyncGenerator[Program]:
-    """Run the program; a client in it is made by `nio_device`."""
-    async with open_program("matrix-nio", parts.nio()) as program:
-        yield program
 
 
 async def nio_device(program: Program, session: HttpSession, store: Path) -> NioDevice:

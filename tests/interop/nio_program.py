@@ -160,7 +160,6 @@ def _message(room_id: str, event: NioObject) -> dict[str, Any]:
         "type": source["type"],
         "content": source["content"],
         "session_id": event.session_id,
-        "verified": event.verified,
     }
 
 
@@ -176,7 +175,15 @@ async def answer(clients: dict[str, Client], cmd: str, m: str, arguments: dict[s
         return None
     if cmd == "close":
         return await clients.pop(m).close()
+    if cmd == "forget":
+        return await forget(clients)
     return await COMMANDS[cmd](clients[m], **arguments)
+
+
+async def forget(clients: dict[str, Client]) -> None:
+    """Close all."""
+    while clients:
+        await clients.popitem()[1].close()
 
 
 async def main() -> None:
@@ -194,8 +201,7 @@ async def main() -> None:
         else:
             told = {"id": number, "ok": True, "result": result}
         print(json.dumps(told), flush=True)
-    for client in clients.values():
-        await client.close()
+    await forget(clients)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,13 @@ class OlmstateDevice:
         for (event_id, (room_id, event)), read in zip(waiting, outcomes, strict=True):
             if isinstance(read, m.DecryptedRoomEvent):
                 del self._encrypted[event_id]
-                heard = Heard(room_id=room_id, sender=event["sender"], type=read.type, content=read.content)
+                heard = Heard(
+                    room_id=room_id,
+                    sender=event["sender"],
+                    type=read.type,
+                    content=read.content,
+                    session_id=read.session_id,
+                )
                 self.ears.hear(event_id, heard)
             else:
                 self.ears.unread[event_id] = type(read).__name__

@@ -6,16 +6,13 @@ Rule: nothing is decided here. `ask` gives all commands of `node/*.mjs`, whose a
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
 
 from olmstate.messages import EventId, Json, JsonObject, RoomId, UserId
-from tests.interop import parts
 from tests.interop.device import Ears, Heard, text
-from tests.interop.program import Program, ProgramError, open_program
+from tests.interop.program import Program, ProgramError
 from tests.peer.session import Session, encrypted_events
 
 
@@ -43,11 +40,21 @@ class RustDevice:
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
+    async def do(self, command: str, **arguments: object) -> Json:
+        """A command whose answer has a ``request``, or ``requests``, which are sent."""
+        answer = await self.ask(command, **arguments)
+        for request in (answer.get("request"), *answer.get("requests", ())):
+            await self.send_request(request)
+        return answer
+
     async def send_request(self, request: JsonObject | None) -> None:
         """Send a request that a command gave, and tell the machine the answer."""
         if request is None:
             return
-        answer = await self.session.request(request["method"], request["path"], request["body"])
+        if request["type"] == "room_message":
+            answer = await self._send_encrypted(request["room_id"], request["event_type"], request["body"])
+        else:
+            answer = await self.session.request(request["method"], request["path"], request["body"])
         if request["id"] is not None:
             await self.ask("mark_request_sent", request_id=request["id"], type=request["type"], response=answer)
 
@@ -74,8 +81,17 @@ class RustDevice:
                 self.ears.unread[event_id] = error.code or str(error)
                 continue
             del self._encrypted[event_id]
-            heard = Heard(room_id=room_id, sender=event["sender"], type=read["type"], content=read["content"])
+            heard = Heard(
+                room_id=room_id,
+                sender=event["sender"],
+                type=read["type"],
+                content=read["content"],
+                session_id=event["content"]["session_id"],
+            )
             self.ears.hear(event_id, heard)
+            if _verifies(heard):
+                await self.ask("receive_in_room", room_id=room_id, event=read)
+                await self.keep_house()
 
     async def share_room_key(self, room_id: RoomId) -> None:
         """Give the room's key to all devices of its members that don't have it."""
@@ -88,24 +104,26 @@ class RustDevice:
     async def track(self, *users: UserId) -> None:
         """Learn these users' devices, and keep them up to date."""
         await self.ask("update_tracked_users", users=users)
-        await self.keep_house()
+        for request in await self.ask("outgoing_requests"):
+            if request["type"] != "room_message":  # sending one of those begins with this
+                await self.send_request(request)
 
     async def send(self, room_id: RoomId, body: str) -> EventId:
         """Send a text that everybody's devices in the room can read."""
+        return await self.send_content(room_id, text(body))
+
+    async def send_content(self, room_id: RoomId, content: JsonObject) -> EventId:
+        """Send an ``m.room.message``."""
+        return EventId((await self._send_encrypted(room_id, "m.room.message", content))["event_id"])
+
+    async def _send_encrypted(self, room_id: RoomId, event_type: str, content: JsonObject) -> JsonObject:
         await self.share_room_key(room_id)
-        content = await self.ask("encrypt", room_id=room_id, type="m.room.message", content=text(body))
-        return await self.session.send(room_id, "m.room.encrypted", content)
+        encrypted = await self.ask("encrypt", room_id=room_id, type=event_type, content=content)
+        return {"event_id": await self.session.send(room_id, "m.room.encrypted", encrypted)}
 
     async def rotate(self, room_id: RoomId) -> None:
         """Use a new session from now on."""
         await self.ask("discard_room_key", room_id=room_id)
-
-
-@asynccontextmanager
-async def open_rust_program() -> AsyncGenerator[Program]:
-    """Run the program; a machine in it is made by `rust_device`."""
-    async with open_program("OlmMachine", parts.rust()) as program:
-        yield program
 
 
 async def rust_device(program: Program, session: Session) -> RustDevice:
@@ -115,3 +133,9 @@ async def rust_device(program: Program, session: Session) -> RustDevice:
     device = RustDevice(session=session, identity=identity, program=program)
     await device.sync()
     return device
+
+
+def _verifies(heard: Heard) -> bool:
+    """Whether it is a step of a verification in a room."""
+    kinds = (heard.type, heard.content.get("msgtype", ""))
+    return any(kind.startswith("m.key.verification.") for kind in kinds)

@@ -41,6 +41,7 @@ from olmstate.messages import (
     MarkRoomKeyShared,
     OlmSessionsCreated,
     OutboundRoomKey,
+    OutdatedUsers,
     OutgoingRequests,
     PrepareOneTimeKeys,
     PrepareRoomKey,
@@ -57,7 +58,10 @@ from olmstate.messages import (
     SyncReceived,
     SyncToken,
     ToDeviceOutcome,
+    TrackUsers,
     UnpublishedKeys,
+    UpdateDevices,
+    UserId,
 )
 
 
@@ -127,6 +131,12 @@ async def room_keys(
     assert_type(await supervisor.ask(import_file), RoomKeysImported)
     assert_type(await supervisor.ask(ExportRoomKeys()), tuple[JsonObject, ...])
     assert_type(await supervisor.ask(export_file), str)
+
+
+async def device_lists(supervisor: Supervisor, *, track: TrackUsers, update: UpdateDevices) -> None:
+    assert_type(await supervisor.ask(OutdatedUsers()), tuple[UserId, ...])
+    assert_type(await supervisor.ask(track), tuple[UserId, ...])
+    assert_type(await supervisor.ask(update), tuple[UserId, ...])
 
 
 async def requests(supervisor: Supervisor, *, sent: MarkRequestSent, failed: MarkRequestFailed) -> None:

@@ -16,6 +16,7 @@ from ._account import (
     SignedDeviceKeys,
     UnpublishedKeys,
 )
+from ._device_lists import OutdatedUsers, TrackUsers, UpdateDevices
 from ._devices import (
     AddDevices,
     DeviceAddress,
@@ -152,6 +153,13 @@ from ._to_device import (
     ToDeviceOutcome,
     UndecryptableToDevice,
 )
+from ._verification import (
+    MalformedQrCode,
+    NoCommonMethod,
+    QrUnavailable,
+    VerificationError,
+    WrongStep,
+)
 
 __all__ = [
     "AccountError",
@@ -202,6 +210,7 @@ __all__ = [
     "MalformedKeyFile",
     "MalformedMessage",
     "MalformedPickle",
+    "MalformedQrCode",
     "MarkKeysPublished",
     "MarkRequestFailed",
     "MarkRequestSent",
@@ -213,17 +222,20 @@ __all__ = [
     "MismatchedSender",
     "MissingRoomKey",
     "NoAccount",
+    "NoCommonMethod",
     "NoTransport",
     "OlmSessionId",
     "OlmSessionPickle",
     "OlmSessionsCreated",
     "OlmStateError",
     "OutboundRoomKey",
+    "OutdatedUsers",
     "OutgoingRequests",
     "PlainToDevice",
     "PrepareOneTimeKeys",
     "PrepareRoomKey",
     "Procedure",
+    "QrUnavailable",
     "Query",
     "QueryRoute",
     "ReceiveSync",
@@ -266,6 +278,7 @@ __all__ = [
     "SyncReceived",
     "SyncToken",
     "ToDeviceOutcome",
+    "TrackUsers",
     "Transport",
     "UndecryptableToDevice",
     "UnknownDevice",
@@ -273,8 +286,11 @@ __all__ = [
     "UnknownOlmSession",
     "UnpublishedKeys",
     "UnsupportedFilesystem",
+    "UpdateDevices",
     "UserId",
+    "VerificationError",
     "WrongDevice",
     "WrongKey",
     "WrongPassphrase",
+    "WrongStep",
 ]

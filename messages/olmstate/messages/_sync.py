@@ -37,7 +37,8 @@ class ReceiveSync(Command[SyncReceived]):
     """Parsed, or as it came."""
     since: str | None = None
     """The token that the request was made with; if it isn't the stored one, that is left alone, and so is what is known
-    of the fallback key, which may be another by now. None: don't compare."""
+    of the fallback key, which may be another by now. None: it was made with none, and began anew; it is then asked for
+    whose devices have changed meanwhile."""
 
 
 @attrs.frozen(kw_only=True)

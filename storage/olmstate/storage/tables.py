@@ -52,6 +52,10 @@ class Table(enum.StrEnum):
     OUTBOUND_GROUP_SESSIONS = "outbound_group_sessions", _NOT_IN_BACKUPS
     ROOM_KEY_RECIPIENTS = "room_key_recipients", _PARTITIONED, _NOT_IN_BACKUPS
     DEVICES = "devices", _PARTITIONED
+    TRACKED_USERS = "tracked_users"
+    """Whose devices are kept up to date."""
+    OUTDATED_USERS = "outdated_users", _PARTITIONED
+    """Those of them whose devices must be queried; all are one partition."""
     REQUESTS = "requests", _PARTITIONED, _NOT_IN_BACKUPS
     """Requests to the homeserver that wait for an answer; all are one partition."""
     REQUEST_CONTENTS = "request_contents", _NOT_IN_BACKUPS

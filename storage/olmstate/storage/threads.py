@@ -21,8 +21,12 @@ class NoThread(Exception):
     """No thread can be started; the work has not begun."""
 
 
-async def start_in_thread(work: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
+async def start_in_thread(
+    work: Callable[[], T], limiter: trio.CapacityLimiter | None = None, *, abandon_on_cancel: bool = False
+) -> T:
     """What ``work`` returns.
+
+    Cancelled, it is waited for; or, if that is asked for, left to end by itself, and what it returns is lost.
 
     Raises:
         NoThread: Nothing was done.
@@ -36,21 +40,21 @@ async def start_in_thread(work: Callable[[], T], limiter: trio.CapacityLimiter |
         return work()
 
     try:
-        return await trio.to_thread.run_sync(begin, limiter=limiter)
+        return await trio.to_thread.run_sync(begin, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
     except RuntimeError as error:
         if begun:
             raise
         raise NoThread(str(error)) from error
 
 
-async def in_thread(work: Callable[[], T]) -> T:
-    """What ``work`` returns.
+async def in_thread(work: Callable[[], T], *, abandon_on_cancel: bool = False) -> T:
+    """What ``work`` returns; see `start_in_thread`.
 
     Raises:
         StoreUnavailable: No thread can be started; ``work`` has not begun.
         BaseException: As ``work`` raises.
     """
     try:
-        return await start_in_thread(work)
+        return await start_in_thread(work, abandon_on_cancel=abandon_on_cancel)
     except NoThread as error:
         raise StoreUnavailable(reason=str(error)) from error

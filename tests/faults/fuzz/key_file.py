@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
-from olmstate.actors._wire.key_file import decrypt_key_file, encrypt_key_file, seal
 from olmstate.messages import Json, MalformedKeyFile, WrongPassphrase
+from tests.actors.key_files import decrypt_key_file, encrypt_key_file, seal
 from tests.faults.fuzz.device import recording
 from tests.faults.fuzz.target import Target
 

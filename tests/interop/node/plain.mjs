@@ -45,7 +45,10 @@ export function request(made) {
   if (made === undefined || made === null) return null;
   const type = made.type === undefined ? "upload_signing_keys" : NAMES[made.type];
   const [method, path] = TARGETS[type](made);
-  return { id: made.id ?? null, type, method, path, body: JSON.parse(made.body) };
+  const out = { id: made.id ?? null, type, method, path, body: JSON.parse(made.body) };
+  // A message in a room is in clear: who sends it, encrypts it first, if the room is encrypted.
+  if (type === "room_message") Object.assign(out, { room_id: made.room_id, event_type: made.event_type });
+  return out;
 }
 
 // --- devices, events, settings --------------------------------------------------------------------------------------

@@ -50,6 +50,11 @@ withoutMachine.close = async ({ m }) => {
   machines.delete(m);
 };
 
+withoutMachine.forget = async () => {
+  for (const { machine } of machines.values()) machine.close();
+  machines.clear();
+};
+
 // What the machine has told its listeners since the last time.
 withoutMachine.events = async ({ m }) => {
   await new Promise((done) => setImmediate(done)); // listeners run in tasks of their own

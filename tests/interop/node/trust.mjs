@@ -6,14 +6,11 @@ export const identityOf = async (m, a) => need(await m.getIdentity(user(a.user_i
 const status = (s) => ({ master: s.hasMaster, self_signing: s.hasSelfSigning, user_signing: s.hasUserSigning });
 
 export const commands = {
-  // Three requests, to be sent in this order; `keys_upload` may be null.
+  // `requests`: the device's keys if they aren't uploaded yet, the public keys, the signatures; in this order.
   bootstrap_cross_signing: async (m, a) => {
     const made = await m.bootstrapCrossSigning(a.reset ?? true);
-    return {
-      keys_upload: request(made.uploadKeysRequest),
-      upload_signing_keys: request(made.uploadSigningKeysRequest),
-      signatures: request(made.uploadSignaturesRequest),
-    };
+    const requests = [made.uploadKeysRequest, made.uploadSigningKeysRequest, made.uploadSignaturesRequest];
+    return { requests: requests.map(request).filter((out) => out !== null) };
   },
   cross_signing_status: async (m) => status(await m.crossSigningStatus()),
   export_cross_signing: async (m) => {
@@ -41,11 +38,14 @@ export const commands = {
     };
   },
   // Sign another user's master key, or mark the own one as verified: a request to upload the signature.
-  verify_identity: async (m, a) => request(await (await identityOf(m, a)).verify()),
+  verify_identity: async (m, a) => ({ request: request(await (await identityOf(m, a)).verify()) }),
   pin_identity: async (m, a) => (await identityOf(m, a)).pinCurrentMasterKey(),
   withdraw_verification: async (m, a) => (await identityOf(m, a)).withdrawVerification(),
-  verify_own_device: async (m, a) =>
-    request(await need(await m.getDevice(m.userId, device(a.device_id)), "device").verify()),
+  // Sign another device of the own user.
+  verify_own_device: async (m, a) => {
+    const own = need(await m.getDevice(m.userId, device(a.device_id)), "device");
+    return { request: request(await own.verify()) };
+  },
   sign: async (m, a) => JSON.parse((await m.sign(text(a.message))).asJSON()),
 
   request_missing_secrets: (m) => m.requestMissingSecretsIfNeeded(),

@@ -2,7 +2,8 @@
 //
 // A flow goes: request_verification (or request_content_for_room + request_in_room) → accept_verification →
 // sas_start, sas_accept, sas_confirm, or qr_show on one side and qr_scan on the other, then qr_confirm.
-// `verification_state` tells where it is. Each step's answer has the request, or requests, that it takes.
+// `verification_state` tells where it is. Each step's answer has the request, or requests, that it takes. The other user
+// must be tracked: a request from an unknown device is dropped.
 import { base64, bytes, cancelInfo, device, need, request, room, snake, text, user } from "./plain.mjs";
 import { identityOf } from "./trust.mjs";
 import * as R from "@matrix-org/matrix-sdk-crypto-wasm";
@@ -16,8 +17,21 @@ const METHODS = {
 const methods = (a) => (a.methods ?? Object.keys(METHODS)).map((name) => need(METHODS[name], "method " + name));
 const PHASES = ["created", "requested", "ready", "transitioned", "done", "cancelled"];
 
-const flow = (m, a) => need(m.getVerificationRequest(user(a.user_id), a.flow_id), "verification request");
-const started = (m, a) => need(m.getVerification(user(a.user_id), a.flow_id), "verification");
+// The machine forgets a flow at the first sync after its end. Whoever has seen it before can still ask how it ended.
+const seen = new WeakMap(); // machine -> flow id -> {request, now}
+function look(m, a) {
+  if (!seen.has(m)) seen.set(m, new Map());
+  const flows = seen.get(m);
+  const before = flows.get(a.flow_id) ?? {};
+  const flow = {
+    request: m.getVerificationRequest(user(a.user_id), a.flow_id) ?? before.request,
+    now: m.getVerification(user(a.user_id), a.flow_id) ?? before.now,
+  };
+  flows.set(a.flow_id, flow);
+  return flow;
+}
+const flow = (m, a) => need(look(m, a).request, "verification request");
+const started = (m, a) => need(look(m, a).now, "verification");
 
 function requestState(v) {
   if (!v) return null;
@@ -70,6 +84,7 @@ export const commands = {
       ? need(await m.getDevice(user(a.user_id), device(a.device_id)), "device")
       : await identityOf(m, a);
     const [made, out] = await other.requestVerification(methods(a));
+    look(m, { ...a, flow_id: made.flowId });
     return { ...requestState(made), request: request(out) };
   },
   // In a room: send this content as an m.room.message, then name its event.
@@ -81,9 +96,9 @@ export const commands = {
 
   verification_requests: async (m, a) => m.getVerificationRequests(user(a.user_id)).map(requestState),
   verification_state: async (m, a) => {
-    const now = m.getVerification(user(a.user_id), a.flow_id);
+    const { request, now } = look(m, a);
     return {
-      request: requestState(m.getVerificationRequest(user(a.user_id), a.flow_id)),
+      request: requestState(request),
       sas: now instanceof R.Sas ? sasState(now) : null,
       qr: now instanceof R.Qr ? qrState(now) : null,
     };
@@ -94,9 +109,9 @@ export const commands = {
     return { ...requestState(v), request: out };
   },
   cancel_verification: async (m, a) => {
-    const now = m.getVerification(user(a.user_id), a.flow_id);
-    if (!now) return request(flow(m, a).cancel());
-    return request(a.code ? now.cancelWithCode(a.code) : now.cancel());
+    const { now } = look(m, a);
+    const cancel = () => (a.code ? now.cancelWithCode(a.code) : now.cancel());
+    return { request: request(now ? cancel() : flow(m, a).cancel()) };
   },
 
   sas_start: async (m, a) => {

@@ -31,6 +31,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 import attrs
 import trio
 
+from olmstate.actors._wire.steps import Steps
 from olmstate.messages import (
     ActorStopped,
     CacheStatistics,
@@ -46,6 +47,7 @@ from olmstate.storage import START, Position, Presence, Row, RowReader, Table, p
 
 from .cache import Cache
 from .envelope import Envelope
+from .slices import in_slices
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -357,7 +359,7 @@ class Actor(abc.ABC, Generic[M_contra]):
                 if missing:
                     complete = False
                     rows = await self._store.read(cache.table, missing)
-                    cache.fill(rows)
+                    await in_slices(cache.fill(rows))
             first = False
             if not isinstance(wanted, tuple):
                 wanted = self.wanted(message)
@@ -371,9 +373,13 @@ class Actor(abc.ABC, Generic[M_contra]):
         last = position_of(table, self.page[-1]) if self.page else START
         return last, tuple(decode(row) for row in self.page)
 
-    def changed_rows(self) -> dict[Table, list[Row]]:
+    def changed_rows(self) -> Steps[dict[Table, list[Row]]]:
         """What the present turn must write; asked once a turn.
 
-        A plain call: only a turn changes anything, and the turn that asks is the only one.
+        It isn't asked as a message: only a turn changes anything, and the turn that asks is the only one.
         """
-        return {cache.table: cache.changed_rows() for cache in self._caches if cache.dirty}
+        changed: dict[Table, list[Row]] = {}
+        for cache in self._caches:
+            if cache.dirty:
+                changed[cache.table] = yield from cache.changed_rows()
+        return changed

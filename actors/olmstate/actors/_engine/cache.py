@@ -19,13 +19,19 @@ is cached and invalidated like any other. Pure state: nothing here waits.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
+from olmstate.actors._wire.steps import Steps
 from olmstate.messages import CacheStatistics
 from olmstate.storage import Row, Table
 
 E = TypeVar("E")
+
+ROWS_AT_ONCE = 24
+"""Decoded or encoded without giving other tasks a chance: half a millisecond."""
+BYTES_AT_ONCE = 16 * 1024
+"""The same, of rows that are large."""
 
 
 class Codec(Protocol[E]):
@@ -45,6 +51,26 @@ class Codec(Protocol[E]):
         Asked once a turn: an entry whose rows aren't committed is dropped.
         """
         ...
+
+
+@runtime_checkable
+class RowwiseCodec(Codec[E], Protocol[E]):
+    """The same of a table whose partitions may have very many rows: an entry can be decoded a part at a time."""
+
+    def add(self, entry: E, rows: Sequence[Row]) -> None:
+        """Take more rows of the same partition into ``entry``, which `Codec.decode` has made and nobody has seen."""
+        ...
+
+
+def _slices(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Some ``rows`` at a time, and fewer where they are large."""
+    start = size = 0
+    for position, row in enumerate(rows):
+        if position - start == ROWS_AT_ONCE or size > BYTES_AT_ONCE:
+            yield rows[start:position]
+            start, size = position, 0
+        size += len(row.value or b"")
+    yield rows[start:]
 
 
 class Cache(Generic[E]):
@@ -82,13 +108,28 @@ class Cache(Generic[E]):
                 return False
         return True
 
-    def fill(self, rows: Mapping[bytes, Sequence[Row]]) -> None:
+    def fill(self, rows: Mapping[bytes, Sequence[Row]]) -> Steps[None]:
         """Take in what was read; partitions that were invalidated since `missing` named them stay absent."""
-        for partition, partition_rows in rows.items():
+        for decoded, (partition, partition_rows) in enumerate(rows.items(), 1):
             if partition in self._loading:
-                self._loading.discard(partition)
-                self._loaded += 1
-                self._clean[partition] = self._codec.decode(partition, partition_rows)
+                entry = yield from self._decode(partition, partition_rows)
+                if partition in self._loading:  # still
+                    self._loading.discard(partition)
+                    self._loaded += 1
+                    self._clean[partition] = entry
+            if decoded % ROWS_AT_ONCE == 0:
+                yield
+
+    def _decode(self, partition: bytes, rows: Sequence[Row]) -> Steps[E]:
+        if len(rows) <= 1 or not isinstance(self._codec, RowwiseCodec):
+            return self._codec.decode(partition, rows)
+        codec: RowwiseCodec[E] = self._codec
+        first, *others = _slices(rows)
+        entry = codec.decode(partition, first)
+        for some in others:
+            yield
+            codec.add(entry, some)
+        return entry
 
     def trim(self) -> None:
         """Drop the least recently used entries beyond capacity; a message that is loading its own loads them again."""
@@ -148,9 +189,15 @@ class Cache(Generic[E]):
         """Whether this turn has changed an entry."""
         return bool(self._dirty)
 
-    def changed_rows(self) -> list[Row]:
-        """What this turn must write."""
-        return [row for partition, entry in self._dirty.items() for row in self._codec.encode(partition, entry)]
+    def changed_rows(self) -> Steps[list[Row]]:
+        """What this turn must write. What is invalidated in between may be in it: then the turn is fenced."""
+        rows: list[Row] = []
+        for partition, entry in list(self._dirty.items()):
+            for row in self._codec.encode(partition, entry):
+                rows.append(row)
+                if len(rows) % ROWS_AT_ONCE == 0:
+                    yield
+        return rows
 
     def commit(self) -> None:
         """This turn's changes are on the disk: they are clean now."""

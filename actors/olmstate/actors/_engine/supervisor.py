@@ -52,6 +52,7 @@ from .capability import Capability, WithoutTurn, check_routes
 from .envelope import Envelope, own_error
 from .points import Addition, Additions
 from .service import ServicesByClass
+from .slices import in_slices
 from .states import TRANSITIONS, Move, State, next_state
 from .subscriptions import Subscriptions
 from .turn import ActorsByClass, Turn
@@ -478,7 +479,7 @@ class Supervisor:
             return False  # a query has seen another's commit, and the actors have dropped what it contradicts
         rows: dict[Table, list[Row]] = {}
         for actor in self._all:
-            rows.update(actor.changed_rows())
+            rows.update(await in_slices(actor.changed_rows()))
         if not any(rows.values()):
             self._notify(Committed(generation=seen))
             return True

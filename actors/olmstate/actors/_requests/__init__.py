@@ -5,7 +5,7 @@ from __future__ import annotations
 from olmstate.actors._engine.capability import Capability
 from olmstate.messages import MarkRequestFailed, MarkRequestSent, OutgoingRequests
 
-from .actor import CommittedRequests, RequestContents, RequestsActor
+from .actor import CommittedBackOffs, CommittedRequests, RequestContents, RequestsActor
 from .courier import Courier
 from .operations import (
     MakeDueRequests,
@@ -25,7 +25,11 @@ CAPABILITY = Capability(
         MarkRequestSent.by(mark_request_sent),
         TakeOverRequests.by(take_over_requests),
     ),
-    queries=(CommittedRequests.answered_by(RequestsActor), RequestContents.answered_by(RequestsActor)),
+    queries=(
+        CommittedBackOffs.answered_by(RequestsActor),
+        CommittedRequests.answered_by(RequestsActor),
+        RequestContents.answered_by(RequestsActor),
+    ),
     procedures=(OutgoingRequests.by(outgoing_requests),),
     services=(Courier,),
 )

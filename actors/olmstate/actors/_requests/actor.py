@@ -15,7 +15,7 @@ read when they are sent.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, TypeAlias, assert_never
 
 import attrs
@@ -186,6 +186,14 @@ class BackedOff(Message[frozenset[str]]):
     now: int
 
 
+@attrs.frozen(kw_only=True)
+class CommittedBackOffs(Query[frozenset[str]]):
+    """The same as `BackedOff`; no turn is needed."""
+
+    names: tuple[str, ...]
+    now: int
+
+
 Asked: TypeAlias = (
     PutRequests
     | PendingRequests
@@ -196,6 +204,7 @@ Asked: TypeAlias = (
     | TakeOver
     | BackOff
     | BackedOff
+    | CommittedBackOffs
 )
 
 
@@ -229,12 +238,12 @@ class RequestsActor(Actor[Asked]):
                 )
             case BackOff(failed=failed, succeeded=succeeded):
                 return ((self._back_offs, [self._back_off_key(name) for name in (*failed, *succeeded)]),)
-            case BackedOff(names=names):
+            case BackedOff(names=names) | CommittedBackOffs(names=names):
                 return ((self._back_offs, [self._back_off_key(name) for name in names]),)
             case _:
                 assert_never(message)
 
-    def handle(self, message: Asked) -> Reply:
+    def handle(self, message: Asked) -> Reply:  # noqa: C901 - one case a message
         """Answer one message."""
         match message:
             case PutRequests():
@@ -258,7 +267,11 @@ class RequestsActor(Actor[Asked]):
                 self._back_off(message)
                 return message.reply(None)
             case BackedOff(names=names, now=now):
-                return message.reply(frozenset(name for name in names if self._is_backed_off(name, now)))
+                stored = {name: self._back_offs.current(self._back_off_key(name)) for name in names}
+                return message.reply(_backed_off(stored, now))
+            case CommittedBackOffs(names=names, now=now):
+                stored = {name: self._back_offs.committed(self._back_off_key(name)) for name in names}
+                return message.reply(_backed_off(stored, now))
             case _:
                 assert_never(message)
 
@@ -389,10 +402,14 @@ class RequestsActor(Actor[Asked]):
             failures = 1 + (0 if before is None else before.failures)
             self._back_offs.put(key, BackOffRecord(failures=failures, until=message.now + delay(failures)))
 
-    def _is_backed_off(self, name: str, now: int) -> bool:
-        stored = self._back_offs.current(self._back_off_key(name))
-        # a clock that was set back must not make it wait for longer than it ever would
-        return stored is not None and now < stored.until <= now + delay(stored.failures)
+
+def _backed_off(stored: Mapping[str, BackOffRecord | None], now: int) -> frozenset[str]:
+    # a clock that was set back must not make anybody wait for longer than they ever would
+    return frozenset(
+        name
+        for name, record in stored.items()
+        if record is not None and now < record.until <= now + delay(record.failures)
+    )
 
 
 def _pending(request: RequestRecord) -> PendingRequest:

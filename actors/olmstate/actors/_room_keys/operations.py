@@ -6,18 +6,20 @@ nobody else waits for them. What an import that was cut short has stored stays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
+import trio
 
 from olmstate.actors._devices.actor import DevicesPage
 from olmstate.actors._engine.capability import Asking
+from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import AddRoomKeys, InboundGroupSessionsActor, NewRoomKey, RoomKeysPage
 from olmstate.actors._room_keys.copies import RoomKeyCopy, export, session_from_export, session_from_room_key
 from olmstate.actors._wire.algorithms import MEGOLM
-from olmstate.actors._wire.key_file import decrypt_key_file, encrypt_key_file
+from olmstate.actors._wire.key_file import Derivation, FileKeys, SealedFile, finish, read_sessions, write_key_file
 from olmstate.actors._wire.untrusted_json import as_object, check_depth, json_object, optional, string, strings
 from olmstate.messages import (
     AddRoomKey,
@@ -46,6 +48,10 @@ R = TypeVar("R")
 
 CHUNK = 200
 """Keys a turn: about 10 ms of checking, so that others get theirs in between."""
+AT_ONCE = 16
+"""Keys checked without giving other tasks a chance: below a millisecond."""
+PAGE = 32
+"""Keys read and exported without giving other tasks a chance: about a millisecond."""
 
 
 async def add_room_key(turn: Turn, command: AddRoomKey) -> RoomKeyChange:
@@ -92,12 +98,15 @@ class ImportChunk(Command[RoomKeysImported]):
 async def import_chunk(turn: Turn, command: ImportChunk) -> RoomKeysImported:
     """Take in exported room keys, each apart."""
     new: list[NewRoomKey] = []
-    for key in command.keys:
-        try:
-            new.append(_exported(key, command.owners))
-        except (MalformedMessage, RejectedRoomKey):
-            continue
-    changes = await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=tuple(new)))
+    async for keys in SlicesOf(command.keys, AT_ONCE):
+        for key in keys:
+            try:
+                new.append(_exported(key, command.owners))
+            except (MalformedMessage, RejectedRoomKey):
+                continue
+    changes: list[RoomKeyChange] = []
+    async for some in SlicesOf(new, AT_ONCE):
+        changes += await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=tuple(some)))
     received = tuple(
         (key.room_id, key.session_id) for key, change in zip(new, changes, strict=True) if change != "known"
     )
@@ -140,15 +149,27 @@ def _exported(key: Json, owners: Mapping[Curve25519Key, DeviceKeys]) -> NewRoomK
 
 async def import_room_keys(supervisor: Asking, procedure: ImportRoomKeys) -> RoomKeysImported:
     """Take in exported room keys, a chunk a turn."""
+    return await _import(supervisor, [procedure.keys], total=len(procedure.keys))
+
+
+async def _import(supervisor: Asking, parts: Iterable[Sequence[Json]], *, total: int) -> RoomKeysImported:
     owners = await _owners(supervisor)
-    imported = rejected = 0
-    for start in range(0, len(procedure.keys), CHUNK):
-        chunk = procedure.keys[start : start + CHUNK]
-        done = await supervisor.ask(ImportChunk(keys=chunk, owners=owners))
-        imported += done.imported
-        rejected += done.rejected
-        supervisor.publish(RoomKeyImportProgress(done=start + len(chunk), total=len(procedure.keys)))
-    return RoomKeysImported(total=len(procedure.keys), imported=imported, rejected=rejected)
+    done = imported = rejected = 0
+    waiting: list[Json] = []
+    for part in parts:
+        waiting += part
+        start = 0
+        while len(waiting) - start >= (CHUNK if done + len(waiting) - start < total else 1):
+            chunk = tuple(waiting[start : start + CHUNK])
+            start += len(chunk)
+            result = await supervisor.ask(ImportChunk(keys=chunk, owners=owners))
+            imported += result.imported
+            rejected += result.rejected
+            done += len(chunk)
+            supervisor.publish(RoomKeyImportProgress(done=done, total=total))
+        del waiting[:start]
+        await trio.lowlevel.checkpoint()
+    return RoomKeysImported(total=total, imported=imported, rejected=rejected)
 
 
 async def _owners(supervisor: Asking) -> dict[Curve25519Key, DeviceKeys]:
@@ -166,27 +187,55 @@ async def _owners(supervisor: Asking) -> dict[Curve25519Key, DeviceKeys]:
 
 async def import_key_file(supervisor: Asking, procedure: ImportKeyFile) -> RoomKeysImported:
     """Decrypt a key file and take in what it holds."""
-    keys: Sequence[Json] = await in_thread(lambda: decrypt_key_file(procedure.file, procedure.passphrase))
-    return await supervisor.ask(ImportRoomKeys(keys=tuple(keys)))
+    file = await in_slices(SealedFile.read(procedure.file))
+    keys = await derive_in_thread(procedure.passphrase, file.derivation)
+    await in_slices(file.check(keys))
+    total = 0
+    # all is read before anything is stored, and read again rather than kept: 100,000 parsed keys take 200 MB
+    for some in read_sessions(file, keys):
+        total += len(some)
+        await trio.lowlevel.checkpoint()
+    return await _import(supervisor, read_sessions(file, keys), total=total)
+
+
+async def derive_in_thread(passphrase: str, derivation: Derivation) -> FileKeys:
+    """A key file's keys. Who is cancelled doesn't wait for them: the thread ends by itself."""
+    return await in_thread(lambda: FileKeys.derive(passphrase, derivation), abandon_on_cancel=True)
 
 
 async def export_room_keys(supervisor: Asking, procedure: ExportRoomKeys) -> tuple[JsonObject, ...]:
     """All room keys, page by page, of each the most trusted copy first."""
     keys: list[JsonObject] = []
-    after, page = await supervisor.ask(RoomKeysPage())
-    while page:
-        keys.extend(
-            _export(entry.room_id, copy)
-            for entry in page
-            if procedure.room_id in (None, entry.room_id)
-            for copy in entry.copies
-            if copy.signed or not entry.copies[0].signed  # beside a signed one, what doesn't connect is a forgery
-        )
-        after, page = await supervisor.ask(RoomKeysPage(after=after))
+    await _export(supervisor, procedure.room_id, keys.extend)
     return tuple(keys)
 
 
-def _export(room_id: RoomId, copy: RoomKeyCopy) -> JsonObject:
+async def export_key_file(supervisor: Asking, procedure: ExportKeyFile) -> str:
+    """All room keys as an encrypted file."""
+    derivation = Derivation.new(procedure.rounds)
+    writer = write_key_file(derivation, await derive_in_thread(procedure.passphrase, derivation))
+    next(writer)
+    await _export(supervisor, procedure.room_id, writer.send)
+    return finish(writer)
+
+
+async def _export(supervisor: Asking, room_id: RoomId | None, take: Callable[[Sequence[JsonObject]], object]) -> None:
+    """Hand all room keys, or a room's, to ``take``, some at a time."""
+    after, page = await supervisor.ask(RoomKeysPage(limit=PAGE))
+    while page:
+        take(
+            [
+                _exported_copy(entry.room_id, copy)
+                for entry in page
+                if room_id in (None, entry.room_id)
+                for copy in entry.copies
+                if copy.signed or not entry.copies[0].signed  # beside a signed one, what doesn't connect is a forgery
+            ]
+        )
+        after, page = await supervisor.ask(RoomKeysPage(after=after, limit=PAGE))
+
+
+def _exported_copy(room_id: RoomId, copy: RoomKeyCopy) -> JsonObject:
     """A copy from its first index."""
     return {
         "algorithm": MEGOLM,
@@ -197,9 +246,3 @@ def _export(room_id: RoomId, copy: RoomKeyCopy) -> JsonObject:
         "sender_claimed_keys": {"ed25519": copy.sender_ed25519},
         "forwarding_curve25519_key_chain": list(copy.forwarding_chain),
     }
-
-
-async def export_key_file(supervisor: Asking, procedure: ExportKeyFile) -> str:
-    """All room keys as an encrypted file."""
-    keys = await supervisor.ask(ExportRoomKeys(room_id=procedure.room_id))
-    return await in_thread(lambda: encrypt_key_file(list(keys), procedure.passphrase, rounds=procedure.rounds))

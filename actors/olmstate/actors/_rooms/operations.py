@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Collection, Iterable
 
 from olmstate.actors._account.operations import own_device
-from olmstate.actors._devices.operations import look_up
+from olmstate.actors._devices.operations import MANY_ADDRESSES, distinct, look_up
+from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import AddRoomKeys, InboundGroupSessionsActor, NewRoomKey
 from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
@@ -44,6 +45,8 @@ from olmstate.messages import (
 
 DEVICES_A_REQUEST = 250
 """So many to-device messages a request, as servers like it."""
+RECIPIENTS_A_ROW = 250
+"""Recorded without giving other tasks a chance: a millisecond."""
 
 
 async def prepare_room_key(turn: Turn, command: PrepareRoomKey) -> OutboundRoomKey:
@@ -96,29 +99,28 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
     """Encrypt the room's key to those of its devices that don't have it; rotate first if one that left may have it."""
     own = (await own_device(turn)).identity
     itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
-    wanted = dict.fromkeys(address for address in command.devices if address != itself)
+    wanted = await distinct(command.devices)
+    wanted.pop(itself, None)
+    known = await look_up(turn, wanted)
     outbound = turn[OutboundGroupSessionsActor]
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
-    if current is not None and current.is_known_to_others(wanted, await look_up(turn, wanted)):
+    if current is not None and await in_slices(current.is_known_to_others(wanted, known)):
         current = None
-    if current is not None and not wanted.keys() - current.shared_with:
+    if current is not None and not await _without(wanted, current.shared_with):
         return RoomKeyShare(session_id=current.session_id, requests=(), recipients=(), missing=())
     shared: OutboundRoomKey | None = None
     if current is not None:
         shared = await outbound.ask(Export(room_id=command.room_id))  # or None, as above
     if shared is None:
         shared = await new_room_key(turn, command.room_id, command.rotation)
-    pending = [address for address in wanted if address not in shared.shared_with]
-    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content)
-    if encrypted.keys:
-        await outbound.ask(Offer(room_id=command.room_id, session_id=shared.session_id, devices=encrypted.keys))
-    contents = iter(encrypted.contents.items())
-    requests = tuple(
-        by_user(dict(islice(contents, DEVICES_A_REQUEST))) for _ in range(0, len(encrypted.contents), DEVICES_A_REQUEST)
-    )
+    pending = await _without(wanted, shared.shared_with)
+    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, known)
+    async for some in SlicesOf(encrypted.keys.items(), RECIPIENTS_A_ROW):
+        await outbound.ask(Offer(room_id=command.room_id, session_id=shared.session_id, devices=dict(some)))
+    requests = [await by_user(some) async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)]
     return RoomKeyShare(
         session_id=shared.session_id,
-        requests=requests,
+        requests=tuple(requests),
         recipients=tuple(encrypted.contents),
         missing=encrypted.missing,
     )
@@ -127,15 +129,25 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
 async def mark_room_key_shared(turn: Turn, command: MarkRoomKeyShared) -> None:
     """Record who has the room's key."""
     # for those to whom it was not `ShareRoomKey` that has encrypted it, but the user
-    known = await look_up(turn, command.devices)
-    await turn[OutboundGroupSessionsActor].ask(
-        MarkShared(
-            room_id=command.room_id,
-            session_id=command.session_id,
-            devices=frozenset(command.devices),
-            keys={address: device.curve25519 for address, device in known.items()},
+    slices: list[tuple[DeviceAddress, ...]] = [some async for some in SlicesOf(command.devices, RECIPIENTS_A_ROW)]
+    for devices in slices or [()]:
+        known = await look_up(turn, devices)
+        await turn[OutboundGroupSessionsActor].ask(
+            MarkShared(
+                room_id=command.room_id,
+                session_id=command.session_id,
+                devices=frozenset(devices),
+                keys={address: device.curve25519 for address, device in known.items()},
+            )
         )
-    )
+
+
+async def _without(wanted: Iterable[DeviceAddress], others: Collection[DeviceAddress]) -> list[DeviceAddress]:
+    """Those of ``wanted`` that are not among ``others``."""
+    left: list[DeviceAddress] = []
+    async for some in SlicesOf(wanted, MANY_ADDRESSES):
+        left += [address for address in some if address not in others]
+    return left
 
 
 async def encrypt_room_event(turn: Turn, command: EncryptRoomEvent) -> EncryptedRoomEvent:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 
 import attrs
 
 from olmstate.actors._account.actor import ALGORITHM, AccountActor, CreateOutboundSessions, NewSession
 from olmstate.actors._account.operations import own_device
-from olmstate.actors._devices.operations import look_up
+from olmstate.actors._devices.operations import distinct, look_up
+from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._to_device.actor import AddSessions, Encrypt, OlmSessionsActor
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.payload import encode_payload, encode_plain
 from olmstate.actors._wire.signatures import check_one_time_key
-from olmstate.actors._wire.untrusted_json import as_object, check_depth
+from olmstate.actors._wire.steps import Steps
+from olmstate.actors._wire.untrusted_json import as_object
 from olmstate.messages import (
     CreateOlmSessions,
     Curve25519Key,
     DeviceAddress,
     DeviceId,
+    DeviceKeys,
     EncryptedToDevice,
     EncryptToDevice,
     JsonObject,
@@ -30,13 +33,30 @@ from olmstate.messages import (
     UserId,
 )
 
+KEYS_AT_ONCE = 10
+"""Claimed keys checked, or sessions started, without giving other tasks a chance: a millisecond."""
+PLAINTEXTS_AT_ONCE = 48
+"""Encrypted without giving other tasks a chance: a millisecond, or two."""
+CONTENTS_AT_ONCE = 500
+
 
 async def create_olm_sessions(turn: Turn, command: CreateOlmSessions) -> OlmSessionsCreated:
     """Check each claimed key and start a session with its device."""
-    claimed = _claimed(command.one_time_keys)
+    await own_device(turn)  # or there is none, and nothing can be started
+    claimed = await in_slices(_claimed(command.one_time_keys))
+    created: list[DeviceAddress] = []
+    rejected: dict[DeviceAddress, OlmStateError] = {}
+    async for some in SlicesOf(claimed.items(), KEYS_AT_ONCE):
+        created += await _start_sessions(turn, dict(some), rejected)
+    return OlmSessionsCreated(created=tuple(created), rejected=rejected)
+
+
+async def _start_sessions(
+    turn: Turn, claimed: Mapping[DeviceAddress, object], rejected: dict[DeviceAddress, OlmStateError]
+) -> Iterable[DeviceAddress]:
+    """With whom there is a session now; who is ``rejected``, and why, is added there."""
     known = await look_up(turn, claimed)
     checked: dict[DeviceAddress, tuple[Curve25519Key, Curve25519Key]] = {}
-    rejected: dict[DeviceAddress, OlmStateError] = {}
     for address, key in claimed.items():
         device = known.get(address)
         if device is None:
@@ -59,20 +79,20 @@ async def create_olm_sessions(turn: Turn, command: CreateOlmSessions) -> OlmSess
             NewSession(sender_key=key, session=session, claimed_from=address.user_id) for address, key, session in made
         )
         await turn[OlmSessionsActor].ask(AddSessions(sessions=sessions))
-    created = tuple(address for address, _, _ in made)
+    created = [address for address, _, _ in made]
     for address in checked.keys() - set(created):
         rejected[address] = MalformedMessage(reason="no session can be made with that key")
-    return OlmSessionsCreated(created=created, rejected=rejected)
+    return created
 
 
-def _claimed(one_time_keys: JsonObject) -> dict[DeviceAddress, object]:
-    check_depth(one_time_keys)
+def _claimed(one_time_keys: JsonObject) -> Steps[dict[DeviceAddress, object]]:
     found: dict[DeviceAddress, object] = {}
     for user_id, devices in as_object(one_time_keys, "one_time_keys").items():
         for device_id, keys in as_object(devices, "a user's devices").items():
             for key_id, key in as_object(keys, "a device's keys").items():
                 if key_id.startswith(f"{ALGORITHM}:"):
                     found[DeviceAddress(user_id=UserId(user_id), device_id=DeviceId(device_id))] = key
+            yield
     return found
 
 
@@ -87,8 +107,22 @@ class Encrypted:
     """No keys, or no session."""
 
 
-async def encrypt_to(turn: Turn, devices: Collection[DeviceAddress], event_type: str, content: JsonObject) -> Encrypted:
-    """Encrypt one event to each of ``devices`` that can be."""
+async def encrypt_to(
+    turn: Turn,
+    devices: Collection[DeviceAddress],
+    event_type: str,
+    content: JsonObject,
+    known: Mapping[DeviceAddress, DeviceKeys] | None = None,
+) -> Encrypted:
+    """Encrypt one event to each of ``devices`` that can be.
+
+    Args:
+        turn: The present one.
+        devices: To which.
+        event_type: Of the event.
+        content: Of the event.
+        known: Devices' keys, if they were looked up.
+    """
     own = await own_device(turn)
     payload = {
         "type": event_type,
@@ -99,42 +133,49 @@ async def encrypt_to(turn: Turn, devices: Collection[DeviceAddress], event_type:
     }
     # the content may be large and the devices many: it is written once, and only the recipient each time
     head = encode_payload(payload)[:-1]
-    known = await look_up(turn, devices)
-    plaintexts = tuple(
-        (
-            device.user_id,
-            device.curve25519,
-            head
-            + b","
-            + encode_plain({"recipient": device.user_id, "recipient_keys": {"ed25519": device.ed25519}})[1:],
-        )
-        for device in known.values()
-    )
-    ciphertexts = await turn[OlmSessionsActor].ask(Encrypt(plaintexts=plaintexts)) if plaintexts else ()
+    known = await look_up(turn, devices) if known is None else known
     contents: dict[DeviceAddress, JsonObject] = {}
     keys: dict[DeviceAddress, Curve25519Key] = {}
-    for (address, device), ciphertext in zip(known.items(), ciphertexts, strict=True):
-        if ciphertext is not None:
-            message_type, body = ciphertext
-            keys[address] = device.curve25519
-            contents[address] = {
-                "algorithm": OLM,
-                "sender_key": own.identity.curve25519,
-                "ciphertext": {device.curve25519: {"type": message_type, "body": body}},
-            }
-    missing = tuple(dict.fromkeys(address for address in devices if address not in contents))
-    return Encrypted(contents=contents, keys=keys, missing=missing)
+    missing: dict[DeviceAddress, None] = {}
+    async for some in SlicesOf(devices, PLAINTEXTS_AT_ONCE):
+        found = {address: known[address] for address in some if address in known}
+        plaintexts = tuple(
+            (
+                device.user_id,
+                device.curve25519,
+                head
+                + b","
+                + encode_plain({"recipient": device.user_id, "recipient_keys": {"ed25519": device.ed25519}})[1:],
+            )
+            for device in found.values()
+        )
+        ciphertexts = await turn[OlmSessionsActor].ask(Encrypt(plaintexts=plaintexts)) if plaintexts else ()
+        for (address, device), ciphertext in zip(found.items(), ciphertexts, strict=True):
+            if ciphertext is not None:
+                message_type, body = ciphertext
+                keys[address] = device.curve25519
+                contents[address] = {
+                    "algorithm": OLM,
+                    "sender_key": own.identity.curve25519,
+                    "ciphertext": {device.curve25519: {"type": message_type, "body": body}},
+                }
+        missing.update((address, None) for address in some if address not in contents)
+    return Encrypted(contents=contents, keys=keys, missing=tuple(missing))
 
 
-def by_user(contents: dict[DeviceAddress, JsonObject]) -> dict[UserId, dict[DeviceId, JsonObject]]:
+async def by_user(
+    contents: Iterable[tuple[DeviceAddress, JsonObject]],
+) -> dict[UserId, dict[DeviceId, JsonObject]]:
     """``messages`` of a ``/sendToDevice`` request."""
     messages: dict[UserId, dict[DeviceId, JsonObject]] = {}
-    for address, content in contents.items():
-        messages.setdefault(address.user_id, {})[address.device_id] = content
+    async for some in SlicesOf(contents, CONTENTS_AT_ONCE):
+        for address, content in some:
+            messages.setdefault(address.user_id, {})[address.device_id] = content
     return messages
 
 
 async def encrypt_to_device(turn: Turn, command: EncryptToDevice) -> EncryptedToDevice:
     """Encrypt one event to many devices."""
-    encrypted = await encrypt_to(turn, command.devices, command.type, command.content)
-    return EncryptedToDevice(messages=by_user(encrypted.contents), missing=encrypted.missing)
+    devices = await distinct(command.devices)
+    encrypted = await encrypt_to(turn, devices, command.type, command.content)
+    return EncryptedToDevice(messages=await by_user(encrypted.contents.items()), missing=encrypted.missing)

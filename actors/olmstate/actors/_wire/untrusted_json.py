@@ -53,7 +53,7 @@ def loads(data: bytes | str, *, max_depth: int = MAX_DEPTH) -> Json:
     """
     try:
         # The sum can only be too large; nearly every message is spared the exact count.
-        if _brackets(data) > max_depth and _nesting(_text(data)) > max_depth:
+        if _brackets(data) > max_depth and nesting(_text(data)) > max_depth:
             reason = f"nested deeper than {max_depth}"
         else:
             try:
@@ -67,59 +67,112 @@ def loads(data: bytes | str, *, max_depth: int = MAX_DEPTH) -> Json:
     raise MalformedMessage(reason=reason)
 
 
+def raw_decode(text: str, start: int) -> tuple[Json, int]:
+    """The value that begins at ``start``, and where it ends. Its `nesting` must have been looked at.
+
+    Raises:
+        ValueError: Nothing that `loads` takes begins there, or its end is missing.
+    """
+    value: Json
+    value, end = _thorough.raw_decode(text, start)
+    return value, end
+
+
 def _text(data: bytes | str) -> str:
     return data if isinstance(data, str) else data.decode()
 
 
 def check_depth(value: Json) -> None:
-    """Check that a parsed value can be walked, copied, hashed or encoded without running out of stack.
+    """Check that a parsed value can be walked, copied, hashed or encoded without running out of stack, or of memory.
 
     Raises:
-        MalformedMessage: Nested deeper than `MAX_DEPTH`, or without end.
+        MalformedMessage: Nested deeper than `MAX_DEPTH`, or without end; or small only because its parts are shared.
     """
-    try:
-        # quicker than a look at each part, and the sum of brackets can only be too large
-        if _brackets(_encoder.encode(value)) <= MAX_DEPTH:
-            return
-    except Exception:  # noqa: BLE001, S110 - what can't be encoded, for whatever reason, is walked
-        pass
-    _walk(value, text_keys=False)
+    if not _is_small(value):
+        _Measure().check(value)
 
 
 def check_text_keys(value: Json) -> None:
     """`check_depth`, and that all keys are text: `json.dumps` writes numbers, booleans and None as if they were.
 
     Raises:
-        MalformedMessage: Nested deeper than `MAX_DEPTH`, or without end; or a key is no text.
+        MalformedMessage: See `check_depth`; or a key is no text.
     """
-    _walk(value, text_keys=True)
+    _Measure(text_keys=True).check(value)
 
 
-def _walk(value: Json, *, text_keys: bool) -> None:
+def _is_small(value: Json) -> bool:
+    """Whether ``value`` has at most `_FEW` containers, a shared one counted each time, and isn't nested too deep."""
     level = _containers_in([value])
+    found = 0
     for _ in range(MAX_DEPTH):
         if not level:
-            return
-        below: list[Json] = []
-        for container in level:
-            if text_keys and is_object(container) and not all(map(_is_text, container)):
+            return True
+        found += len(level)
+        if found > _FEW:
+            return False
+        level = [child for container in level for child in _containers_in(container)]
+    return False
+
+
+_FEW: Final = 1000
+_MOST_WRITTEN: Final = 2**24
+"""Characters, about, that a value with shared parts may be long when it is written."""
+
+
+class _Measure:
+    """Measures nesting and size in time that grows with the parts: each is walked once, however often it is shared."""
+
+    def __init__(self, *, text_keys: bool = False) -> None:
+        self._text_keys = text_keys
+        self._known: dict[int, tuple[int, int]] = {}
+        """Levels and size of each container, by its identity."""
+        self._in_memory = 0
+
+    def check(self, value: Json) -> None:
+        if isinstance(value, _CONTAINERS):
+            _, written = self._measure(value, 0)
+            if written > max(_MOST_WRITTEN, self._in_memory):
+                raise MalformedMessage(reason="very large if its shared parts are written each time")
+
+    def _measure(self, container: Json, above: int) -> tuple[int, int]:
+        """Levels and size of a container that is in ``above`` others."""
+        if above == MAX_DEPTH:
+            raise MalformedMessage(reason=_TOO_DEEP)
+        levels = 0
+        children: Iterable[Json] = container
+        size = 1
+        if is_object(container):
+            if self._text_keys and not all(map(_is_text, container)):
                 raise MalformedMessage(reason="a key is no text")
-            below += _containers_in(container)
-        # by identity, so that a part that is shared, or contains itself, is walked once a level
-        level = below if len(below) < _FEW else list({id(child): child for child in below}.values())
-    if level:
-        raise MalformedMessage(reason=_TOO_DEEP)
+            children = container.values()
+            size += len(container)
+        inner = 0
+        for child in children:
+            if _is_container(child):
+                depth, length = self._known.get(id(child)) or self._measure(child, above + 1)
+                levels = max(levels, depth)
+                inner += length
+            else:
+                size += len(child) if isinstance(child, str) else 1
+        if above + 1 + levels > MAX_DEPTH:
+            raise MalformedMessage(reason=_TOO_DEEP)
+        self._in_memory += size
+        self._known[id(container)] = levels + 1, size + inner
+        return levels + 1, size + inner
 
 
-_FEW: Final = 16
+def _is_container(value: Json) -> bool:
+    return isinstance(value, _CONTAINERS)
 
 
 def is_plain(value: Json) -> bool:
-    """Whether ``value`` is made of the very types that JSON is parsed to, with no NaN, and not nested too deep.
+    """Whether ``value`` is small, made of the very types that JSON is parsed to, with no NaN, and not nested too deep.
 
     Most values that users pass are. All encoders write those alike, so that the quickest will do.
     """
     level = [value]
+    found = 0
     for _ in range(MAX_DEPTH):
         below: list[Json] = []
         for part in level:
@@ -134,7 +187,10 @@ def is_plain(value: Json) -> bool:
             below += [child for child in children if type(child) not in _SCALARS]
         if not below:
             return True
-        level = below if len(below) < _FEW else list({id(child): child for child in below}.values())
+        found += len(below)  # a shared part counts each time, as it is written each time
+        if found > _FEW:
+            return False
+        level = below
     return False
 
 
@@ -272,7 +328,8 @@ def _brackets(data: bytes | str) -> int:
     return data.count("[") + data.count("{") if isinstance(data, str) else data.count(b"[") + data.count(b"{")
 
 
-def _nesting(text: str) -> int:
+def nesting(text: str) -> int:
+    """How many objects and arrays are within each other at most, in text that need not be complete."""
     # Exact up to the first character that isn't JSON, and there the parser stops. Each step is one pass in C; together
     # they take about as long as parsing does.
     octets = text.encode("utf-8", "surrogatepass").replace(b"\\\\", b"").replace(b'\\"', b"")
@@ -293,7 +350,6 @@ def _no_constant(_: str) -> NoReturn:
     raise ValueError
 
 
-_encoder: Final = msgspec.json.Encoder()
 _quick: Final = msgspec.json.Decoder()
 """What it reads, it reads as the thorough one does, at a fifth of the price."""
 _thorough: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant)

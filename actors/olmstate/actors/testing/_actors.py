@@ -16,6 +16,7 @@ from olmstate.actors._engine.turn import ActorsByClass
 from olmstate.actors._room_keys.actor import InboundGroupSessionsActor
 from olmstate.actors._rooms.actor import OutboundGroupSessionsActor
 from olmstate.actors._to_device.actor import OlmSessionsActor
+from olmstate.actors._wire.steps import at_once
 from olmstate.messages import DeviceId, StoreBusy, UserId
 from olmstate.storage import Row, Store, Table
 
@@ -142,7 +143,7 @@ class ActorsUnderTest:
         try:
             rows: dict[Table, list[Row]] = {}
             for actor in self.all:
-                rows.update(actor.changed_rows())
+                rows.update(at_once(actor.changed_rows()))
             return await self._store.commit(rows, self.newest.generation)
         finally:
             lock.release()

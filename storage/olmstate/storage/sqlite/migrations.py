@@ -69,10 +69,17 @@ def requests(db: Database) -> None:
     make_table(db, "back_offs")
 
 
+def device_lists(db: Database) -> None:
+    """Whose devices are kept up to date, and whose are outdated."""
+    make_table(db, "tracked_users")
+    make_partitioned_table(db, "outdated_users")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
     requests,
+    device_lists,
 )
 """In order: the first makes version 1."""
 

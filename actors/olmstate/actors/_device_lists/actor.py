@@ -1,0 +1,212 @@
+"""The device lists actor owns whose devices are kept up to date, and whose are outdated.
+
+Its invariants:
+
+- Only tracked users are outdated; a user who is tracked anew is.
+- Each invalidation of a user has a token of its own. A query remembers the tokens of its users, and its answer makes
+  only those up to date whose token is still the same: whoever changed since may have changed after the answer.
+- The mark of an outdated user is stored no later than the sync token that told of it, and goes in the commit that
+  stores the user's devices.
+
+Outdated users are one partition of their own table, since they are few and each process looks whether there are any.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, TypeAlias, assert_never
+
+import attrs
+
+from olmstate.actors._engine.actor import Actor, Environment, PageQuery, Wanted
+from olmstate.actors._engine.cache import Cache
+from olmstate.actors._engine.records import dumps, loads
+from olmstate.messages import Message, OutdatedUsers, Query, Reply, UserId
+from olmstate.storage import Position, Row, RowReader, Table
+
+from .stored import OutdatedUserRecord, TrackedUserRecord
+
+_TOKEN_BYTES = 8
+
+
+class _TrackedCodec:
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> UserId | None:  # noqa: ARG002 - one row at most
+        return self.user(rows[0]) if rows else None
+
+    def user(self, row: Row) -> UserId:
+        return loads(row, TrackedUserRecord).user_id
+
+    def encode(self, partition: bytes, entry: UserId | None) -> Iterable[Row]:
+        yield Row(partition, partition, None if entry is None else dumps(TrackedUserRecord(user_id=entry)))
+
+
+@attrs.define(kw_only=True)
+class _Outdated:
+    """All outdated users, by the token of what made them so."""
+
+    users: dict[UserId, str] = attrs.field(factory=dict[UserId, str])
+    changed: set[UserId] = attrs.field(factory=set[UserId])
+
+
+class _OutdatedCodec:
+    def __init__(self, store: RowReader) -> None:
+        self._store = store
+
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> _Outdated:  # noqa: ARG002 - there is one
+        records = [loads(row, OutdatedUserRecord) for row in rows]
+        return _Outdated(users={record.user_id: record.invalidation for record in records})
+
+    def encode(self, partition: bytes, entry: _Outdated) -> Iterable[Row]:
+        for user_id in entry.changed:
+            invalidation = entry.users.get(user_id)
+            record = None if invalidation is None else OutdatedUserRecord(user_id=user_id, invalidation=invalidation)
+            key = self._store.key(Table.OUTDATED_USERS, user_id)
+            yield Row(key, partition, None if record is None else dumps(record))
+        entry.changed.clear()
+
+
+# --- what it is asked ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Track(Message[tuple[UserId, ...]]):
+    """Track users, who are outdated if they weren't tracked; which ones."""
+
+    users: tuple[UserId, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Untrack(Message[None]):
+    """Stop tracking users."""
+
+    users: tuple[UserId, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Invalidated(Message[None]):
+    """These users' devices have changed; of those who aren't tracked, nobody cares."""
+
+    users: tuple[UserId, ...]
+
+
+@attrs.frozen(kw_only=True)
+class UpToDate(Message[None]):
+    """These users' devices are known as of the invalidation with this token."""
+
+    invalidations: dict[UserId, str]
+
+
+@attrs.frozen(kw_only=True)
+class Invalidations(Message[dict[UserId, str]]):
+    """All outdated users, and the token of each one's last invalidation, as this turn sees them."""
+
+
+@attrs.frozen(kw_only=True)
+class NotUpToDate(Query[tuple[UserId, ...]]):
+    """Which of these users are outdated, or not tracked."""
+
+    users: tuple[UserId, ...]
+
+
+@attrs.frozen(kw_only=True)
+class TrackedUsersPage(PageQuery[tuple[Position, tuple[UserId, ...]]]):
+    """Some of all tracked users, and where to go on; none at the end."""
+
+    table: Table = Table.TRACKED_USERS
+
+
+Asked: TypeAlias = (
+    Track | Untrack | Invalidated | UpToDate | Invalidations | NotUpToDate | OutdatedUsers | TrackedUsersPage
+)
+
+
+class DeviceListsActor(Actor[Asked]):
+    """See the module."""
+
+    name: ClassVar[str] = "device_lists"
+
+    def __init__(self, environment: Environment) -> None:
+        """It has loaded nothing."""
+        store, capacity = environment.store, environment.capacity
+        self._codec = _TrackedCodec()
+        self._tracked = Cache[UserId | None](Table.TRACKED_USERS, self._codec, capacity(Table.TRACKED_USERS))
+        self._outdated = Cache[_Outdated](Table.OUTDATED_USERS, _OutdatedCodec(store), capacity(Table.OUTDATED_USERS))
+        self._all_outdated = store.key(Table.OUTDATED_USERS, "outdated users")
+        super().__init__(environment, [self._tracked, self._outdated])
+
+    def _key(self, user_id: UserId) -> bytes:
+        return self._store.key(Table.TRACKED_USERS, user_id)
+
+    def wanted(self, message: Asked) -> Wanted:
+        """The outdated users, and whether those named are tracked."""
+        outdated = (self._outdated, [self._all_outdated])
+        match message:
+            case Track(users=users) | Untrack(users=users) | Invalidated(users=users) | NotUpToDate(users=users):
+                return outdated, (self._tracked, [self._key(user_id) for user_id in users])
+            case UpToDate() | Invalidations() | OutdatedUsers():
+                return (outdated,)
+            case TrackedUsersPage():
+                return ()
+            case _:
+                assert_never(message)
+
+    def handle(self, message: Asked) -> Reply:
+        """Answer one message."""
+        match message:
+            case Track(users=users):
+                return message.reply(self._track(users))
+            case Untrack(users=users):
+                self._untrack(users)
+                return message.reply(None)
+            case Invalidated(users=users):
+                self._invalidate([user_id for user_id in users if self._tracked.current(self._key(user_id))])
+                return message.reply(None)
+            case UpToDate(invalidations=invalidations):
+                known = self._outdated.current(self._all_outdated).users
+                self._forget([user_id for user_id, token in invalidations.items() if known.get(user_id) == token])
+                return message.reply(None)
+            case Invalidations():
+                return message.reply(dict(self._outdated.current(self._all_outdated).users))
+            case NotUpToDate(users=users):
+                outdated = self._outdated.committed(self._all_outdated).users
+                return message.reply(
+                    tuple(
+                        user_id
+                        for user_id in users
+                        if user_id in outdated or self._tracked.committed(self._key(user_id)) is None
+                    )
+                )
+            case OutdatedUsers():
+                return message.reply(tuple(sorted(self._outdated.committed(self._all_outdated).users)))
+            case TrackedUsersPage():
+                return message.reply(self.decoded_page(message.table, self._codec.user))
+            case _:
+                assert_never(message)
+
+    def _track(self, users: tuple[UserId, ...]) -> tuple[UserId, ...]:
+        new = [user for user in dict.fromkeys(users) if self._tracked.current(self._key(user)) is None]
+        for user_id in new:
+            self._tracked.put(self._key(user_id), user_id)
+        self._invalidate(new)
+        return tuple(new)
+
+    def _untrack(self, users: tuple[UserId, ...]) -> None:
+        known = [user for user in dict.fromkeys(users) if self._tracked.current(self._key(user)) is not None]
+        for user_id in known:
+            self._tracked.put(self._key(user_id), None)
+        self._forget(known)
+
+    def _invalidate(self, users: Sequence[UserId]) -> None:
+        if users:
+            outdated = self._outdated.change(self._all_outdated)
+            outdated.users.update((user_id, secrets.token_hex(_TOKEN_BYTES)) for user_id in users)
+            outdated.changed.update(users)
+
+    def _forget(self, users: Sequence[UserId]) -> None:
+        gone = [user_id for user_id in users if user_id in self._outdated.current(self._all_outdated).users]
+        if gone:
+            outdated = self._outdated.change(self._all_outdated)
+            for user_id in gone:
+                del outdated.users[user_id]
+            outdated.changed.update(gone)

@@ -1,0 +1,200 @@
+"""Tracking users: what a sync tells of their devices, and the queries that are due (spec: Device lists)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Final
+from urllib.parse import urlencode
+
+import attrs
+
+from olmstate.actors._account.actor import AccountActor, LookUpOwnDevice
+from olmstate.actors._devices.operations import add_devices
+from olmstate.actors._engine.capability import BesideTurns
+from olmstate.actors._engine.turn import Turn
+from olmstate.actors._requests.actor import (
+    AnsweredRequest,
+    BackedOff,
+    BackOff,
+    CommittedBackOffs,
+    CommittedRequests,
+    NewRequest,
+    PendingRequest,
+    PendingRequests,
+    PutRequests,
+    RequestsActor,
+)
+from olmstate.actors._requests.points import Refused
+from olmstate.actors._wire.untrusted_json import is_object, json_object, optional, strings
+from olmstate.messages import (
+    AddDevices,
+    Command,
+    JsonObject,
+    OutdatedUsers,
+    RequestId,
+    RequestKind,
+    TrackUsers,
+    UserId,
+)
+
+from .actor import DeviceListsActor, Invalidated, Invalidations, Track, TrackedUsersPage, Untrack, UpToDate
+
+USERS_A_QUERY: Final = 250
+SERVER_TIMEOUT: Final = 10_000
+"""Milliseconds that the homeserver may wait for others (spec: POST /keys/query)."""
+CHANGES: Final = "device lists"
+"""Subject of requests for ``/keys/changes``."""
+
+
+@attrs.frozen(kw_only=True)
+class PrepareQueries(Command[tuple[RequestId, ...]]):
+    """Track users, and ask for the devices of those who are outdated, unless somebody does; this process's requests."""
+
+    users: tuple[UserId, ...]
+
+
+# --- tracking -----------------------------------------------------------------------------------------------
+
+
+async def track_users(turn: Turn, command: TrackUsers) -> tuple[UserId, ...]:
+    """Track users, and with them the device's own user, who is in each room."""
+    own = await turn[AccountActor].ask(LookUpOwnDevice())
+    new = await turn[DeviceListsActor].ask(Track(users=(*command.users, own.identity.user_id)))
+    wanted = set(command.users)
+    return tuple(user_id for user_id in new if user_id in wanted)
+
+
+async def receive_device_lists(turn: Turn, told: JsonObject) -> None:
+    """Take in what a sync, or ``/keys/changes``, tells of device lists (spec: Extensions to /sync).
+
+    Raises:
+        MalformedMessage: It is of the wrong shape.
+    """
+    left = optional(strings, told, "left") or ()
+    changed = optional(strings, told, "changed") or ()
+    if left:
+        await turn[DeviceListsActor].ask(Untrack(users=tuple(map(UserId, left))))
+    if changed:
+        await turn[DeviceListsActor].ask(Invalidated(users=tuple(map(UserId, changed))))
+
+
+async def catch_up(turn: Turn, since: str | None, now_at: str) -> None:
+    """A sync began anew: learn whose devices have changed since the last one, or, if there was none, ask for all."""
+    _, tracked = await turn[DeviceListsActor].ask(TrackedUsersPage(limit=1))
+    if not tracked:
+        return
+    pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.KEYS_CHANGES))
+    if since is None or pending:
+        await _invalidate_all(turn)
+        return
+    changes = NewRequest(
+        kind=RequestKind.KEYS_CHANGES,
+        method="GET",
+        path=f"/_matrix/client/v3/keys/changes?{urlencode({'from': since, 'to': now_at})}",
+        subjects=(CHANGES,),
+    )
+    await turn[RequestsActor].ask(PutRequests(requests=(changes,), now=turn.now))
+
+
+async def take_changes(turn: Turn, answered: AnsweredRequest, response: JsonObject) -> None:  # noqa: ARG001 - an answer's function
+    """Take in the answer of ``/keys/changes``."""
+    await receive_device_lists(turn, response)
+
+
+async def changes_refused(turn: Turn, refused: AnsweredRequest, why: Refused) -> None:  # noqa: ARG001 - a refusal's function
+    """The homeserver doesn't know any more what has changed: ask for everybody."""
+    await _invalidate_all(turn)
+
+
+async def _invalidate_all(turn: Turn) -> None:
+    page = TrackedUsersPage()
+    while True:
+        last, users = await turn[DeviceListsActor].ask(page)
+        if not users:
+            return
+        await turn[DeviceListsActor].ask(Invalidated(users=users))
+        page = attrs.evolve(page, after=last)
+
+
+# --- queries ------------------------------------------------------------------------------------------------
+
+
+async def queries_due(supervisor: BesideTurns) -> bool:
+    """Whether there are outdated users for whom nobody asks yet."""
+    outdated = await supervisor.ask(OutdatedUsers())
+    if not outdated:
+        return False
+    pending = await supervisor.ask(CommittedRequests())
+    waiting = _not_asked_for(outdated, pending)
+    servers = tuple({server_of(user_id) for user_id in waiting})
+    backed_off = await supervisor.ask(CommittedBackOffs(names=servers, now=supervisor.now()))
+    return any(server_of(user_id) not in backed_off for user_id in waiting)
+
+
+async def make_queries(turn: Turn) -> None:
+    """Ask for all outdated users for whom nobody asks yet, except those of servers that have failed lately."""
+    await _ask_for(turn, await turn[DeviceListsActor].ask(Invalidations()))
+
+
+async def prepare_queries(turn: Turn, command: PrepareQueries) -> tuple[RequestId, ...]:
+    """Track users, and ask for those of them, and for the own user, who are outdated."""
+    await track_users(turn, TrackUsers(users=command.users))
+    own = (await turn[AccountActor].ask(LookUpOwnDevice())).identity.user_id
+    invalidations = await turn[DeviceListsActor].ask(Invalidations())
+    return await _ask_for(turn, {user: invalidations[user] for user in (*command.users, own) if user in invalidations})
+
+
+async def _ask_for(turn: Turn, invalidations: Mapping[UserId, str]) -> tuple[RequestId, ...]:
+    pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.KEYS_QUERY))
+    waiting = _not_asked_for(invalidations, pending)
+    servers = tuple({server_of(user_id) for user_id in waiting})
+    backed_off = await turn[RequestsActor].ask(BackedOff(names=servers, now=turn.now))
+    users = [user_id for user_id in waiting if server_of(user_id) not in backed_off]
+    requests = tuple(
+        _query({user_id: invalidations[user_id] for user_id in users[first : first + USERS_A_QUERY]})
+        for first in range(0, len(users), USERS_A_QUERY)
+    )
+    return await turn[RequestsActor].ask(PutRequests(requests=requests, now=turn.now)) if requests else ()
+
+
+def _query(invalidations: Mapping[UserId, str]) -> NewRequest:
+    body = {"device_keys": {user_id: list[str]() for user_id in invalidations}, "timeout": SERVER_TIMEOUT}
+    return NewRequest(
+        kind=RequestKind.KEYS_QUERY,
+        method="POST",
+        path="/_matrix/client/v3/keys/query",
+        body=json.dumps(body).encode(),
+        subjects=tuple(invalidations),
+        context=json.dumps(invalidations).encode(),
+    )
+
+
+def _not_asked_for(users: Collection[UserId], pending: Collection[PendingRequest]) -> list[UserId]:
+    asked_for = {subject for each in pending if each.kind == RequestKind.KEYS_QUERY for subject in each.subjects}
+    return [user_id for user_id in users if user_id not in asked_for]
+
+
+async def take_query_answer(turn: Turn, answered: AnsweredRequest, response: JsonObject) -> None:
+    """Take in the answer of ``/keys/query``: of the users that were asked for, and of nobody else.
+
+    A user of whom the answer says nothing, and whose server hasn't failed, has no devices that could be learned; what
+    is known of them stays.
+    """
+    invalidations: dict[UserId, str] = json.loads(answered.context)
+    told = json_object(response, "device_keys")
+    # a remote server's garbage must not cost the others of its answer
+    garbage = {server_of(UserId(user_id)) for user_id, devices in told.items() if not is_object(devices)}
+    believed = {user_id: told[user_id] for user_id in invalidations if is_object(told.get(user_id))}
+    await add_devices(turn, AddDevices(response={"device_keys": believed}))
+    own = (await turn[AccountActor].ask(LookUpOwnDevice())).identity
+    failed = {*(optional(json_object, response, "failures") or {}), *garbage} - {server_of(own.user_id)}
+    learned = {user_id: token for user_id, token in invalidations.items() if server_of(user_id) not in failed}
+    asked = {server_of(user_id) for user_id in invalidations}
+    await turn[RequestsActor].ask(BackOff(failed=tuple(asked & failed), succeeded=tuple(asked - failed), now=turn.now))
+    await turn[DeviceListsActor].ask(UpToDate(invalidations=learned))
+
+
+def server_of(user_id: UserId) -> str:
+    """The server's name in a user's id."""
+    return user_id.partition(":")[2]

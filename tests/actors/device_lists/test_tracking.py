@@ -1,0 +1,269 @@
+"""Whose devices are kept up to date, and how often anybody asks."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from olmstate.actors import Supervisor
+from olmstate.actors.testing import USER
+from olmstate.messages import (
+    Devices,
+    Json,
+    JsonObject,
+    MalformedMessage,
+    MarkRequestFailed,
+    MarkRequestSent,
+    NoTransport,
+    OutdatedUsers,
+    OutgoingRequests,
+    ReceiveSync,
+    Request,
+    RequestKind,
+    Statistics,
+    TrackUsers,
+    UpdateDevices,
+    UserId,
+)
+from tests.actors.device_lists.conftest import World
+
+BOB, CAROL, DAVE = UserId("@bob:example.org"), UserId("@carol:example.org"), UserId("@dave:far.example")
+
+
+async def known(supervisor: Supervisor, user_id: UserId) -> list[str]:
+    return [device.device_id for device in await supervisor.ask(Devices(user_id=user_id))]
+
+
+def sync(changed: list[str] | None = None, left: list[str] | None = None, token: str = "s1") -> JsonObject:
+    return {"next_batch": token, "device_lists": {"changed": changed or [], "left": left or []}}
+
+
+async def queries(supervisor: Supervisor) -> list[Request]:
+    requests = await supervisor.ask(OutgoingRequests())
+    return [request for request in requests if request.kind is RequestKind.KEYS_QUERY]
+
+
+def users_of(request: Request) -> set[str]:
+    return set(json.loads(request.body)["device_keys"])
+
+
+# --- with a transport ---------------------------------------------------------------------------------------
+
+
+async def test_devices_are_learned_once_and_then_nobody_is_asked(world: World, autojump_clock: MockClock) -> None:
+    await world.log_in(BOB, "ONE")
+    await world.log_in(BOB, "TWO")
+    await world.log_in(CAROL)
+    async with world.process() as device:
+        assert () == await device.ask(UpdateDevices(users=(BOB, CAROL)))
+        assert ["ONE", "TWO"] == await known(device, BOB)
+        assert ["DEV"] == await known(device, CAROL)
+        asked, turns = len(world.asked), (await device.ask(Statistics())).turns
+        assert () == await device.ask(UpdateDevices(users=(BOB, CAROL)))
+        assert (asked, turns) == (len(world.asked), (await device.ask(Statistics())).turns)
+
+
+async def test_a_change_costs_one_query_over_all_processes(world: World, autojump_clock: MockClock) -> None:
+    await world.log_in(BOB)
+    async with world.process() as one, world.process() as other, world.process() as third:
+        await one.ask(UpdateDevices(users=(BOB,)))
+        before = len(world.queries)
+        await world.log_in(BOB, "NEW")
+        await one.ask(ReceiveSync(sync=sync([BOB]), since="s0"))
+        async with trio.open_nursery() as nursery:
+            for process in (one, other, third):
+                nursery.start_soon(process.ask, UpdateDevices(users=(BOB,)))
+        for process in (one, other, third):
+            assert ["DEV", "NEW"] == await known(process, BOB)
+        assert [{BOB}] == world.queries[before:]
+
+
+async def test_what_is_outdated_is_asked_for_in_the_background(world: World, autojump_clock: MockClock) -> None:
+    await world.log_in(BOB)
+    async with world.process() as device:
+        await device.ask(TrackUsers(users=(BOB,)))
+        await trio.sleep(1)
+        assert ["DEV"] == await known(device, BOB)
+        assert () == await device.ask(OutdatedUsers())
+
+
+async def test_a_server_that_fails_is_left_alone_by_all_and_costs_the_others_nothing(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.log_in(BOB)
+    answer = world.homeserver.keys.query
+
+    def query(asker: str, body: JsonObject) -> JsonObject:
+        answered = answer(asker, body)
+        if DAVE in body["device_keys"]:
+            del answered["device_keys"][DAVE]
+            answered["failures"] = {"far.example": {"status": 503}}
+        return answered
+
+    monkeypatch.setattr(world.homeserver.keys, "query", query)
+    async with world.process() as one, world.process() as other:
+        assert (DAVE,) == await one.ask(UpdateDevices(users=(BOB, DAVE)))
+        assert ["DEV"] == await known(one, BOB)
+        before = len(world.queries)
+        for process in (one, other):
+            assert (DAVE,) == await process.ask(UpdateDevices(users=(BOB, DAVE)))
+        assert before == len(world.queries)
+        await trio.sleep(110)
+        assert 3 == len(world.queries[before:])  # after 15, 30, and 60 seconds
+        monkeypatch.setattr(world.homeserver.keys, "query", answer)
+        await trio.sleep(120)
+        assert () == await one.ask(UpdateDevices(users=(BOB, DAVE)))
+
+
+async def test_ones_patience_ends_and_what_was_known_stays(world: World, autojump_clock: MockClock) -> None:
+    await world.log_in(BOB)
+    async with world.process() as device:
+        await device.ask(UpdateDevices(users=(BOB,)))
+        await device.ask(ReceiveSync(sync=sync([BOB]), since="s0"))
+        world.fail = True
+        before = trio.current_time()
+        assert (BOB,) == await device.ask(UpdateDevices(users=(BOB,), patience=3))
+        assert 3 == round(trio.current_time() - before)
+        assert ["DEV"] == await known(device, BOB)
+
+
+async def test_a_query_has_at_most_250_users(world: World, autojump_clock: MockClock) -> None:
+    users = tuple(UserId(f"@user{number}:example.org") for number in range(600))
+    async with world.process() as device:
+        assert () == await device.ask(UpdateDevices(users=users))
+        assert [250, 250, 101] == sorted((len(query) for query in world.queries), reverse=True)
+        assert {*users, USER} == set[str]().union(*world.queries)
+
+
+# --- by hand ------------------------------------------------------------------------------------------------
+
+
+async def test_without_a_transport_the_queries_are_handed_out(world: World) -> None:
+    await world.log_in(BOB)
+    async with world.process(transport=False) as device:
+        with pytest.raises(NoTransport):
+            await device.ask(UpdateDevices(users=(BOB,)))
+        (query,) = await queries(device)
+        assert {BOB, USER} == users_of(query)
+        answer = world.homeserver.keys.query(USER, json.loads(query.body))
+        await device.ask(MarkRequestSent(request_id=query.request_id, response=answer))
+        assert () == await device.ask(UpdateDevices(users=(BOB,)))
+        assert [] == await queries(device)
+
+
+async def test_a_user_who_changes_while_a_query_is_under_way_stays_outdated(world: World) -> None:
+    await world.log_in(BOB)
+    async with world.process(transport=False) as device:
+        await device.ask(TrackUsers(users=(BOB, CAROL)))
+        (query,) = await queries(device)
+        answer = world.homeserver.keys.query(USER, json.loads(query.body))
+        await device.ask(ReceiveSync(sync=sync([BOB]), since="s0"))
+        assert [query] == await queries(device)  # one at a time
+        await device.ask(MarkRequestSent(request_id=query.request_id, response=answer))
+        assert ["DEV"] == await known(device, BOB)
+        assert (BOB,) == await device.ask(OutdatedUsers())
+        (again,) = await queries(device)
+        assert {BOB} == users_of(again)
+
+
+async def test_it_survives_restarts_that_a_user_is_tracked_and_outdated(world: World) -> None:
+    async with world.process(transport=False) as device:
+        await device.ask(TrackUsers(users=(BOB,)))
+        (query,) = await queries(device)
+        await device.ask(MarkRequestSent(request_id=query.request_id, response={"device_keys": {BOB: {}}}))
+        await device.ask(ReceiveSync(sync=sync([BOB]), since="s0"))
+    async with world.process(transport=False) as device:
+        assert (BOB,) == await device.ask(OutdatedUsers())
+        assert () == await device.ask(TrackUsers(users=(BOB,)))
+
+
+async def test_whoever_is_not_tracked_is_not_outdated(world: World) -> None:
+    async with world.process(transport=False) as device:
+        await device.ask(ReceiveSync(sync=sync([BOB]), since="s0"))
+        assert () == await device.ask(OutdatedUsers())
+        assert [] == await queries(device)
+
+
+async def test_nobody_tracks_users_with_whom_no_room_is_shared_any_more(world: World) -> None:
+    async with world.process(transport=False) as device:
+        await device.ask(TrackUsers(users=(BOB, CAROL)))
+        await device.ask(ReceiveSync(sync=sync(left=[BOB]), since="s0"))
+        assert BOB not in await device.ask(OutdatedUsers())
+        await device.ask(ReceiveSync(sync=sync([BOB], token="s2"), since="s1"))
+        assert BOB not in await device.ask(OutdatedUsers())
+        assert (BOB,) == await device.ask(TrackUsers(users=(BOB,)))
+        assert BOB in await device.ask(OutdatedUsers())
+
+
+async def test_a_user_who_left_and_changed_in_one_sync_is_not_tracked(world: World) -> None:
+    async with world.process(transport=False) as device:
+        await device.ask(TrackUsers(users=(BOB,)))
+        await device.ask(ReceiveSync(sync=sync([BOB], left=[BOB]), since="s0"))
+        assert BOB not in await device.ask(OutdatedUsers())
+
+
+async def test_after_a_sync_that_began_anew_one_asks_what_has_changed(world: World) -> None:
+    async with world.process(transport=False) as device:
+        await device.ask(TrackUsers(users=(BOB, CAROL)))
+        (query,) = await queries(device)
+        await device.ask(MarkRequestSent(request_id=query.request_id, response={"device_keys": {}}))
+        await device.ask(ReceiveSync(sync={"next_batch": "s 1&"}, since=None))
+        (query,) = await queries(device)  # there was no sync before: everybody may have changed
+        assert {BOB, CAROL, USER} == users_of(query)
+        await device.ask(MarkRequestSent(request_id=query.request_id, response={"device_keys": {}}))
+        await device.ask(ReceiveSync(sync={"next_batch": "s2"}, since=None))
+        (changes,) = await device.ask(OutgoingRequests())
+        assert (RequestKind.KEYS_CHANGES, b"") == (changes.kind, changes.body)
+        assert changes.path.endswith("/keys/changes?from=s+1%26&to=s2")
+        await device.ask(MarkRequestSent(request_id=changes.request_id, response={"changed": [BOB], "left": [CAROL]}))
+        assert (BOB,) == await device.ask(OutdatedUsers())
+
+
+async def test_a_homeserver_that_does_not_know_what_has_changed_makes_everybody_outdated(world: World) -> None:
+    async with world.process(transport=False) as device:
+        await device.ask(TrackUsers(users=(BOB,)))
+        (query,) = await queries(device)
+        await device.ask(MarkRequestSent(request_id=query.request_id, response={"device_keys": {}}))
+        await device.ask(ReceiveSync(sync={"next_batch": "s1"}))
+        (query,) = await queries(device)
+        await device.ask(MarkRequestSent(request_id=query.request_id, response={"device_keys": {}}))
+        await device.ask(ReceiveSync(sync={"next_batch": "s2"}))
+        (changes,) = await device.ask(OutgoingRequests())
+        await device.ask(MarkRequestFailed(request_id=changes.request_id, status=400, errcode="M_UNKNOWN"))
+        (query,) = await queries(device)
+        assert {BOB, USER} == users_of(query)
+
+
+@pytest.mark.parametrize("devices", [None, [], "text", 1])
+async def test_a_remote_servers_garbage_costs_its_own_users_only(world: World, devices: Json) -> None:
+    bob = await world.log_in(BOB)
+    async with world.process(transport=False) as device:
+        await device.ask(TrackUsers(users=(BOB, DAVE)))
+        (query,) = await queries(device)
+        answer: JsonObject = {"device_keys": {BOB: {"DEV": bob.device_keys()}, DAVE: devices}}
+        await device.ask(MarkRequestSent(request_id=query.request_id, response=answer))
+        assert ["DEV"] == await known(device, BOB)
+        assert (DAVE,) == await device.ask(OutdatedUsers())
+
+
+async def test_nobody_is_believed_of_whom_nobody_asked(world: World) -> None:
+    carol = await world.log_in(CAROL)
+    async with world.process(transport=False) as device:
+        await device.ask(TrackUsers(users=(BOB,)))
+        (query,) = await queries(device)
+        answer: JsonObject = {"device_keys": {BOB: {}, CAROL: {"DEV": carol.device_keys()}}}
+        await device.ask(MarkRequestSent(request_id=query.request_id, response=answer))
+        assert [] == await known(device, CAROL)
+
+
+@pytest.mark.parametrize("answer", [{}, {"device_keys": []}, {"device_keys": {}, "failures": []}])
+async def test_an_answer_of_the_wrong_shape_is_none(world: World, answer: JsonObject) -> None:
+    async with world.process(transport=False) as device:
+        await device.ask(TrackUsers(users=(BOB,)))
+        (query,) = await queries(device)
+        with pytest.raises(MalformedMessage):
+            await device.ask(MarkRequestSent(request_id=query.request_id, response=answer))
+        assert [query] == await queries(device)

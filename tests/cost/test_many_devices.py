@@ -1,0 +1,89 @@
+"""Hundreds of devices at once: no step of the work is longer than with a few."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from olmstate.actors import Supervisor
+from olmstate.messages import (
+    CreateAccount,
+    CreateOlmSessions,
+    DeviceAddress,
+    EncryptToDevice,
+    MarkRoomKeyShared,
+    PrepareRoomKey,
+    ShareRoomKey,
+)
+from tests.bench.people import Person, keys_claim, people
+from tests.bench.work import know
+from tests.cost.conftest import opened
+from tests.cost.longest_step import MOST_CALLS, LongestStep, longest_step
+from tests.cost.room_keys import ROOM
+
+MANY = 400
+
+
+@pytest.fixture
+async def known(alice: Supervisor) -> list[Person]:
+    """People with whom the device has Olm sessions."""
+    known = people(MANY)
+    await know(alice, known)
+    return known
+
+
+def assert_short_steps(counted: LongestStep) -> None:
+    """Much was done, and never much at a time."""
+    assert counted.calls < MOST_CALLS
+    assert counted.total > 4 * MOST_CALLS
+
+
+def addresses_of(known: list[Person]) -> tuple[DeviceAddress, ...]:
+    return tuple(person.address for person in known)
+
+
+async def test_sessions_are_started_a_few_at_a_time(alice: Supervisor, known: list[Person]) -> None:
+    claimed = keys_claim(known)
+    async with longest_step() as counted:
+        created = await alice.ask(CreateOlmSessions(one_time_keys=claimed))
+    assert MANY == len(created.created)
+    assert_short_steps(counted)
+
+
+async def test_an_event_is_encrypted_for_a_few_at_a_time(alice: Supervisor, known: list[Person]) -> None:
+    command = EncryptToDevice(devices=addresses_of(known), type="m.test", content={})
+    async with longest_step() as counted:
+        encrypted = await alice.ask(command)
+    assert MANY == len(encrypted.messages)
+    assert_short_steps(counted)
+
+
+async def test_a_room_key_is_shared_with_a_few_at_a_time(alice: Supervisor, known: list[Person]) -> None:
+    addresses = addresses_of(known)
+    async with longest_step() as sharing:
+        shared = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
+    assert addresses == shared.recipients
+    assert [250, MANY - 250] == [len(request) for request in shared.requests]
+    assert_short_steps(sharing)
+
+    async with longest_step() as marking:
+        await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=shared.session_id, devices=addresses))
+    assert marking.calls < MOST_CALLS
+
+    async with longest_step() as sharing_again:
+        again = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
+    assert () == again.requests
+    assert sharing_again.calls < MOST_CALLS
+
+
+async def test_who_has_a_room_key_is_loaded_a_few_at_a_time(tmp_path: Path) -> None:
+    many = [DeviceAddress(user_id=person.user_id, device_id=person.device_id) for person in people(5_000)]
+    async with opened(tmp_path) as alice:
+        await alice.ask(CreateAccount())
+        key = await alice.ask(PrepareRoomKey(room_id=ROOM))
+        await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=key.session_id, devices=tuple(many)))
+    async with opened(tmp_path) as alice, longest_step() as counted:
+        again = await alice.ask(ShareRoomKey(room_id=ROOM, devices=tuple(many)))
+    assert () == again.requests
+    assert_short_steps(counted)
