@@ -32,7 +32,7 @@ def _deterministic(rng: random.Random) -> Generator[None]:
         function: Callable[..., T],
         *args: object,
         limiter: trio.CapacityLimiter | None = None,
-        abandon_on_cancel: bool = False,  # noqa: ARG001 - all that waits here can be cancelled
+        abandon_on_cancel: bool = False,
     ) -> T:
         async with limiter or nullcontext():
             await trio.sleep(rng.uniform(0, 0.01))
