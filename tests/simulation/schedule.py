@@ -32,7 +32,7 @@ def _deterministic(rng: random.Random) -> Generator[None]:
         function: Callable[..., T],
         *args: object,
         limiter: trio.CapacityLimiter | None = None,
-        abandon_on_cancel: bool = False,
+        abandon_on_cancel: bool = False,  # what runs here can be cancelled, before or after
     ) -> T:
         async with limiter or nullcontext():
             await trio.sleep(rng.uniform(0, 0.01))
