@@ -87,7 +87,8 @@ async def test_a_device_that_has_lost_its_account_makes_no_other(alice: Supervis
     with closing(sqlite3.connect(device.folder / "olmstate.sqlite")) as database, database:
         database.execute("DELETE FROM account")
     async with device.open() as other:
-        for message in (IdentityKeys(), CreateAccount(), ImportAccount(pickle="", pickle_key=PICKLE_KEY)):
+        pickle = Account().pickle(PICKLE_KEY)
+        for message in (IdentityKeys(), CreateAccount(), ImportAccount(pickle=pickle, pickle_key=PICKLE_KEY)):
             with pytest.raises(StoreCorrupt, match="account is gone"):
                 await other.ask(message)
 
