@@ -81,6 +81,19 @@ async def test_what_an_unknown_device_says_that_its_fingerprint_is_is_told_by_no
         assert UnknownSender is error_of(outcome)
 
 
+async def test_what_waited_for_a_query_is_read_after_it(us: Us, mallory: Peer) -> None:
+    await us.ensure_session(mallory)
+    event = mallory.event(us.me, "m.test", {"n": 1}, sender_device_keys=None)
+    assert UnknownSender is error_of(await us.hand(event))
+
+    await us.know(mallory)
+
+    outcome = await us.hand(event)
+    assert isinstance(outcome, DecryptedToDevice)
+    assert {"n": 1} == outcome.content
+    assert mallory.identity == told(outcome)
+
+
 CARRIED: dict[str, Json] = {"m.test": {"n": 1}, "m.room_key": None}
 
 
