@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+
 import pytest
 
 from olmstate.actors import Supervisor
@@ -56,6 +59,15 @@ async def test_devices_are_taken_in_for_all_supervisors(alice: Supervisor, other
     async with device.open() as third:
         reopened = await third.ask(Devices(user_id=BOB))
         assert 3 == len(reopened)
+
+
+@pytest.mark.parametrize("form", [json.dumps, lambda parsed: json.dumps(parsed).encode()], ids=["text", "bytes"])
+async def test_a_response_may_come_as_it_came(form: Callable[[JsonObject], str | bytes], alice: Supervisor) -> None:
+    peer = Peer()
+
+    added = await alice.ask(AddDevices(response=form(keys_query(peer))))
+
+    assert (peer.address,) == added.added
 
 
 async def test_the_same_response_again_changes_nothing(alice: Supervisor, other: Supervisor, bob: Peer) -> None:
