@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-
 import pytest
 
 from olmstate.actors import Supervisor
@@ -26,7 +23,7 @@ from olmstate.messages import (
     UserId,
 )
 from tests.operations.conftest import Device
-from tests.operations.device import KeyServer, claim, decrypt, meet, refused, send, unchanged
+from tests.operations.device import FORMS, Form, KeyServer, claim, decrypt, meet, refused, send, unchanged
 from tests.operations.peer import MEGOLM, OLM, Peer, keys_query, peers
 
 BOB = UserId("@bob:example.org")
@@ -61,8 +58,8 @@ async def test_devices_are_taken_in_for_all_supervisors(alice: Supervisor, other
         assert 3 == len(reopened)
 
 
-@pytest.mark.parametrize("form", [json.dumps, lambda parsed: json.dumps(parsed).encode()], ids=["text", "bytes"])
-async def test_a_response_may_come_as_it_came(form: Callable[[JsonObject], str | bytes], alice: Supervisor) -> None:
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_response_may_come_as_it_came(form: Form, alice: Supervisor) -> None:
     peer = Peer()
 
     added = await alice.ask(AddDevices(response=form(keys_query(peer))))

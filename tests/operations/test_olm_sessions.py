@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
 from vodozemac import AnyOlmMessage
@@ -27,7 +26,7 @@ from olmstate.messages import (
     UserId,
 )
 from tests.operations.conftest import Device
-from tests.operations.device import ALICE, KeyServer, claim, decrypt, meet, refused, send, unchanged
+from tests.operations.device import ALICE, FORMS, Form, KeyServer, claim, decrypt, meet, refused, send, unchanged
 from tests.operations.peer import Peer, claimed, keys_query, padded, peers
 
 # --- starting sessions
@@ -139,10 +138,10 @@ async def test_what_is_no_answer_to_a_claim_is_refused(one_time_keys: Json, alic
     assert (bob.address,) == (await alice.ask(CreateOlmSessions(one_time_keys=good))).created
 
 
-@pytest.mark.parametrize("form", [lambda parsed: parsed, json.dumps, lambda parsed: json.dumps(parsed).encode()])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("whole", [False, True])
 async def test_an_answer_to_a_claim_is_taken_whole_or_in_part_parsed_or_as_it_came(
-    alice: Supervisor, bob: Peer, *, whole: bool, form: Callable[[JsonObject], JsonObject | str | bytes]
+    alice: Supervisor, bob: Peer, *, whole: bool, form: Form
 ) -> None:
     """Once, the whole of it was taken for nobody's keys, without a word."""
     keys = claimed([bob])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ from olmstate.messages import (
     UnpublishedKeys,
 )
 from tests.operations.conftest import Device
-from tests.operations.device import ALICE, ALICE_DEVICE, DAY, Clock, KeyServer, decrypt, refused, unchanged
+from tests.operations.device import ALICE, ALICE_DEVICE, DAY, FORMS, Clock, Form, KeyServer, decrypt, refused, unchanged
 from tests.operations.peer import Peer
 
 
@@ -195,9 +194,9 @@ async def test_what_is_no_answer_is_refused_and_marks_nothing(answer: Json, alic
 
 
 @pytest.mark.parametrize("whole", [False, True])
-@pytest.mark.parametrize("form", [lambda parsed: parsed, json.dumps, lambda parsed: json.dumps(parsed).encode()])
+@pytest.mark.parametrize("form", FORMS)
 async def test_an_answer_is_taken_whole_or_in_part_parsed_or_as_it_came(
-    alice: Supervisor, *, whole: bool, form: Callable[[JsonObject], JsonObject | str | bytes]
+    alice: Supervisor, *, whole: bool, form: Form
 ) -> None:
     keys = await alice.ask(PrepareOneTimeKeys())
     counts: JsonObject = {"signed_curve25519": 48, "other": 7}

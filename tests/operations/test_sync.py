@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
 from vodozemac import GroupSession
@@ -29,7 +28,7 @@ from olmstate.messages import (
     UndecryptableToDevice,
 )
 from tests.operations.conftest import Device
-from tests.operations.device import ROOM, KeyServer, refused, unchanged
+from tests.operations.device import FORMS, ROOM, Form, KeyServer, refused, unchanged
 from tests.operations.peer import Peer
 
 
@@ -211,7 +210,7 @@ ODD_FIELDS: dict[str, JsonObject] = {
 
 
 @pytest.mark.parametrize("odd", ODD_FIELDS.values(), ids=ODD_FIELDS)
-@pytest.mark.parametrize("form", [lambda parsed: parsed, json.dumps, lambda parsed: json.dumps(parsed).encode()])
+@pytest.mark.parametrize("form", FORMS)
 async def test_an_odd_count_costs_that_field_alone(
     alice: Supervisor,
     me: DeviceIdentity,
@@ -219,7 +218,7 @@ async def test_an_odd_count_costs_that_field_alone(
     server: KeyServer,
     *,
     odd: JsonObject,
-    form: Callable[[JsonObject], JsonObject | str | bytes],
+    form: Form,
 ) -> None:
     """Once, it cost the whole response, each time that it came."""
     await server.upload(alice)
