@@ -10,7 +10,7 @@ from olmstate.actors._devices.senders import KnownSender
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.signatures import check_device_keys
-from olmstate.actors._wire.untrusted_json import as_object, check_depth, entries
+from olmstate.actors._wire.untrusted_json import answer, check_depth, entries
 from olmstate.messages import (
     AddDevices,
     DeviceAddress,
@@ -34,7 +34,7 @@ ADDRESSES_AT_ONCE = 64
 
 async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
     """Check each device of a /keys/query response and store what holds."""
-    response = as_object(command.response, "the response")
+    response = answer(command.response, "the response")
     check_depth(response)
     own = await own_identity(turn)
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]] = {}
