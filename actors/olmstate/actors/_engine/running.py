@@ -10,39 +10,44 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
+from typing import TypeVar
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from .hidden_nursery import HiddenNursery
-from .supervisor import Supervisor
+from .runner import Runner
+
+T = TypeVar("T")
 
 
-class Running(AbstractAsyncContextManager[Supervisor]):
+class Running(AbstractAsyncContextManager[T]):
     """Run a supervisor while the block runs; what was asked in it is answered before it ends."""
 
-    def __init__(self, supervisor: Supervisor, *, drain: float) -> None:
+    def __init__(self, runner: Runner, handle: T, *, drain: float) -> None:
         """Not running yet.
 
         Args:
-            supervisor: Over an open store.
+            runner: Over an open store.
+            handle: What the block gets.
             drain: Seconds that closing waits for what was asked before.
         """
-        self._supervisor = supervisor
+        self._runner = runner
+        self._handle = handle
         self._drain = drain
         self._scope = trio.CancelScope(shield=True)
         self._nursery = HiddenNursery()
 
     @enable_ki_protection
-    async def __aenter__(self) -> Supervisor:
+    async def __aenter__(self) -> T:
         nursery = await self._nursery.__aenter__()
         nursery.start_soon(self._run)
-        return self._supervisor
+        return self._handle
 
     @enable_ki_protection
     async def _run(self) -> None:
         with self._scope:
-            await self._supervisor.run()
+            await self._runner.run()
 
     @enable_ki_protection
     async def __aexit__(
@@ -52,7 +57,7 @@ class Running(AbstractAsyncContextManager[Supervisor]):
         try:
             # cancelled or not, what was sent is finished
             with trio.move_on_after(self._drain, shield=True):
-                await self._supervisor.close()
+                await self._runner.close()
         except BaseException as error:  # noqa: BLE001 - Ctrl-C, which no shield keeps out; it goes on below
             out = error
         finally:
