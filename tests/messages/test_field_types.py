@@ -70,7 +70,11 @@ WRONG_TYPES: list[tuple[type[object], Arguments, str]] = [
     (ImportAccount, {"pickle": b"", "pickle_key": b""}, "ImportAccount.pickle must be str, not bytes"),
     (ReceiveSync, {"sync": {}, "since": b"s1"}, "ReceiveSync.since must be str or None, not bytes"),
     (ReceiveSync, {"sync": bytearray()}, "ReceiveSync.sync must be dict or str or bytes, not bytearray"),
-    (AddDevices, {"response": {()}}, "AddDevices.response must be dict, not set"),
+    (
+        EncryptRoomEvent,
+        {"room_id": ROOM, "type": "m.test", "content": {()}},
+        "EncryptRoomEvent.content must be dict, not set",
+    ),
     (MarkKeysPublished, {"key_ids": (1,)}, "MarkKeysPublished.key_ids[0] must be str, not int"),
     (RotationPeriod, {"messages": True}, "RotationPeriod.messages must be int, not bool"),
     (RotationPeriod, {"messages": 100.0}, "RotationPeriod.messages must be int, not float"),
