@@ -110,8 +110,8 @@ def test_a_value_of_the_wrong_type_is_a_type_error_that_names_the_field(
             {"milliseconds": HUGE},
             "RotationPeriod.milliseconds must be from 1 to 9,007,199,254,740,991",
         ),
-        (ExportKeyFile, {"passphrase": "", "rounds": 0}, "ExportKeyFile.rounds must be from 1 to 10,000,000"),
-        (ExportKeyFile, {"passphrase": "", "rounds": HUGE}, "ExportKeyFile.rounds must be from 1 to 10,000,000"),
+        (ExportKeyFile, {"passphrase": "secret", "rounds": 0}, "ExportKeyFile.rounds must be from 1 to 10,000,000"),
+        (ExportKeyFile, {"passphrase": "secret", "rounds": HUGE}, "ExportKeyFile.rounds must be from 1 to 10,000,000"),
     ],
 )
 def test_a_value_of_the_right_type_that_a_field_cannot_take_is_a_value_error(
