@@ -10,6 +10,7 @@ import pytest
 from olmstate.actors._room_keys.actor import (
     AddRoomKeys,
     AddWithheld,
+    DecryptSome,
     InboundGroupSessionsActor,
     RoomKeysPage,
     WriteBehind,
@@ -20,7 +21,6 @@ from olmstate.messages import (
     DecryptedRoomEvent,
     DecryptionError,
     DecryptRoomEvent,
-    DecryptRoomEvents,
     JsonObject,
     MalformedMessage,
     MismatchedRoom,
@@ -154,7 +154,7 @@ async def test_a_message_that_was_encrypted_for_another_room_is_refused(
 async def test_of_many_events_a_bad_one_harms_none(inbound: InboundGroupSessionsActor, room: Room) -> None:
     first, second, unknown = room.send("1"), room.send("2"), Room(Peer()).send()
     replies = await inbound.ask(
-        DecryptRoomEvents(events=((ROOM, first), (ROOM, unknown), (ROOM, {"content": 5}), (ROOM, second)))
+        DecryptSome(events=((ROOM, first), (ROOM, unknown), (ROOM, {"content": 5}), (ROOM, second)))
     )
     assert [DecryptedRoomEvent, MissingRoomKey, MalformedMessage, DecryptedRoomEvent] == [
         type(reply) for reply in replies
@@ -167,7 +167,7 @@ async def test_a_session_is_read_once_for_many_events_and_a_notice_only_where_th
     disk.write_from_elsewhere(keys_known=False)
     actors.look()
     faults.steps.clear()
-    await inbound.ask(DecryptRoomEvents(events=tuple((ROOM, room.send()) for _ in range(9))))
+    await inbound.ask(DecryptSome(events=tuple((ROOM, room.send()) for _ in range(9))))
     assert tables_read(faults) == [Table.INBOUND_GROUP_SESSIONS, Table.MESSAGE_INDICES]
     faults.steps.clear()
     await decrypt(inbound, Room(Peer()).send())
@@ -305,7 +305,7 @@ async def test_an_event_may_be_decrypted_again_and_another_with_its_index_may_no
 
 async def test_in_one_batch_the_first_event_gets_the_index(inbound: InboundGroupSessionsActor, room: Room) -> None:
     event = room.send()
-    replies = await inbound.ask(DecryptRoomEvents(events=((ROOM, event), (ROOM, replayed(event)))))
+    replies = await inbound.ask(DecryptSome(events=((ROOM, event), (ROOM, replayed(event)))))
     assert [DecryptedRoomEvent, ReplayedMessage] == [type(reply) for reply in replies]
 
 
@@ -411,7 +411,7 @@ async def test_indices_are_stored_in_blocks_and_only_those_that_changed_are_writ
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor, room: Room, disk: MemoryDisk
 ) -> None:
     events = [room.send() for _ in range(300)]
-    await inbound.ask(DecryptRoomEvents(events=tuple((ROOM, event) for event in events)))
+    await inbound.ask(DecryptSome(events=tuple((ROOM, event) for event in events)))
     await inbound.ask(WriteBehind())
     await actors.commit()
     assert len(disk.rows(Table.MESSAGE_INDICES)) == 2
@@ -420,5 +420,5 @@ async def test_indices_are_stored_in_blocks_and_only_those_that_changed_are_writ
     assert len(at_once(inbound.changed_rows())[Table.MESSAGE_INDICES]) == 1
     await actors.commit()
     actors.look()
-    replies = await inbound.ask(DecryptRoomEvents(events=tuple((ROOM, replayed(event)) for event in events)))
+    replies = await inbound.ask(DecryptSome(events=tuple((ROOM, replayed(event)) for event in events)))
     assert {ReplayedMessage} == {type(reply) for reply in replies}

@@ -32,7 +32,6 @@ from olmstate.messages import (
     DecryptedRoomEvent,
     DecryptionError,
     DecryptRoomEvent,
-    DecryptRoomEvents,
     EventId,
     Json,
     JsonObject,
@@ -42,6 +41,7 @@ from olmstate.messages import (
     MismatchedRoom,
     MismatchedSender,
     MissingRoomKey,
+    Query,
     ReplayedMessage,
     Reply,
     RoomId,
@@ -160,11 +160,18 @@ class RoomKeysPage(PageQuery[tuple[Position, tuple[RoomKeyEntry, ...]]]):
 
 
 @attrs.frozen(kw_only=True)
+class DecryptSome(Query[tuple[DecryptedRoomEvent | DecryptionError, ...]]):
+    """Decrypt some events, each apart; `DecryptRoomEvents` is of any number."""
+
+    events: tuple[tuple[RoomId, JsonObject], ...] = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
 class WriteBehind(Message[None]):
     """Make what was decrypted since the last turn part of this one."""
 
 
-Asked: TypeAlias = AddRoomKeys | AddWithheld | RoomKeysPage | WriteBehind | DecryptRoomEvent | DecryptRoomEvents
+Asked: TypeAlias = AddRoomKeys | AddWithheld | RoomKeysPage | WriteBehind | DecryptRoomEvent | DecryptSome
 
 
 class InboundGroupSessionsActor(Actor[Asked]):
@@ -208,7 +215,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
         match message:
             case DecryptRoomEvent(room_id=room_id, event=event):
                 return self._wanted_for([(room_id, event)])
-            case DecryptRoomEvents(events=events):
+            case DecryptSome(events=events):
                 return self._wanted_for(events)
             case AddRoomKeys(room_keys=room_keys):
                 keys = [self._partition(new.room_id, new.session_id) for new in room_keys]
@@ -247,7 +254,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
         match message:
             case DecryptRoomEvent(room_id=room_id, event=event):
                 return message.reply(self._decrypt(room_id, event))
-            case DecryptRoomEvents(events=events):
+            case DecryptSome(events=events):
                 return message.reply(tuple(self._decrypt_or_error(*event) for event in events))
             case AddRoomKeys(room_keys=room_keys):
                 return message.reply(tuple(self._add(new) for new in room_keys))
