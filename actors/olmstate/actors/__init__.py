@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ._engine.supervisor import Options, Supervisor
+from ._engine.options import Options
+from ._engine.supervisor import Supervisor
 from ._open import open_supervisor, run_supervisor
 from ._wire import inherited_randomness as inherited_randomness  # for what importing it does
 

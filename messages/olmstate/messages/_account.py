@@ -6,6 +6,7 @@ from typing import Literal
 
 import attrs
 
+from ._field_types import checked
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, KeyId, UserId
 from ._message import Command, Query
 
@@ -29,7 +30,7 @@ class CreateAccount(Command[DeviceIdentity]):
     """
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class OlmSessionPickle:
     """An Olm session to import beside its account."""
 
@@ -38,7 +39,7 @@ class OlmSessionPickle:
     pickle: str = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class ImportAccount(Command[DeviceIdentity]):
     """Take over an account that another library has kept, with its Olm sessions.
 
@@ -100,7 +101,7 @@ class PrepareOneTimeKeys(Command[UnpublishedKeys]):
     """
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class MarkKeysPublished(Command[None]):
     """The server has taken these keys. Ids that are not waiting are passed over.
 

@@ -1,8 +1,9 @@
 """Every error that leaves the library, split by whose fault it is.
 
 `StoreError`: the disk, the lock, or who opened the store. `EncryptionError` and `DecryptionError`: what was asked, or
-what a peer sent; the device's state is as it was. `ActorStopped`: no answer will come. No exception of vodozemac,
-sqlite3 or cryptography escapes. No error carries a key, a plaintext or a passphrase.
+what a peer sent; the device's state is as it was. `ActorStopped`: no answer will come. `InternalError`: we failed, and
+nobody else. No exception of vodozemac, sqlite3 or cryptography escapes. No error carries a key, a plaintext or a
+passphrase.
 """
 
 from __future__ import annotations
@@ -56,7 +57,11 @@ class StorePoisoned(StoreError):
 
 @attrs.define(kw_only=True, eq=False)
 class StoreCorrupt(StoreError):
-    """What the store holds isn't what was written: restore a backup."""
+    """What the store holds isn't what was written; reading it again gave the same, and the system can read its files.
+
+    Keep the files, also if a backup is there: a backup lacks what came after it, and messages that it can't read any
+    more may still be readable from them (`olmstate export-keys`).
+    """
 
     text = "the store is damaged: {reason}"
     reason: str
@@ -71,7 +76,10 @@ class StoreFull(StoreError):
 
 @attrs.define(kw_only=True, eq=False)
 class StoreUnavailable(StoreError):
-    """The operating system refused to read or write: missing folder, no permission, read-only, an I/O error."""
+    """The operating system refused to read or write: missing folder, no permission, read-only, an I/O error.
+
+    Nothing was written, and nothing says that the store is damaged. Look at the disk, and ask again.
+    """
 
     text = "the store can't be read or written: {reason}"
     reason: str
@@ -321,6 +329,19 @@ class WrongPassphrase(KeyFileError):
 
 
 # --- actors -------------------------------------------------------------------------------------------------
+
+
+@attrs.define(kw_only=True, eq=False)
+class InternalError(OlmStateError):
+    """A bug: of olmstate's, or of a function that was given to it. Please report it, with its cause.
+
+    What was asked has changed nothing, and the supervisor goes on. The cause, unlike the error itself, may quote what
+    was asked.
+    """
+
+    text = "olmstate has a bug: {reason}"
+    reason: str
+    """Which exception, and where."""
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -111,7 +110,7 @@ def lived() -> Lived:
 
 
 def _open(disk: MemoryDisk) -> AbstractAsyncContextManager[Supervisor]:
-    options = Options(write_behind=math.inf, wall_clock=lambda: NOW)
+    options = Options(write_behind=1e9, wall_clock=lambda: NOW)
     user_id, device_id = UserId(recording().user_id), DeviceId(recording().device_id)
     return run_supervisor(MemoryStore(disk), user_id=user_id, device_id=device_id, options=options)
 
