@@ -16,6 +16,11 @@ from ._account import (
     SignedDeviceKeys,
     UnpublishedKeys,
 )
+from ._attachments import (
+    AttachmentError,
+    DamagedAttachment,
+    MalformedAttachment,
+)
 from ._device_lists import OutdatedUsers, TrackUsers, UpdateDevices
 from ._devices import (
     AddDevices,
@@ -175,11 +180,13 @@ __all__ = [
     "ActorStopped",
     "AddDevices",
     "AddRoomKey",
+    "AttachmentError",
     "CacheStatistics",
     "Command",
     "CreateAccount",
     "CreateOlmSessions",
     "Curve25519Key",
+    "DamagedAttachment",
     "DamagedSecret",
     "DecryptRoomEvent",
     "DecryptRoomEvents",
@@ -216,6 +223,7 @@ __all__ = [
     "JsonObject",
     "KeyFileError",
     "KeyId",
+    "MalformedAttachment",
     "MalformedContent",
     "MalformedKeyFile",
     "MalformedMessage",
