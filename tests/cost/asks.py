@@ -255,7 +255,7 @@ async def _forged(supervisor: Supervisor, size: int) -> Message[Any]:
 
 
 def forged(message: bytes, chain_index: int, number: int) -> bytes:
-    """A normal Olm message as if of another ratchet, far along its chain (version, ratchet key, chain index, the rest)."""
+    """A normal Olm message as if of another ratchet, and far along its chain."""
     assert (3, 0x0A, 32, 0x10) == (message[0], message[1], message[2], message[35])
     ratchet_key = Person(UserId("@nobody:example.org")).account.curve25519_key.to_bytes()
     assert message[36] < 0x80

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from .contract import START, Changes, Fenced, Lock, Position, Presence, Row, RowReader, Rows, Store, position_of
+from .contract import (
+    START,
+    Changes,
+    Fenced,
+    Lock,
+    Position,
+    Presence,
+    Row,
+    RowReader,
+    Rows,
+    Store,
+    position_of,
+    unit_of,
+)
 from .lock.turnstile import Turnstile
 from .sqlite.backup import backup
 from .sqlite.inspect import StoreInspection, inspect_store
@@ -33,4 +46,5 @@ __all__ = [
     "inspect_store",
     "open_store",
     "position_of",
+    "unit_of",
 ]
