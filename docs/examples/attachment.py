@@ -18,9 +18,7 @@ async def file_content(path: Path, upload: Callable[[BinaryIO], Awaitable[str]])
     with path.open("rb") as plain, tempfile.TemporaryFile() as encrypted:
         file = await trio.to_thread.run_sync(encrypt_attachment, plain, encrypted)
         encrypted.seek(0)
-        mxc = await upload(
-            encrypted
-        )  # PUT or POST /_matrix/media/v3/upload; the server learns no name and no type
+        mxc = await upload(encrypted)  # POST /_matrix/media/v3/upload, without the name
     return {"msgtype": "m.file", "body": path.name, "file": {**file, "url": mxc}}
 
 

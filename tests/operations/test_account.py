@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from olmstate.messages import (
     RotateRoomKey,
     ShareRoomKey,
     SignedDeviceKeys,
+    StoreCorrupt,
     SyncToken,
 )
 from tests.operations.conftest import Device
@@ -77,6 +80,17 @@ async def test_a_second_account_is_refused_and_the_first_one_stays(alice: Superv
             await alice.ask(message)
 
     assert me == await alice.ask(IdentityKeys())
+
+
+async def test_a_device_that_has_lost_its_account_makes_no_other(alice: Supervisor, device: Device) -> None:
+    # without the row, there was "no account yet", and the device became another one under its name
+    with closing(sqlite3.connect(device.folder / "olmstate.sqlite")) as database, database:
+        database.execute("DELETE FROM account")
+    async with device.open() as other:
+        pickle = Account().pickle(PICKLE_KEY)
+        for message in (IdentityKeys(), CreateAccount(), ImportAccount(pickle=pickle, pickle_key=PICKLE_KEY)):
+            with pytest.raises(StoreCorrupt, match="account is gone"):
+                await other.ask(message)
 
 
 async def test_of_two_supervisors_that_create_at_once_one_succeeds(empty: Supervisor, device: Device) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from olmstate.messages import DeviceId, Transport, UserId
-from olmstate.storage import Store, open_store
+from olmstate.storage import Secret, Store, open_store
 
 from ._capabilities import CAPABILITIES
 from ._engine.capability import Capability
@@ -27,7 +27,7 @@ async def open_supervisor(
     *,
     user_id: str,
     device_id: str,
-    key: bytes | str | None,
+    key: Secret | None,
     options: Options | None = None,
     transport: Transport | None = None,
 ) -> AsyncGenerator[Supervisor]:
@@ -39,7 +39,8 @@ async def open_supervisor(
         folder: The store's own folder; made, with mode 0700, if it isn't there.
         user_id: Whose device.
         device_id: Which device.
-        key: 32 random bytes, or a passphrase; None leaves the store unsealed.
+        key: 32 random bytes, or a passphrase, which takes 0.1 s and 64 MiB at each opening; None leaves the store
+            unsealed.
         options: Capacities and waiting times.
         transport: Sends requests to the homeserver. With one, procedures make their requests themselves, and a
             background task keeps house: it uploads keys, makes queries that are due, and finishes what processes that
@@ -47,6 +48,8 @@ async def open_supervisor(
 
     Raises:
         StoreError: The store can't be opened.
+        ValueError: There is no store yet, and ``user_id`` or ``device_id`` is none that a server gives.
+        TypeError: ``key`` is of another type.
     """
     options = options or Options()
     user, device = UserId(user_id), DeviceId(device_id)

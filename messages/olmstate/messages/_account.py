@@ -36,6 +36,9 @@ class OlmSessionPickle:
 
     sender_key: Curve25519Key
     """The other device's identity key."""
+    user_id: UserId | None = None
+    """Whose device that is. If it isn't said, only a few messages are encrypted on the session before one was decrypted
+    on it and says so: anybody can publish another's identity key."""
     pickle: str = attrs.field(repr=False)
 
 
@@ -47,7 +50,8 @@ class ImportAccount(Command[DeviceIdentity]):
 
     Raises:
         AccountExists: The store has an account.
-        MalformedPickle: Account or session can't be read with that format and key.
+        MalformedPickle: Account or session can't be read with that format and key, or a ``sender_key`` is no
+            Curve25519 key.
     """
 
     pickle: str = attrs.field(repr=False)

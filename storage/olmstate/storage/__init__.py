@@ -17,6 +17,7 @@ from .contract import (
     unit_of,
 )
 from .lock.turnstile import Turnstile
+from .sealing import Secret
 from .sqlite.backup import backup
 from .sqlite.inspect import StoreInspection, inspect_store
 from .sqlite.meta import StoreInfo
@@ -35,6 +36,7 @@ __all__ = [
     "Row",
     "RowReader",
     "Rows",
+    "Secret",
     "SqliteStore",
     "Store",
     "StoreInfo",

@@ -22,10 +22,12 @@ class Trait(enum.Enum):
     in it, or in which commit."""
     NOT_IN_BACKUPS = enum.auto()
     """A backup leaves it out: it is of no use to another store, or a danger there."""
+    FOR_LIFE = enum.auto()
+    """Once something is in it, something always is: found empty after that, the store is damaged."""
 
 
 _PARTITIONED, _BY_ROW = Trait.PARTITIONED, Trait.BY_ROW
-_KEYS_ONLY, _NOT_IN_BACKUPS = Trait.KEYS_ONLY, Trait.NOT_IN_BACKUPS
+_KEYS_ONLY, _NOT_IN_BACKUPS, _FOR_LIFE = Trait.KEYS_ONLY, Trait.NOT_IN_BACKUPS, Trait.FOR_LIFE
 
 
 class Table(enum.StrEnum):
@@ -42,7 +44,7 @@ class Table(enum.StrEnum):
 
     __hash__ = str.__hash__  # an Enum's own is Python code, and tables are keys of whatever is looked up
 
-    ACCOUNT = "account"
+    ACCOUNT = "account", _FOR_LIFE
     SYNC = "sync"
     """How far the device has read from the homeserver, and what the server said of its keys."""
     OLM_SESSIONS = "olm_sessions", _PARTITIONED
@@ -71,3 +73,4 @@ PARTITIONED = frozenset(table for table in Table if Trait.PARTITIONED in table.t
 BY_ROW = frozenset(table for table in Table if Trait.BY_ROW in table.traits)
 KEYS_ONLY = frozenset(table for table in Table if Trait.KEYS_ONLY in table.traits)
 NOT_IN_BACKUPS = tuple(table for table in Table if Trait.NOT_IN_BACKUPS in table.traits)
+FOR_LIFE = frozenset(table for table in Table if Trait.FOR_LIFE in table.traits)

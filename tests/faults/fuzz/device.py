@@ -132,16 +132,20 @@ class Device:
             assert before == self.disk.generation, "it was refused, and yet something was written"
 
 
-def on_device(script: Callable[[Device], Awaitable[None]], *, empty: bool = False) -> None:
-    """Run one input's script on the device; and then it must be as good as before."""
-    rows: Rows = {} if empty else lived().rows
+def on_device(script: Callable[[Device], Awaitable[None]], *, empty: bool = False, rows: Rows | None = None) -> None:
+    """Run one input's script on the device; and then it must be as good as before.
+
+    A device that is `empty`, or has other ``rows``, is good for nothing else.
+    """
+    other = empty or rows is not None
+    rows = {} if empty else rows or lived().rows
 
     async def main() -> None:
         disk = MemoryDisk()
         disk.write_from_elsewhere(rows)
         async with _open(disk) as supervisor:
             await script(Device(supervisor, disk))
-            if not empty:
+            if not other:
                 await _still_works(supervisor)
 
     trio.run(main)

@@ -238,6 +238,11 @@ class Actor(abc.ABC, Generic[M_contra]):
         """How often anything was changed, ever."""
         return sum(cache.changes for cache in self._caches)
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether the present turn has changed anything by now."""
+        return any(cache.dirty for cache in self._caches)
+
     def statistics(self) -> dict[str, CacheStatistics]:
         """Counters by data type."""
         return {cache.table.value: cache.statistics() for cache in self._caches}

@@ -1,9 +1,4 @@
-"""Taking in to-device events: decrypt each apart, believe what may be believed, and offer it to the handlers.
-
-Events are tried in their order. A pre-key message that no session matches needs the account, which is another actor,
-so decryption goes in rounds: all that can be decrypted, then new sessions, and again, until none is left. A one-time
-key goes to the first message that names it, as if they had been tried one by one.
-"""
+"""Taking in to-device events: decrypt each apart, believe what may be believed, and offer it to the handlers."""
 
 from __future__ import annotations
 
@@ -11,20 +6,10 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
-from olmstate.actors._account.actor import AccountActor, CreateInboundSessions, InboundSession
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import devices_of
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._to_device.actor import (
-    AddSessions,
-    Decrypt,
-    DecryptOutcome,
-    Deferred,
-    NeedsSession,
-    OlmSessionsActor,
-    Remember,
-    WereDecrypted,
-)
+from olmstate.actors._to_device.decrypting import open_messages
 from olmstate.actors._to_device.handlers import SECRETS, DecryptedEvent, PlainEvent, offer
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.base64 import decode as decode_base64
@@ -45,6 +30,7 @@ from olmstate.messages import (
     ReplayedToDevice,
     ToDeviceOutcome,
     UndecryptableToDevice,
+    UserId,
 )
 
 
@@ -66,25 +52,22 @@ async def receive_to_device(turn: Turn, events: Sequence[Json]) -> tuple[ToDevic
     own = (await own_device(turn)).identity
     received = [_open(event, own) for event in events]
     messages = {at: each.olm for at, each in enumerate(received) if each.olm is not None}
-    believed: dict[bytes, OlmMessage] = {}
+    believed: set[bytes] = set()
     if messages:
         secrets = {secret.type: secret.field for secret in turn.additions[SECRETS]}
-        for at, said in (await _believe(turn, events, messages, own)).items():
-            received[at].outcome = _outcome(events[at]["sender"], messages[at], said, secrets)
+        judge = _Judge(turn=turn, own=own, messages=messages)
+        for at, said in (await open_messages(turn, messages, judge)).items():
+            received[at].outcome = _outcome(messages[at], said, secrets)
             if isinstance(said, Payload):
                 received[at].payload = said
-                believed[messages[at].digest] = messages[at]
-        if believed:
-            await turn[OlmSessionsActor].ask(Remember(messages=tuple(believed.values())))
+                believed.add(messages[at].digest)
     await offer(turn, _decrypted(received), _plain(received))
     return tuple(_named(each, believed) for each in received)
 
 
-def _outcome(
-    sender: str, olm: OlmMessage, said: Payload | DecryptionError, secrets: Mapping[str, str]
-) -> ToDeviceOutcome:
+def _outcome(olm: OlmMessage, said: Payload | DecryptionError, secrets: Mapping[str, str]) -> ToDeviceOutcome:
     if isinstance(said, DecryptionError):
-        return UndecryptableToDevice(sender=sender, sender_key=olm.sender_key, error=said)
+        return UndecryptableToDevice(sender=olm.sender, sender_key=olm.sender_key, error=said)
     content = said.content
     if said.type in secrets:
         content = {name: value for name, value in content.items() if name != secrets[said.type]}
@@ -127,6 +110,34 @@ async def decrypt_to_device(turn: Turn, command: DecryptToDevice) -> tuple[ToDev
     return await receive_to_device(turn, command.events)
 
 
+@attrs.frozen(kw_only=True)
+class _Judge:
+    """Decides what is believed of decrypted messages."""
+
+    turn: Turn
+    own: DeviceIdentity
+    messages: Mapping[int, OlmMessage]
+
+    async def __call__(self, plaintexts: Mapping[int, bytes]) -> dict[int, Payload | DecryptionError]:
+        """What each says, or why it isn't believed."""
+        devices = await devices_of(self.turn, [self.messages[position].sender for position in plaintexts])
+        said: dict[int, Payload | DecryptionError] = {}
+        for position, plaintext in plaintexts.items():
+            olm = self.messages[position]
+            try:
+                said[position] = check_payload(
+                    plaintext,
+                    sender=olm.sender,
+                    sender_key=olm.sender_key,
+                    own=self.own,
+                    device=devices.by_key.get((olm.sender, olm.sender_key)),
+                    known=devices.by_user[olm.sender],
+                )
+            except DecryptionError as error:
+                said[position] = error
+        return said
+
+
 # --- envelopes ----------------------------------------------------------------------------------------------
 
 
@@ -138,7 +149,7 @@ def _open(event: Json, own: DeviceIdentity) -> _Received:
         if string(event, "type") != "m.room.encrypted":
             check_depth(event)  # of an encrypted one, nobody gets what is nested in it
             return _Received(event=event, outcome=PlainToDevice(event=event))
-        string(event, "sender")
+        sender = UserId(string(event, "sender"))
         content = json_object(event, "content")
         if content.get("algorithm") != OLM:
             raise MalformedMessage(reason="not an Olm message")
@@ -152,7 +163,7 @@ def _open(event: Json, own: DeviceIdentity) -> _Received:
         if message_type not in (PRE_KEY, NORMAL):
             raise MalformedMessage(reason="no such type of Olm message")
         body = decode_base64(string(ciphertext, "body"), "body")
-        return _Received(event=event, olm=parse_olm_message(known_as, message_type, body))
+        return _Received(event=event, olm=parse_olm_message(sender, known_as, message_type, body))
     except DecryptionError as error:
         outcome = UndecryptableToDevice(sender=_sender_of(event), sender_key=sender_key, error=error)
         return _Received(event=event, outcome=outcome)
@@ -164,87 +175,3 @@ def _sender_of(event: Json) -> str | None:
         return string(as_object(event, "the event"), "sender")
     except MalformedMessage:
         return None
-
-
-# --- decrypting ---------------------------------------------------------------------------------------------
-
-
-async def _believe(
-    turn: Turn, events: Sequence[Json], messages: dict[int, OlmMessage], own: DeviceIdentity
-) -> dict[int, Payload | DecryptionError]:
-    """What each Olm message says, or why it can't be decrypted or believed."""
-    plaintexts = await _decrypt(turn, messages)
-    devices = await devices_of(turn, [events[position]["sender"] for position in sorted(plaintexts)])
-    said: dict[int, Payload | DecryptionError] = {}
-    for position, plaintext in plaintexts.items():
-        sender, sender_key = events[position]["sender"], messages[position].sender_key
-        try:
-            if isinstance(plaintext, DecryptionError):
-                raise plaintext
-            said[position] = check_payload(
-                plaintext,
-                sender=sender,
-                sender_key=sender_key,
-                own=own,
-                device=devices.by_key.get((sender, sender_key)),
-                known=devices.by_user[sender],
-            )
-        except DecryptionError as error:
-            said[position] = error
-    return said
-
-
-async def _decrypt(turn: Turn, messages: dict[int, OlmMessage]) -> dict[int, bytes | DecryptionError]:
-    """Each message's plaintext, or why there is none."""
-    done: dict[int, bytes | DecryptionError] = {}
-    left = dict(messages)
-    while left:
-        tried = await turn[OlmSessionsActor].ask(Decrypt(messages=tuple(left.values())))
-        outcomes = await _name_replays(turn, left, dict(zip(left, tried, strict=True)))
-        needy: list[int] = []
-        first_deferred = max(left) + 1
-        for position, outcome in outcomes.items():
-            match outcome:
-                case NeedsSession():
-                    needy.append(position)
-                case Deferred():
-                    if left[position].pre_key is None:
-                        continue  # a normal message uses up no one-time key
-                    first_deferred = min(first_deferred, position)
-                case _:
-                    done[position] = outcome
-                    del left[position]
-        # those behind a deferred pre-key message wait: it may name the same one-time key, and was sent first
-        now = [position for position in needy if position < first_deferred]
-        if now:
-            created = await _create_sessions(turn, [left[position] for position in now])
-            for position, result in zip(now, created, strict=True):
-                done[position] = result
-                del left[position]
-    return done
-
-
-async def _name_replays(
-    turn: Turn, messages: dict[int, OlmMessage], outcomes: dict[int, DecryptOutcome]
-) -> dict[int, DecryptOutcome]:
-    """``outcomes``, with those of failed messages that were decrypted before named as that."""
-    suspects = [
-        at
-        for at, outcome in outcomes.items()
-        if isinstance(outcome, DecryptionError) and not isinstance(outcome, ReplayedMessage)
-    ]
-    if not suspects:
-        return outcomes
-    asked = WereDecrypted(messages=tuple(messages[at] for at in suspects))
-    known = await turn[OlmSessionsActor].ask(asked)
-    return outcomes | {
-        at: ReplayedMessage() for at, was_decrypted in zip(suspects, known, strict=True) if was_decrypted
-    }
-
-
-async def _create_sessions(turn: Turn, messages: Sequence[OlmMessage]) -> list[bytes | DecryptionError]:
-    created = await turn[AccountActor].ask(CreateInboundSessions(messages=tuple(messages)))
-    sessions = tuple(result for result in created if isinstance(result, InboundSession))
-    if sessions:
-        await turn[OlmSessionsActor].ask(AddSessions(sessions=sessions))
-    return [result.plaintext if isinstance(result, InboundSession) else result for result in created]

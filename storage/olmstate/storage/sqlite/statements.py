@@ -51,6 +51,7 @@ FENCE = (
     "UPDATE meta SET generation = generation + 1, writer = ? "
     "WHERE id = 1 AND generation = ? AND store_id = ? AND schema = ?"
 )
+FACTS = "UPDATE meta SET facts = ? WHERE id = 1"
 STATE = "SELECT generation, floor, writer, store_id, schema FROM meta WHERE id = 1"
 CHANGED = " UNION ALL ".join(
     f"SELECT '{table}', {_partition(table)}, {_rest(table)} FROM {table} WHERE generation > ?1"
