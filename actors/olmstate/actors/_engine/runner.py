@@ -1,4 +1,4 @@
-"""The supervisor: the one actor that holds the cross-process lock and the only way in for users.
+"""What runs a supervisor: the one actor that holds the cross-process lock, and the only way in.
 
 A command waits in its mailbox. A *turn* takes one command and all others that wait, takes the lock, learns what other
 processes have written and tells the actors, runs the commands, and writes what they changed in one transaction. Only
@@ -106,8 +106,8 @@ class _Spoiled(Exception):
         self.error = error
 
 
-class Supervisor:
-    """The way in to a device's state: ask it, and subscribe to what it publishes. `open_supervisor` runs one."""
+class Runner:
+    """Runs the actors, the turns and the services; what of it is for users, they have as a `Supervisor`."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class Supervisor:
         self._counters = _Counters()
         self._state = State.IDLE
         self._poison: StorePoisoned | None = None
-        self._looked = False
+        self._refreshed = False
         self._commands, self._queries, self._others = self._routes(capabilities)
         self.services = ServicesByClass(make(self) for each in capabilities for make in each.services)
         self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
@@ -153,15 +153,7 @@ class Supervisor:
     # --- for users ------------------------------------------------------------------------------------------
 
     async def ask(self, message: Message[R]) -> R:
-        """Send a message and wait for its reply.
-
-        Cancelled before its command was begun, nothing happens; after, the command is finished and its reply is lost.
-
-        Raises:
-            OlmStateError: What the message's class names, or `StoreError`.
-            ActorStopped: The supervisor was closed.
-            TypeError: It is no message that olmstate knows.
-        """
+        """Send a message and wait for its reply; see `Supervisor.ask`."""
         kind = type(message)
         answer = self._queries.get(kind)
         run = answer or self._others.get(kind)
@@ -197,7 +189,7 @@ class Supervisor:
         """What runs each command in a turn, what answers each query, and what each other message is passed to."""
         commands = [Flush.by(self._flush), *(route for each in capabilities for route in each.commands)]
         queries = [route for each in capabilities for route in each.queries]
-        procedures: list[Route[Supervisor]] = [Statistics.by(_statistics_of)]
+        procedures: list[Route[Runner]] = [Statistics.by(_statistics_of)]
         procedures += [route for each in capabilities for route in each.procedures]
         check_routes([*commands, *queries, *procedures])
         others: _Asks = {route.message: self.ask_in_turn for route in commands}
@@ -223,9 +215,9 @@ class Supervisor:
         if self._state is State.CLOSED:
             raise ActorStopped
         try:
-            if self._looked and not self._store.changed():
+            if self._refreshed and not self._store.changed():
                 return
-            self._apply_changes(self._store.changes(self._newest.generation if self._looked else None))
+            self._apply_changes(self._store.changes(self._newest.generation if self._refreshed else None))
         except StorePoisoned as error:
             self._poison_with(error)
             raise
@@ -235,7 +227,7 @@ class Supervisor:
         return self._poison is None and not self._store.changed()
 
     def _apply_changes(self, changes: Changes) -> None:
-        first, self._looked = not self._looked, True
+        first, self._refreshed = not self._refreshed, True
         if changes.generation == self._newest.generation and not first:
             return  # it was our own commit
         self._newest.generation = changes.generation
@@ -328,7 +320,7 @@ class Supervisor:
     def _poison_with(self, error: StorePoisoned) -> None:
         if self._poison is None:
             self._poison = error
-            self._move(Move.DOUBT)
+            self._move(Move.POISON)
 
     # --- a turn ---------------------------------------------------------------------------------------------
 
@@ -562,7 +554,7 @@ class Supervisor:
         )
 
 
-async def _statistics_of(supervisor: Supervisor, query: Statistics) -> SupervisorStatistics:  # noqa: ARG001 - the route's
+async def _statistics_of(supervisor: Runner, query: Statistics) -> SupervisorStatistics:  # noqa: ARG001 - the route's
     supervisor.refresh()
     await trio.lowlevel.checkpoint()
     return supervisor.statistics()
