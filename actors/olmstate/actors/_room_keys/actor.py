@@ -37,7 +37,6 @@ from olmstate.messages import (
     DecryptedRoomEvent,
     DecryptionError,
     DecryptRoomEvent,
-    DecryptRoomEvents,
     DeviceAddress,
     EventId,
     Json,
@@ -48,6 +47,7 @@ from olmstate.messages import (
     MismatchedRoom,
     MismatchedSender,
     MissingRoomKey,
+    Query,
     ReplayedMessage,
     Reply,
     RoomId,
@@ -70,10 +70,13 @@ from .claims import (
     shared_alone,
 )
 from .copies import RoomKeyCopy, add_copy, export
-from .message_indices import EventHashes, UsedIndices, UsedIndicesCodec, merge
+from .message_indices import BlockNames, EventHashes, UsedIndices, UsedIndicesCodec, block_of, index_of, merge
 from .stored import ClaimedKeysRecord, ClaimsRecord, CopyRecord, RoomKeyRecord, WithheldRecord
 
 S = TypeVar("S", bound=str)
+
+BLOCKS_AT_ONCE = 24
+"""Of message indices, written without giving other tasks a chance."""
 
 
 # --- what is stored -----------------------------------------------------------------------------------------
@@ -265,12 +268,21 @@ class MoreClaimsPage(PageQuery[tuple[Position, tuple[MoreClaims, ...]]]):
 
 
 @attrs.frozen(kw_only=True)
+class DecryptSome(Query[tuple[DecryptedRoomEvent | DecryptionError, ...]]):
+    """Decrypt some events, each apart; `DecryptRoomEvents` is of any number."""
+
+    events: tuple[tuple[RoomId, JsonObject], ...] = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
 class WriteBehind(Message[None]):
-    """Make what was decrypted since the last turn part of this one."""
+    """Make what was decrypted since the last turn part of this one, as far as it is in these blocks of indices."""
+
+    blocks: tuple[bytes, ...]
 
 
 Asked: TypeAlias = (
-    AddRoomKeys | AddWithheld | RoomKeysPage | MoreClaimsPage | WriteBehind | DecryptRoomEvent | DecryptRoomEvents
+    AddRoomKeys | AddWithheld | RoomKeysPage | MoreClaimsPage | WriteBehind | DecryptRoomEvent | DecryptSome
 )
 
 
@@ -295,14 +307,14 @@ class InboundGroupSessionsActor(Actor[Asked]):
         self._withheld = Cache[str | None](
             Table.WITHHELD_ROOM_KEYS, _WithheldCodec(), capacity(Table.WITHHELD_ROOM_KEYS)
         )
-        self._used = Cache[UsedIndices](Table.MESSAGE_INDICES, UsedIndicesCodec(store), capacity(Table.MESSAGE_INDICES))
+        self._used = Cache[UsedIndices](Table.MESSAGE_INDICES, UsedIndicesCodec(), capacity(Table.MESSAGE_INDICES))
         self._event_hashes = EventHashes(store)
         self._pending: dict[bytes, dict[int, str]] = {}
         self._writing: dict[bytes, dict[int, str]] = {}
         self._write_later = environment.write_later
         # each event comes by here several times, and a method of our own would take longer than what is remembered
         self._partition: Callable[[RoomId, str], bytes] = partial(store.key, Table.INBOUND_GROUP_SESSIONS)
-        self._guard_name: Callable[..., bytes] = partial(store.key, Table.MESSAGE_INDICES)
+        self._block_name: Callable[..., bytes] = BlockNames(store).of
         self._sender_name: Callable[[str], bytes] = partial(store.key, Table.DEVICES)
         caches: list[Cache[Any]] = [self._room_keys, self._more_claims, self._senders, self._withheld, self._used]
         super().__init__(environment, caches)
@@ -315,14 +327,16 @@ class InboundGroupSessionsActor(Actor[Asked]):
         """Under which name a user's claims on a session are kept that have others' before them."""
         return self._store.key(Table.ROOM_KEY_CLAIMS, room_id, session_id, sender)
 
-    def _guards(self, room_id: RoomId, session_id: str, sender: str | None, *, exported: bool) -> list[bytes]:
-        """Under which names an event's message index is guarded; ``exported``: by an export no user is named.
+    def _guards(
+        self, room_id: RoomId, session_id: str, sender: str | None, block: int, *, exported: bool
+    ) -> list[bytes]:
+        """Under which names an event's block of message indices is; ``exported``: by an export no user is named.
 
         The first is its sender's own. See `_guard`.
         """
-        guards = [] if sender is None else [self._guard_name(room_id, session_id, sender)]
+        guards = [] if sender is None else [self._block_name(block, room_id, session_id, sender)]
         if exported:
-            guards.append(self._guard_name(room_id, session_id))
+            guards.append(self._block_name(block, room_id, session_id))
         return guards
 
     def wanted(self, message: Asked) -> Wanted:
@@ -330,14 +344,14 @@ class InboundGroupSessionsActor(Actor[Asked]):
         match message:
             case DecryptRoomEvent(room_id=room_id, event=event):
                 return self._wanted_for([(room_id, event)])
-            case DecryptRoomEvents(events=events):
+            case DecryptSome(events=events):
                 return self._wanted_for(events)
             case AddRoomKeys(room_keys=room_keys):
                 return self._wanted_to_add(room_keys)
             case AddWithheld(codes=codes):
                 return ((self._withheld, [self._notice(*ids) for ids in codes]),)
-            case WriteBehind():
-                return ((self._used, list(self._pending)),)
+            case WriteBehind(blocks=blocks):
+                return ((self._used, list(blocks)),)
             case RoomKeysPage() | MoreClaimsPage():
                 return ()
             case _:
@@ -345,33 +359,31 @@ class InboundGroupSessionsActor(Actor[Asked]):
 
     def _wanted_for(self, events: Iterable[tuple[RoomId, JsonObject]]) -> Wanted:
         named = [
-            (room_id, session_id, _sender_of(event))
+            (room_id, session_id, _sender_of(event), _block_of(event))
             for room_id, event in events
             if (session_id := _session_id_of(event)) is not None
         ]
-        yield self._room_keys, [self._partition(room_id, session_id) for room_id, session_id, _ in named]
+        yield self._room_keys, [self._partition(room_id, session_id) for room_id, session_id, *_ in named]
         guards: list[bytes] = []
         notices: list[bytes] = []
         more_claims: list[bytes] = []
         senders: list[bytes] = []
-        for room_id, session_id, sender in dict.fromkeys(named):  # most of a batch are on few sessions
+        for room_id, session_id, sender, block in dict.fromkeys(named):  # most of a batch are on few sessions
             entry = self._room_keys.peek(self._partition(room_id, session_id), committed=True)
-            if entry is not None:
-                guards += self._guards(room_id, session_id, sender, exported=entry.exported)
-                if sender is not None:
-                    if not _is_own(entry):
-                        senders.append(self._sender_name(sender))
-                    if entry.more_claims:
-                        more_claims.append(self._claims_name(room_id, session_id, sender))
-            elif sender is not None:
+            if entry is not None and block is not None:
+                guards += self._guards(room_id, session_id, sender, block, exported=entry.exported)
+            if sender is None:
+                continue
+            if entry is None:
                 notices.append(self._notice(room_id, session_id, sender))
+            elif not _is_own(entry):
+                senders.append(self._sender_name(sender))
+                if entry.more_claims:
+                    more_claims.append(self._claims_name(room_id, session_id, sender))
         yield self._used, guards
-        if senders:
-            yield self._senders, senders
-        if more_claims:
-            yield self._more_claims, more_claims
-        if notices:
-            yield self._withheld, notices
+        for cache, names in ((self._senders, senders), (self._more_claims, more_claims), (self._withheld, notices)):
+            if names:
+                yield cache, names
 
     def _wanted_to_add(self, room_keys: Sequence[NewRoomKey]) -> Wanted:
         yield self._room_keys, [self._partition(new.room_id, new.session_id) for new in room_keys]
@@ -398,7 +410,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
         match message:
             case DecryptRoomEvent(room_id=room_id, event=event):
                 return message.reply(self._decrypt(room_id, event))
-            case DecryptRoomEvents(events=events):
+            case DecryptSome(events=events):
                 return message.reply(tuple(self._decrypt_or_error(*event) for event in events))
             case AddRoomKeys(room_keys=room_keys):
                 return message.reply(tuple(self._add(new) for new in room_keys))
@@ -412,8 +424,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 return message.reply(self.decoded_page(message.table, self._codec.entry))
             case MoreClaimsPage():
                 return message.reply(self.decoded_page(message.table, self._claims_codec.claims))
-            case WriteBehind():
-                self._merge_pending()
+            case WriteBehind(blocks=blocks):
+                self._merge_pending(blocks)
                 return message.reply(None)
             case _:
                 assert_never(message)
@@ -492,7 +504,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
         attribution = self._attribute(entry, copy, room_id, session_id, sender)
         event_id = event.get("event_id")
         event_id = EventId(event_id) if isinstance(event_id, str) else None
-        guards = self._guards(room_id, session_id, sender, exported=entry.exported)
+        guards = self._guards(room_id, session_id, sender, block_of(index), exported=entry.exported)
         self._guard(guards, index, event_id, own_only=attribution.founded)
         return DecryptedRoomEvent(
             room_id=room_id,
@@ -539,6 +551,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
         export names nobody, a message counts as anybody's, too: an event of somebody who has no better right to the
         session is refused if another's was read. ``own_only``: this one's sender has.
         """
+        if not self._used.holds(guards, committed=True):
+            raise MalformedMessage(reason="its message index is not where everybody writes it")  # or is there twice
         new: list[bytes] = []
         for number, guard in enumerate(guards):
             first = self._used.committed(guard).events.get(index) or self._pending.get(guard, {}).get(index)
@@ -552,14 +566,19 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 self._pending.setdefault(guard, {})[index] = event
             self._write_later()
 
-    def before_commit(self) -> WriteBehind | None:
+    def before_commit(self) -> Sequence[WriteBehind]:
         """Which event used which message index goes along with any turn."""
-        return WriteBehind() if self._pending else None
+        waiting = list(self._pending)
+        return [
+            WriteBehind(blocks=tuple(waiting[start : start + BLOCKS_AT_ONCE]))
+            for start in range(0, len(waiting), BLOCKS_AT_ONCE)
+        ]
 
-    def _merge_pending(self) -> None:
-        for partition, pending in self._pending.items():
-            merge(self._used.change(partition), pending)
-            self._writing[partition] = dict(pending)
+    def _merge_pending(self, blocks: Iterable[bytes]) -> None:
+        for block in blocks:
+            pending = self._pending[block]
+            merge(self._used.change(block), pending)
+            self._writing[block] = dict(pending)
 
     def notify(self, notice: Notice) -> None:
         """Tell the actor something, which holds from now on."""
@@ -580,6 +599,13 @@ def _session_id_of(event: Json) -> str | None:
     content = event.get("content") if is_object(event) else None
     session_id = content.get("session_id") if is_object(content) else None
     return session_id if isinstance(session_id, str) else None
+
+
+def _block_of(event: JsonObject) -> int | None:
+    """The block of the message index that an event's ciphertext names, if it names one."""
+    ciphertext = event["content"].get("ciphertext")
+    index = index_of(ciphertext) if isinstance(ciphertext, str) else None
+    return None if index is None else block_of(index)
 
 
 def _sender_of(event: JsonObject) -> str | None:
