@@ -9,6 +9,7 @@ from olmstate.actors import run_supervisor
 from olmstate.actors._engine.hidden_nursery import open_hidden_nursery
 from olmstate.actors.testing import DEVICE, USER, MemoryDisk, MemoryStore
 from olmstate.messages import ActorStopped, NoAccount, SignedDeviceKeys
+from tests.actors.supervised import supervised
 
 
 async def fail(error: Exception) -> None:
@@ -121,3 +122,8 @@ async def test_a_cancelled_block_ends_without_an_exception() -> None:
             scope.cancel()
             await trio.sleep_forever()
     assert scope.cancelled_caught
+
+
+async def test_users_see_of_a_supervisor_what_is_theirs() -> None:
+    async with supervised(MemoryDisk()) as supervisor:
+        assert {"ask", "subscribe", "state"} == {name for name in dir(supervisor) if not name.startswith("_")}

@@ -13,6 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from olmstate.actors import Options, Supervisor
 from olmstate.actors._capabilities import CAPABILITIES
+from olmstate.actors._engine.runner import Runner
 from olmstate.actors._engine.states import LOCKED, TRANSITIONS, IllegalMove, Move, State, next_state
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors.testing import DEVICE, USER, Faults, MemoryDisk, MemoryStore, Step
@@ -59,7 +60,7 @@ def test_a_move_of_the_table_leads_where_it_says(state: State, move: Move) -> No
 def test_a_move_that_is_not_in_the_table_raises_and_nothing_happens(state: State, move: Move) -> None:
     with pytest.raises(IllegalMove, match=state.name):
         next_state(state, move)
-    supervisor = Supervisor(MemoryStore(MemoryDisk()), CAPABILITIES, user_id=USER, device_id=DEVICE)
+    supervisor = Runner(MemoryStore(MemoryDisk()), CAPABILITIES, user_id=USER, device_id=DEVICE)
     supervisor._state = state  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(IllegalMove):
         supervisor._move(move)  # pyright: ignore[reportPrivateUsage]
@@ -114,7 +115,7 @@ class Trace(trio.abc.Instrument):
 
     def __init__(self) -> None:
         self.moves: list[tuple[State, Move]] = []
-        self.watched: list[Supervisor] = []
+        self.watched: list[Runner] = []
         self.disagreements: list[State] = []
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - the protocol's
@@ -128,16 +129,16 @@ class Trace(trio.abc.Instrument):
 @pytest.fixture
 async def trace(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Trace]:
     trace = Trace()
-    move_on = Supervisor._move  # pyright: ignore[reportPrivateUsage]
+    move_on = Runner._move  # pyright: ignore[reportPrivateUsage]
 
-    def traced(self: Supervisor, move: Move) -> None:
+    def traced(self: Runner, move: Move) -> None:
         before = self.state
         if self not in trace.watched:
             trace.watched.append(self)
         move_on(self, move)
         trace.moves.append((before, move))
 
-    monkeypatch.setattr(Supervisor, "_move", traced)
+    monkeypatch.setattr(Runner, "_move", traced)
     trio.lowlevel.add_instrument(trace)
     yield trace
     trio.lowlevel.remove_instrument(trace)

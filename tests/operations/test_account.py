@@ -158,6 +158,33 @@ async def test_keys_that_the_account_had_not_published_are_handed_out_after_an_i
     assert unpublished == {key_id: key["key"] for key_id, key in keys.one_time_keys.items()}
 
 
+@pytest.mark.parametrize("spell", ["{}=", "{}=="], ids=["padded", "oddly-padded"])
+async def test_an_imported_session_is_found_however_its_key_is_spelt(spell: str, empty: Supervisor) -> None:
+    """Once, one whose key was padded was imported and never found."""
+    account, bob = Account(), Peer()
+    (key,) = bob.one_time_key().values()
+    session = account.create_outbound_session(bob.account.curve25519_key, Curve25519PublicKey.from_base64(key["key"]))
+    pickled = OlmSessionPickle(
+        sender_key=Curve25519Key(spell.format(bob.curve25519)), pickle=session.pickle(PICKLE_KEY)
+    )
+    await empty.ask(ImportAccount(pickle=account.pickle(PICKLE_KEY), pickle_key=PICKLE_KEY, olm_sessions=(pickled,)))
+    await empty.ask(AddDevices(response=keys_query(bob)))
+
+    assert {"body": "found"} == (await send(empty, bob, "found"))["content"]
+
+
+@pytest.mark.parametrize("key", ["", "AAAA", "no base64", "/" * 43, "\ud800"])
+async def test_a_session_whose_key_is_none_is_not_imported(key: str, empty: Supervisor) -> None:
+    pickled = OlmSessionPickle(sender_key=Curve25519Key(key), pickle=SESSION.pickle(PICKLE_KEY))
+
+    async with refused(empty, MalformedPickle) as caught:
+        await empty.ask(
+            ImportAccount(pickle=Account().pickle(PICKLE_KEY), pickle_key=PICKLE_KEY, olm_sessions=(pickled,))
+        )
+
+    assert "Olm session" in str(caught.value)
+
+
 async def test_imported_olm_sessions_go_on_where_they_were(empty: Supervisor) -> None:
     account, bob = Account(), Peer()
     identity = identity_of(account)

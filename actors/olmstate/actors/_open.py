@@ -17,8 +17,9 @@ from ._engine.capability import Capability
 from ._engine.hidden_nursery import open_hidden_nursery
 from ._engine.options import Options
 from ._engine.points import Addition
-from ._engine.supervisor import Supervisor
+from ._engine.runner import Runner
 from ._requests.points import TRANSPORT
+from ._supervisor import Supervisor
 
 
 @asynccontextmanager
@@ -90,21 +91,19 @@ async def run_capabilities(
 ) -> AsyncGenerator[Supervisor]:
     """As `run_supervisor`, with these capabilities."""
     options = options or Options()
-    supervisor = Supervisor(
-        store, capabilities, user_id=user_id, device_id=device_id, options=options, additions=additions
-    )
+    runner = Runner(store, capabilities, user_id=user_id, device_id=device_id, options=options, additions=additions)
     running = trio.CancelScope(shield=True)
 
     async def run() -> None:
         with running:
-            await supervisor.run()
+            await runner.run()
 
     async with open_hidden_nursery() as nursery:
         nursery.start_soon(run)
         try:
-            yield supervisor
+            yield Supervisor(runner)
         finally:
             # cancelled or not, what was sent is finished: whoever sent it may have told others
             with trio.move_on_after(options.drain, shield=True):
-                await supervisor.close()
+                await runner.close()
             running.cancel()

@@ -1,4 +1,4 @@
-"""The supervisor: the one actor that holds the cross-process lock and the only way in for users.
+"""What runs a supervisor: the one actor that holds the cross-process lock, and the only way in.
 
 A command waits in its mailbox. A *turn* takes one command and all others that wait, takes the lock, learns what other
 processes have written and tells the actors, runs the commands, and writes what they changed in one transaction. Only
@@ -106,8 +106,8 @@ class _Spoiled(Exception):
         self.error = error
 
 
-class Supervisor:
-    """The way in to a device's state: ask it, and subscribe to what it publishes. `open_supervisor` runs one."""
+class Runner:
+    """Runs the actors, the turns and the services; what of it is for users, they have as a `Supervisor`."""
 
     def __init__(
         self,
@@ -153,15 +153,7 @@ class Supervisor:
     # --- for users ------------------------------------------------------------------------------------------
 
     async def ask(self, message: Message[R]) -> R:
-        """Send a message and wait for its reply.
-
-        Cancelled before its command was begun, nothing happens; after, the command is finished and its reply is lost.
-
-        Raises:
-            OlmStateError: What the message's class names, or `StoreError`.
-            ActorStopped: The supervisor was closed.
-            TypeError: It is no message that olmstate knows.
-        """
+        """Send a message and wait for its reply; see `Supervisor.ask`."""
         kind = type(message)
         answer = self._queries.get(kind)
         run = answer or self._others.get(kind)
@@ -197,7 +189,7 @@ class Supervisor:
         """What runs each command in a turn, what answers each query, and what each other message is passed to."""
         commands = [Flush.by(self._flush), *(route for each in capabilities for route in each.commands)]
         queries = [route for each in capabilities for route in each.queries]
-        procedures: list[Route[Supervisor]] = [Statistics.by(_statistics_of)]
+        procedures: list[Route[Runner]] = [Statistics.by(_statistics_of)]
         procedures += [route for each in capabilities for route in each.procedures]
         check_routes([*commands, *queries, *procedures])
         others: _Asks = {route.message: self.ask_in_turn for route in commands}
@@ -563,7 +555,7 @@ class Supervisor:
         )
 
 
-async def _statistics_of(supervisor: Supervisor, query: Statistics) -> SupervisorStatistics:  # noqa: ARG001 - the route's
+async def _statistics_of(supervisor: Runner, query: Statistics) -> SupervisorStatistics:  # noqa: ARG001 - the route's
     supervisor.refresh()
     await trio.lowlevel.checkpoint()
     return supervisor.statistics()
