@@ -145,7 +145,7 @@ class Runner:
         self._counters = _Counters()
         self._state = State.IDLE
         self._poison: StorePoisoned | None = None
-        self._looked = False
+        self._refreshed = False
         self._commands, self._queries, self._others = self._routes(capabilities)
         self.services = ServicesByClass(make(self) for each in capabilities for make in each.services)
         self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
@@ -215,9 +215,9 @@ class Runner:
         if self._state is State.CLOSED:
             raise ActorStopped
         try:
-            if self._looked and not self._store.changed():
+            if self._refreshed and not self._store.changed():
                 return
-            self._apply_changes(self._store.changes(self._newest.generation if self._looked else None))
+            self._apply_changes(self._store.changes(self._newest.generation if self._refreshed else None))
         except StorePoisoned as error:
             self._poison_with(error)
             raise
@@ -227,7 +227,7 @@ class Runner:
         return self._poison is None and not self._store.changed()
 
     def _apply_changes(self, changes: Changes) -> None:
-        first, self._looked = not self._looked, True
+        first, self._refreshed = not self._refreshed, True
         if changes.generation == self._newest.generation and not first:
             return  # it was our own commit
         self._newest.generation = changes.generation
@@ -320,7 +320,7 @@ class Runner:
     def _poison_with(self, error: StorePoisoned) -> None:
         if self._poison is None:
             self._poison = error
-            self._move(Move.DOUBT)
+            self._move(Move.POISON)
 
     # --- a turn ---------------------------------------------------------------------------------------------
 

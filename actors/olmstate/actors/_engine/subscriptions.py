@@ -34,12 +34,12 @@ class Subscriptions:
             send.close()  # a subscriber that comes too late is told so, as one that asks something is
         entry = (types, send)
         self._channels.append(entry)
-        self._notice()
+        self._wake_watchers()
         try:
             yield receive
         finally:
             self._channels.remove(entry)
-            self._notice()
+            self._wake_watchers()
             send.close()
             receive.close()
 
@@ -65,6 +65,6 @@ class Subscriptions:
         for _, channel in self._channels:
             channel.close()
 
-    def _notice(self) -> None:
+    def _wake_watchers(self) -> None:
         self._changed.set()
         self._changed = trio.Event()

@@ -41,7 +41,7 @@ class ActorsUnderTest:
         ...     async with run_actor(actors.devices) as devices:
         ...         print(await devices.ask(Devices(user_id=USER)))  # loads; nothing did before
         ...         disk.write_from_elsewhere(keys_known=False)
-        ...         actors.look()  # now the actor knows that its copy is worth nothing
+        ...         actors.refresh()  # now the actor knows that its copy is worth nothing
         ...         print(await devices.ask(Devices(user_id=USER)))
         ...     print(devices.statistics()["devices"].loaded)
         >>> trio.run(main)
@@ -115,7 +115,7 @@ class ActorsUnderTest:
         """All of them."""
         return tuple(self._actors)
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Tell the actors what others have written, as a supervisor does before it passes a message on."""
         changes = self._store.changes(self.newest.generation)
         if changes.generation != self.newest.generation:

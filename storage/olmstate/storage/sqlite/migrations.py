@@ -8,8 +8,8 @@ people who each add one only have to agree on the order. Tests hold what each do
 
 Tables of rows look alike: ``key`` (what the row is), ``partition`` (with which others it is loaded; only where there
 are such others, and then first in the primary key), the sealed ``value``, and the ``generation`` that wrote it, by
-which "what changed since g" is one seek a table. A deleted row stays as a mark without value until nobody can be asking
-any more. A table of keys alone has the keys and no more.
+which "what changed since g" is one seek a table. A deleted row stays as a tombstone, without value,
+until nobody can be asking any more. A table of keys alone has the keys and no more.
 """
 
 from __future__ import annotations

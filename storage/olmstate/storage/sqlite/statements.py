@@ -23,7 +23,7 @@ def _columns(table: Table) -> str:
 
 
 def _there(table: Table) -> str:
-    """Whether a row isn't the mark of a deleted one."""
+    """Whether a row isn't the tombstone of a deleted one."""
     return "TRUE" if table in KEYS_ONLY else "value IS NOT NULL"
 
 

@@ -3,7 +3,7 @@
 It owns three promises. *Durable*: `SqliteStore.commit` returns after the disk has the rows (``synchronous=FULL``), or
 raises. *Fenced*: a commit that derives from a generation that is not the newest any more writes nothing, so that even
 a lost lock can't make a ratchet go back. *Told*: what changed since a generation is known by key, deletions too, for
-as long as the marks are kept.
+as long as the tombstones are kept.
 
 It knows rows, not Olm. Everything that writes or checkpoints does so under `Turnstile`; reads take no lock.
 """
@@ -61,9 +61,9 @@ from .statements import CHANGED, COUNT, DELETE, FACTS, FENCE, FORGET, MOST_PARAM
 MANY_CHANGES = 4096
 """So many changed rows are not worth telling by key."""
 MARKS_KEPT = 10_000
-"""Generations for which a deleted row's mark is kept at least."""
+"""Generations for which a deleted row's tombstone is kept at least."""
 FORGET_EVERY = 1_000
-"""Generations between two sweeps of older marks."""
+"""Generations between two sweeps of older tombstones."""
 
 SLOW_COMMIT = 0.004
 """Seconds. What takes longer is worth a thread, so that the event loop goes on. A thread costs 0.1 ms on a machine with
@@ -689,6 +689,6 @@ _NOT_COMMITTED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
 
 
 def _forget_marks(writer: sqlite3.Connection, floor: int) -> None:
-    """Drop the marks of rows deleted long ago; whoever is still behind them invalidates everything."""
+    """Drop the tombstones of rows deleted long ago; a handle that is still behind them invalidates everything."""
     if sum(writer.execute(statement, [floor]).rowcount for statement in FORGET):
         writer.execute("UPDATE meta SET floor = ? WHERE id = 1", [floor])
