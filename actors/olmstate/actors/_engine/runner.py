@@ -29,6 +29,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import attrs
 import trio
 from outcome import Error, Outcome, Value
+from trio.lowlevel import enable_ki_protection
 
 from olmstate.messages import (
     ActorStopped,
@@ -152,6 +153,7 @@ class Runner:
 
     # --- for users ------------------------------------------------------------------------------------------
 
+    @enable_ki_protection  # Ctrl-C comes where a cancellation can, and never into a handler
     async def ask(self, message: Message[R]) -> R:
         """Send a message and wait for its reply; see `Supervisor.ask`."""
         kind = type(message)
@@ -272,17 +274,16 @@ class Runner:
             raise ActorStopped from None
         return await envelope.wait()
 
+    @enable_ki_protection
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the actors and the turns until `close` has drained them, or the task is cancelled."""
         batch: list[Envelope[Any]] = []
         try:
             async with trio.open_nursery() as nursery:
-                for actor in self._all:
-                    nursery.start_soon(actor.run)
-                nursery.start_soon(self._write_behind)
-                nursery.start_soon(self._watch)
-                for service in self.services:
-                    nursery.start_soon(service.run)
+                for part in (*self._all, *self.services):
+                    nursery.start_soon(_run_protected, part.run, name=part.run)
+                for run in (self._write_behind, self._watch):
+                    nursery.start_soon(_run_protected, run, name=run)
                 task_status.started()
                 async for first in self._inbox:
                     batch = [first, *self._waiting(MOST_COMMANDS - 1)]
@@ -299,11 +300,14 @@ class Runner:
             self._inbox.close()
             self._subscriptions.close()
 
+    @enable_ki_protection
     async def close(self) -> None:
         """Take no more commands; wait until those that were sent are answered and what waited to be written is."""
-        with contextlib.suppress(OlmStateError):
-            await self.ask_in_turn(Flush(closing=True))
-        self._send.close()
+        try:
+            with contextlib.suppress(OlmStateError):
+                await self.ask_in_turn(Flush(closing=True))
+        finally:
+            self._send.close()
 
     def _waiting(self, most: int) -> list[Envelope[Any]]:
         batch: list[Envelope[Any]] = []
@@ -559,6 +563,12 @@ async def _statistics_of(supervisor: Runner, query: Statistics) -> SupervisorSta
     supervisor.refresh()
     await trio.lowlevel.checkpoint()
     return supervisor.statistics()
+
+
+@enable_ki_protection
+async def _run_protected(run: Callable[[], Awaitable[None]]) -> None:
+    """Have Ctrl-C come to the program's own task, and never into one of ours: it may be half-way through a change."""
+    await run()
 
 
 def _fail_all(batch: Sequence[Envelope[Any]], error: StoreError) -> None:

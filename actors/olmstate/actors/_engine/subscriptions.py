@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from olmstate.messages import Event
 
@@ -27,6 +28,7 @@ class Subscriptions:
         self._closed = False
 
     @contextmanager
+    @enable_ki_protection
     def subscribe(self, *types: type[V]) -> Generator[trio.MemoryReceiveChannel[V]]:
         """The events of ``types`` that are published in the block."""
         send, receive = trio.open_memory_channel[Any](math.inf)

@@ -146,6 +146,7 @@ class SqliteStore:
         # one thread at a time uses the writer; not from Trio's threads, which the user's program may have taken all
         self._thread = trio.CapacityLimiter(1)
         self._seal: Seal | None = None
+        self._files_closed = False
         self.key: Callable[..., bytes] = self._no_key
         """The keyed hash under which some parts, texts, are kept in a table; see `RowReader.key`."""
         assert isinstance(self._reader, Connection)  # noqa: S101 - `connect` makes no other
@@ -623,14 +624,20 @@ class SqliteStore:
             return
         self._closed = True
         self._presence.close()
-        with trio.CancelScope(shield=True):
-            # without the lock nothing is tidied up; that is all that these errors mean
-            with contextlib.suppress(StoreError, trio.BusyResourceError):
-                if not self._lock.held:
-                    await self._lock.acquire(CLOSE_SECONDS)
-            await self._run(self._close, self._last_commit)
+        try:
+            with trio.CancelScope(shield=True):
+                # without the lock nothing is tidied up; that is all that these errors mean
+                with contextlib.suppress(StoreError, trio.BusyResourceError):
+                    if not self._lock.held:
+                        await self._lock.acquire(CLOSE_SECONDS)
+                await self._run(self._close, self._last_commit)
+        finally:
+            self._close()  # here and now, if Ctrl-C came in between: no shield keeps it out
 
     def _close(self) -> None:
+        if self._files_closed:
+            return
+        self._files_closed = True
         self._seal = None
         self.key = self._no_key
         try:
