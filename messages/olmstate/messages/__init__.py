@@ -122,6 +122,7 @@ from ._room_keys import (
 from ._rooms import (
     DiscardRoomKey,
     EncryptedRoomEvent,
+    EncryptForRoom,
     EncryptRoomEvent,
     MarkRoomKeyShared,
     OutboundRoomKey,
@@ -188,6 +189,7 @@ __all__ = [
     "DevicesChanged",
     "DiscardRoomKey",
     "Ed25519Key",
+    "EncryptForRoom",
     "EncryptRoomEvent",
     "EncryptToDevice",
     "EncryptedRoomEvent",

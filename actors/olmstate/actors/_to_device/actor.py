@@ -232,13 +232,20 @@ class Remember(Message[None]):
 
 
 @attrs.frozen(kw_only=True)
+class HaveSessions(Message[tuple[bool, ...]]):
+    """Whether there is a session on which each user's device with a key can be written to."""
+
+    devices: tuple[tuple[UserId, Curve25519Key], ...]
+
+
+@attrs.frozen(kw_only=True)
 class Encrypt(Message[tuple[tuple[int, str] | None, ...]]):
     """Encrypt each plaintext to its user's device: Olm message type and base64 body, or None without a session."""
 
     plaintexts: tuple[tuple[UserId, Curve25519Key, bytes], ...] = attrs.field(repr=False)
 
 
-Asked: TypeAlias = AddSessions | Decrypt | WereDecrypted | Remember | Encrypt
+Asked: TypeAlias = AddSessions | Decrypt | WereDecrypted | Remember | HaveSessions | Encrypt
 
 
 class OlmSessionsActor(Actor[Asked]):
@@ -265,6 +272,8 @@ class OlmSessionsActor(Actor[Asked]):
                 return self._wanted_for(messages)
             case Remember(messages=messages):
                 return ((self._sessions, [self._partition(olm.sender_key) for olm in messages]),)
+            case HaveSessions(devices=devices):
+                return ((self._sessions, [self._partition(key) for _, key in devices]),)
             case Encrypt(plaintexts=plaintexts):
                 return ((self._sessions, [self._partition(key) for _, key, _ in plaintexts]),)
             case _:
@@ -295,6 +304,8 @@ class OlmSessionsActor(Actor[Asked]):
             case Remember(messages=messages):
                 self._remember(messages)
                 return message.reply(None)
+            case HaveSessions(devices=devices):
+                return message.reply(tuple(bool(self._usable(*device)) for device in devices))
             case Encrypt(plaintexts=plaintexts):
                 return message.reply(tuple(self._encrypt(*plaintext) for plaintext in plaintexts))
             case _:
@@ -377,13 +388,16 @@ class OlmSessionsActor(Actor[Asked]):
 
     # --- encrypting -----------------------------------------------------------------------------------------
 
-    def _encrypt(self, user_id: UserId, sender_key: Curve25519Key, plaintext: bytes) -> tuple[int, str] | None:
-        partition = self._partition(sender_key)
-        usable = [
+    def _usable(self, user_id: UserId, sender_key: Curve25519Key) -> list[OlmSession]:
+        return [
             known
-            for known in self._sessions.current(partition).by_recency()
+            for known in self._sessions.current(self._partition(sender_key)).by_recency()
             if not known.decrypt_only and known.claimed_from in (None, user_id)
         ]
+
+    def _encrypt(self, user_id: UserId, sender_key: Curve25519Key, plaintext: bytes) -> tuple[int, str] | None:
+        partition = self._partition(sender_key)
+        usable = self._usable(user_id, sender_key)
         if not usable:
             return None
         self._sessions.change(partition)
