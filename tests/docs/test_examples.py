@@ -34,8 +34,8 @@ from olmstate.messages import (
     UserId,
 )
 from olmstate.storage import Turnstile
-from tests.docs.homeserver import Homeserver
 from tests.docs.pages import ENVIRONMENT, EXAMPLES, ROOT, example, fences, pages
+from tests.peer.homeserver import Homeserver
 
 ROOM = RoomId("!room:example.org")
 USER = UserId("@bot:example.org")
@@ -73,7 +73,9 @@ async def encrypted(supervisor: Supervisor) -> JsonObject:
 async def test_the_client_sends_to_a_device_that_reads_with_two_processes(tmp_path: Path) -> None:
     client = example("client")
     server = Homeserver()
-    bob_at_work, bot_at_work = server.session("@bob:example.org", "PHONE"), server.session(USER, "BOT")
+    bob_at_work, bot_at_work = server.log_in("@bob:example.org", "PHONE"), server.log_in(USER, "BOT")
+    room = await bot_at_work.create_room(invite=[bob_at_work.user_id])
+    await bob_at_work.join(room)
     async with (
         device(tmp_path / "bot") as bot,
         device(tmp_path / "bob", "@bob:example.org", "PHONE") as bob,
@@ -82,7 +84,7 @@ async def test_the_client_sends_to_a_device_that_reads_with_two_processes(tmp_pa
         for supervisor, session in ((bot, bot_at_work), (bob, bob_at_work)):
             await supervisor.ask(CreateAccount())
             await client.upload_keys(supervisor, session.request)
-        assert 50 == len(server.devices["@bob:example.org", "PHONE"].one_time_keys)
+        assert {"signed_curve25519": 50} == server.keys.counts("@bob:example.org", "PHONE")
 
         users = [USER, UserId("@bob:example.org")]
         devices = await client.learn_devices(bot, bot_at_work.request, users)
@@ -90,26 +92,30 @@ async def test_the_client_sends_to_a_device_that_reads_with_two_processes(tmp_pa
         assert {(USER, "BOT"), ("@bob:example.org", "PHONE")} == {(at.user_id, at.device_id) for at in devices}
 
         for body in ("one", "two"):
-            await client.send(bot, bot_at_work.request, ROOM, {"body": body}, devices)
+            await client.send(bot, bot_at_work.request, room, {"body": body}, devices)
         read = await client.sync(bob, bob_at_work.request)
         assert ["one", "two"] == [event.content["body"] for event in read]
         assert ["BOT", "BOT"] == [event.sender_device for event in read]
 
-        await client.send(bot, bot_at_work.request, ROOM, {"body": "three"}, devices)
+        await client.send(bot, bot_at_work.request, room, {"body": "three"}, devices)
         assert ["three"] == [event.content["body"] for event in await client.sync(bobs_helper, bob_at_work.request)]
         assert [] == await client.sync(bob, bob_at_work.request)  # the helper has moved the token
 
         # one key is gone, one was uploaded in its place, and nothing more is due
         await client.upload_keys(bob, bob_at_work.request)
         await client.upload_keys(bobs_helper, bob_at_work.request)
-        assert 50 == len(server.devices["@bob:example.org", "PHONE"].one_time_keys)
-        assert 2 == server.devices["@bob:example.org", "PHONE"].uploads
+        assert {"signed_curve25519": 50} == server.keys.counts("@bob:example.org", "PHONE")
+        uploads = [asked for asked in server.asked if asked.target.endswith("/keys/upload")]
+        assert 2 == len([upload for upload in uploads if upload.user_id == "@bob:example.org"])
 
 
 async def test_the_client_gives_a_new_device_the_key_and_shuts_one_out_that_has_left(tmp_path: Path) -> None:
     client = example("client")
     server = Homeserver()
-    sessions = {name: server.session(f"@{name}:example.org", "PHONE") for name in ("bot", "ann", "bob")}
+    sessions = {name: server.log_in(f"@{name}:example.org", "PHONE") for name in ("bot", "ann", "bob")}
+    room = await sessions["bot"].create_room(invite=[sessions["ann"].user_id, sessions["bob"].user_id])
+    for name in ("ann", "bob"):
+        await sessions[name].join(room)
     async with (
         device(tmp_path / "bot", "@bot:example.org", "PHONE") as bot,
         device(tmp_path / "ann", "@ann:example.org", "PHONE") as ann,
@@ -123,7 +129,7 @@ async def test_the_client_gives_a_new_device_the_key_and_shuts_one_out_that_has_
         )
         for_ann = tuple(address for address in everyone if address.user_id != "@bob:example.org")
         for body, readers in (("to Ann", for_ann), ("to both", everyone), ("to Ann again", for_ann)):
-            await client.send(bot, sessions["bot"].request, ROOM, {"body": body}, readers)
+            await client.send(bot, sessions["bot"].request, room, {"body": body}, readers)
         ann_read = [event.content["body"] for event in await client.sync(ann, sessions["ann"].request)]
         bob_read = [event.content["body"] for event in await client.sync(bob, sessions["bob"].request)]
         assert ["to Ann", "to both", "to Ann again"] == ann_read

@@ -58,6 +58,9 @@ class Patient:
     beginning: World
     folder: Path
     workers: Workers
+    task: str = "suffer"
+    options: tuple[str, ...] = ()
+    """Of strace: which calls are traced."""
 
     def points(self) -> list[Point]:
         """All calls of a round in which none is refused."""
@@ -79,8 +82,8 @@ class Patient:
         return None
 
     def _suffer(self, world: World, *options: str) -> None:
-        pid = self.workers.start(world.store, world.journal, "suffer")
-        with attached(pid, self.folder / "trace", world.files(), *options):
+        pid = self.workers.start(world.store, world.journal, self.task)
+        with attached(pid, self.folder / "trace", world.files(), *self.options, *options):
             assert self.workers.go() == 0
 
 
@@ -115,3 +118,26 @@ def test_a_call_that_is_refused_is_a_typed_error_and_nothing_is_lost_or_reused_a
         chosen = _chosen(patients[0].points(), FULL if full else SAMPLE)
         outcomes = share(patients, Patient.refuse, chosen)
     settle("system calls that fail", outcomes, f"{len(outcomes)} calls, seed {FULL if full else SAMPLE}")
+
+
+@pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize("calls", ["pread64,read", "openat"])
+def test_one_call_that_is_refused_while_reading_costs_one_answer_at_most_and_is_never_called_damage(
+    full: bool,  # noqa: FBT001 - a fixture
+    memory_folder: Path,
+    calls: str,
+) -> None:
+    # a read that failed once was told as damage, with the advice to restore a backup, which loses keys; and SQLite
+    # opens a file read-only that it can't open otherwise just then, which was so for the handle's whole life
+    beginning = make_lived_in(memory_folder / "beginning")
+    with desks(memory_folder, 2 if full else 1) as places:
+        patients = [
+            Patient(beginning, folder, workers, "persist", ("-e", f"trace={calls}")) for folder, workers in places
+        ]
+        found = patients[0].points()
+        errors = ["EIO"] if "read" in calls else ["EIO", "EACCES", "EMFILE", "EROFS"]
+        chosen = [Refusal(point=point, error=error, for_ever=False) for point in found for error in errors]
+        if not full:
+            chosen = random.Random(SAMPLE).sample(chosen, min(SAMPLE, len(chosen)))
+        outcomes = share(patients, Patient.refuse, chosen)
+    settle(f"refused once: {calls}", outcomes, f"{len(outcomes)} of {len(found)} calls")

@@ -34,6 +34,7 @@ from olmstate.storage.sqlite.folder import DATABASE
 from tests.faults.client import BUSY, SHARED, live, open_client, send
 from tests.faults.homeserver import Homeserver
 from tests.faults.next_version import next_version
+from tests.faults.persisting import persist
 
 T = TypeVar("T")
 
@@ -86,6 +87,12 @@ async def _suffer(folder: Path, homeserver: Homeserver) -> None:
         await live(folder, homeserver)
     except* StoreError:
         pass
+    homeserver.judge()
+
+
+async def _persist(folder: Path, homeserver: Homeserver) -> None:
+    """Live; one call that the system refuses costs one answer, and then everything works."""
+    await persist(folder, homeserver)
     homeserver.judge()
 
 
@@ -143,7 +150,10 @@ class Unwound(Exception):
 
 
 OPENS, SENT = 5, 12
-TASKS = {task.__name__.strip("_"): task for task in (_live, _suffer, _freeze, _send, _send_and_copy, _send_and_fork)}
+TASKS = {
+    task.__name__.strip("_"): task
+    for task in (_live, _suffer, _persist, _freeze, _send, _send_and_copy, _send_and_fork)
+}
 
 
 def _do(task: JsonObject) -> None:

@@ -124,7 +124,9 @@ def in_small_filesystem(folder: Path, *, size: str, read_only: Path | None = Non
 
 
 @contextlib.contextmanager
-def failing(peer: Peer, calls: str, error: str, *, path: Path | None = None, after: int = 0) -> Generator[None]:
+def failing(
+    peer: Peer, calls: str, error: str, *, path: Path | None = None, after: int = 0, once: bool = False
+) -> Generator[None]:
     """Have the kernel refuse system calls of a running process while the block runs.
 
     Args:
@@ -133,6 +135,7 @@ def failing(peer: Peer, calls: str, error: str, *, path: Path | None = None, aft
         error: By its errno's name.
         path: Only calls on that file.
         after: So many calls still succeed.
+        once: Only the call after those fails.
     """
     need("strace")
     only = [] if path is None else ["-P", str(path)]
@@ -140,13 +143,15 @@ def failing(peer: Peer, calls: str, error: str, *, path: Path | None = None, aft
         [
             "strace",
             "-f",
+            "-o",
+            os.devnull,
             "-p",
             str(peer.pid),
             *only,
             "-e",
             f"trace={calls}",
             "-e",
-            f"inject={calls}:error={error}:when={after + 1}+",
+            f"inject={calls}:error={error}:when={after + 1}{'' if once else '+'}",
         ],
         stderr=subprocess.PIPE,
         text=True,

@@ -91,6 +91,12 @@ class Peer:
         """Say what is in a folder that only this process sees."""
         return " ".join(sorted(path.name for path in Path(folder).iterdir()))
 
+    async def drop_caches(self) -> str:
+        """Have SQLite read again what it reads."""
+        for connection in (self.store._writer, self.store._reader):  # pyright: ignore[reportPrivateUsage]
+            connection.execute("PRAGMA shrink_memory").fetchall()
+        return "dropped"
+
     async def checkpoint_each_commit(self) -> str:
         """From now on."""
         store_module.CHECKPOINT_PAGES = 1

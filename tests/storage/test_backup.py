@@ -246,7 +246,7 @@ async def test_a_file_that_can_not_be_locked_is_not_tried_for_ever(
     store = await stores.open()
     monkeypatch.setattr("olmstate.storage.sqlite.connection.BUSY_SECONDS", 0.01)
 
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as other:
+    with closing(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)) as other:
 
         def create_and_read(path: Path) -> None:
             create_file(path)

@@ -138,17 +138,55 @@ def test_after_a_failed_sync_others_go_on_with_what_they_can_read(tmp_path: Path
             assert third.ask("get") == f"{read} theirs"
 
 
-@pytest.mark.parametrize(("error", "expected"), [("EIO", "StoreCorrupt"), ("EPERM", "StoreUnavailable")])
+@pytest.mark.parametrize("error", ["EIO", "EPERM"])
 @pytest.mark.parametrize("look", ["count", "changes"])
-def test_what_can_not_be_read_is_an_error_and_may_be_read_again_later(
-    tmp_path: Path, look: str, error: str, expected: str
-) -> None:
-    """SQLite takes EIO for damage."""
+def test_what_can_not_be_read_is_an_error_and_may_be_read_again_later(tmp_path: Path, look: str, error: str) -> None:
+    # SQLite takes EIO for damage, and so did we
     with opened(tmp_path / "store") as other:
         assert other.ask("put-large 2 3000000") == "2"
         with failing(other, "pread64", error):
-            assert expected == other.ask(look)
+            assert other.ask(look) == "StoreUnavailable"
         assert other.ask(look) == "2"
+
+
+@pytest.mark.parametrize("error", ["EIO", "EPERM"])
+@pytest.mark.parametrize("look", ["count", "changes", "backup", "put"])
+def test_a_read_that_fails_once_costs_nothing(tmp_path: Path, look: str, error: str) -> None:
+    asked, answer = {"backup": (f"backup {tmp_path / 'backup'}", "written"), "put": ("put 2 again", "3")}.get(
+        look, (look, "2")
+    )
+    with opened(tmp_path / "store") as other:
+        assert other.ask("put-large 2 3000000") == "2"
+        other.ask("drop-caches")
+        with failing(other, "pread64", error, once=True):
+            assert answer == other.ask(asked)
+
+
+def test_what_is_damaged_is_told_from_what_can_not_be_read(tmp_path: Path) -> None:
+    with opened(tmp_path / "store") as other:
+        assert other.ask("put-large 2 3000000") == "2"
+        assert other.ask("close") == "closed"
+        database = tmp_path / "store" / "olmstate.sqlite"
+        size = database.stat().st_size
+        with database.open("r+b") as file:
+            file.seek(8192)
+            file.write(bytes(size - 8192))
+        assert other.ask("open") == "StoreCorrupt"
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("after", range(4))
+def test_a_file_that_can_be_opened_for_reading_only_just_then_is_opened_anew(
+    tmp_path: Path, suffix: str, after: int
+) -> None:
+    # SQLite opens a file for reading if it may not write to it, and says so only to who writes; that was so for life
+    with opened(tmp_path / "store") as other:
+        assert other.ask("close") == "closed"
+        path = tmp_path / "store" / f"olmstate.sqlite{suffix}"
+        with failing(other, "openat", "EACCES", path=path, after=after, once=True):
+            assert other.ask("open") == "opened"
+        assert other.ask("put 2 again") == "2"
+        assert other.ask("get") == "before again"
 
 
 def test_an_error_in_the_midst_of_looking_for_changes_hides_nothing_and_keeps_no_snapshot(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from olmstate.messages import StoreBusy, StoreCorrupt, StoreError, StoreFull, StoreUnavailable
-from olmstate.storage.sqlite.sqlite_errors import result_code, store_error, translated
+from olmstate.storage.sqlite.sqlite_errors import look_again, result_code, store_error, translated
 
 TABLE: dict[str, type[StoreError]] = {
     "SQLITE_FULL": StoreFull,
@@ -64,6 +64,47 @@ def test_each_result_code_becomes_its_error(name: str, expected: type[StoreError
     with pytest.raises(expected) as raised, translated():
         raise error
     assert error is raised.value.__cause__
+
+
+REFUSED = OSError(5, "Input/output error", "the database")
+
+
+@pytest.mark.parametrize("name", [name for name, error in TABLE.items() if error is StoreCorrupt])
+def test_what_the_system_can_not_read_is_not_called_damaged(name: str) -> None:
+    with pytest.raises(StoreUnavailable, match="the database: Input/output error"), translated(lambda: REFUSED):
+        raise sqlite_error(name)
+
+
+@pytest.mark.parametrize("name", [name for name, error in TABLE.items() if error is not StoreCorrupt])
+def test_other_errors_are_what_they_are_whatever_the_system_can_read(name: str) -> None:
+    assert TABLE[name] is type(store_error(sqlite_error(name), lambda: REFUSED))
+
+
+@pytest.mark.parametrize("first", [StoreCorrupt(reason="?"), StoreUnavailable(reason="?"), REFUSED])
+def test_what_may_be_an_error_of_reading_is_looked_at_again(first: Exception) -> None:
+    outcomes = iter([first])
+
+    def act() -> str:
+        for error in outcomes:
+            raise error
+        return "read"
+
+    assert "read" == look_again(act)
+
+
+def test_what_fails_twice_or_for_another_reason_is_an_error() -> None:
+    tries: list[str] = []
+
+    def act(error: Exception) -> None:
+        tries.append(str(error))
+        raise error
+
+    with pytest.raises(StoreCorrupt):
+        look_again(lambda: act(StoreCorrupt(reason="?")))
+    assert 2 == len(tries)
+    with pytest.raises(StoreFull):
+        look_again(lambda: act(StoreFull()))
+    assert 3 == len(tries)
 
 
 @pytest.mark.parametrize("name", [name for name, error in TABLE.items() if error in (StoreCorrupt, StoreUnavailable)])

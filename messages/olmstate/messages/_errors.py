@@ -56,7 +56,11 @@ class StorePoisoned(StoreError):
 
 @attrs.define(kw_only=True, eq=False)
 class StoreCorrupt(StoreError):
-    """What the store holds isn't what was written: restore a backup."""
+    """What the store holds isn't what was written; reading it again gave the same, and the system can read its files.
+
+    Keep the files, also if a backup is there: a backup lacks what came after it, and messages that it can't read any
+    more may still be readable from them (`olmstate export-keys`).
+    """
 
     text = "the store is damaged: {reason}"
     reason: str
@@ -71,7 +75,10 @@ class StoreFull(StoreError):
 
 @attrs.define(kw_only=True, eq=False)
 class StoreUnavailable(StoreError):
-    """The operating system refused to read or write: missing folder, no permission, read-only, an I/O error."""
+    """The operating system refused to read or write: missing folder, no permission, read-only, an I/O error.
+
+    Nothing was written, and nothing says that the store is damaged. Look at the disk, and ask again.
+    """
 
     text = "the store can't be read or written: {reason}"
     reason: str

@@ -42,6 +42,7 @@ CONTENTS_AT_ONCE = 500
 
 async def create_olm_sessions(turn: Turn, command: CreateOlmSessions) -> OlmSessionsCreated:
     """Check each claimed key and start a session with its device."""
+    await own_device(turn)  # or there is none, and nothing can be started
     claimed = await in_slices(_claimed(command.one_time_keys))
     created: list[DeviceAddress] = []
     rejected: dict[DeviceAddress, OlmStateError] = {}

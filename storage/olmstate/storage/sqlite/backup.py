@@ -21,7 +21,7 @@ from olmstate.storage.os_errors import os_errors
 from olmstate.storage.tables import NOT_IN_BACKUPS
 from olmstate.storage.threads import in_thread
 
-from .connection import connect
+from .connection import connect, read_error_of
 from .folder import (
     DATABASE,
     UNFINISHED,
@@ -33,7 +33,7 @@ from .folder import (
     sync_folders_above,
 )
 from .sqlite3 import sqlite3
-from .sqlite_errors import busy, translated
+from .sqlite_errors import busy, look_again, translated
 from .store import SqliteStore
 
 PAGES_A_STEP = 256
@@ -66,10 +66,8 @@ async def backup(store: SqliteStore, folder: Path, *, lock_timeout: float = 5.0)
         with closing(Turnstile(folder)) as lock:
             await lock.acquire(lock_timeout)
             require_vacant(target)
-            remove_database(unfinished)
             try:
-                create_file(unfinished)
-                await in_thread(lambda: _copy(store.path, unfinished))
+                await in_thread(lambda: look_again(lambda: _copy(store.path, unfinished)))
                 sync_folders_above(folder)
                 name_database(unfinished, target)
             except BaseException:
@@ -81,7 +79,9 @@ async def backup(store: SqliteStore, folder: Path, *, lock_timeout: float = 5.0)
 def _copy(path: Path, unfinished: Path) -> None:
     # A connection of its own: the store's reader stays with its own thread. It needs no lock, since it can't write and
     # the store, which is open, has no recovery to do.
-    with translated(), closing(connect(path, write=False)) as source:
+    remove_database(unfinished)
+    create_file(unfinished)
+    with closing(connect(path, write=False)) as source, translated(read_error_of(source)):
         # one snapshot for all steps: else each commit of others in between would start the copy again
         source.conn.execute("BEGIN")
         source.conn.execute("SELECT id FROM meta").fetchall()

@@ -21,10 +21,9 @@ from sqlite_utils import Database
 from olmstate.messages import StoreUnavailable
 
 from .sqlite3 import sqlite3
+from .sqlite_errors import BUSY_SECONDS, PRIMARY, ReadError, look_again, result_code, translated
 from .wal_index import WalIndex
 
-BUSY_SECONDS = 1.0
-"""How long SQLite waits for programs that don't take our lock, a database browser say."""
 OLDEST_SQLITE = (3, 37, 0)
 """The first with STRICT tables."""
 WAL_BYTES = 4 * 1024 * 1024
@@ -50,24 +49,29 @@ def connect(path: Path, *, write: bool) -> Database:
     Raises:
         StoreUnavailable: SQLite is too old, there is no such file, or this process was forked from one that had it
             open.
-        sqlite3.Error: Any.
+        StoreError: SQLite can't read it.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreUnavailable(reason=f"SQLite {sqlite3.sqlite_version} is older than 3.37")
+    return look_again(lambda: _connect(path, write=write))
+
+
+def _connect(path: Path, *, write: bool) -> Database:
     try:
         index = WalIndex.enter(os.fspath(path))
     except OSError as error:
         raise StoreUnavailable(reason=f"{error.strerror}: {path}") from error
     try:
-        connection = sqlite3.connect(
-            f"file://{quote(os.fsencode(path))}?mode={'rw' if write else 'ro'}",
-            uri=True,
-            timeout=BUSY_SECONDS,
-            isolation_level=None,  # transactions are ours to begin and to end
-            check_same_thread=False,  # what may be slow runs in a thread, one at a time
-            cached_statements=256,
-            factory=Connection,
-        )
+        with translated():
+            connection = sqlite3.connect(
+                f"file://{quote(os.fsencode(path))}?mode={'rw' if write else 'ro'}",
+                uri=True,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,  # transactions are ours to begin and to end
+                check_same_thread=False,  # what may be slow runs in a thread, one at a time
+                cached_statements=256,
+                factory=Connection,
+            )
     except BaseException:
         index.leave()
         raise
@@ -75,12 +79,21 @@ def connect(path: Path, *, write: bool) -> Database:
     try:
         # plugins could run code of others in the process that holds the keys
         database = Database(connection, execute_plugins=False)
-        for pragma in (*_PRAGMAS, *(_PRAGMAS_WRITE if write else _PRAGMAS_READ)):
-            connection.execute(pragma).fetchall()
+        with translated(index.read_error):
+            for pragma in (*_PRAGMAS, *(_PRAGMAS_WRITE if write else _PRAGMAS_READ)):
+                connection.execute(pragma).fetchall()
     except BaseException:
         connection.close()
         raise
     return database
+
+
+def read_error_of(database: Database) -> ReadError:
+    """How to see whether the system can read the files of an open database."""
+    connection = database.conn
+    assert isinstance(connection, Connection)  # noqa: S101 - `connect` makes no other
+    assert connection.wal_index is not None  # noqa: S101 - it is open
+    return connection.wal_index.read_error
 
 
 def use_wal(database: Database) -> None:
@@ -93,6 +106,31 @@ def use_wal(database: Database) -> None:
     (mode,) = database.conn.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":  # SQLite says so, and raises nothing
         raise StoreUnavailable(reason=f"the file system has no memory to share between processes (journal mode {mode})")
+
+
+def require_writable(database: Database) -> None:
+    """Make sure that the database can be written to by this connection, now and later.
+
+    SQLite opens a file for reading if the system refuses to open it for writing, be it for want of descriptors just
+    then, and says so only to who writes.
+
+    Raises:
+        sqlite3.Error: Any; SQLITE_READONLY if it can't.
+    """
+    connection = database.conn
+    connection.execute("PRAGMA busy_timeout = 0").fetchall()
+    try:
+        # this begins by reading, if the file is open for that; only a statement that writes fails
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute("UPDATE meta SET id = id WHERE FALSE")
+        finally:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        if result_code(error) & PRIMARY != sqlite3.SQLITE_BUSY:  # somebody else writes, as we could
+            raise
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}").fetchall()
 
 
 def abandon(connection: sqlite3.Connection) -> None:

@@ -18,12 +18,12 @@ from olmstate.storage.lock.turnstile import Turnstile
 from olmstate.storage.os_errors import os_errors
 from olmstate.storage.tables import Table
 
-from .connection import connect
+from .connection import connect, read_error_of
 from .filesystem import refuse_network_filesystem
 from .folder import DATABASE
 from .meta import StoreInfo, read_info
 from .schema import version
-from .sqlite_errors import translated
+from .sqlite_errors import look_again, translated
 from .statements import COUNT
 
 
@@ -57,12 +57,17 @@ def inspect_store(folder: Path) -> StoreInspection:
     refuse_network_filesystem(folder)
     with os_errors(folder), closing(Turnstile(folder)) as lock:
         holder = lock.holder_pid()
-    with translated(), closing(connect(path, write=False)) as db:
+    info, rows = look_again(lambda: _read(path))
+    with os_errors(folder):
+        file_bytes = {file.name: file.stat().st_size for file in sorted(folder.glob(f"{DATABASE}*"))}
+    return StoreInspection(info=info, rows=rows, file_bytes=file_bytes, lock_holder=holder)
+
+
+def _read(path: Path) -> tuple[StoreInfo, dict[Table, int]]:
+    with closing(connect(path, write=False)) as db, translated(read_error_of(db)):
         version(db)
         db.conn.execute("BEGIN")  # one snapshot
         info = read_info(db.conn)
         rows: dict[Table, int] = {table: db.conn.execute(COUNT[table]).fetchone()[0] for table in Table}
         db.conn.execute("COMMIT")
-    with os_errors(folder):
-        file_bytes = {file.name: file.stat().st_size for file in sorted(folder.glob(f"{DATABASE}*"))}
-    return StoreInspection(info=info, rows=rows, file_bytes=file_bytes, lock_holder=holder)
+    return info, rows

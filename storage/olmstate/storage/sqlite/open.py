@@ -18,7 +18,7 @@ from olmstate.storage.os_errors import os_errors
 from olmstate.storage.sealing import KEY_BYTES, Wrapping
 from olmstate.storage.threads import in_thread
 
-from .connection import connect, use_wal
+from .connection import connect, read_error_of, require_writable, use_wal
 from .filesystem import refuse_network_filesystem
 from .folder import (
     DATABASE,
@@ -32,7 +32,7 @@ from .folder import (
 )
 from .meta import insert_meta, read_info
 from .schema import create, migrate, version
-from .sqlite_errors import translated
+from .sqlite_errors import look_again, translated
 from .store import SqliteStore
 
 
@@ -120,7 +120,7 @@ def _open_locked(
             if made is None:
                 return None
             _make(path, user_id, device_id, made)
-        return _open(path, lock, user_id, device_id)
+        return look_again(lambda: _open(path, lock, user_id, device_id))
 
 
 def _make(path: Path, user_id: UserId, device_id: DeviceId, wrapping: Wrapping) -> None:
@@ -145,13 +145,15 @@ def _open(path: Path, lock: Turnstile, user_id: UserId | None, device_id: Device
     connections: list[Database] = []
     try:
         connections.append(writer := connect(path, write=True))
-        # before anything is changed in a database that may be another's
-        version(writer)
-        _check_device(writer, user_id, device_id)
-        use_wal(writer)
-        migrate(writer)
-        connections.append(reader := connect(path, write=False))
-        return SqliteStore(path, lock, writer, reader)
+        with translated(read_error_of(writer)):
+            # before anything is changed in a database that may be another's
+            version(writer)
+            _check_device(writer, user_id, device_id)
+            use_wal(writer)
+            require_writable(writer)
+            migrate(writer)
+            connections.append(reader := connect(path, write=False))
+            return SqliteStore(path, lock, writer, reader)
     except BaseException:
         for connection in connections:
             connection.close()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from operator import itemgetter
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 import trio
@@ -45,7 +46,7 @@ from .connection import Connection, abandon
 from .folder import DATABASE
 from .meta import StoreInfo, read_info, read_wrapping, write_wrapping
 from .sqlite3 import sqlite3
-from .sqlite_errors import PRIMARY, result_code, store_error, translated
+from .sqlite_errors import PRIMARY, look_again, result_code, store_error, translated
 from .statements import CHANGED, COUNT, DELETE, FENCE, FORGET, MOST_PARAMETERS, PAGE, READ, STATE, UPSERT, places
 
 MANY_CHANGES = 4096
@@ -72,6 +73,8 @@ CLOSE_SECONDS = 2.0
 """How long closing waits for the lock, in order to tidy up."""
 
 __all__ = ["DATABASE", "SqliteStore", "StoreInfo"]
+
+T = TypeVar("T")
 
 _Fetched = list[tuple[bytes, bytes, bytes, int]]
 _Statement = tuple[str, list[tuple[object, ...]]]
@@ -189,14 +192,12 @@ class SqliteStore:
     def info(self) -> StoreInfo:
         """What the store says of itself."""
         self.check_usable()
-        with translated():
-            return read_info(self._reader)
+        return self._read(lambda: read_info(self._reader))
 
     def counts(self) -> dict[Table, int]:
         """Rows of each table."""
         self.check_usable()
-        with translated():
-            return {table: self._reader.execute(COUNT[table]).fetchone()[0] for table in Table}
+        return self._read(lambda: {table: self._reader.execute(COUNT[table]).fetchone()[0] for table in Table})
 
     # --- reading: no lock -----------------------------------------------------------------------------------
 
@@ -208,22 +209,33 @@ class SqliteStore:
         self.check_usable()
         found: dict[bytes, list[Row]] = {partition: [] for partition in partitions}
         wanted = list(found)
-        with translated():
-            if len(wanted) <= MOST_PARAMETERS:
-                fetched = self._fetch(table, wanted)
-            else:
-                self._reader.execute("BEGIN")
-                try:
-                    fetched = [
-                        row
-                        for start in range(0, len(wanted), MOST_PARAMETERS)
-                        for row in self._fetch(table, wanted[start : start + MOST_PARAMETERS])
-                    ]
-                finally:
-                    self._end_snapshot()
-        for row in fetched:
+        for row in self._read(lambda: self._fetch_all(table, wanted)):
             found[row[1]].append(self._row(table, *row))
         return found
+
+    def _read(self, act: Callable[[], T]) -> T:
+        """What ``act`` reads; once more if that fails, for what can't be read just now may be read at once."""
+        try:
+            return act()
+        except sqlite3.Error as error:
+            failure = store_error(error)
+            if not isinstance(failure, StoreCorrupt | StoreUnavailable):
+                raise failure from error
+        with translated(self._wal_index.read_error):
+            return act()
+
+    def _fetch_all(self, table: Table, wanted: Sequence[bytes]) -> _Fetched:
+        if len(wanted) <= MOST_PARAMETERS:
+            return self._fetch(table, wanted)
+        self._reader.execute("BEGIN")
+        try:
+            return [
+                row
+                for start in range(0, len(wanted), MOST_PARAMETERS)
+                for row in self._fetch(table, wanted[start : start + MOST_PARAMETERS])
+            ]
+        finally:
+            self._end_snapshot()
 
     def _fetch(self, table: Table, wanted: Sequence[bytes]) -> _Fetched:
         # all at once: a statement that isn't run to its end keeps its snapshot, and all later reads would be as old
@@ -236,8 +248,7 @@ class SqliteStore:
     async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
         """At most ``limit`` rows behind the place ``after``, in the order of their places."""
         self.check_usable()
-        with translated():
-            fetched: _Fetched = self._reader.execute(PAGE[table], [*after, limit]).fetchall()
+        fetched: _Fetched = self._read(lambda: self._reader.execute(PAGE[table], [*after, limit]).fetchall())
         return [self._row(table, *row) for row in fetched]
 
     def _row(self, table: Table, key: bytes, partition: bytes, sealed: bytes, generation: int) -> Row:
@@ -258,21 +269,9 @@ class SqliteStore:
             SchemaTooNew: A later olmstate has migrated the store.
         """
         self.check_usable()
-        rows: list[tuple[str, bytes]] = []
-        with translated():
-            # sampled before the rest: a commit in between is then asked for once more, never missed
-            header = self._wal_index.header()
-            state = self._state(self._reader)
-            if since is None:
-                since = state.generation
-            if state.generation != since:
-                self._reader.execute("BEGIN")
-                try:
-                    state = self._state(self._reader)
-                    if since >= state.floor:
-                        rows = self._reader.execute(f"{CHANGED} LIMIT {MANY_CHANGES + 1}", [since]).fetchall()
-                finally:
-                    self._end_snapshot()
+        header, state, rows = self._read(lambda: self._changed_rows(since))
+        if since is None:
+            since = state.generation
         if state.generation < since:
             raise self._poisoned("the database was replaced by an older one")
         self._seen_header = header
@@ -283,6 +282,22 @@ class SqliteStore:
         for table, partition in rows:
             partitions.setdefault(Table(table), set()).add(partition)
         return Changes(state.generation, {table: frozenset(keys) for table, keys in partitions.items()}, ours)
+
+    def _changed_rows(self, since: int | None) -> tuple[bytes, _State, list[tuple[str, bytes]]]:
+        """The log's header, how far the store is, and the table and partition of each row changed after ``since``."""
+        # sampled before the rest: a commit in between is then asked for once more, never missed
+        header = self._wal_index.header()
+        state = self._state(self._reader)
+        rows: list[tuple[str, bytes]] = []
+        if since is not None and state.generation != since:
+            self._reader.execute("BEGIN")
+            try:
+                state = self._state(self._reader)
+                if since >= state.floor:
+                    rows = self._reader.execute(f"{CHANGED} LIMIT {MANY_CHANGES + 1}", [since]).fetchall()
+            finally:
+                self._end_snapshot()
+        return header, state, rows
 
     def _state(self, connection: sqlite3.Connection) -> _State:
         row = connection.execute(STATE).fetchone()
@@ -320,10 +335,12 @@ class SqliteStore:
         estimate = max(self._last_commit, ROW_SECONDS * sum(len(parameters) for _, parameters in statements))
         try:
             self._last_commit = await self._run(lambda: self._write(statements, seen), estimate)
-        except StoreFull:
-            # it may be the WAL itself that fills the disk: once it is in the database, it begins anew in its own room
-            await self._run(self._checkpoint, CHECKPOINT_SECONDS)
+        except (StoreFull, StoreCorrupt, StoreUnavailable) as error:
             self.check_usable()
+            if isinstance(error, StoreFull):
+                # it may be the WAL that fills the disk: once it is in the database, it begins anew in its own room
+                await self._run(self._checkpoint, CHECKPOINT_SECONDS)
+                self.check_usable()
             self._last_commit = await self._run(lambda: self._write(statements, seen), CHECKPOINT_SECONDS)
         await self._tidy_up()
         return seen + 1
@@ -424,10 +441,11 @@ class SqliteStore:
                 raise self._poisoned(f"a transaction can't be rolled back ({error})") from error
 
     def _failed_write(self, error: sqlite3.Error) -> StoreError:
-        failure = store_error(error)
-        if isinstance(failure, StoreUnavailable) and result_code(error) & PRIMARY == sqlite3.SQLITE_IOERR:
-            return self._poisoned(f"the disk has failed ({error})")
-        return failure
+        code = result_code(error)
+        if code & PRIMARY == sqlite3.SQLITE_IOERR and code not in _READ_ERRORS:
+            failure = store_error(error)
+            return failure if isinstance(failure, StoreFull) else self._poisoned(f"the disk has failed ({error})")
+        return store_error(error, self._wal_index.read_error)
 
     def _failed_commit(self, error: BaseException, seen: int) -> StoreError:
         """A COMMIT that raises has not failed yet. What is sure to have failed is so; else, trust nothing any more.
@@ -472,10 +490,10 @@ class SqliteStore:
         with closing(Turnstile(self._path.parent)) as lock:
             await lock.acquire(lock_timeout)
             self.check_usable()
-            await self._run(lambda: self._rewrap(wrapped, lock), CHECKPOINT_SECONDS)
+            await self._run(lambda: look_again(lambda: self._rewrap(wrapped, lock)), CHECKPOINT_SECONDS)
 
     def _rewrap(self, wrapping: Wrapping, lock: Turnstile) -> None:
-        with translated():
+        with translated(self._wal_index.read_error):
             seen = self._state(self._writer).generation
         try:
             self._transact(lambda writer: write_wrapping(writer, wrapping), seen, lock, self._name)
@@ -490,8 +508,7 @@ class SqliteStore:
     def wrapping(self) -> Wrapping:
         """How the data key is wrapped now."""
         self.check_usable()
-        with translated():
-            return read_wrapping(self._reader)
+        return self._read(lambda: read_wrapping(self._reader))
 
     def unlock(self, wrapping: Wrapping, wrapping_key: bytes) -> None:
         """Unwrap the data key.
@@ -572,6 +589,8 @@ class SqliteStore:
         return StorePoisoned(reason=reason)
 
 
+_READ_ERRORS = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ)
+"""Extended result codes: what could not be read, before anything was written."""
 _NOT_COMMITTED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
 """Primary result codes of a COMMIT that left the transaction open, or undid it."""
 

@@ -8,7 +8,8 @@ Why: ``PRAGMA data_version`` goes by the same header, but it is a statement to r
 pay 4 µs for it, and three times as much where it pushes other code out of the processor's caches.
 
 Whoever closes any descriptor of a file loses all POSIX locks that his process has on it, and SQLite has its locks on
-just this file. So the descriptor is closed after the last connection, whoever has opened that.
+just this file. So the descriptor is closed after the last connection, whoever has opened that. So is one of the
+database itself, which is opened only to see whether the system can read it.
 
 SQLite keeps a list of the locks of its process, and a fork copies the list but not the locks. In a child SQLite would
 take for held what nobody holds, and others would cut or begin anew a log that the child is using. So there a database
@@ -17,6 +18,7 @@ that the parent had open can't be opened.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -32,6 +34,8 @@ HEADER_BYTES: Final = 48
 """Of the copy of the header that a commit writes last."""
 _MAPPED_BYTES: Final = 136
 """Both copies of the header, and how far the log has been taken into the database."""
+_READ_BYTES: Final = 1 << 20
+"""At a time, to see whether a file can be read."""
 _LENGTH: Final = struct.Struct("=16xI76xI")
 """``mxFrame`` and ``nBackfill``."""
 
@@ -47,6 +51,7 @@ class WalIndex:
     _connections: int = 0
     _descriptor: int | None = None
     _memory: mmap.mmap | None = None
+    _database: int | None = None
     _inherited: bool = False
     """Whether this process was forked from the one whose connections these are."""
 
@@ -104,6 +109,27 @@ class WalIndex:
         written, taken_in = lengths
         return max(0, written - taken_in)
 
+    def read_error(self) -> OSError | None:
+        """What the system says when the database and its log are read as they are; None if they can be.
+
+        Reads all of both: only for when something is wrong.
+        """
+        try:
+            with no_fork:
+                if self._database is None:
+                    self._database = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            _read_all(self._database, self._path)
+            with contextlib.suppress(FileNotFoundError):
+                # SQLite has no locks on the log
+                log = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    _read_all(log, f"{self._path}-wal")
+                finally:
+                    os.close(log)
+        except OSError as error:
+            return error
+        return None
+
     def is_of(self, database: int, shm: int) -> bool:
         """Whether it is that of the files with these inodes; after `header`.
 
@@ -133,9 +159,20 @@ class WalIndex:
         memory, self._memory = self._memory, None
         if memory is not None:
             memory.close()
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        descriptors = self._descriptor, self._database
+        self._descriptor = self._database = None
+        for descriptor in descriptors:
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def _read_all(descriptor: int, path: str) -> None:
+    offset = 0
+    try:
+        while data := os.pread(descriptor, _READ_BYTES, offset):
+            offset += len(data)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 _indices: dict[tuple[int, int], WalIndex] = {}
