@@ -25,7 +25,7 @@ from .operations import (
     share_room_key,
 )
 from .room_encryption import RoomEncryption
-from .room_sending import RoomSending
+from .room_sending import RoomSending, encrypt_for_room
 from .sharing import PrepareShare, prepare_share, take_delivery
 
 CAPABILITY = Capability(
@@ -39,9 +39,8 @@ CAPABILITY = Capability(
         RotateRoomKey.by(rotate_room_key),
         ShareRoomKey.by(share_room_key),
     ),
-    without_turn=(
-        WithoutTurn(RoomEncryption, (EncryptRoomEvent.by(RoomEncryption.encrypt),)),
-        WithoutTurn(RoomSending, (EncryptForRoom.by(RoomSending.encrypt),)),
-    ),
+    without_turn=(WithoutTurn(RoomEncryption, (EncryptRoomEvent.by(RoomEncryption.encrypt),)),),
+    procedures=(EncryptForRoom.by(encrypt_for_room),),
+    services=(RoomSending,),
     additions=(ANSWERS.add(Answer(kind=RequestKind.TO_DEVICE, take=take_delivery)),),
 )

@@ -61,6 +61,9 @@ class RoomSending:
         self._device_lists = supervisor.actors[DeviceListsActor]
         self._complete: OrderedDict[RoomId, _Complete] = OrderedDict()
 
+    async def run(self) -> None:
+        """It works in its askers' tasks alone."""
+
     async def encrypt(self, procedure: EncryptForRoom) -> EncryptedRoomEvent:
         """Encrypt an event, and do what has to be done before."""
         complete = self._complete.get(procedure.room_id)
@@ -127,6 +130,11 @@ class RoomSending:
         ):
             raise RequestDelayed(kind=kind)
         return share
+
+
+async def encrypt_for_room(supervisor: BesideTurns, procedure: EncryptForRoom) -> EncryptedRoomEvent:
+    """Encrypt an event, and do what has to be done before."""
+    return await supervisor.services[RoomSending].encrypt(procedure)
 
 
 def _event(procedure: EncryptForRoom, session_id: MegolmSessionId | None) -> EncryptRoomEvent:
