@@ -249,7 +249,9 @@ async def test_a_fallback_key_is_replaced_when_it_was_used_or_is_a_week_old(
 
 
 def pre_key_message(peer: Peer, own: Curve25519Key, one_time_key: str, text: bytes) -> OlmMessage:
-    return parse_olm_message(peer.curve25519, *peer.start_session(own, one_time_key).encrypt(text).to_parts())
+    return parse_olm_message(
+        peer.user_id, peer.curve25519, *peer.start_session(own, one_time_key).encrypt(text).to_parts()
+    )
 
 
 async def test_a_one_time_key_is_used_up_in_the_commit_that_stores_its_session(

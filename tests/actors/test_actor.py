@@ -16,9 +16,8 @@ from olmstate.actors._engine.actor import BATCH, SLICE, Committed, Invalidate, N
 from olmstate.actors._wire.steps import at_once
 from olmstate.actors.testing import Faults, MemoryDisk, MemoryStore, Step, run_actor
 from olmstate.messages import (
-    ActorStopped,
+    InternalError,
     MalformedMessage,
-    OlmStateError,
     StoreCorrupt,
     StoreError,
     StoreFull,
@@ -387,59 +386,41 @@ async def test_a_value_that_cannot_be_read_is_a_damaged_store(disk: MemoryDisk) 
 
 @pytest.mark.parametrize("message", [Break("a"), BreakBefore()])
 @pytest.mark.parametrize("cached", [False, True])
-async def test_a_bug_stops_the_actor_and_comes_out_as_it_is(
+async def test_a_bug_is_its_askers_and_the_actor_goes_on(
     disk: MemoryDisk,
     message: Break | BreakBefore,
     cached: bool,  # noqa: FBT001 - whether the bug is met in the asker's own slice of time
     autojump_clock: MockClock,
 ) -> None:
-    stopped: list[OlmStateError] = []
-
-    async def use() -> None:
-        async with run_actor(Notes(MemoryStore(disk, latency=a_second))) as notes:
-            if cached:
-                await notes.ask(Look(("a",)))
-            try:
-                await notes.ask(message)
-            except ActorStopped as error:
-                stopped.append(error)
-                with trio.CancelScope(shield=True):
-                    await wait_all_tasks_blocked()
-                    try:
-                        await notes.ask(Look(("a",)))
-                    except ActorStopped as again:
-                        stopped.append(again)
-
-    with pytest.raises(Bug):
-        await use()
-    assert len(stopped) == 2
+    async with run_actor(Notes(MemoryStore(disk, latency=a_second))) as notes:
+        if cached:
+            await notes.ask(Look(("a",)))
+        with pytest.raises(InternalError) as caught:
+            await notes.ask(message)
+        assert isinstance(caught.value.__cause__, Bug)
+        assert 0 == notes.notes.statistics().cached
+        assert ("a1",) == await notes.ask(Look(("a",)))
 
 
-async def test_a_bug_is_heard_of_by_all_who_wait(
+async def test_those_who_wait_behind_a_bug_get_their_answers(
     disk: MemoryDisk, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("olmstate.actors._engine.actor.MAILBOX_SIZE", 2)  # so that some wait outside
-    stopped: list[Break | Write] = []
+    heard: list[object] = []
+    async with run_actor(Notes(MemoryStore(disk, latency=a_second))) as notes:
 
-    async def use() -> None:
-        async with run_actor(Notes(MemoryStore(disk, latency=a_second))) as notes:
+        async def ask(message: Break | Look) -> None:
+            try:
+                heard.append(await notes.ask(message))
+            except InternalError as error:
+                heard.append(type(error))
 
-            async def ask(message: Break | Write) -> None:
-                try:
-                    await notes.ask(message)
-                except ActorStopped:
-                    stopped.append(message)
-
-            with trio.CancelScope(shield=True):
-                async with trio.open_nursery() as askers:
-                    askers.start_soon(ask, Break("a"))
-                    await wait_all_tasks_blocked()
-                    for _ in range(9):
-                        askers.start_soon(ask, Write("b", "never"))
-
-    with pytest.raises(Bug):
-        await use()
-    assert len(stopped) == 10
+        async with trio.open_nursery() as askers:
+            askers.start_soon(ask, Break("a"))
+            await wait_all_tasks_blocked()
+            for _ in range(9):
+                askers.start_soon(ask, Look(("b",)))
+    assert [InternalError, *[("b1",)] * 9] == heard
 
 
 # --- askers -------------------------------------------------------------------------------------------------

@@ -69,13 +69,16 @@ class Ours:
         session = self.session_from(peer)
         theirs = peer.sessions[self.key]
         theirs.decrypt(session.encrypt(b"answer"))
-        messages = [parse_olm_message(peer.curve25519, *theirs.encrypt(b"%d" % at).to_parts()) for at in range(number)]
+        messages = [
+            parse_olm_message(peer.user_id, peer.curve25519, *theirs.encrypt(b"%d" % at).to_parts())
+            for at in range(number)
+        ]
         assert {None} == {message.pre_key for message in messages}
         return session, messages
 
     def message(self, peer: Peer, text: bytes) -> OlmMessage:
         """The peer's next message on its session with us."""
-        return parse_olm_message(peer.curve25519, *self.parts(peer, text))
+        return parse_olm_message(peer.user_id, peer.curve25519, *self.parts(peer, text))
 
 
 class Reader:
@@ -130,7 +133,11 @@ async def olm(actors: ActorsUnderTest) -> AsyncIterator[OlmSessionsActor]:
 
 
 def added(peer: Peer, *sessions: Session) -> AddSessions:
-    return AddSessions(sessions=tuple(NewSession(sender_key=peer.curve25519, session=session) for session in sessions))
+    return AddSessions(
+        sessions=tuple(
+            NewSession(sender_key=peer.curve25519, session=session, owner=peer.user_id) for session in sessions
+        )
+    )
 
 
 def claimed(peer: Peer, session: Session, user_id: UserId) -> NewSession:
@@ -339,7 +346,7 @@ async def test_a_normal_message_is_tried_on_all_sessions_of_its_device(
     await olm.ask(added(bob, *sessions))
     for end in reader.sessions:
         message_type, body = end.encrypt(b"answer").to_parts()
-        assert [b"answer"] == await decrypt(olm, parse_olm_message(bob.curve25519, message_type, body))
+        assert [b"answer"] == await decrypt(olm, parse_olm_message(bob.user_id, bob.curve25519, message_type, body))
 
 
 async def test_a_message_under_another_devices_key_is_not_decrypted_and_changes_nothing(
@@ -355,26 +362,26 @@ async def test_a_message_under_another_devices_key_is_not_decrypted_and_changes_
     pre_key = ours.parts(bob, b"hello")
     refused, needs = await decrypt(
         olm,
-        parse_olm_message(carol.curve25519, message_type, body),
-        parse_olm_message(carol.curve25519, *pre_key),
+        parse_olm_message(carol.user_id, carol.curve25519, message_type, body),
+        parse_olm_message(carol.user_id, carol.curve25519, *pre_key),
     )
     assert isinstance(refused, UnknownOlmSession)
     assert needs == NeedsSession()
     assert at_once(olm.changed_rows()) == {}
-    assert [b"answer"] == await decrypt(olm, parse_olm_message(bob.curve25519, message_type, body))
+    assert [b"answer"] == await decrypt(olm, parse_olm_message(bob.user_id, bob.curve25519, message_type, body))
 
 
 def test_what_is_no_olm_message_is_malformed() -> None:
     for message_type in (0, 1):
         with pytest.raises(MalformedMessage):
-            parse_olm_message(Curve25519Key("key"), message_type, b"\xff\xff")
+            parse_olm_message(UserId("@a:b"), Curve25519Key("key"), message_type, b"\xff\xff")
 
 
 def test_a_message_is_the_same_again_by_sender_type_and_body(ours: Ours, bob: Peer) -> None:
     ours.session_from(bob)
     parts = ours.parts(bob, b"hello")
-    message, same = (parse_olm_message(bob.curve25519, *parts) for _ in range(2))
-    other_sender = parse_olm_message(Peer().curve25519, *parts)
+    message, same = (parse_olm_message(bob.user_id, bob.curve25519, *parts) for _ in range(2))
+    other_sender = parse_olm_message(bob.user_id, Peer().curve25519, *parts)
     assert same.digest == message.digest
     assert other_sender.digest != message.digest
 

@@ -22,6 +22,7 @@ from olmstate.actors._engine.records import Record, dumps, loads
 from olmstate.actors._requests.stored import BackOffRecord, RequestContentRecord, RequestRecord
 from olmstate.actors._room_keys.stored import CopyRecord, MessageIndicesRecord, RoomKeyRecord, WithheldRecord
 from olmstate.actors._rooms.stored import OutboundSessionRecord, RecipientsRecord, RotationRecord
+from olmstate.actors._to_device.actor import STEPS_FOR_ANYBODY
 from olmstate.actors._to_device.stored import OlmSessionRecord
 from olmstate.messages import Curve25519Key, DeviceId, Ed25519Key, MegolmSessionId, RoomId, StoreCorrupt, UserId
 from olmstate.storage import START, Row, Table, open_store
@@ -73,10 +74,13 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             decrypted=b"digests",
             pre_key_messages=b"more digests",
             in_set=False,
+            owner=BOB,
+            steps_for_anybody=3,
         ),
         (
             b'{"pickle":"a pickle","rank":7,"decrypt_only":true,"claimed_from":"@bob:example.org",'
-            b'"decrypted":"ZGlnZXN0cw==","pre_key_messages":"bW9yZSBkaWdlc3Rz","in_set":false}'
+            b'"decrypted":"ZGlnZXN0cw==","pre_key_messages":"bW9yZSBkaWdlc3Rz","in_set":false,'
+            b'"owner":"@bob:example.org","steps_for_anybody":3}'
         ),
     ),
     (
@@ -161,7 +165,10 @@ EARLIER: list[tuple[bytes, Record]] = [
         AccountRecord(pickle="p", one_time_keys={}, fallback_keys={}, fallback_made=None),
     ),
     (b"{}", SyncRecord()),
-    (b'{"pickle":"p","rank":1}', OlmSessionRecord(pickle="p", rank=1, in_set=True)),
+    (
+        b'{"pickle":"p","rank":1}',
+        OlmSessionRecord(pickle="p", rank=1, in_set=True, owner=None, steps_for_anybody=STEPS_FOR_ANYBODY),
+    ),
     (b'{"devices":[]}', RecipientsRecord()),
 ]
 """What earlier versions wrote, and how it reads now."""

@@ -10,14 +10,12 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from olmstate.actors import Options, Supervisor
-from olmstate.actors._devices.actor import DevicesActor
 from olmstate.actors._engine.states import State
 from olmstate.actors._engine.supervisor import MOST_COMMANDS
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors.testing import Faults, MemoryDisk, MemoryStore, Step
 from olmstate.messages import (
     AccountExists,
-    ActorStopped,
     AddRoomKey,
     CreateAccount,
     DecryptRoomEvent,
@@ -33,7 +31,6 @@ from olmstate.messages import (
     Query,
     ReceiveSync,
     ReplayedMessage,
-    Reply,
     RoomKeyChange,
     RoomKeysReceived,
     Statistics,
@@ -447,57 +444,7 @@ async def test_what_is_written_behind_is_tried_again_until_it_is_written(autojum
         assert len(disk.rows(Table.MESSAGE_INDICES)) == 1
 
 
-# --- bugs ---------------------------------------------------------------------------------------------------
-
-
-class Bug(Exception):
-    """Nothing that anybody expects."""
-
-
-async def test_a_bug_in_an_actor_comes_out_of_the_block_as_it_is_and_nobody_waits_for_ever(
-    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
-) -> None:
-    heard: list[object] = []
-
-    def meet_a_bug(self: DevicesActor, message: Message[Any]) -> Reply:
-        raise Bug
-
-    monkeypatch.setattr(DevicesActor, "handle", meet_a_bug)
-
-    async def use(outside: trio.Nursery) -> None:
-        async with supervised(MemoryDisk(), latency=a_second) as supervisor:
-            askers = Askers(outside)
-            askers.heard = heard
-            askers.ask(supervisor, keys_query(Peer()))
-            askers.ask(supervisor, Devices(user_id=Peer().user_id))
-            await wait_all_tasks_blocked()
-            askers.ask(supervisor, CreateAccount())
-            await trio.sleep_forever()
-
-    async with trio.open_nursery() as outside:
-        with pytest.raises(Bug):
-            await use(outside)
-    assert heard == [ActorStopped] * 3
-
-
-async def test_a_bug_in_a_turn_comes_out_of_the_block_as_it_is_and_the_lock_is_free() -> None:
-    disk, heard = MemoryDisk(), list[object]()
-
-    def broken_clock() -> int:
-        raise Bug
-
-    async def use(outside: trio.Nursery) -> None:
-        async with supervised(disk, options=Options(wall_clock=broken_clock)) as supervisor:
-            askers = Askers(outside)
-            askers.heard = heard
-            askers.ask(supervisor, CreateAccount())
-            await trio.sleep_forever()
-
-    async with trio.open_nursery() as outside:
-        with pytest.raises(Bug):
-            await use(outside)
-    assert heard == [ActorStopped]
-    assert disk.slot.holder is None
+# --- what is no message -------------------------------------------------------------------------------------
 
 
 @attrs.frozen

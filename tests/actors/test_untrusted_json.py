@@ -250,7 +250,7 @@ WRONG: dict[str, list[Json]] = {
     "array": [None, {}, "a", 1, True],
     "strings": [None, {}, "a", ["a", 1], [None], ["\ud800"]],
     "string": [None, {}, [], 1, True, b"a", "\ud800"],
-    "integer": [None, {}, "1", 1.0, True],
+    "integer": [None, {}, "1", 1.0, True, 2**1024, -(10**4301)],
     "boolean": [None, {}, "true", 0, 1],
 }
 

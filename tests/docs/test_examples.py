@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import trio
@@ -189,6 +191,27 @@ async def test_a_key_file_lets_another_device_read(tmp_path: Path) -> None:
         imported = await example("key_file").carry_over(old, new, "correct horse battery staple")
         assert (1, 1) == (imported.total, imported.imported)
         assert "hello" == (await new.ask(DecryptRoomEvent(room_id=ROOM, event=event))).content["body"]
+
+
+async def test_a_file_is_sent_and_saved_and_a_changed_one_is_not(tmp_path: Path) -> None:
+    attachment = example("attachment")
+    server: dict[str, bytes] = {}
+
+    async def upload(file: BinaryIO) -> str:
+        await trio.lowlevel.checkpoint()
+        server["mxc://example.org/1"] = file.read()
+        return "mxc://example.org/1"
+
+    (tmp_path / "sent.txt").write_bytes(b"hello" * 100_000)
+    content = await attachment.file_content(tmp_path / "sent.txt", upload)
+    downloaded = server[content["file"]["url"]]
+    assert b"hello" not in downloaded
+    saved = tmp_path / "saved.txt"
+    assert "saved as saved.txt" == await attachment.save(content, BytesIO(downloaded), saved)
+    assert b"hello" * 100_000 == saved.read_bytes()
+    changed = BytesIO(b"?" + downloaded[1:])
+    assert "The file was changed on its way." == await attachment.save(content, changed, saved)
+    assert not saved.exists()
 
 
 async def test_every_trouble_has_its_words(tmp_path: Path) -> None:

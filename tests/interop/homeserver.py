@@ -12,8 +12,6 @@ import hashlib
 import hmac
 import json
 import secrets
-from functools import partial
-from typing import Any
 
 import attrs
 import httpx2
@@ -38,6 +36,12 @@ class HttpSession(Session):
     token: str = attrs.field(repr=False)
 
 
+def http_session(client: httpx2.AsyncClient, url: str, user_id: UserId, device_id: DeviceId, token: str) -> HttpSession:
+    """A device that has logged in."""
+    request = _Caller(client, url, token)
+    return HttpSession(user_id=user_id, device_id=device_id, request=request, url=url, token=token)
+
+
 @attrs.frozen(kw_only=True)
 class Homeserver:
     """A Synapse, as its users see it."""
@@ -49,13 +53,12 @@ class Homeserver:
         """A new user with one device."""
         username = f"{name}-{secrets.token_hex(4)}"
         target = "/_synapse/admin/v1/register"
-        url = self.synapse.url
-        nonce: str = (await self._request(url, None, "GET", target, None))["nonce"]
+        nonce: str = (await self._request("GET", target, None))["nonce"]
         password = f"password of {username}"
         signed = f"{nonce}\0{username}\0{password}\0notadmin".encode()
         mac = hmac.new(self.synapse.registration_secret.encode(), signed, hashlib.sha1).hexdigest()
         body = {"nonce": nonce, "username": username, "password": password, "admin": False, "mac": mac}
-        return self._session(await self._request(url, None, "POST", target, body), url)
+        return self._session(await self._request("POST", target, body))
 
     async def log_in(self, user_id: UserId) -> HttpSession:
         """Another device of a user."""
@@ -64,27 +67,34 @@ class Homeserver:
             "identifier": {"type": "m.id.user", "user": user_id},
             "password": f"password of {user_id[1:].split(':')[0]}",
         }
-        url = self.synapse.url
-        return self._session(await self._request(url, None, "POST", f"{API}/login", body), url)
+        return self._session(await self._request("POST", f"{API}/login", body))
 
     def through(self, url: str, session: HttpSession) -> HttpSession:
         """The same device, its requests sent to another URL: a proxy's."""
-        request = partial(self._request, url, session.token)
-        return attrs.evolve(session, url=url, request=request)
+        return http_session(self.client, url, session.user_id, session.device_id, session.token)
 
-    def _session(self, answer: JsonObject, url: str) -> HttpSession:
-        token: str = answer["access_token"]
+    def _session(self, answer: JsonObject) -> HttpSession:
         user_id, device_id = UserId(answer["user_id"]), DeviceId(answer["device_id"])
-        request = partial(self._request, url, token)
-        return HttpSession(user_id=user_id, device_id=device_id, request=request, url=url, token=token)
+        return http_session(self.client, self.synapse.url, user_id, device_id, answer["access_token"])
 
-    async def _request(
-        self, url: str, token: str | None, method: str, target: str, body: JsonObject | None
-    ) -> JsonObject:
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        content: Any = None if body is None else json.dumps(body).encode()
+    async def _request(self, method: str, target: str, body: JsonObject | None) -> JsonObject:
+        return await _Caller(self.client, self.synapse.url)(method, target, body)
+
+
+@attrs.frozen
+class _Caller:
+    """Makes requests as somebody, or as nobody."""
+
+    client: httpx2.AsyncClient
+    url: str
+    token: str | None = None
+
+    async def __call__(self, method: str, target: str, body: JsonObject | None) -> JsonObject:
+        headers = {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
+        content = None if body is None else json.dumps(body).encode()
+        url = self.url + target
         try:
-            answer = await self.client.request(method, url + target, headers=headers, content=content, timeout=TIMEOUT)
+            answer = await self.client.request(method, url, headers=headers, content=content, timeout=TIMEOUT)
         except httpx2.TransportError as error:
             raise NoAnswer(f"{method} {target}: {error!r}") from error
         try:

@@ -76,6 +76,12 @@ class Process:
             if process.poll() is None:
                 await program.ask("forget")
 
+    def kill(self) -> None:
+        """SIGKILL, at whatever it is doing."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         """It ends when its stdin does."""
         if self._process is None:

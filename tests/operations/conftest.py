@@ -6,7 +6,6 @@ a test moves it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -29,7 +28,7 @@ class Device:
 
     def open(self, folder: Path | None = None) -> AbstractAsyncContextManager[Supervisor]:
         """One more."""
-        options = Options(write_behind=math.inf, wall_clock=self.clock)
+        options = Options(write_behind=1e9, wall_clock=self.clock)
         return open_supervisor(folder or self.folder, user_id=ALICE, device_id=ALICE_DEVICE, key=KEY, options=options)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from vodozemac import AnyOlmMessage
@@ -232,10 +231,9 @@ async def test_content_that_is_nested_too_deep_or_without_end_is_refused(alice: 
             await alice.ask(EncryptToDevice(devices=(friend.address,), type="m", content=content))
 
 
-@pytest.mark.parametrize("event_type", ["\ud800", 5, None])
-async def test_a_type_that_is_no_text_is_refused(event_type: Any, alice: Supervisor, friend: Peer) -> None:  # noqa: ANN401
+async def test_a_type_that_utf_8_cannot_hold_is_refused(alice: Supervisor, friend: Peer) -> None:
     async with refused(alice, MalformedContent):
-        await alice.ask(EncryptToDevice(devices=(friend.address,), type=event_type, content={}))
+        await alice.ask(EncryptToDevice(devices=(friend.address,), type="\ud800", content={}))
 
 
 # --- which session

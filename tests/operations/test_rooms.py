@@ -190,12 +190,11 @@ async def test_content_that_is_nested_too_deep_is_refused(alice: Supervisor) -> 
         await alice.ask(EncryptRoomEvent(room_id=ROOM, type="m.room.message", content=deep))
 
 
-@pytest.mark.parametrize("event_type", ["\ud800", 5, None])
-async def test_a_type_that_is_no_text_is_refused(event_type: Json, alice: Supervisor) -> None:
+async def test_a_type_that_utf_8_cannot_hold_is_refused(alice: Supervisor) -> None:
     await ready_room(alice)
 
     async with refused(alice, MalformedContent):
-        await alice.ask(EncryptRoomEvent(room_id=ROOM, type=event_type, content={}))
+        await alice.ask(EncryptRoomEvent(room_id=ROOM, type="\ud800", content={}))
 
 
 async def test_large_content_is_encrypted(alice: Supervisor) -> None:
@@ -598,7 +597,7 @@ async def test_a_room_whose_id_cannot_be_sent_gets_no_key(
 @pytest.mark.parametrize("value", [0, -1, True, 100.5, 100.0, "100", None, 2**53])
 def test_a_rotation_period_that_a_room_should_not_have_is_refused_before_it_is_stored(value: Json) -> None:
     for field in ("messages", "milliseconds"):
-        with pytest.raises(ValueError, match=f"{field} must be a whole number from 1 to"):
+        with pytest.raises((TypeError, ValueError), match=f"RotationPeriod.{field} must be "):
             RotationPeriod(**{field: value})
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -37,6 +39,7 @@ from olmstate.messages import (
 from tests.operations.conftest import Device
 from tests.operations.device import ROOM, KeyServer, decrypt, meet, send, unchanged
 from tests.operations.peer import MEGOLM, OLM, Peer, keys_query, padded, unpadded
+from tests.operations.spelling import spell_olm_message, spell_pre_key_message, with_keys_of, without_keys
 
 MALLORY = UserId("@mallory:example.org")
 
@@ -233,36 +236,89 @@ async def test_a_message_is_a_replay_however_its_sender_key_is_spelt(
         assert not isinstance(await outcome_of(alice, event), DecryptedToDevice)
 
 
-REWRITES: list[Callable[[bytes], bytes]] = [
-    lambda body: body + b"\x28\x01",
-    lambda body: body + b"\x2a\x01a",
-    lambda body: body + b"\x2d1234",
-    lambda body: body + b"\x2912345678",
-    lambda body: body[:1] + body[1:35] + body[1:],
-    lambda body: body[:1] + body[35:69] + body[1:35] + body[69:],
-    lambda body: body[:68] + bytes([body[68] | 0x80]) + body[69:],
-]
+REWRITES: dict[str, Callable[[bytes], bytes]] = {
+    "number": lambda body: body + b"\x28\x01",
+    "bytes": lambda body: body + b"\x2a\x01a",
+    "fixed32": lambda body: body + b"\x2d1234",
+    "fixed64": lambda body: body + b"\x2912345678",
+    "key-twice": lambda body: body[:1] + body[1:35] + body[1:],
+    "other-order": lambda body: body[:1] + body[35:69] + body[1:35] + body[69:],
+    "base-key-bit-255": lambda body: body[:68] + bytes([body[68] | 0x80]) + body[69:],
+    "within": lambda body: with_keys_of(body, without_keys(body)[:-8] + b"\x28\x01" + without_keys(body)[-8:]),
+    **{f"random-{seed}": partial(spell_pre_key_message, rng=random.Random(seed)) for seed in range(5)},
+}
+"""The same message to vodozemac, in other bytes."""
 
 
-@pytest.mark.parametrize(
-    "rewrite",
-    REWRITES,
-    ids=["number", "bytes", "fixed32", "fixed64", "key-twice", "other-order", "base-key-bit-255"],
-)
-async def test_a_dropped_session_is_not_made_anew_from_a_replay_that_was_written_anew(
+def _rewritten(event: JsonObject, me: DeviceIdentity, rewrite: Callable[[bytes], bytes], **changes: Json) -> JsonObject:
+    """The event with another body."""
+    copy: JsonObject = json.loads(json.dumps(event))
+    ciphertext = copy["content"]["ciphertext"][me.curve25519]
+    ciphertext.update(body=unpadded(rewrite(padded(ciphertext["body"]))), **changes)
+    return copy
+
+
+@pytest.mark.parametrize("rewrite", REWRITES.values(), ids=REWRITES)
+async def test_a_replay_that_was_written_anew_is_a_replay_whether_its_session_is_there_or_was_dropped(
     rewrite: Callable[[bytes], bytes], alice: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
 ) -> None:
-    """Once, a replay was known by all its bytes, and only those within have a MAC."""
+    """Once, a replay was known by bytes that anybody could change."""
     await server.upload(alice)
     assert server.fallback_key is not None
     event = bob.event(me, session=bob.start_session(me, server.fallback_key))
     await decrypt(alice, event)
+    spelt = _rewritten(event, me, rewrite)
+    assert isinstance(await outcome_of(alice, spelt), ReplayedToDevice)
+
     for _ in range(10):
         await decrypt(alice, bob.event(me, session=bob.start_session(me, server.fallback_key)))
-    ciphertext = event["content"]["ciphertext"][me.curve25519]
-    ciphertext["body"] = unpadded(rewrite(padded(ciphertext["body"])))
 
-    assert isinstance(await outcome_of(alice, event), ReplayedToDevice)
+    assert isinstance(await outcome_of(alice, spelt), ReplayedToDevice)
+
+
+async def test_a_normal_message_that_was_written_anew_is_a_replay(
+    alice: Supervisor, other: Supervisor, me: DeviceIdentity, friend: Peer
+) -> None:
+    event = friend.event(me)
+    await decrypt(alice, event)
+    for seed in range(5):
+        spelt = _rewritten(event, me, partial(spell_olm_message, rng=random.Random(seed)))
+        assert isinstance(await outcome_of(other, spelt), ReplayedToDevice)
+
+
+async def test_a_message_with_or_without_a_pre_key_messages_keys_is_the_same_message(
+    alice: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
+) -> None:
+    await server.upload(alice)
+    bob.start_session(me, server.claim())
+    events = [bob.event(me), bob.event(me)]
+    bare = [_rewritten(event, me, without_keys, type=1) for event in events]
+    await decrypt(alice, events[0])
+    await decrypt(alice, bare[1])
+
+    for again in (bare[0], events[1]):
+        assert isinstance(await outcome_of(alice, again), ReplayedToDevice)
+
+
+async def test_a_session_begins_once_whatever_was_decrypted_on_it(
+    alice: Supervisor, other: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
+) -> None:
+    """A message that came without its keys was known as a normal one only, and gone from memory with its session."""
+    await server.upload(alice)
+    fallback = server.fallback_key
+    assert fallback is not None
+    session = bob.start_session(me, fallback)
+    await decrypt(alice, bob.event(me, session=session))
+    event, late = bob.event(me, session=session), bob.event(me, session=session)
+    await decrypt(alice, _rewritten(event, me, without_keys, type=1))
+    for _ in range(10):
+        await decrypt(alice, bob.event(me, session=bob.start_session(me, fallback)))
+
+    for supervisor in (alice, other):
+        for again in (event, late):
+            outcome = await outcome_of(supervisor, again)
+            assert isinstance(outcome, UndecryptableToDevice)
+            assert isinstance(outcome.error, UnknownOlmSession)
 
 
 # --- replays

@@ -28,7 +28,12 @@ _scheduler: Any = importlib.import_module("trio._core._run")
 
 @contextmanager
 def _deterministic(rng: random.Random) -> Generator[None]:
-    async def run_here(function: Callable[..., T], *args: object, limiter: trio.CapacityLimiter | None = None) -> T:
+    async def run_here(
+        function: Callable[..., T],
+        *args: object,
+        limiter: trio.CapacityLimiter | None = None,
+        abandon_on_cancel: bool = False,  # what runs here can be cancelled, before or after
+    ) -> T:
         async with limiter or nullcontext():
             await trio.sleep(rng.uniform(0, 0.01))
             result = function(*args)

@@ -7,7 +7,6 @@ clock stands still until it is set, so that a model can tell what the answer mus
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import subprocess
@@ -100,7 +99,7 @@ class LocalHost(Host):
         self._close, self._closed = trio.Event(), trio.Event()
         options = Options(
             capacities={} if request.capacity is None else dict.fromkeys(Table, request.capacity),
-            write_behind=math.inf,
+            write_behind=1e9,
             lock_timeout=60,
             drain=60,
             wall_clock=lambda: self._now,

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from ._engine.supervisor import Options, Supervisor
+from ._engine.options import Options
+from ._engine.supervisor import Supervisor
 from ._open import open_supervisor, run_supervisor
 from ._wire import inherited_randomness as inherited_randomness  # for what importing it does
+from ._wire.attachments import AttachmentDecryptor, AttachmentEncryptor, decrypt_attachment, encrypt_attachment
 
-__all__ = ["Options", "Supervisor", "open_supervisor", "run_supervisor"]
+__all__ = [
+    "AttachmentDecryptor",
+    "AttachmentEncryptor",
+    "Options",
+    "Supervisor",
+    "decrypt_attachment",
+    "encrypt_attachment",
+    "open_supervisor",
+    "run_supervisor",
+]

@@ -9,8 +9,8 @@ CAPABILITIES = (
     _account.CAPABILITY,
     _devices.CAPABILITY,
     _device_lists.CAPABILITY,
-    _room_keys.CAPABILITY,
     _to_device.CAPABILITY,
+    _room_keys.CAPABILITY,
     _rooms.CAPABILITY,
     _sync.CAPABILITY,
 )

@@ -15,8 +15,9 @@ from olmstate.storage import Store, open_store
 from ._capabilities import CAPABILITIES
 from ._engine.capability import Capability
 from ._engine.hidden_nursery import open_hidden_nursery
+from ._engine.options import Options
 from ._engine.points import Addition
-from ._engine.supervisor import Options, Supervisor
+from ._engine.supervisor import Supervisor
 from ._requests.points import TRANSPORT
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import attrs
 
+from ._field_types import checked
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, KeyId, UserId
 from ._message import Command, Query
 
@@ -29,16 +30,19 @@ class CreateAccount(Command[DeviceIdentity]):
     """
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class OlmSessionPickle:
     """An Olm session to import beside its account."""
 
     sender_key: Curve25519Key
     """The other device's identity key."""
+    user_id: UserId | None = None
+    """Whose device that is. If it isn't said, only a few messages are encrypted on the session before one was decrypted
+    on it and says so: anybody can publish another's identity key."""
     pickle: str = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class ImportAccount(Command[DeviceIdentity]):
     """Take over an account that another library has kept, with its Olm sessions.
 
@@ -46,7 +50,8 @@ class ImportAccount(Command[DeviceIdentity]):
 
     Raises:
         AccountExists: The store has an account.
-        MalformedPickle: Account or session can't be read with that format and key.
+        MalformedPickle: Account or session can't be read with that format and key, or a ``sender_key`` is no
+            Curve25519 key.
     """
 
     pickle: str = attrs.field(repr=False)
@@ -100,7 +105,7 @@ class PrepareOneTimeKeys(Command[UnpublishedKeys]):
     """
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class MarkKeysPublished(Command[None]):
     """The server has taken these keys. Ids that are not waiting are passed over.
 

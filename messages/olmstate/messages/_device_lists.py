@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import attrs
 
+from ._field_types import checked
 from ._ids import UserId
 from ._message import Command, Procedure, Query
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class TrackUsers(Command[tuple[UserId, ...]]):
     """Keep these users' devices up to date from now on: members of encrypted rooms, and whoever else is written to.
 
@@ -26,7 +27,7 @@ class OutdatedUsers(Query[tuple[UserId, ...]]):
     """Tracked users whose devices have changed, or were never queried."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class UpdateDevices(Procedure[tuple[UserId, ...]]):
     """Learn these users' devices, where they are not known or have changed; nothing is asked otherwise.
 

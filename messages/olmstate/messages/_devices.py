@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ._errors import OlmStateError
+from ._field_types import checked
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, UserId
 from ._message import Command, Query
 
@@ -20,7 +21,7 @@ class DeviceKeys:
     algorithms: tuple[str, ...] = ()
 
 
-@attrs.frozen(kw_only=True, order=True)
+@attrs.frozen(kw_only=True, order=True, field_transformer=checked)
 class DeviceAddress:
     """Where a to-device message goes."""
 
@@ -38,7 +39,7 @@ class DevicesAdded:
     """Devices that were not taken in, and why: a bad signature, a wrong shape, a changed key."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class AddDevices(Command[DevicesAdded]):
     """Take in a ``/keys/query`` response.
 
@@ -52,7 +53,7 @@ class AddDevices(Command[DevicesAdded]):
     response: JsonObject = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class Devices(Query[tuple[DeviceKeys, ...]]):
     """A user's devices, as far as they are known, by device id."""
 

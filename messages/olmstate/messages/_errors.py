@@ -1,8 +1,9 @@
 """Every error that leaves the library, split by whose fault it is.
 
 `StoreError`: the disk, the lock, or who opened the store. `EncryptionError` and `DecryptionError`: what was asked, or
-what a peer sent; the device's state is as it was. `ActorStopped`: no answer will come. No exception of vodozemac,
-sqlite3 or cryptography escapes. No error carries a key, a plaintext or a passphrase.
+what a peer sent; the device's state is as it was. `ActorStopped`: no answer will come. `InternalError`: we failed, and
+nobody else. No exception of vodozemac, sqlite3 or cryptography escapes. No error carries a key, a plaintext or a
+passphrase.
 """
 
 from __future__ import annotations
@@ -328,6 +329,19 @@ class WrongPassphrase(KeyFileError):
 
 
 # --- actors -------------------------------------------------------------------------------------------------
+
+
+@attrs.define(kw_only=True, eq=False)
+class InternalError(OlmStateError):
+    """A bug: of olmstate's, or of a function that was given to it. Please report it, with its cause.
+
+    What was asked has changed nothing, and the supervisor goes on. The cause, unlike the error itself, may quote what
+    was asked.
+    """
+
+    text = "olmstate has a bug: {reason}"
+    reason: str
+    """Which exception, and where."""
 
 
 @attrs.define(kw_only=True, eq=False)

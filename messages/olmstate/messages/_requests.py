@@ -15,6 +15,7 @@ import attrs
 
 from ._errors import OlmStateError
 from ._events import Event
+from ._field_types import checked
 from ._ids import JsonObject, RequestId
 from ._message import Command, Procedure
 
@@ -56,7 +57,7 @@ class Request:
     """JSON; empty for a ``GET``. The same bytes each time."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class Response:
     """What the homeserver answered, whatever its status."""
 
@@ -84,7 +85,7 @@ class OutgoingRequests(Procedure[tuple[Request, ...]]):
     """
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class MarkRequestSent(Command[None]):
     """The homeserver has answered a request with 200. What follows from the answer is stored in the same commit.
 
@@ -99,7 +100,7 @@ class MarkRequestSent(Command[None]):
     """As it came, or parsed."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class MarkRequestFailed(Command[None]):
     """A request was not answered with 200.
 

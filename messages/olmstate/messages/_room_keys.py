@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from ._errors import DecryptionError
+from ._field_types import between, checked
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, EventId, JsonObject, MegolmSessionId, RoomId, UserId
 from ._message import Command, Procedure, Query
 
@@ -15,7 +16,7 @@ RoomKeyChange: TypeAlias = Literal["new", "better", "known", "unconnected"]
 since nothing proves that it is the same ratchet, or since it names another user as who made it."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class AddRoomKey(Command[RoomKeyChange]):
     """Store one room key as if it had come from a device.
 
@@ -45,7 +46,7 @@ class RoomKeysImported:
     """Not a room key, or of the wrong shape."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class ImportRoomKeys(Procedure[RoomKeysImported]):
     """Take in exported room keys (spec: Key export format), in steps that each are durable.
 
@@ -55,7 +56,7 @@ class ImportRoomKeys(Procedure[RoomKeysImported]):
     keys: tuple[JsonObject, ...] = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class ImportKeyFile(Procedure[RoomKeysImported]):
     """Take in an encrypted key file (spec: Key exports).
 
@@ -68,7 +69,7 @@ class ImportKeyFile(Procedure[RoomKeysImported]):
     passphrase: str = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class ExportRoomKeys(Procedure[tuple[JsonObject, ...]]):
     """All room keys, each from its first known index (spec: Key export format).
 
@@ -82,12 +83,12 @@ class ExportRoomKeys(Procedure[tuple[JsonObject, ...]]):
     """Only this room's."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class ExportKeyFile(Procedure[str]):
     """All room keys as an encrypted key file (spec: Key exports)."""
 
     passphrase: str = attrs.field(repr=False)
-    rounds: int = attrs.field(default=500_000, validator=[attrs.validators.ge(1), attrs.validators.le(10_000_000)])
+    rounds: int = attrs.field(default=500_000, validator=between(1, 10_000_000))
     """Of PBKDF2: 1 to 10,000,000, as many as `ImportKeyFile` takes; else ValueError. Spec: 100,000 or more."""
     room_id: RoomId | None = None
 
@@ -112,7 +113,7 @@ class DecryptedRoomEvent:
     """The room key came from an export: whoever wrote that file vouches for the sender, not the sender's device."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class DecryptRoomEvent(Query[DecryptedRoomEvent]):
     """Decrypt one room event.
 
@@ -131,7 +132,7 @@ class DecryptRoomEvent(Query[DecryptedRoomEvent]):
     event: JsonObject = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class DecryptRoomEvents(Query[tuple[DecryptedRoomEvent | DecryptionError, ...]]):
     """Decrypt many room events, each apart; an error stands in the place of what can't be decrypted."""
 

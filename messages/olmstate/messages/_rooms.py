@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import attrs
 
 from ._devices import DeviceAddress
+from ._field_types import between, checked
 from ._ids import DeviceId, JsonObject, MegolmSessionId, RoomId, UserId
 from ._message import Command, Procedure
-
-
-def _whole(_: object, attribute: attrs.Attribute[int], value: object) -> None:
-    # from a room's state, anybody's: JSON's true would be taken for 1, and 100.5 for a number of messages
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
-        raise ValueError(f"{attribute.name} must be a whole number from 1 to {_LARGEST}")
-
 
 _LARGEST = 2**53 - 1
 """Of numbers in events (spec: Canonical JSON)."""
 
 
-@attrs.frozen(kw_only=True)
+def _is_usable(value: object) -> TypeGuard[int]:
+    # JSON's true would be taken for 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _LARGEST
+
+
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class RotationPeriod:
     """When an outbound session is due for replacement (spec: m.room.encryption).
 
-    A value that is no whole number from 1 to 2**53 - 1 is a ValueError, wherever it came from: check a room's first.
+    A number that isn't from 1 to 2**53 - 1 is a ValueError. What a room says may be none: `from_content` looks.
     """
 
-    messages: int = attrs.field(default=100, validator=_whole)
+    messages: int = attrs.field(default=100, validator=between(1, _LARGEST))
     """``rotation_period_msgs``."""
-    milliseconds: int = attrs.field(default=604_800_000, validator=_whole)
+    milliseconds: int = attrs.field(default=604_800_000, validator=between(1, _LARGEST))
     """``rotation_period_ms``."""
+
+    @classmethod
+    def from_content(cls, content: JsonObject) -> RotationPeriod:
+        """What ``content`` of a room's ``m.room.encryption`` asks for.
+
+        Whoever may set it can write anything there: what is no number that can be used counts as not said.
+        """
+        chosen = {"messages": content.get("rotation_period_msgs"), "milliseconds": content.get("rotation_period_ms")}
+        return cls(**{field: value for field, value in chosen.items() if _is_usable(value)})
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +65,7 @@ class OutboundRoomKey:
         }
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class PrepareRoomKey(Command[OutboundRoomKey]):
     """The room's outbound session, made or rotated first if there is none that may still be used.
 
@@ -70,7 +80,7 @@ class PrepareRoomKey(Command[OutboundRoomKey]):
     rotation: RotationPeriod = RotationPeriod()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class RotateRoomKey(Command[OutboundRoomKey]):
     """Replace the room's outbound session by a new one now, as when a member or a device has left.
 
@@ -83,7 +93,7 @@ class RotateRoomKey(Command[OutboundRoomKey]):
     rotation: RotationPeriod = RotationPeriod()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class DiscardRoomKey(Command[None]):
     """Forget the room's outbound session; the next `PrepareRoomKey` or `ShareRoomKey` makes a new one."""
 
@@ -103,7 +113,7 @@ class RoomKeyShare:
     """Devices without an Olm session: claim a key for each, `CreateOlmSessions`, share again."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class ShareRoomKey(Command[RoomKeyShare]):
     """Encrypt the room's present key to each of ``devices`` that it was not yet marked as shared with.
 
@@ -121,7 +131,7 @@ class ShareRoomKey(Command[RoomKeyShare]):
     rotation: RotationPeriod = RotationPeriod()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class MarkRoomKeyShared(Command[None]):
     """The server has taken the room key for these devices. From now on `EncryptRoomEvent` may use the session.
 
@@ -145,7 +155,7 @@ class EncryptedRoomEvent:
     message_index: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class EncryptRoomEvent(Command[EncryptedRoomEvent]):
     """Encrypt an event to a room.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from ._field_types import checked
 from ._ids import JsonObject, MegolmSessionId, RoomId
 from ._message import Command, Query
 from ._to_device import ToDeviceOutcome
@@ -21,7 +22,7 @@ class SyncReceived:
     were taken in all the same. Go on from `SyncToken`."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class ReceiveSync(Command[SyncReceived]):
     """Take in a /sync response: to-device events, room keys, withheld notices, key counts, and the token.
 

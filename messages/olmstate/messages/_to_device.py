@@ -8,6 +8,7 @@ import attrs
 
 from ._devices import DeviceAddress
 from ._errors import DecryptionError, OlmStateError
+from ._field_types import checked
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, UserId
 from ._message import Command
 
@@ -20,7 +21,7 @@ class OlmSessionsCreated:
     rejected: dict[DeviceAddress, OlmStateError]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class CreateOlmSessions(Command[OlmSessionsCreated]):
     """Start an Olm session with each device that a one-time or fallback key was claimed for.
 
@@ -44,7 +45,7 @@ class EncryptedToDevice:
     """Devices without an Olm session or known keys: claim a key for each, `CreateOlmSessions`, ask again."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class EncryptToDevice(Command[EncryptedToDevice]):
     """Encrypt one event to many devices.
 
@@ -103,7 +104,7 @@ class UndecryptableToDevice:
 ToDeviceOutcome: TypeAlias = DecryptedToDevice | PlainToDevice | ReplayedToDevice | UndecryptableToDevice
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class DecryptToDevice(Command[tuple[ToDeviceOutcome, ...]]):
     """Decrypt to-device events in their order, each apart: a bad one never harms the others.
 

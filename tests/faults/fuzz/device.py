@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -111,7 +110,7 @@ def lived() -> Lived:
 
 
 def _open(disk: MemoryDisk) -> AbstractAsyncContextManager[Supervisor]:
-    options = Options(write_behind=math.inf, wall_clock=lambda: NOW)
+    options = Options(write_behind=1e9, wall_clock=lambda: NOW)
     user_id, device_id = UserId(recording().user_id), DeviceId(recording().device_id)
     return run_supervisor(MemoryStore(disk), user_id=user_id, device_id=device_id, options=options)
 
@@ -133,16 +132,20 @@ class Device:
             assert before == self.disk.generation, "it was refused, and yet something was written"
 
 
-def on_device(script: Callable[[Device], Awaitable[None]], *, empty: bool = False) -> None:
-    """Run one input's script on the device; and then it must be as good as before."""
-    rows: Rows = {} if empty else lived().rows
+def on_device(script: Callable[[Device], Awaitable[None]], *, empty: bool = False, rows: Rows | None = None) -> None:
+    """Run one input's script on the device; and then it must be as good as before.
+
+    A device that is `empty`, or has other ``rows``, is good for nothing else.
+    """
+    other = empty or rows is not None
+    rows = {} if empty else rows or lived().rows
 
     async def main() -> None:
         disk = MemoryDisk()
         disk.write_from_elsewhere(rows)
         async with _open(disk) as supervisor:
             await script(Device(supervisor, disk))
-            if not empty:
+            if not other:
                 await _still_works(supervisor)
 
     trio.run(main)

@@ -33,12 +33,7 @@ def _seeds() -> Iterable[bytes]:
 def _run(data: bytes) -> None:
     answer = parse(data)
     told: JsonObject = answer if is_object(answer) else {}
-    try:
-        rotation = RotationPeriod(
-            messages=told.get("rotation_period_msgs", 100), milliseconds=told.get("rotation_period_ms", 604_800_000)
-        )
-    except ValueError:  # said by attrs' validators, before anything is asked
-        rotation = RotationPeriod()
+    rotation = RotationPeriod.from_content(told)
 
     async def take_in(device: Device) -> None:
         supervisor = device.supervisor

@@ -20,6 +20,7 @@ NAMES: Final = (
     "sync",
     "to_device",
     "olm_payload",
+    "spelling",
     "room_event",
     "megolm_payload",
     "keys_query",

@@ -147,7 +147,13 @@ class NewSession(QuietStruct, kw_only=True, frozen=True):
     sender_key: Curve25519Key
     session: Session
     claimed_from: UserId | None = None
-    """Whose one-time key it was started with; None: the other device started it."""
+    """Whose one-time key it was started with; None: the other device started it, or another library did."""
+    owner: UserId | None = None
+    """Who is known to have the other end."""
+    steps_for_anybody: int = 0
+    """How often it may be encrypted on though that isn't known."""
+    digest: bytes | None = None
+    """Of the message that it was made from, if that has yet to be believed."""
 
 
 class InboundSession(NewSession, kw_only=True, frozen=True):
@@ -197,6 +203,13 @@ class CreateInboundSessions(Message[tuple[InboundSession | DecryptionError, ...]
     """Make sessions from pre-key messages, in order; each uses up its one-time key."""
 
     messages: tuple[OlmMessage, ...]
+    first: bool = False
+    """Whether it begins here what can be undone."""
+
+
+@attrs.frozen(kw_only=True)
+class UndoInboundSessions(Message[None]):
+    """Have the account be as it was before the `first` sessions were made."""
 
 
 @attrs.frozen(kw_only=True)
@@ -218,7 +231,14 @@ class StoreSync(Message[bool]):
 
 
 Step: TypeAlias = (
-    Create | LookUpOwnDevice | MakeKeys | KeysPublished | CreateInboundSessions | CreateOutboundSessions | StoreSync
+    Create
+    | LookUpOwnDevice
+    | MakeKeys
+    | KeysPublished
+    | CreateInboundSessions
+    | UndoInboundSessions
+    | CreateOutboundSessions
+    | StoreSync
 )
 Asked: TypeAlias = IdentityKeys | SignedDeviceKeys | SyncToken | Step
 
@@ -235,6 +255,7 @@ class AccountActor(Actor[Asked]):
         self._device_id = environment.device_id
         self._own_device: OwnDevice | None = None
         self._just_made = False
+        self._saved: OwnAccount | None = None
         self._account = Cache[OwnAccount | None](Table.ACCOUNT, _AccountCodec(store), capacity(Table.ACCOUNT))
         self._sync = Cache[SyncState](Table.SYNC, _SyncCodec(), capacity(Table.SYNC))
         self._account_key = store.key(Table.ACCOUNT, "account")
@@ -248,12 +269,14 @@ class AccountActor(Actor[Asked]):
                 return ()
             case SyncToken() | StoreSync():
                 return ((self._sync, [self._sync_key]),)
+            case UndoInboundSessions():
+                return ()
             case MakeKeys() | KeysPublished():
                 return (self._account, [self._account_key]), (self._sync, [self._sync_key])
             case _:
                 return ((self._account, [self._account_key]),)
 
-    def handle(self, message: Asked) -> Reply:  # noqa: C901 - one case a message
+    def handle(self, message: Asked) -> Reply:  # noqa: C901, PLR0912 - one case a message
         """Answer one message."""
         match message:
             case IdentityKeys():
@@ -273,9 +296,14 @@ class AccountActor(Actor[Asked]):
             case KeysPublished(key_ids=key_ids, one_time_key_count=count):
                 self._published(key_ids, count)
                 return message.reply(None)
-            case CreateInboundSessions(messages=messages):
+            case CreateInboundSessions(messages=messages, first=first):
                 own = self._current()
+                if first:
+                    self._saved = self._copy() if self._account.dirty else None
                 return message.reply(tuple(self._create_inbound(own, olm) for olm in messages))
+            case UndoInboundSessions():
+                self._undo()
+                return message.reply(None)
             case CreateOutboundSessions(keys=keys):
                 own = self._current()
                 return message.reply(tuple(_create_outbound(own.account, *pair) for pair in keys))
@@ -315,6 +343,7 @@ class AccountActor(Actor[Asked]):
     def notify(self, notice: Notice) -> None:
         """Tell the actor something, which holds from now on."""
         super().notify(notice)
+        self._saved = None
         if self._just_made and not isinstance(notice, Committed):
             self._own_device = None  # it may be another's by now
         if not isinstance(notice, Invalidate):
@@ -412,6 +441,9 @@ class AccountActor(Actor[Asked]):
 
     def _create_inbound(self, own: OwnAccount, olm: OlmMessage) -> InboundSession | DecryptionError:
         assert olm.pre_key is not None  # noqa: S101 - no other starts a session
+        assert olm.session_keys is not None  # noqa: S101 - it has them
+        if not olm.session_keys.are_canonical:
+            return MalformedMessage(reason="a key of the pre-key message is not spelt as Curve25519 writes it")
         try:
             identity_key = Curve25519PublicKey.from_base64(olm.sender_key)
         except ValueError:
@@ -424,7 +456,22 @@ class AccountActor(Actor[Asked]):
         for key_id, key in list(own.one_time_keys.items()):
             if key["key"] == olm.one_time_key:  # used before it was marked as published: it must not be uploaded again
                 del own.one_time_keys[key_id]
-        return InboundSession(sender_key=olm.sender_key, session=session, plaintext=plaintext)
+        return InboundSession(sender_key=olm.sender_key, session=session, plaintext=plaintext, digest=olm.digest)
+
+    def _copy(self) -> OwnAccount:
+        """What this turn has made of the account so far; nobody changes what hangs on it."""
+        own = self._current()
+        account = Account.from_pickle(own.account.pickle(self._store.pickle_key), self._store.pickle_key)
+        return attrs.evolve(
+            own, account=account, one_time_keys={**own.one_time_keys}, fallback_keys={**own.fallback_keys}
+        )
+
+    def _undo(self) -> None:
+        if self._saved is None:
+            self._account.undo(self._account_key)
+        else:
+            self._account.put(self._account_key, self._saved)
+            self._saved = self._copy()
 
     # --- sync -----------------------------------------------------------------------------------------------
 

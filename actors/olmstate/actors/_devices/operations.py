@@ -10,7 +10,7 @@ from olmstate.actors._devices.actor import DevicesActor, LookUp, StoreDevices
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.signatures import check_device_keys
-from olmstate.actors._wire.untrusted_json import as_object, check_depth, json_object
+from olmstate.actors._wire.untrusted_json import as_object, check_depth, entries
 from olmstate.messages import (
     AddDevices,
     Curve25519Key,
@@ -34,10 +34,10 @@ async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
     response = as_object(command.response, "the response")
     check_depth(response)
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]] = {}
-    for user_id, devices in json_object(response, "device_keys").items():
+    for user_id, devices in entries(response.get("device_keys"), "device_keys"):
         users[UserId(user_id)] = {
             DeviceId(device_id): _checked(UserId(user_id), DeviceId(device_id), device)
-            for device_id, device in as_object(devices, "a user's devices").items()
+            for device_id, device in entries(devices, "a user's devices")
         }
     added = await turn[DevicesActor].ask(StoreDevices(users=users))
     if added.added or added.removed:

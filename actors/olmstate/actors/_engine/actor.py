@@ -17,8 +17,8 @@ Its rules:
 
 Failures have three tiers. A typed error is the answer, and state is unchanged. A store error is the answer too, and
 clean copies are dropped, since what they equal is in doubt; what a turn has changed is the turn's to roll back.
-Anything else is a bug: the current and all waiting askers get `ActorStopped`, and the exception takes the nursery
-down.
+Anything else is a bug, and `InternalError` is its asker's answer: clean copies are dropped as well, for a handler that
+fails half-way may have spoiled them, and the turn that it was part of is rolled back. The others go on.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from olmstate.messages import (
     ActorStopped,
     CacheStatistics,
     DeviceId,
+    InternalError,
     Message,
     OlmStateError,
     Query,
@@ -45,6 +46,7 @@ from olmstate.messages import (
 )
 from olmstate.storage import START, Position, Presence, Row, RowReader, Table, position_of
 
+from .bugs import internal_error, is_bug
 from .cache import Cache
 from .envelope import Envelope
 from .slices import in_slices
@@ -89,13 +91,6 @@ class RolledBack:
 
 
 Notice: TypeAlias = Invalidate | Committed | RolledBack
-
-
-@attrs.frozen
-class _Bug(Message[None]):
-    """A handler failed in an asker's slice of time: it is the actor that must fall."""
-
-    error: BaseException
 
 
 @attrs.define
@@ -249,6 +244,11 @@ class Actor(abc.ABC, Generic[M_contra]):
         """How often anything was changed, ever."""
         return sum(cache.changes for cache in self._caches)
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether the present turn has changed anything by now."""
+        return any(cache.dirty for cache in self._caches)
+
     def statistics(self) -> dict[str, CacheStatistics]:
         """Counters by data type."""
         return {cache.table.value: cache.statistics() for cache in self._caches}
@@ -283,8 +283,6 @@ class Actor(abc.ABC, Generic[M_contra]):
         if envelope.abandoned:
             return
         message: Any = envelope.message
-        if isinstance(message, _Bug):
-            raise message.error
         try:
             self._catch_up(envelope.generation)
             await self._load(message)
@@ -292,6 +290,8 @@ class Actor(abc.ABC, Generic[M_contra]):
         except OlmStateError as error:
             self._after_error(error)
             envelope.fail(error)
+        except BaseException as error:  # noqa: BLE001 - what is no bug is raised again
+            envelope.fail(self._after_bug(error))
         else:
             envelope.answer(reply.value)
         for cache in self._caches:
@@ -312,7 +312,7 @@ class Actor(abc.ABC, Generic[M_contra]):
         except OlmStateError:
             raise
         except BaseException as error:
-            raise self._fall(error) from error
+            raise self._after_bug(error) from error
         self._slice += 1
         for cache, number in held:
             self._slice += number
@@ -326,18 +326,22 @@ class Actor(abc.ABC, Generic[M_contra]):
             self._after_error(error)
             raise
         except BaseException as error:
-            raise self._fall(error) from error
-
-    def _fall(self, error: BaseException) -> ActorStopped:
-        """A bug in an asker's slice of time is the actor's; even a panic of vodozemac's, which is no Exception."""
-        self._idle = False
-        self._send.send_nowait(Envelope(_Bug(error), 0))
-        return ActorStopped()
+            raise self._after_bug(error) from error
 
     def _after_error(self, error: OlmStateError) -> None:
         if isinstance(error, StoreError):
-            for cache in self._caches:
-                cache.doubt()
+            self._doubt()
+
+    def _after_bug(self, error: BaseException) -> InternalError:
+        """What the asker is told. What is no bug, as a cancellation, is raised again."""
+        if not is_bug(error):
+            raise error
+        self._doubt()
+        return internal_error(error)
+
+    def _doubt(self) -> None:
+        for cache in self._caches:
+            cache.doubt()
 
     def _catch_up(self, generation: int) -> None:
         if self._generation < generation:

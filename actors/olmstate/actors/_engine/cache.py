@@ -174,6 +174,14 @@ class Cache(Generic[E]):
         self._clean.pop(partition, None)
         self._dirty[partition] = entry
 
+    def undo(self, partition: bytes) -> None:
+        """Forget what this turn has changed of the entry; it is loaded again when it is asked for."""
+        self._dirty.pop(partition, None)
+
+    def changed(self, partition: bytes) -> E | None:
+        """The entry if this turn has changed it."""
+        return self._dirty.get(partition)
+
     # --- the turn's end -------------------------------------------------------------------------------------
 
     @property

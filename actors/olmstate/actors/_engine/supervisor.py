@@ -8,8 +8,9 @@ then does anybody get an answer. That gives, in this order:
    lock was taken; and the commit is fenced by the generation, so that even a lost lock turns the turn back instead of
    writing over another's. Megolm indices are reserved that way, a block at a time, and then used without a turn.
 2. *Durable before it leaves.* Answers and events go out after the commit, or not at all.
-3. *All or nothing.* A command that is refused half-way is taken out, everything is rolled back, and the others run
-   again.
+3. *All or nothing.* A command that is refused half-way, or that meets a bug, is taken out, everything is rolled back,
+   and the others run again. Where nobody knows whose bug it was, as when what has changed can't be written, each runs
+   in a turn of its own.
 
 A query takes no lock: the supervisor looks whether anybody has committed, tells the actors if so, and passes it to the
 actor that owns the answer. See `states` for the states and moves.
@@ -20,7 +21,6 @@ It knows no message but its own, and no actor: what there is comes from a tuple 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -35,6 +35,7 @@ from olmstate.messages import (
     Command,
     DeviceId,
     Event,
+    InternalError,
     Message,
     OlmStateError,
     Route,
@@ -48,8 +49,10 @@ from olmstate.messages import (
 from olmstate.storage import Changes, Fenced, Row, Store, Table
 
 from .actor import Actor, Committed, Environment, Invalidate, Newest, Notice, RolledBack
+from .bugs import internal_error, is_bug
 from .capability import Capability, WithoutTurn, check_routes
 from .envelope import Envelope, own_error
+from .options import Options
 from .points import Addition, Additions
 from .service import ServicesByClass
 from .slices import in_slices
@@ -71,35 +74,6 @@ MOST_ROWS = 24
 """Encoded and written without giving other tasks a chance in between; a row takes some 20 µs for each."""
 MOST_FENCED = 8
 """Times that a turn is turned back before it is given up: with a lock that works, it never is."""
-
-DEFAULT_CAPACITY = 10_000
-"""Entries of a type that are cached, if nothing else was said."""
-
-
-def _wall_clock() -> int:
-    return time.time_ns() // 1_000_000
-
-
-@attrs.frozen(kw_only=True)
-class Options:
-    """What a user may choose."""
-
-    capacities: Mapping[Table, int] = attrs.field(factory=dict[Table, int])
-    """Cached entries by data type; 0 caches nothing of it. `DEFAULT_CAPACITY` where none is given."""
-    lock_timeout: float = 5.0
-    """Seconds that a turn waits for the lock before its commands fail with `StoreBusy`."""
-    write_behind: float = 0.5
-    """Seconds after which what may wait for the next turn gets one of its own."""
-    watch: float = 0.1
-    """Seconds between looks for others' writes, while anybody subscribes to `StoreChanged`."""
-    drain: float = 5.0
-    """Seconds that closing waits for what was asked before."""
-    wall_clock: Callable[[], int] = _wall_clock
-    """Milliseconds since 1970."""
-
-    def capacity(self, table: Table) -> int:
-        """Of one data type."""
-        return self.capacities.get(table, DEFAULT_CAPACITY)
 
 
 @attrs.define
@@ -124,7 +98,7 @@ class Flush(Command[None]):
 
 
 class _Spoiled(Exception):
-    """A command was refused after it had changed something."""
+    """A command was refused after it had changed something, or met a bug and may have."""
 
     def __init__(self, envelope: Envelope[Any], error: OlmStateError) -> None:
         super().__init__(envelope, error)
@@ -190,13 +164,19 @@ class Supervisor:
         """
         kind = type(message)
         answer = self._queries.get(kind)
-        if answer is not None:
-            self.refresh()
-            return cast("R", await answer(message))
-        run = self._others.get(kind)
+        run = answer or self._others.get(kind)
         if run is None:
             raise TypeError(f"{kind.__name__} is no message that olmstate knows")
-        return cast("R", await run(message))
+        try:
+            if answer is not None:
+                self.refresh()
+            return cast("R", await run(message))
+        except OlmStateError:
+            raise
+        except BaseException as error:
+            if is_bug(error) and trio.lowlevel.in_trio_task():
+                raise internal_error(error) from error
+            raise
 
     def subscribe(self, *types: type[V]) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]:
         """Receive the events of ``types`` that are published in a ``with supervisor.subscribe(…) as events:``."""
@@ -277,7 +257,7 @@ class Supervisor:
 
     def now(self) -> int:
         """Milliseconds since 1970."""
-        return self._options.wall_clock()
+        return self._options.now()
 
     def _notify(self, notice: Notice) -> None:
         for actor in self._all:
@@ -365,6 +345,11 @@ class Supervisor:
         except StoreError as error:
             self._give_up(batch, error)
             return
+        except BaseException as error:
+            if not is_bug(error):
+                raise
+            await self._take_apart(batch, error)
+            return
         # from here to the answers there is no await: they can't be lost to a cancellation
         for envelope, result in results.items():
             envelope.resolve(result)
@@ -388,6 +373,23 @@ class Supervisor:
             self._move(Move.FAILED)
             _fail_all(batch, error)
             self._release()
+
+    async def _take_apart(self, batch: Sequence[Envelope[Any]], bug: BaseException) -> None:
+        """End a turn that met a bug, of which nobody knows whose it was: each command gets a turn of its own."""
+        if self._poison is not None:
+            self._give_up(batch, self._poison)
+            return
+        alone = len(batch) == 1 or self._state is State.ACQUIRING
+        self._roll_back()
+        self._move(Move.BUSY if self._state is State.ACQUIRING else Move.FAILED)
+        if alone:
+            for envelope in batch:
+                envelope.fail(internal_error(bug))
+        if self._state is State.RELEASING:
+            self._release()
+        if not alone:
+            for envelope in batch:
+                await self._take_turn([envelope])
 
     async def _acquire(self) -> None:
         lock = self._store.lock
@@ -440,7 +442,7 @@ class Supervisor:
         """Run every command once, without those that are refused half-way."""
         refused: dict[Envelope[Any], Outcome[Any]] = {}
         while True:
-            turn = Turn(actors=self.actors, now=self._options.wall_clock(), events=[], additions=self.additions)
+            turn = Turn(actors=self.actors, now=self._options.now(), events=[], additions=self.additions)
             results = dict(refused)
             try:
                 for envelope in batch:
@@ -460,10 +462,16 @@ class Supervisor:
             reply = await self._commands[type(envelope.message)](turn, envelope.message)
         except (StoreError, ActorStopped):
             raise  # not the command's fault: the whole turn fails
+        except InternalError as error:
+            raise _Spoiled(envelope, error) from error
         except OlmStateError as error:
             if self._changes() != before or len(turn.events) != events:
                 raise _Spoiled(envelope, error) from error
             return Error(error)
+        except BaseException as error:
+            if is_bug(error):
+                raise _Spoiled(envelope, internal_error(error)) from error
+            raise
         return Value(reply)
 
     def _changes(self) -> int:
@@ -485,15 +493,25 @@ class Supervisor:
             return True
         if sum(map(len, rows.values())) > MOST_ROWS:
             await trio.lowlevel.checkpoint()  # if anybody commits meanwhile, this commit is fenced
+        return await self._write(rows, seen)
+
+    async def _write(self, rows: Mapping[Table, Sequence[Row]], seen: int) -> bool:
+        """Commit ``rows`` and tell the actors; False if it was fenced."""
         with trio.CancelScope(shield=True):
             try:
                 generation = await self._store.commit(rows, seen)
+                # a query may have seen more already
+                self._newest.generation = max(self._newest.generation, generation)
+                self._counters.commits += 1
+                self._notify(Committed(generation=generation))
             except Fenced:
                 return False
-            # a query may have seen more already
-            self._newest.generation = max(self._newest.generation, generation)
-            self._counters.commits += 1
-            self._notify(Committed(generation=generation))
+            except OlmStateError:
+                raise
+            except BaseException as error:
+                if is_bug(error):  # nobody knows what was written, or what the actors have learned of it
+                    raise StorePoisoned(reason=f"a commit met a bug, {internal_error(error).reason}") from error
+                raise
         return True
 
     def _roll_back(self) -> None:

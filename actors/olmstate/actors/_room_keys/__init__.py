@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from olmstate.actors._engine.capability import Capability
+from olmstate.actors._to_device.handlers import ON_DECRYPTED, ON_PLAIN, SECRETS, Handler, SecretField
 from olmstate.messages import (
     AddRoomKey,
     DecryptRoomEvent,
@@ -23,6 +24,7 @@ from .operations import (
     import_key_file,
     import_room_keys,
 )
+from .receiving import receive_room_keys, receive_withheld
 
 CAPABILITY = Capability(
     actor=InboundGroupSessionsActor,
@@ -31,6 +33,12 @@ CAPABILITY = Capability(
         DecryptRoomEvent.answered_by(InboundGroupSessionsActor),
         DecryptRoomEvents.answered_by(InboundGroupSessionsActor),
         RoomKeysPage.answered_by(InboundGroupSessionsActor),
+    ),
+    additions=(
+        ON_DECRYPTED.add(Handler(("m.room_key",), receive_room_keys)),
+        ON_PLAIN.add(Handler(("m.room_key.withheld",), receive_withheld)),
+        SECRETS.add(SecretField("m.room_key", "session_key")),
+        SECRETS.add(SecretField("m.forwarded_room_key", "session_key")),
     ),
     procedures=(
         ExportKeyFile.by(export_key_file),

@@ -19,7 +19,15 @@ from olmstate.actors._account.actor import AccountActor
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.envelope import own_error
 from olmstate.actors._rooms.operations import encrypted_room_event, event_payload
-from olmstate.messages import EncryptedRoomEvent, EncryptRoomEvent, MegolmSessionId, OlmStateError, RoomId, StoreError
+from olmstate.messages import (
+    EncryptedRoomEvent,
+    EncryptRoomEvent,
+    InternalError,
+    MegolmSessionId,
+    OlmStateError,
+    RoomId,
+    StoreError,
+)
 
 from .actor import EncryptReserved, MegolmCiphertext, OutboundGroupSessionsActor
 
@@ -95,8 +103,8 @@ class RoomEncryption:
         try:
             self._supervisor.refresh()
             replies = self._outbound.ask_nowait(self._asked(batch))
-        except trio.WouldBlock:
-            return
+        except (trio.WouldBlock, InternalError):
+            return  # in the second case it is known of none whose bug it is
         except OlmStateError as error:
             for waiting in batch:
                 waiting.tried, waiting.error = True, own_error(error)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from olmstate.actors._account.actor import ALGORITHM, AccountActor, StoreSync
 from olmstate.actors._account.operations import one_time_key_count
 from olmstate.actors._device_lists.operations import catch_up, receive_device_lists
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._to_device.receiving import receive_to_device
 from olmstate.actors._wire.untrusted_json import array_of, as_object, json_object, loads, optional, string, strings
-from olmstate.messages import JsonObject, ReceiveSync, SyncReceived, SyncToken
+from olmstate.messages import JsonObject, ReceiveSync, RoomKeysReceived, SyncReceived, SyncToken
 
 MAX_SYNC_DEPTH = 512
 """More than a single event may have: one that is nested too deep must not cost the others of its response."""
@@ -23,12 +25,14 @@ async def receive_sync(turn: Turn, command: ReceiveSync) -> SyncReceived:
     state = _parse_sync(sync, command.since)
     to_device = optional(json_object, sync, "to_device") or {}
     events = optional(array_of, to_device, "events") or ()
-    intake = await receive_to_device(turn, events)
+    before = len(turn.events)
+    outcomes = await receive_to_device(turn, events)
+    came = [event.room_keys for event in turn.events[before:] if isinstance(event, RoomKeysReceived)]
     if command.since is None:
         await catch_up(turn, await turn[AccountActor].ask(SyncToken()), state.next_batch)
     await receive_device_lists(turn, optional(json_object, sync, "device_lists") or {})
     token_stored = await turn[AccountActor].ask(state)
-    return SyncReceived(to_device=intake.outcomes, room_keys=intake.room_keys, token_stored=token_stored)
+    return SyncReceived(to_device=outcomes, room_keys=tuple(chain.from_iterable(came)), token_stored=token_stored)
 
 
 def _parse_sync(sync: JsonObject, since: str | None) -> StoreSync:

@@ -3,16 +3,19 @@
 Its invariants:
 
 - A session's step and the message that it decrypted or encrypted are in one commit.
-- A pre-key message goes to the session that it names, and to that one only; one that was decrypted before never
-  starts a new session, though a fallback key would allow it.
+- A pre-key message goes to the session that it names, and to that one only. A session begins once: when it is dropped,
+  its name is kept for good, and no message starts it again, though a fallback key would allow that. So nothing is
+  decrypted twice, however it is spelt.
 - We encrypt on the session with the most recent successful decryption (spec: m.olm.v1.curve25519-aes-sha2), by a rank
   that counts up within a device, since clocks don't.
 - A session that came from a backup is used to decrypt only: the original may have gone on with it.
-- A replay is no alarm: it is known as one. A pre-key message could start its session again once that was dropped, and
-  is known for good: by a row of its device's sessions, or by the set. A normal one can't, and is known while it is
-  among the last `REMEMBERED` ones of its device's session.
-- A session that we started is used for the user whose one-time key it was started with. Anybody can publish another's
-  identity key as his own device's; a session with that key and his one-time key can be read by neither.
+- A replay is no alarm: it is known as one. Of a pre-key message that is for good: by a row of its device's sessions, or
+  by the set. A normal one is known while it is among the last `REMEMBERED` ones of its device's session.
+- We encrypt on a session for one user only. Of one that we started, that is whose one-time key it was started with; of
+  one that the other side began, whose payload was believed on it. Anybody can publish another's identity key as their
+  own devices'; they could use up the steps of a session with its owner, who couldn't read us any more.
+- A session from before there were owners, or from another library, has none until a payload is believed on it. Until
+  then it is good for `STEPS_FOR_ANYBODY` messages in all, whoever they are for: a gap that its owner doesn't notice.
 
 The partition is the other device's identity key: all sessions with one device are loaded together.
 """
@@ -29,7 +32,7 @@ import msgspec
 from vodozemac import Session
 
 from olmstate.actors._account.actor import NewSession
-from olmstate.actors._engine.actor import Actor, Environment, Wanted
+from olmstate.actors._engine.actor import Actor, Environment, Notice, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import dumps, loads, restore
 from olmstate.actors._wire.base64 import encode as encode_base64
@@ -58,6 +61,11 @@ REMEMBERED = 128
 
 PRE_KEY_REMEMBERED = 16
 """Pre-key messages that each session's row knows; the set knows more. Most devices send one, and are answered."""
+STEPS_FOR_ANYBODY = 20
+"""On a session that has no owner yet. Its other side can do without them: vodozemac skips 2,000 messages, and keeps the
+keys of the last 40."""
+DROPPED = "dropped session"
+"""Goes before the id of a dropped session where the set has its name."""
 PRE_KEY_DIGEST_BYTES = 32
 
 
@@ -70,12 +78,30 @@ class OlmSession(msgspec.Struct, kw_only=True):
     decrypt_only: bool = False
     claimed_from: UserId | None = None
     """Whose one-time key we started it with; None: the other device started it, so the identity key is its own."""
+    owner: UserId | None = None
+    """Whose payload was the first to be believed on it, if the other device started it."""
+    steps_for_anybody: int = 0
+    """How often it may still be encrypted on though it has no owner."""
     decrypted: bytes = b""
     """Digests of normal messages that were decrypted and believed while it was the one used last, the oldest first."""
     pre_key_messages: bytes = b""
     """The same of pre-key messages."""
     changed: bool = False
     """Differs from what is stored."""
+    unjudged: list[bytes] = []
+    """Digests of what was decrypted on it in this turn, if it has no owner."""
+
+    def may_encrypt_for(self, user_id: UserId) -> bool:
+        """Whether we may encrypt on it for that user."""
+        if self.decrypt_only:
+            return False
+        whose = self.claimed_from or self.owner
+        return whose == user_id or (whose is None and self.steps_for_anybody > 0)
+
+    def copy(self, pickle_key: bytes) -> OlmSession:
+        """Another object of the same."""
+        session = Session.from_pickle(self.session.pickle(pickle_key), pickle_key)
+        return msgspec.structs.replace(self, session=session, unjudged=[*self.unjudged])
 
 
 class DeviceSessions(msgspec.Struct, kw_only=True):
@@ -86,6 +112,8 @@ class DeviceSessions(msgspec.Struct, kw_only=True):
     in_set: bool = False
     """The set knows pre-key messages of the device. Each row says so that was written since, and one always is: the
     session that another had to go for, or that has too many."""
+    believed: list[OlmMessage] | None = []
+    """All that was done in this turn, in order: these were decrypted. None: something else was done, too."""
 
     def by_recency(self) -> list[OlmSession]:
         """Most recently used first."""
@@ -97,7 +125,14 @@ class DeviceSessions(msgspec.Struct, kw_only=True):
             return []  # invalidated since they were: this turn is fenced
         last_used = max(self.by_id.values(), key=_rank)
         last_used.changed = True
+        ownerless = [session for session in self.by_id.values() if session.unjudged]
         for olm in messages:
+            for session in ownerless:
+                if session.owner is None and olm.digest in session.unjudged:
+                    session.owner = olm.sender
+                    session.changed = True
+            if self.believed is not None:
+                self.believed.append(olm)
             if olm.pre_key is None:
                 last_used.decrypted += olm.short_digest
             else:
@@ -105,17 +140,25 @@ class DeviceSessions(msgspec.Struct, kw_only=True):
         last_used.decrypted = last_used.decrypted[-REMEMBERED * DIGEST_BYTES :]
         pre_key_messages = _digests(last_used.pre_key_messages, PRE_KEY_DIGEST_BYTES)
         last_used.pre_key_messages = b"".join(pre_key_messages[-PRE_KEY_REMEMBERED:])
+        for session in ownerless:
+            session.unjudged = []
         return pre_key_messages[:-PRE_KEY_REMEMBERED]
 
     def remembers(self, olm: OlmMessage) -> bool:
-        """Whether a message is known as decrypted by a session's row."""
-        for session in self.by_id.values():
-            if olm.pre_key is None:
-                if olm.short_digest in _digests(session.decrypted, DIGEST_BYTES):
-                    return True
-            elif olm.digest in _digests(session.pre_key_messages, PRE_KEY_DIGEST_BYTES):
-                return True
-        return False
+        """Whether a message is known as decrypted by a session's row, with the keys of a pre-key message or without."""
+        return any(
+            olm.short_digest in _digests(session.decrypted, DIGEST_BYTES)
+            or olm.digest in _digests(session.pre_key_messages, PRE_KEY_DIGEST_BYTES)
+            for session in self.by_id.values()
+        )
+
+    def copy(self, pickle_key: bytes) -> DeviceSessions:
+        """Another object of the same."""
+        return msgspec.structs.replace(
+            self,
+            by_id={session_id: session.copy(pickle_key) for session_id, session in self.by_id.items()},
+            dropped=[*self.dropped],
+        )
 
     def next_rank(self) -> int:
         """A rank above all others'."""
@@ -144,6 +187,8 @@ class _SessionsCodec:
                 rank=record.rank,
                 decrypt_only=record.decrypt_only or restored,
                 claimed_from=record.claimed_from,
+                owner=record.owner,
+                steps_for_anybody=record.steps_for_anybody,
                 decrypted=record.decrypted,
                 pre_key_messages=record.pre_key_messages,
             )
@@ -154,6 +199,7 @@ class _SessionsCodec:
         for session_id in entry.dropped:
             yield Row(self._key(session_id), partition, None)
         entry.dropped.clear()
+        entry.believed = []
         for session_id, session in entry.by_id.items():
             if session.changed:
                 record = OlmSessionRecord(
@@ -161,11 +207,14 @@ class _SessionsCodec:
                     rank=session.rank,
                     decrypt_only=session.decrypt_only,
                     claimed_from=session.claimed_from,
+                    owner=session.owner,
+                    steps_for_anybody=session.steps_for_anybody,
                     decrypted=session.decrypted,
                     pre_key_messages=session.pre_key_messages,
                     in_set=entry.in_set,
                 )
                 session.changed = False
+                session.unjudged = []
                 yield Row(self._key(session_id), partition, dumps(record))
 
     def _key(self, session_id: OlmSessionId) -> bytes:
@@ -173,7 +222,7 @@ class _SessionsCodec:
 
 
 class _MessagesCodec:
-    """Whether the set knows a pre-key message: a row, or none."""
+    """Whether the set knows a pre-key message, or a dropped session: a row, or none."""
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> bool:  # noqa: ARG002 - one row at most
         return bool(rows)
@@ -239,13 +288,30 @@ class HaveSessions(Message[tuple[bool, ...]]):
 
 
 @attrs.frozen(kw_only=True)
+class Save(Message[None]):
+    """Make sure that all that is done for these devices from now on can be undone."""
+
+    sender_keys: frozenset[Curve25519Key]
+
+
+@attrs.frozen(kw_only=True)
+class Undo(Message[tuple[OlmMessage, ...]]):
+    """Have these devices' sessions be as they were before: as they were saved, or else as they are stored.
+
+    The reply are messages that were decrypted and believed before that, in this turn: they must be, once more.
+    """
+
+    sender_keys: frozenset[Curve25519Key]
+
+
+@attrs.frozen(kw_only=True)
 class Encrypt(Message[tuple[tuple[int, str] | None, ...]]):
     """Encrypt each plaintext to its user's device: Olm message type and base64 body, or None without a session."""
 
     plaintexts: tuple[tuple[UserId, Curve25519Key, bytes], ...] = attrs.field(repr=False)
 
 
-Asked: TypeAlias = AddSessions | Decrypt | WereDecrypted | Remember | HaveSessions | Encrypt
+Asked: TypeAlias = AddSessions | Decrypt | WereDecrypted | Remember | Save | Undo | HaveSessions | Encrypt
 
 
 class OlmSessionsActor(Actor[Asked]):
@@ -261,6 +327,8 @@ class OlmSessionsActor(Actor[Asked]):
         self._messages = Cache[bool](Table.OLM_MESSAGES, _MessagesCodec(), 0)
         # each message comes by here several times, and a method of our own would take longer than what is remembered
         self._partition: Callable[[Curve25519Key], bytes] = partial(store.key, Table.OLM_SESSIONS)
+        self._saved: dict[bytes, DeviceSessions | tuple[OlmMessage, ...]] = {}
+        """What this turn had made of devices when they were saved: all of it, or how to do it again."""
         super().__init__(environment, [self._sessions, self._messages])
 
     def wanted(self, message: Asked) -> Wanted:
@@ -274,6 +342,8 @@ class OlmSessionsActor(Actor[Asked]):
                 return ((self._sessions, [self._partition(olm.sender_key) for olm in messages]),)
             case HaveSessions(devices=devices):
                 return ((self._sessions, [self._partition(key) for _, key in devices]),)
+            case Save() | Undo():
+                return ()
             case Encrypt(plaintexts=plaintexts):
                 return ((self._sessions, [self._partition(key) for _, key, _ in plaintexts]),)
             case _:
@@ -286,7 +356,7 @@ class OlmSessionsActor(Actor[Asked]):
         for partition, olm in zip(partitions, messages, strict=True):
             device = self._sessions.peek(partition, committed=False)
             if device is not None and device.in_set and olm.pre_key is not None:
-                hashes.append(self._hash(olm.digest))
+                hashes += self._hash(olm.digest), self._name(OlmSessionId(olm.pre_key.session_id()))
         if hashes:
             yield self._messages, hashes
 
@@ -306,6 +376,11 @@ class OlmSessionsActor(Actor[Asked]):
                 return message.reply(None)
             case HaveSessions(devices=devices):
                 return message.reply(tuple(bool(self._usable(*device)) for device in devices))
+            case Save(sender_keys=sender_keys):
+                self._save(sender_keys)
+                return message.reply(None)
+            case Undo(sender_keys=sender_keys):
+                return message.reply(tuple(self._undo(sender_keys)))
             case Encrypt(plaintexts=plaintexts):
                 return message.reply(tuple(self._encrypt(*plaintext) for plaintext in plaintexts))
             case _:
@@ -315,18 +390,28 @@ class OlmSessionsActor(Actor[Asked]):
         for new in sessions:
             device = self._sessions.change(self._partition(new.sender_key))
             device.by_id[OlmSessionId(new.session.session_id)] = OlmSession(
-                session=new.session, rank=device.next_rank(), claimed_from=new.claimed_from, changed=True
+                session=new.session,
+                rank=device.next_rank(),
+                claimed_from=new.claimed_from,
+                owner=new.owner,
+                steps_for_anybody=new.steps_for_anybody,
+                changed=True,
+                unjudged=[] if new.digest is None else [new.digest],
             )
-            if len(device.by_id) > SESSIONS_A_DEVICE:
+            device.believed = None
+            if new.digest is None:  # or it will go if its first message isn't believed, and none may have gone for it
                 self._drop_least_recent(device, new.claimed_from)
 
     def _drop_least_recent(self, device: DeviceSessions, claimed_from: UserId | None) -> None:
+        if len(device.by_id) <= SESSIONS_A_DEVICE:
+            return
         alike = [known for known in device.by_recency() if known.claimed_from == claimed_from]
         for least in alike[SESSIONS_A_DEVICE:]:
             session_id = OlmSessionId(least.session.session_id)
             del device.by_id[session_id]
             device.dropped.append(session_id)
-            self._know_for_good(device, _digests(least.pre_key_messages, PRE_KEY_DIGEST_BYTES))
+            digests = _digests(least.pre_key_messages, PRE_KEY_DIGEST_BYTES)
+            self._know_for_good(device, [self._name(session_id), *map(self._hash, digests)])
 
     # --- decrypting -----------------------------------------------------------------------------------------
 
@@ -348,7 +433,7 @@ class OlmSessionsActor(Actor[Asked]):
         if olm.pre_key is not None:
             candidates = [known for known in candidates if known.session.session_matches(olm.pre_key)]
             if not candidates:
-                return ReplayedMessage() if self._knows(device, olm) else NeedsSession()
+                return self._without_session(device, olm, OlmSessionId(olm.pre_key.session_id()))
         reason = "there is none with the device"
         for known in candidates:
             try:
@@ -359,13 +444,26 @@ class OlmSessionsActor(Actor[Asked]):
             self._sessions.change(partition)  # moves the very entry that `known` is part of
             known.rank = device.next_rank()
             known.changed = True
+            if known.owner is None and known.claimed_from is None:
+                known.unjudged.append(olm.digest)
             return plaintext
         return UnknownOlmSession(reason=reason)
+
+    def _without_session(self, device: DeviceSessions, olm: OlmMessage, named: OlmSessionId) -> DecryptOutcome:
+        """What becomes of a pre-key message that names a session which isn't there."""
+        if self._knows(device, olm):
+            return ReplayedMessage()
+        if device.in_set and self._messages.current(self._name(named)):
+            return UnknownOlmSession(reason="the session that it names was dropped, and begins once only")
+        return NeedsSession()
 
     # --- replays --------------------------------------------------------------------------------------------
 
     def _hash(self, digest: bytes) -> bytes:
         return self._store.key(Table.OLM_MESSAGES, digest.hex())
+
+    def _name(self, session_id: OlmSessionId) -> bytes:
+        return self._store.key(Table.OLM_MESSAGES, DROPPED, session_id)
 
     def _knows(self, device: DeviceSessions, olm: OlmMessage) -> bool:
         if device.remembers(olm):
@@ -378,29 +476,54 @@ class OlmSessionsActor(Actor[Asked]):
             by_device.setdefault(self._partition(olm.sender_key), []).append(olm)
         for partition, of_device in by_device.items():
             device = self._sessions.change(partition)
-            self._know_for_good(device, device.remember(of_device))
+            self._know_for_good(device, list(map(self._hash, device.remember(of_device))))
+            self._drop_least_recent(device, None)
 
-    def _know_for_good(self, device: DeviceSessions, digests: list[bytes]) -> None:
-        """Take pre-key messages into the set; a session of the device's is written in this turn, too."""
-        for digest in digests:
+    def _know_for_good(self, device: DeviceSessions, hashes: list[bytes]) -> None:
+        """Take pre-key messages and dropped sessions into the set; a session of the device's is written, too."""
+        for known in hashes:
             device.in_set = True
-            self._messages.put(self._hash(digest), True)  # noqa: FBT003 - the entry
+            self._messages.put(known, True)  # noqa: FBT003 - the entry
+
+    # --- undoing --------------------------------------------------------------------------------------------
+
+    def _save(self, sender_keys: Iterable[Curve25519Key]) -> None:
+        self._saved.clear()
+        for partition in map(self._partition, sender_keys):
+            changed = self._sessions.changed(partition)
+            if changed is not None:
+                again = None if changed.believed is None else tuple(changed.believed)
+                self._saved[partition] = changed.copy(self._store.pickle_key) if again is None else again
+
+    def _undo(self, sender_keys: Iterable[Curve25519Key]) -> Iterable[OlmMessage]:
+        for partition in map(self._partition, sender_keys):
+            saved = self._saved.get(partition, ())
+            if isinstance(saved, tuple):
+                self._sessions.undo(partition)
+                yield from saved
+            else:
+                self._sessions.put(partition, saved.copy(self._store.pickle_key))
+
+    def notify(self, notice: Notice) -> None:
+        """Tell the actor something, which holds from now on."""
+        super().notify(notice)
+        self._saved.clear()
 
     # --- encrypting -----------------------------------------------------------------------------------------
 
     def _usable(self, user_id: UserId, sender_key: Curve25519Key) -> list[OlmSession]:
-        return [
-            known
-            for known in self._sessions.current(self._partition(sender_key)).by_recency()
-            if not known.decrypt_only and known.claimed_from in (None, user_id)
-        ]
+        sessions = self._sessions.current(self._partition(sender_key)).by_recency()
+        return [known for known in sessions if known.may_encrypt_for(user_id)]
 
     def _encrypt(self, user_id: UserId, sender_key: Curve25519Key, plaintext: bytes) -> tuple[int, str] | None:
         partition = self._partition(sender_key)
         usable = self._usable(user_id, sender_key)
         if not usable:
             return None
-        self._sessions.change(partition)
-        message_type, body = usable[0].session.encrypt(plaintext).to_parts()
-        usable[0].changed = True
+        device, used = self._sessions.change(partition), usable[0]
+        message_type, body = used.session.encrypt(plaintext).to_parts()
+        if used.claimed_from is None and used.owner is None:
+            used.steps_for_anybody -= 1
+        used.changed = True
+        device.believed = None
         return message_type, encode_base64(body)

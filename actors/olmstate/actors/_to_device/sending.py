@@ -16,7 +16,7 @@ from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.payload import encode_payload, encode_plain
 from olmstate.actors._wire.signatures import check_one_time_key
 from olmstate.actors._wire.steps import Steps
-from olmstate.actors._wire.untrusted_json import as_object
+from olmstate.actors._wire.untrusted_json import entries
 from olmstate.messages import (
     CreateOlmSessions,
     Curve25519Key,
@@ -87,9 +87,9 @@ async def _start_sessions(
 
 def _claimed(one_time_keys: JsonObject) -> Steps[dict[DeviceAddress, object]]:
     found: dict[DeviceAddress, object] = {}
-    for user_id, devices in as_object(one_time_keys, "one_time_keys").items():
-        for device_id, keys in as_object(devices, "a user's devices").items():
-            for key_id, key in as_object(keys, "a device's keys").items():
+    for user_id, devices in entries(one_time_keys, "one_time_keys"):
+        for device_id, keys in entries(devices, "a user's devices"):
+            for key_id, key in entries(keys, "a device's keys"):
                 if key_id.startswith(f"{ALGORITHM}:"):
                     found[DeviceAddress(user_id=UserId(user_id), device_id=DeviceId(device_id))] = key
             yield

@@ -22,3 +22,6 @@ class OlmSessionRecord(Record, kw_only=True, frozen=True):
     pre_key_messages: bytes = b""
     in_set: bool = True
     """The default is for rows from before there was a choice."""
+    owner: UserId | None = None
+    steps_for_anybody: int = 20
+    """The default is for rows from before there were owners."""

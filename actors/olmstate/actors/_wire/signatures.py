@@ -56,8 +56,17 @@ def signing_bytes(obj: JsonObject) -> bytes:
     return canonical_json({key: value for key, value in obj.items() if key not in _UNSIGNED})
 
 
-def verify_signed(obj: JsonObject, user_id: UserId, device_id: DeviceId, ed25519_key: Ed25519Key) -> None:
-    """Check that the device signed ``obj`` (spec: Checking for a Signature).
+def verify_signed(
+    obj: JsonObject, user_id: UserId, key_name: str, ed25519_key: Ed25519Key, *, by: str = "the device"
+) -> None:
+    """Check that a device, or a cross-signing key, signed ``obj`` (spec: Checking for a Signature).
+
+    Args:
+        obj: With ``signatures``.
+        user_id: Whose device or key it is.
+        key_name: The device's id; of a cross-signing key, the public key itself.
+        ed25519_key: The public key.
+        by: What the reason calls it.
 
     Raises:
         InvalidSignature: The signature is missing, unreadable or wrong, or the key is no Ed25519 key.
@@ -65,20 +74,32 @@ def verify_signed(obj: JsonObject, user_id: UserId, device_id: DeviceId, ed25519
     """
     signatures = obj.get("signatures")
     by_user = signatures.get(user_id) if is_object(signatures) else None
-    signature = by_user.get(f"ed25519:{device_id}") if is_object(by_user) else None
+    signature = by_user.get(f"ed25519:{key_name}") if is_object(by_user) else None
     if not isinstance(signature, str):
-        raise InvalidSignature(reason="the device's signature is missing")
+        raise InvalidSignature(reason=f"{by}'s signature is missing")
     message = signing_bytes(obj)
     key = _ed25519(ed25519_key)
     if key is None:
-        raise InvalidSignature(reason="the device's key is no Ed25519 key")
+        raise InvalidSignature(reason=f"{by}'s key is no Ed25519 key")
     try:
         key.verify_signature(message, Ed25519Signature.from_base64(signature))
     except ValueError:  # vodozemac's own, and UnicodeEncodeError
         pass
     else:
         return
-    raise InvalidSignature(reason="the device's signature is wrong")
+    raise InvalidSignature(reason=f"{by}'s signature is wrong")
+
+
+def ed25519_key(text: str, what: str) -> Ed25519Key:
+    """The key in unpadded base64; padding is allowed.
+
+    Raises:
+        MalformedMessage: Not an Ed25519 key; the reason calls it ``what``.
+    """
+    key = _ed25519(text)
+    if key is None:
+        raise MalformedMessage(reason=f"{what} is no Ed25519 key")
+    return Ed25519Key(key.to_base64())
 
 
 def check_device_keys(user_id: UserId, device_id: DeviceId, device_keys: Json) -> DeviceKeys:
@@ -101,10 +122,7 @@ def check_device_keys(user_id: UserId, device_id: DeviceId, device_keys: Json) -
     algorithms = strings(device_keys, "algorithms")
     keys = json_object(device_keys, "keys")
     curve25519 = curve25519_key(string(keys, f"curve25519:{device_id}"), "the identity key")
-    ed25519 = _ed25519(string(keys, f"ed25519:{device_id}"))
-    if ed25519 is None:
-        raise MalformedMessage(reason="not an Ed25519 key")
-    fingerprint = Ed25519Key(ed25519.to_base64())
+    fingerprint = ed25519_key(string(keys, f"ed25519:{device_id}"), "the fingerprint key")
     verify_signed(device_keys, user_id, device_id, fingerprint)
     return DeviceKeys(
         user_id=user_id,

@@ -30,6 +30,9 @@ T = TypeVar("T")
 MAX_DEPTH: Final = 128
 """Objects and arrays within each other. serde_json, and with it the Rust clients, allows one less."""
 
+MOST_BITS: Final = 1024
+"""Of an integer, as of what a double can hold. Python itself doesn't write one of more than 4,300 digits."""
+
 _TOO_DEEP: Final = f"nested deeper than {MAX_DEPTH}"
 _CONTAINERS: Final = (dict, list, tuple)
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
@@ -225,6 +228,21 @@ def as_object(value: Json, what: str) -> JsonObject:
     raise MalformedMessage(reason=f"{what} is not an object")
 
 
+def entries(value: Json, what: str) -> Iterable[tuple[str, Json]]:
+    """Keys and values of an object that stands for a map, whose keys are ids.
+
+    Raises:
+        MalformedMessage: ``value``, which the reason calls ``what``, is no object; or a key is no text, as it can be in
+            an object that no parser has made.
+    """
+    obj = as_object(value, what)
+    if _TEXT.issuperset(map(type, obj)):
+        return obj.items()
+    if not all(map(_is_text, obj)):
+        raise MalformedMessage(reason=f"a key of {what} is no text")
+    return [(str.__str__(key), part) for key, part in obj.items()]
+
+
 def json_object(obj: JsonObject, field: str) -> JsonObject:
     """``obj[field]``, an object.
 
@@ -257,7 +275,7 @@ def strings(obj: JsonObject, field: str) -> tuple[str, ...]:
     """
     values = array_of(obj, field)
     if all(isinstance(value, str) and _is_unicode(value) for value in values):
-        return tuple(values)
+        return tuple(map(str.__str__, values))
     raise _refusal(obj, field, "an array of strings")
 
 
@@ -269,19 +287,19 @@ def string(obj: JsonObject, field: str) -> str:
     """
     value = obj.get(field)
     if isinstance(value, str) and (value.isascii() or _is_unicode(value)):
-        return value
+        return str.__str__(value)  # plain, if it was of a class of somebody's own
     raise _refusal(obj, field, "a string")
 
 
 def integer(obj: JsonObject, field: str) -> int:
-    """``obj[field]``, an integer of any size. JSON's ``true`` is none, nor is ``1.0``.
+    """``obj[field]``, an integer. JSON's ``true`` is none, nor is ``1.0``, nor what no double can hold.
 
     Raises:
         MalformedMessage: It is missing or something else.
     """
     value = obj.get(field)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= MOST_BITS:
+        return int.__int__(value)
     raise _refusal(obj, field, "an integer")
 
 

@@ -11,7 +11,7 @@ from olmstate.actors._capabilities import CAPABILITIES
 from olmstate.actors._devices.actor import DevicesActor
 from olmstate.actors._engine.actor import Actor, Committed, Environment, Invalidate, Newest, Notice, RolledBack
 from olmstate.actors._engine.hidden_nursery import open_hidden_nursery
-from olmstate.actors._engine.supervisor import Options
+from olmstate.actors._engine.options import Options
 from olmstate.actors._engine.turn import ActorsByClass
 from olmstate.actors._room_keys.actor import InboundGroupSessionsActor
 from olmstate.actors._rooms.actor import OutboundGroupSessionsActor

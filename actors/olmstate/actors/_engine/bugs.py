@@ -1,0 +1,38 @@
+"""Bugs: what a handler raises that is no answer.
+
+Owns: what counts as one, and what its asker is told.
+Rule: a bug is its asker's. Whoever meets one drops what the handler may have spoiled, and the others go on. What ends a
+task or a program (a cancellation, Ctrl-C) is no bug, and passes.
+Why: a device's supervisor serves all tasks of a process. One event that nobody thought of must not stop them.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import trio
+
+from olmstate.messages import InternalError
+
+_ENDS = (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit, BaseExceptionGroup)
+
+
+def is_bug(error: BaseException) -> bool:
+    """Whether ``error``, which is no `OlmStateError`, is a bug; a panic of vodozemac's is one, and no Exception."""
+    return isinstance(error, Exception) or not isinstance(error, _ENDS)
+
+
+def internal_error(error: BaseException) -> InternalError:
+    """What the asker is told of a bug: which, and where; its own text may quote what nobody should read."""
+    told = InternalError(reason=f"{type(error).__name__} in {_place(error.__traceback__)}")
+    told.__cause__ = error
+    return told
+
+
+def _place(trace: TracebackType | None) -> str:
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "an unknown place"
+    code = trace.tb_frame.f_code
+    return f"{trace.tb_frame.f_globals.get('__name__', code.co_filename)}.{code.co_qualname}, line {trace.tb_lineno}"

@@ -1,0 +1,82 @@
+"""Room keys and withheld notices that come in to-device events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from olmstate.actors._engine.turn import Turn
+from olmstate.actors._room_keys.actor import AddRoomKeys, AddWithheld, InboundGroupSessionsActor, NewRoomKey
+from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
+from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
+from olmstate.actors._wire.algorithms import MEGOLM
+from olmstate.actors._wire.untrusted_json import json_object, string
+from olmstate.messages import (
+    JsonObject,
+    MalformedMessage,
+    MegolmSessionId,
+    RejectedRoomKey,
+    RoomId,
+    RoomKeysReceived,
+    UserId,
+)
+
+
+async def receive_room_keys(turn: Turn, events: Sequence[DecryptedEvent]) -> None:
+    """Keep the room keys in ``m.room_key`` events."""
+    new = [room_key for event in events if (room_key := _room_key(event)) is not None]
+    if not new:
+        return
+    changes = await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=tuple(new)))
+    received = tuple(
+        dict.fromkeys(
+            (room_key.room_id, room_key.session_id)
+            for room_key, change in zip(new, changes, strict=True)
+            if change != "known"
+        )
+    )
+    if received:
+        turn.events.append(RoomKeysReceived(room_keys=received))
+
+
+def _room_key(event: DecryptedEvent) -> NewRoomKey | None:
+    """The room key in an ``m.room_key``, or None: it was decrypted, but is no key."""
+    payload, content = event.payload, event.payload.content
+    try:
+        if content.get("algorithm") != MEGOLM:
+            return None
+        session_id = MegolmSessionId(string(content, "session_id"))
+        return NewRoomKey(
+            room_id=RoomId(string(content, "room_id")),
+            session_id=session_id,
+            copy=RoomKeyCopy(
+                session=session_from_room_key(string(content, "session_key"), session_id),
+                sender_key=event.olm.sender_key,
+                sender_ed25519=payload.sender_ed25519,
+                sender=payload.sender,
+                sender_device=payload.device.device_id if payload.device else None,
+                imported=False,
+                signed=True,
+            ),
+        )
+    except (MalformedMessage, RejectedRoomKey):
+        return None
+
+
+async def receive_withheld(turn: Turn, events: Sequence[PlainEvent]) -> None:
+    """Keep withheld notices; of somebody's two for a session the first counts."""
+    codes: dict[tuple[RoomId, MegolmSessionId, UserId], str] = {}
+    for plain in events:
+        try:
+            session, code = _withheld(plain.event)
+        except MalformedMessage:
+            continue
+        codes.setdefault(session, code)
+    if codes:
+        await turn[InboundGroupSessionsActor].ask(AddWithheld(codes=codes))
+
+
+def _withheld(event: JsonObject) -> tuple[tuple[RoomId, MegolmSessionId, UserId], str]:
+    """Which session it is of, and why (spec: m.room_key.withheld); one without a session says nothing of any."""
+    content = json_object(event, "content")
+    room_id, session_id = RoomId(string(content, "room_id")), MegolmSessionId(string(content, "session_id"))
+    return (room_id, session_id, UserId(string(event, "sender"))), string(content, "code")

@@ -1,0 +1,80 @@
+"""Who takes in which to-device events once they are opened: a table that capabilities fill.
+
+Owns: its points, and how events are offered to what was added there.
+Rule: a handler sees nothing that isn't believed. An event that came encrypted is offered by the type in its payload, to
+`ON_DECRYPTED` only; one that came in clear is anybody's word, and offered to `ON_PLAIN` only. So nobody takes an
+``m.room_key`` in that came in clear.
+
+All events of a handler's types in a batch come at once, in the order in which they were sent; handlers run in the order
+of their capabilities. An event is untrusted, believed or not: a handler reads it with the getters of `untrusted_json`,
+passes over what makes no sense, and raises nothing, since that would refuse the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Generic, TypeVar
+
+import attrs
+
+from olmstate.actors._engine.points import Point
+from olmstate.actors._engine.turn import Turn
+from olmstate.actors._wire.olm_message import OlmMessage
+from olmstate.actors._wire.payload import Payload
+from olmstate.actors._wire.quiet_struct import QuietStruct
+from olmstate.messages import JsonObject
+
+E = TypeVar("E")
+
+
+class DecryptedEvent(QuietStruct, kw_only=True, frozen=True):
+    """An event that was decrypted and is believed."""
+
+    payload: Payload
+    olm: OlmMessage
+    """What it came in."""
+
+
+class PlainEvent(QuietStruct, kw_only=True, frozen=True):
+    """An event that came in clear."""
+
+    type: str
+    event: JsonObject
+
+
+@attrs.frozen(eq=False)
+class Handler(Generic[E]):
+    """Takes in the events of some types."""
+
+    types: tuple[str, ...]
+    run: Callable[[Turn, Sequence[E]], Awaitable[None]]
+
+
+ON_DECRYPTED = Point[Handler[DecryptedEvent]]("handlers of decrypted to-device events")
+ON_PLAIN = Point[Handler[PlainEvent]]("handlers of to-device events that came in clear")
+
+
+@attrs.frozen
+class SecretField:
+    """A field of a decrypted event's content that is stored, and never told to whoever receives the event."""
+
+    type: str
+    field: str
+
+
+SECRETS = Point[SecretField]("secrets in to-device events")
+
+
+async def offer(turn: Turn, decrypted: Iterable[DecryptedEvent], plain: Iterable[PlainEvent]) -> None:
+    """Have all who handle these events take them in."""
+    await _offer(turn, turn.additions[ON_DECRYPTED], [(each.payload.type, each) for each in decrypted])
+    await _offer(turn, turn.additions[ON_PLAIN], [(each.type, each) for each in plain])
+
+
+async def _offer(turn: Turn, handlers: Sequence[Handler[E]], events: Sequence[tuple[str, E]]) -> None:
+    if not events:
+        return
+    for handler in handlers:
+        batch = [event for event_type, event in events if event_type in handler.types]
+        if batch:
+            await handler.run(turn, batch)

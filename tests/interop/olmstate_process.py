@@ -1,0 +1,63 @@
+"""olmstate as a device in a process of its own, which may be killed at any time and started again on the same store."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+
+from olmstate.messages import EventId, RoomId
+from tests.interop.device import Ears, Heard
+from tests.interop.homeserver import HttpSession
+from tests.interop.program import Process, Program, running_program
+
+PROGRAM = (sys.executable, "-m", "tests.interop.olmstate_program")
+
+
+@attrs.define(eq=False, kw_only=True)
+class OlmstateProcess:
+    """One life of it."""
+
+    session: HttpSession
+    ears: Ears = attrs.field(factory=Ears)
+    _program: Program = attrs.field(alias="program")
+    _process: Process = attrs.field(alias="process")
+
+    async def sync(self) -> None:
+        """Take in what is new."""
+        taken = await self._program.ask("sync")
+        self.ears.unread.clear()
+        self.ears.unread.update(taken["unread"])
+        for event_id, heard in taken["heard"].items():
+            self.ears.hear(event_id, Heard(**heard))
+
+    async def send(self, room_id: RoomId, body: str) -> EventId:
+        """Send a text that everybody's devices in the room can read."""
+        return EventId(await self._program.ask("send", room_id=room_id, body=body))
+
+    async def rotate(self, room_id: RoomId) -> None:
+        """Use a new session from now on."""
+        await self._program.ask("rotate", room_id=room_id)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+
+
+@asynccontextmanager
+async def open_olmstate_process(session: HttpSession, store: Path) -> AsyncGenerator[OlmstateProcess]:
+    """Run a process on a store, which it makes if there is none, until the block is left or it is killed."""
+    with running_program("olmstate", PROGRAM) as process:
+        async with process.used() as program:
+            await program.ask(
+                "open",
+                url=session.url,
+                user_id=session.user_id,
+                device_id=session.device_id,
+                token=session.token,
+                store=str(store),
+            )
+            yield OlmstateProcess(session=session, program=program, process=process)
