@@ -12,7 +12,7 @@ class Service(Protocol):
     """Made once for each supervisor. It owns no state that must outlive the process: that is an actor's."""
 
     async def run(self) -> None:
-        """Run in the background until cancelled, once the supervisor has answered all. One that only answers returns."""
+        """Run in the background until cancelled, once the supervisor has answered all. Or return."""
         ...
 
 

@@ -223,10 +223,10 @@ async def keep_house(supervisor: BesideTurns) -> tuple[RequestId, ...]:
             break
     pending = await supervisor.ask(CommittedRequests())
     presence = supervisor.presence
-    if any(each.owner != presence.token and not presence.is_alive(each.owner) for each in pending):
+    if any(not each.own and not presence.is_alive(each.owner) for each in pending):
         await supervisor.ask(TakeOverRequests())
         pending = await supervisor.ask(CommittedRequests())
-    own = {each.request_id for each in pending if each.owner == presence.token and each.not_before <= supervisor.now()}
+    own = {each.request_id for each in pending if each.own and each.not_before <= supervisor.now()}
     return tuple(each.request_id for each in _first_of_each_subject(pending) if each.request_id in own)
 
 

@@ -37,6 +37,8 @@ from .operations import event_payload
 from .sharing import PreparedShare, PrepareShare, prefix_of
 
 ROOMS_REMEMBERED: Final = 1_000
+RETRY_MILLISECONDS: Final = 15_000
+"""After which it is looked again whether a device without an Olm session can be had one: as soon as back-offs end."""
 MOST_ROUNDS: Final = 8
 """Others may replace the room's key meanwhile; so often, something else is wrong."""
 
@@ -49,6 +51,8 @@ class _Complete:
     members: tuple[UserId, ...]
     rotation: RotationPeriod
     changes: tuple[int, int]
+    until: int | None
+    """Milliseconds since 1970: then devices that could not be reached are tried again. None: all were."""
 
 
 class RoomSending:
@@ -80,6 +84,7 @@ class RoomSending:
             complete.changes == self._changes()
             and complete.members == procedure.members
             and complete.rotation == procedure.rotation
+            and (complete.until is None or 0 <= complete.until - self._supervisor.now() <= RETRY_MILLISECONDS)
         )
 
     def _changes(self) -> tuple[int, int]:
@@ -99,7 +104,11 @@ class RoomSending:
             except (RoomKeyNotShared, RoomKeyReplaced):
                 continue
             self._complete[procedure.room_id] = _Complete(
-                session_id=share.session_id, members=procedure.members, rotation=procedure.rotation, changes=changes
+                session_id=share.session_id,
+                members=procedure.members,
+                rotation=procedure.rotation,
+                changes=changes,
+                until=self._supervisor.now() + RETRY_MILLISECONDS if share.missing else None,
             )
             self._complete.move_to_end(procedure.room_id)
             while len(self._complete) > ROOMS_REMEMBERED:

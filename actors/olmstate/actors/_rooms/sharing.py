@@ -19,7 +19,14 @@ from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import devices_of
 from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._requests.actor import AnsweredRequest, NewRequest, PendingRequests, PutRequests, RequestsActor
+from olmstate.actors._requests.actor import (
+    AnsweredRequest,
+    NewRequest,
+    PendingRequest,
+    PendingRequests,
+    PutRequests,
+    RequestsActor,
+)
 from olmstate.actors._to_device.sending import by_user, encrypt_to
 from olmstate.messages import (
     Command,
@@ -50,7 +57,7 @@ class PreparedShare:
 
     session_id: MegolmSessionId
     request_ids: tuple[RequestId, ...]
-    """This process's requests; others may be on their way, too."""
+    """This process's requests, also those that it has made before; others may be on their way, too."""
     missing: tuple[DeviceAddress, ...]
     """Devices that can't be reached: no Olm session."""
 
@@ -71,18 +78,19 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
     if current is not None and await in_slices(current.is_known_to_others(wanted, wanted)):
         current = None
-    under_way = await _is_under_way(turn, command.room_id, current)
+    carrying = await _carrying(turn, command.room_id, current)
+    under_way, own = bool(carrying), tuple(each.request_id for each in carrying if each.own)
     pending = [address for address, device in wanted.items() if not _has(current, address, device, under_way)]
     if current is not None and not pending:
         if not current.shared and not under_way:
             await _mark(turn, command.room_id, current.session_id, ())  # there is nobody else
-        return PreparedShare(session_id=current.session_id, request_ids=(), missing=())
+        return PreparedShare(session_id=current.session_id, request_ids=own, missing=())
     shared: OutboundRoomKey | None = None
     if current is not None:
         shared = await outbound.ask(Export(room_id=command.room_id))  # None if another's write was seen: it is fenced
     if shared is None:
         shared = await new_room_key(turn, command.room_id, command.rotation)
-        pending = list(wanted)
+        pending, under_way, own = list(wanted), False, ()
     encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, wanted)
     if encrypted.keys:
         await outbound.ask(Offer(room_id=command.room_id, session_id=shared.session_id, devices=encrypted.keys))
@@ -90,13 +98,10 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
         await _request(command.room_id, shared.session_id, dict(some))
         async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)
     ]
-    if requests:
-        request_ids = await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
-    else:
-        request_ids = ()
-        if not under_way or current is None:
-            await _mark(turn, command.room_id, shared.session_id, ())
-    return PreparedShare(session_id=shared.session_id, request_ids=request_ids, missing=encrypted.missing)
+    request_ids = await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
+    if not requests and not under_way:
+        await _mark(turn, command.room_id, shared.session_id, ())  # nobody can be reached
+    return PreparedShare(session_id=shared.session_id, request_ids=own + request_ids, missing=encrypted.missing)
 
 
 async def _recipients(turn: Turn, users: Collection[UserId]) -> dict[DeviceAddress, DeviceKeys]:
@@ -125,12 +130,13 @@ def prefix_of(room_id: RoomId, session_id: MegolmSessionId) -> str:
     return f"{session_id} {room_id} "
 
 
-async def _is_under_way(turn: Turn, room_id: RoomId, current: CurrentSession | None) -> bool:
+async def _carrying(turn: Turn, room_id: RoomId, current: CurrentSession | None) -> list[PendingRequest]:
+    """The requests that carry a session's key."""
     if current is None:
-        return False
+        return []
     prefix = prefix_of(room_id, current.session_id)
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
-    return any(subject.startswith(prefix) for each in pending for subject in each.subjects)
+    return [each for each in pending if any(subject.startswith(prefix) for subject in each.subjects)]
 
 
 async def _request(

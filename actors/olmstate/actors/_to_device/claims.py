@@ -47,7 +47,7 @@ class PreparedClaims:
     """Keys that are to be claimed so that users' devices can be written to."""
 
     request_ids: tuple[RequestId, ...]
-    """This process's requests."""
+    """This process's requests, also those that it has made before."""
     asked_for: frozenset[str]
     """Subjects of all requests that are about the users' devices, this process's and others'."""
 
@@ -67,6 +67,7 @@ async def prepare_claims(turn: Turn, command: PrepareClaims) -> PreparedClaims:
     subjects = {subject_of(address): address for address in missing}
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.KEYS_CLAIM))
     in_flight = {subject for each in pending for subject in each.subjects}
+    own = tuple(each.request_id for each in pending if each.own and not subjects.keys().isdisjoint(each.subjects))
     servers = {server_of(address.user_id) for address in missing}
     backed_off = await turn[RequestsActor].ask(BackedOff(names=(*subjects, *servers), now=turn.now))
     due = {
@@ -75,8 +76,8 @@ async def prepare_claims(turn: Turn, command: PrepareClaims) -> PreparedClaims:
         if subject not in in_flight and not {subject, server_of(address.user_id)} & backed_off
     }
     requests = tuple(_claim(some) for some in _parts(list(due.items())))
-    request_ids = await turn[RequestsActor].ask(PutRequests(requests=requests, now=turn.now)) if requests else ()
-    return PreparedClaims(request_ids=request_ids, asked_for=frozenset(due) | (in_flight & subjects.keys()))
+    request_ids = await turn[RequestsActor].ask(PutRequests(requests=requests, now=turn.now))
+    return PreparedClaims(request_ids=own + request_ids, asked_for=frozenset(due) | (in_flight & subjects.keys()))
 
 
 async def _without_session(turn: Turn, users: Collection[UserId]) -> list[DeviceAddress]:
