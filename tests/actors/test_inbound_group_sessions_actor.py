@@ -165,7 +165,7 @@ async def test_a_session_is_read_once_for_many_events_and_a_notice_only_where_th
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor, room: Room, disk: MemoryDisk, faults: Faults
 ) -> None:
     disk.write_from_elsewhere(keys_known=False)
-    actors.look()
+    actors.refresh()
     faults.steps.clear()
     await inbound.ask(DecryptRoomEvents(events=tuple((ROOM, room.send()) for _ in range(9))))
     assert tables_read(faults) == [Table.INBOUND_GROUP_SESSIONS, Table.MESSAGE_INDICES]
@@ -252,10 +252,10 @@ async def test_a_key_from_another_process_is_found_after_a_look(
     new, others = Room(Peer()), ActorsUnderTest(MemoryStore(disk))
     assert isinstance(await decrypt(inbound, new.send()), MissingRoomKey)
     async with run_actor(others.inbound_group_sessions) as other:
-        others.look()
+        others.refresh()
         await other.ask(AddRoomKeys(room_keys=(new.new_room_key(),)))
         await others.commit()
-    actors.look()
+    actors.refresh()
     assert isinstance(await decrypt(inbound, new.send()), DecryptedRoomEvent)
 
 
@@ -316,10 +316,10 @@ async def test_the_guard_holds_in_another_process_once_it_is_written(
     await decrypt(inbound, event)
     others = ActorsUnderTest(MemoryStore(disk))
     async with run_actor(others.inbound_group_sessions) as other:
-        others.look()
+        others.refresh()
         await inbound.ask(WriteBehind())
         await actors.commit()
-        others.look()
+        others.refresh()
         assert isinstance(await decrypt(other, replayed(event)), ReplayedMessage)
         assert isinstance(await decrypt(other, event), DecryptedRoomEvent)
 
@@ -373,11 +373,11 @@ async def test_the_guard_survives_invalidations(
     before, between = room.send(), room.send()
     await decrypt(inbound, before)
     disk.write_from_elsewhere(keys_known=False)
-    actors.look()
+    actors.refresh()
     await decrypt(inbound, between)
     await inbound.ask(WriteBehind())
     disk.write_from_elsewhere(keys_known=False)
-    actors.look()  # the turn can't commit what it had merged
+    actors.refresh()  # the turn can't commit what it had merged
     await actors.commit()
     for event in (before, between):
         assert isinstance(await decrypt(inbound, replayed(event)), ReplayedMessage)
@@ -393,15 +393,15 @@ async def test_of_two_processes_the_first_to_write_gives_its_event_the_index(
     event = room.send()
     others = ActorsUnderTest(MemoryStore(disk))
     async with run_actor(others.inbound_group_sessions) as other:
-        others.look()
+        others.refresh()
         await decrypt(other, replayed(event))
         await decrypt(inbound, event)  # neither knows of the other
         await other.ask(WriteBehind())
         await others.commit()
-        actors.look()
+        actors.refresh()
         await inbound.ask(WriteBehind())
         await actors.commit()
-        others.look()
+        others.refresh()
         for process in (inbound, other):
             assert isinstance(await decrypt(process, replayed(event)), DecryptedRoomEvent)
             assert isinstance(await decrypt(process, event), ReplayedMessage)
@@ -419,6 +419,6 @@ async def test_indices_are_stored_in_blocks_and_only_those_that_changed_are_writ
     await inbound.ask(WriteBehind())
     assert len(at_once(inbound.changed_rows())[Table.MESSAGE_INDICES]) == 1
     await actors.commit()
-    actors.look()
+    actors.refresh()
     replies = await inbound.ask(DecryptRoomEvents(events=tuple((ROOM, replayed(event)) for event in events)))
     assert {ReplayedMessage} == {type(reply) for reply in replies}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .contract import START, Changes, Fenced, Lock, Position, Presence, Row, RowReader, Rows, Store, position_of
 from .lock.turnstile import Turnstile
+from .sealing import Secret
 from .sqlite.backup import backup
 from .sqlite.inspect import StoreInspection, inspect_store
 from .sqlite.meta import StoreInfo
@@ -22,6 +23,7 @@ __all__ = [
     "Row",
     "RowReader",
     "Rows",
+    "Secret",
     "SqliteStore",
     "Store",
     "StoreInfo",

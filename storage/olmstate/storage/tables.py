@@ -20,9 +20,12 @@ class Trait(enum.Enum):
     in it, or in which commit."""
     NOT_IN_BACKUPS = enum.auto()
     """A backup leaves it out: it is of no use to another store, or a danger there."""
+    FOR_LIFE = enum.auto()
+    """Once something is in it, something always is: found empty after that, the store is damaged."""
 
 
 _PARTITIONED, _KEYS_ONLY, _NOT_IN_BACKUPS = Trait.PARTITIONED, Trait.KEYS_ONLY, Trait.NOT_IN_BACKUPS
+_FOR_LIFE = Trait.FOR_LIFE
 
 
 class Table(enum.StrEnum):
@@ -39,7 +42,7 @@ class Table(enum.StrEnum):
 
     __hash__ = str.__hash__  # an Enum's own is Python code, and tables are keys of whatever is looked up
 
-    ACCOUNT = "account"
+    ACCOUNT = "account", _FOR_LIFE
     SYNC = "sync"
     """How far the device has read from the homeserver, and what the server said of its keys."""
     OLM_SESSIONS = "olm_sessions", _PARTITIONED
@@ -67,3 +70,4 @@ class Table(enum.StrEnum):
 PARTITIONED = frozenset(table for table in Table if Trait.PARTITIONED in table.traits)
 KEYS_ONLY = frozenset(table for table in Table if Trait.KEYS_ONLY in table.traits)
 NOT_IN_BACKUPS = tuple(table for table in Table if Trait.NOT_IN_BACKUPS in table.traits)
+FOR_LIFE = frozenset(table for table in Table if Trait.FOR_LIFE in table.traits)

@@ -341,7 +341,7 @@ class Actor(abc.ABC, Generic[M_contra]):
 
     def _doubt(self) -> None:
         for cache in self._caches:
-            cache.doubt()
+            cache.drop_clean()
 
     def _catch_up(self, generation: int) -> None:
         if self._generation < generation:

@@ -139,7 +139,7 @@ class RoomEncryption:
         other.waiting.append(waiting)
         try:
             await other.ended.wait()
-        except trio.Cancelled:
+        except BaseException:  # a cancellation, or Ctrl-C
             if waiting in other.waiting:  # else its index was used already, and is skipped
                 other.waiting.remove(waiting)
             raise

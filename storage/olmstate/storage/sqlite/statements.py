@@ -23,7 +23,7 @@ def _columns(table: Table) -> str:
 
 
 def _there(table: Table) -> str:
-    """Whether a row isn't the mark of a deleted one."""
+    """Whether a row isn't the tombstone of a deleted one."""
     return "TRUE" if table in KEYS_ONLY else "value IS NOT NULL"
 
 
@@ -46,6 +46,7 @@ FENCE = (
     "UPDATE meta SET generation = generation + 1, writer = ? "
     "WHERE id = 1 AND generation = ? AND store_id = ? AND schema = ?"
 )
+FACTS = "UPDATE meta SET facts = ? WHERE id = 1"
 STATE = "SELECT generation, floor, writer, store_id, schema FROM meta WHERE id = 1"
 CHANGED = " UNION ALL ".join(
     f"SELECT '{table}', {_partition(table)} FROM {table} WHERE generation > ?1"

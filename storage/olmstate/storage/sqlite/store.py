@@ -3,7 +3,7 @@
 It owns three promises. *Durable*: `SqliteStore.commit` returns after the disk has the rows (``synchronous=FULL``), or
 raises. *Fenced*: a commit that derives from a generation that is not the newest any more writes nothing, so that even
 a lost lock can't make a ratchet go back. *Told*: what changed since a generation is known by key, deletions too, for
-as long as the marks are kept.
+as long as the tombstones are kept.
 
 It knows rows, not Olm. Everything that writes or checkpoints does so under `Turnstile`; reads take no lock.
 """
@@ -35,26 +35,35 @@ from olmstate.messages import (
     WrongKey,
 )
 from olmstate.storage.contract import Changes, Fenced, Position, Row, Rows
+from olmstate.storage.facts import Facts
 from olmstate.storage.lock.fork import poison_in_child
 from olmstate.storage.lock.presence import Presence
 from olmstate.storage.lock.turnstile import Turnstile
-from olmstate.storage.sealing import Seal, Wrapping
-from olmstate.storage.tables import KEYS_ONLY, PARTITIONED, Table
+from olmstate.storage.sealing import Seal, Secret, Wrapping, as_secret
+from olmstate.storage.tables import FOR_LIFE, KEYS_ONLY, PARTITIONED, Table
 from olmstate.storage.threads import NoThread, in_thread, start_in_thread
 
 from .connection import Connection, abandon
 from .folder import DATABASE
-from .meta import StoreInfo, read_info, read_wrapping, write_wrapping
+from .meta import (
+    StoreInfo,
+    claimed_facts,
+    read_facts,
+    read_info,
+    read_wrapping,
+    write_facts,
+    write_wrapping,
+)
 from .sqlite3 import sqlite3
 from .sqlite_errors import PRIMARY, look_again, result_code, store_error, translated
-from .statements import CHANGED, COUNT, DELETE, FENCE, FORGET, MOST_PARAMETERS, PAGE, READ, STATE, UPSERT, places
+from .statements import CHANGED, COUNT, DELETE, FACTS, FENCE, FORGET, MOST_PARAMETERS, PAGE, READ, STATE, UPSERT, places
 
 MANY_CHANGES = 4096
 """So many changed rows are not worth telling by key."""
 MARKS_KEPT = 10_000
-"""Generations for which a deleted row's mark is kept at least."""
+"""Generations for which a deleted row's tombstone is kept at least."""
 FORGET_EVERY = 1_000
-"""Generations between two sweeps of older marks."""
+"""Generations between two sweeps of older tombstones."""
 
 SLOW_COMMIT = 0.004
 """Seconds. What takes longer is worth a thread, so that the event loop goes on. A thread costs 0.1 ms on a machine with
@@ -124,11 +133,13 @@ class SqliteStore:
         info = read_info(self._reader)
         self._store_id = bytes.fromhex(info.store_id)
         self._schema = info.schema
-        self._restored_generation = info.restored_generation
+        self._facts = claimed_facts(self._reader, bound_since=0, filled=())
+        """Nobody's word before the store is unlocked."""
         self._files = _Files.of(os.fspath(path))
         # one thread at a time uses the writer; not from Trio's threads, which the user's program may have taken all
         self._thread = trio.CapacityLimiter(1)
         self._seal: Seal | None = None
+        self._files_closed = False
         self.key: Callable[..., bytes] = self._no_key
         """The keyed hash under which some parts, texts, are kept in a table; see `RowReader.key`."""
         assert isinstance(self._reader, Connection)  # noqa: S101 - `connect` makes no other
@@ -172,7 +183,7 @@ class SqliteStore:
     @property
     def restored_generation(self) -> int:
         """Rows of this generation and before came from a backup; 0 if the store never was one."""
-        return self._restored_generation
+        return self._facts.restored_generation
 
     @property
     def pickle_key(self) -> bytes:
@@ -181,6 +192,11 @@ class SqliteStore:
 
     def _no_key(self, table: Table, *parts: str) -> bytes:
         return self._unlocked.key(table, *parts)
+
+    @property
+    def seal(self) -> Seal:
+        """What seals this store's values: not for anybody outside of this room."""
+        return self._unlocked
 
     @property
     def _unlocked(self) -> Seal:
@@ -211,7 +227,15 @@ class SqliteStore:
         wanted = list(found)
         for row in self._read(lambda: self._fetch_all(table, wanted)):
             found[row[1]].append(self._row(table, *row))
+        if table in FOR_LIFE and not all(found.values()):
+            self._require_never_filled(table)
         return found
+
+    def _require_never_filled(self, table: Table) -> None:
+        """Make sure that what isn't there was never there: each time, since another handle may have filled it."""
+        self._facts = self._read(lambda: read_facts(self._reader, self._unlocked))
+        if table.value in self._facts.filled:
+            raise StoreCorrupt(reason=f"what was in {table} is gone")
 
     def _read(self, act: Callable[[], T]) -> T:
         """What ``act`` reads; once more if that fails, for what can't be read just now may be read at once."""
@@ -252,7 +276,7 @@ class SqliteStore:
         return [self._row(table, *row) for row in fetched]
 
     def _row(self, table: Table, key: bytes, partition: bytes, sealed: bytes, generation: int) -> Row:
-        value = sealed if table in KEYS_ONLY else self._unlocked.unseal(table, key, partition, sealed)
+        value = sealed if table in KEYS_ONLY else self._unlocked.unseal(table, key, partition, sealed, generation)
         return Row(key, partition, value, generation)
 
     def changed(self) -> bool:
@@ -330,6 +354,9 @@ class SqliteStore:
         """
         statements = await self._seal_all(rows, seen + 1)
         self.check_usable()
+        facts = self._facts_with(rows)
+        if facts is not self._facts:
+            statements.append((FACTS, [(facts.seal(self._unlocked),)]))
         if not self._lock.held:
             raise StorePoisoned(reason="a commit was tried without the lock")
         estimate = max(self._last_commit, ROW_SECONDS * sum(len(parameters) for _, parameters in statements))
@@ -342,8 +369,17 @@ class SqliteStore:
                 await self._run(self._checkpoint, CHECKPOINT_SECONDS)
                 self.check_usable()
             self._last_commit = await self._run(lambda: self._write(statements, seen), CHECKPOINT_SECONDS)
+        self._facts = facts
         await self._tidy_up()
         return seen + 1
+
+    def _facts_with(self, rows: Rows) -> Facts:
+        """The store's facts once ``rows`` are written; those that we have, if that changes nothing."""
+        filled = [table for table in FOR_LIFE if any(row.value is not None for row in rows.get(table, ()))]
+        if self._facts.with_filled(filled) is not self._facts:
+            # another handle may have changed them; whoever changes them from now on is fenced, or we are
+            self._facts = self._read(lambda: read_facts(self._reader, self._unlocked))
+        return self._facts.with_filled(filled)
 
     async def _tidy_up(self) -> None:
         pages = self._wal_index.log_pages()
@@ -385,7 +421,7 @@ class SqliteStore:
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 part = table_rows[len(kept) : len(kept) + SEALED_AT_ONCE - sealed]
                 sealed += len(part)
-                values = zip(part, seal_all(table, part), strict=True)
+                values = zip(part, seal_all(table, part, generation), strict=True)
                 if table in PARTITIONED:
                     kept += [(row.partition, row.key, value, generation) for row, value in values]
                 else:
@@ -468,7 +504,7 @@ class SqliteStore:
                 self._poisoned(f"the write-ahead log can't be taken into the database ({error})")
 
     @enable_ki_protection
-    async def change_secret(self, secret: bytes | str | None, *, lock_timeout: float = 5.0) -> None:
+    async def change_secret(self, secret: Secret | None, *, lock_timeout: float = 5.0) -> None:
         """Wrap the data key with another key or passphrase. No value is rewritten.
 
         Other open handles go on: they hold the data key. Others may take turns with this one meanwhile, but not who
@@ -481,9 +517,10 @@ class SqliteStore:
             StoreError: As for `commit`.
         """
         self.check_usable()
+        secret = as_secret(secret)
         if (self.wrapping().kind == "none") != (secret is None):
             # values would stay as they are, sealed or plain, and the store would claim the contrary
-            raise WrongKey
+            raise WrongKey(reason="a store is sealed, or not, for its whole life")
         new = Wrapping.new(secret)
         wrapped = new.wrap(self._unlocked.data_key, await in_thread(lambda: new.derive(secret)))
         # a handle of its own on the lock: another task may be waiting with the store's
@@ -510,15 +547,45 @@ class SqliteStore:
         self.check_usable()
         return self._read(lambda: read_wrapping(self._reader))
 
-    def unlock(self, wrapping: Wrapping, wrapping_key: bytes) -> None:
-        """Unwrap the data key.
+    def unlock(self, wrapping: Wrapping, wrapping_key: bytes) -> bool:
+        """Unwrap the data key; whether the store has its facts. If not, an earlier version wrote it: `bind` it.
 
         Raises:
             WrongKey: ``wrapping_key`` is not the one.
-            StoreCorrupt: What is wrapped is no data key.
+            StoreCorrupt: What is wrapped is no data key, or what the store says of itself was changed.
         """
-        self._seal = Seal(wrapping.unwrap(wrapping_key), plain=wrapping.kind == "none")
-        self.key = self._seal.key  # without a detour: each message asks for several
+        data_key, has_facts = wrapping.unwrap(wrapping_key)
+        seal = Seal(data_key, plain=wrapping.kind == "none")
+        if has_facts:
+            self._facts = self._read(lambda: read_facts(self._reader, seal))
+            seal.bound_since = self._facts.bound_since
+        self._seal = seal
+        self.key = seal.key  # without a detour: each message asks for several
+        return has_facts
+
+    def bind(self, wrapping: Wrapping, wrapping_key: bytes) -> None:
+        """Have a store of an earlier version keep its facts, if no other handle was quicker. Under the lock.
+
+        Raises:
+            StoreError: As for `commit`.
+        """
+        seal = self._unlocked
+        with translated(self._wal_index.read_error):
+            seen = self._state(self._writer).generation
+            if read_wrapping(self._writer) == wrapping:
+                filled = tuple(t.value for t in FOR_LIFE if self._writer.execute(COUNT[t]).fetchone()[0])
+                facts = claimed_facts(self._writer, bound_since=seen + 1, filled=filled)
+
+                def write(writer: sqlite3.Connection) -> None:
+                    write_facts(writer, facts, seal)
+                    write_wrapping(writer, wrapping.wrap(seal.data_key, wrapping_key))
+
+                try:
+                    self._transact(write, seen, self._lock, self._name)
+                except Fenced as error:
+                    raise self._poisoned("another has committed though this process holds the lock") from error
+            self._facts = read_facts(self._writer, seal)
+        seal.bound_since = self._facts.bound_since
 
     @enable_ki_protection
     async def aclose(self) -> None:
@@ -530,14 +597,20 @@ class SqliteStore:
             return
         self._closed = True
         self._presence.close()
-        with trio.CancelScope(shield=True):
-            # without the lock nothing is tidied up; that is all that these errors mean
-            with contextlib.suppress(StoreError, trio.BusyResourceError):
-                if not self._lock.held:
-                    await self._lock.acquire(CLOSE_SECONDS)
-            await self._run(self._close, self._last_commit)
+        try:
+            with trio.CancelScope(shield=True):
+                # without the lock nothing is tidied up; that is all that these errors mean
+                with contextlib.suppress(StoreError, trio.BusyResourceError):
+                    if not self._lock.held:
+                        await self._lock.acquire(CLOSE_SECONDS)
+                await self._run(self._close, self._last_commit)
+        finally:
+            self._close()  # here and now, if Ctrl-C came in between: no shield keeps it out
 
     def _close(self) -> None:
+        if self._files_closed:
+            return
+        self._files_closed = True
         self._seal = None
         self.key = self._no_key
         try:
@@ -596,6 +669,6 @@ _NOT_COMMITTED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
 
 
 def _forget_marks(writer: sqlite3.Connection, floor: int) -> None:
-    """Drop the marks of rows deleted long ago; whoever is still behind them invalidates everything."""
+    """Drop the tombstones of rows deleted long ago; a handle that is still behind them invalidates everything."""
     if sum(writer.execute(statement, [floor]).rowcount for statement in FORGET):
         writer.execute("UPDATE meta SET floor = ? WHERE id = 1", [floor])
