@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import attrs
@@ -164,9 +164,9 @@ class Actor(abc.ABC, Generic[M_contra]):
     def handle(self, message: M_contra) -> Reply:
         """Answer ``message``, everything wanted being loaded. Raises `OlmStateError` with nothing changed."""
 
-    def before_commit(self) -> Message[None] | None:
+    def before_commit(self) -> Sequence[Message[None]]:
         """What the actor must be asked before a turn commits, so that what waits to be written goes along."""
-        return None
+        return ()
 
     def before_closing(self) -> Message[None] | None:
         """What the actor must be asked in the last turn of all."""

@@ -476,8 +476,7 @@ class Runner:
     async def _commit(self, seen: int) -> bool:
         """Write what the turn, which derives from generation ``seen``, has changed; False if it was fenced."""
         for actor in self._all:
-            step = actor.before_commit()
-            if step is not None:
+            for step in actor.before_commit():
                 await actor.ask(step)
         if self._newest.generation != seen:
             return False  # a query has seen another's commit, and the actors have dropped what it contradicts
@@ -530,11 +529,11 @@ class Runner:
         while True:
             await self._unwritten.wait()
             await trio.sleep(self._options.write_behind)
-            if any(actor.before_commit() is not None for actor in self._all):
+            if any(actor.before_commit() for actor in self._all):
                 # it still waits, and the next turn takes it along, if there is one
                 with contextlib.suppress(StoreError, ActorStopped):
                     await self.ask_in_turn(Flush())
-            if all(actor.before_commit() is None for actor in self._all):
+            if not any(actor.before_commit() for actor in self._all):
                 self._unwritten = trio.Event()
 
     async def _watch(self) -> None:

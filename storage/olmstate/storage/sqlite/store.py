@@ -27,6 +27,7 @@ from trio.lowlevel import enable_ki_protection
 
 from olmstate.messages import (
     SchemaTooNew,
+    StoreBusy,
     StoreCorrupt,
     StoreError,
     StoreFull,
@@ -34,7 +35,7 @@ from olmstate.messages import (
     StoreUnavailable,
     WrongKey,
 )
-from olmstate.storage.contract import Changes, Fenced, Position, Row, Rows
+from olmstate.storage.contract import Changes, Fenced, Position, Row, Rows, unit_of
 from olmstate.storage.facts import Facts
 from olmstate.storage.lock.fork import poison_in_child
 from olmstate.storage.lock.presence import Presence
@@ -55,8 +56,8 @@ from .meta import (
     write_wrapping,
 )
 from .sqlite3 import sqlite3
-from .sqlite_errors import PRIMARY, look_again, result_code, store_error, translated
-from .statements import CHANGED, COUNT, DELETE, FACTS, FENCE, FORGET, MOST_PARAMETERS, PAGE, READ, STATE, UPSERT, places
+from .sqlite_errors import BUSY_SECONDS, PRIMARY, look_again, result_code, store_error, translated
+from .statements import CHANGED, COUNT, DELETE, FACTS, FENCE, FORGET, MOST_PARAMETERS, PAGE, STATE, UPSERT, read
 
 MANY_CHANGES = 4096
 """So many changed rows are not worth telling by key."""
@@ -70,6 +71,8 @@ SLOW_COMMIT = 0.004
 nothing else to do, and half a millisecond between greedy processes."""
 ROW_SECONDS = 0.000_012
 """About what it takes to write a row, however fast the disk is."""
+UNSEALED_AT_ONCE = 96
+"""Rows, before the event loop goes on: half a millisecond."""
 SEALED_AT_ONCE = 96
 """Rows, before the event loop goes on: half a millisecond, or a whole one."""
 CHECKPOINT_PAGES = 1_000
@@ -78,6 +81,8 @@ takes half as long as to sync what is appended."""
 CHECKPOINT_SECONDS = 0.005
 """About what that takes at the least."""
 
+BUSY_PAUSE = 0.005
+"""Seconds, before it is looked again whether a program that doesn't take our lock has let SQLite's go."""
 CLOSE_SECONDS = 2.0
 """How long closing waits for the lock, in order to tidy up."""
 
@@ -153,6 +158,8 @@ class SqliteStore:
             raise StoreUnavailable(
                 reason="another handle of this process still has files that were removed or replaced; close it first"
             )
+        # it is we who wait for programs that don't take our lock: SQLite would wait on the event loop
+        self._writer.execute("PRAGMA busy_timeout = 0").fetchall()
         self._seen_header = b""
         self._last_commit = 0.0
         self._pages_left = 0
@@ -220,13 +227,18 @@ class SqliteStore:
     async def read(self, table: Table, partitions: Collection[bytes]) -> dict[bytes, list[Row]]:
         """The rows of each of ``partitions``, from one snapshot.
 
-        Never reaches a checkpoint, since a point read costs less than one.
+        Reaches a checkpoint only between many rows, since a point read costs less than one.
         """
         self.check_usable()
         found: dict[bytes, list[Row]] = {partition: [] for partition in partitions}
         wanted = list(found)
-        for row in self._read(lambda: self._fetch_all(table, wanted)):
-            found[row[1]].append(self._row(table, *row))
+        fetched = self._read(lambda: self._fetch_all(table, wanted))
+        for start in range(0, len(fetched), UNSEALED_AT_ONCE):
+            if start:
+                await trio.lowlevel.checkpoint()
+            for each in fetched[start : start + UNSEALED_AT_ONCE]:
+                row = self._row(table, *each)
+                found[unit_of(table, row)].append(row)
         if table in FOR_LIFE and not all(found.values()):
             self._require_never_filled(table)
         return found
@@ -262,8 +274,11 @@ class SqliteStore:
             self._end_snapshot()
 
     def _fetch(self, table: Table, wanted: Sequence[bytes]) -> _Fetched:
+        sql, parameters = read(table, len(wanted))
+        if parameters > 1:
+            wanted = [half for unit in wanted for half in (unit[: len(unit) // 2], unit[len(unit) // 2 :])]
         # all at once: a statement that isn't run to its end keeps its snapshot, and all later reads would be as old
-        return self._reader.execute(READ[table] + places(len(wanted)), wanted).fetchall()
+        return self._reader.execute(sql, wanted).fetchall()
 
     def _end_snapshot(self) -> None:
         if self._reader.in_transaction:  # after some errors SQLite has ended it by itself
@@ -303,16 +318,16 @@ class SqliteStore:
         if since < state.floor or len(rows) > MANY_CHANGES:
             return Changes(state.generation, None, ours)
         partitions: dict[Table, set[bytes]] = {}
-        for table, partition in rows:
-            partitions.setdefault(Table(table), set()).add(partition)
+        for table, partition, key in rows:
+            partitions.setdefault(Table(table), set()).add(partition + key)
         return Changes(state.generation, {table: frozenset(keys) for table, keys in partitions.items()}, ours)
 
-    def _changed_rows(self, since: int | None) -> tuple[bytes, _State, list[tuple[str, bytes]]]:
-        """The log's header, how far the store is, and the table and partition of each row changed after ``since``."""
+    def _changed_rows(self, since: int | None) -> tuple[bytes, _State, list[tuple[str, bytes, bytes]]]:
+        """The log's header, how far the store is, and the table and unit of each row changed after ``since``."""
         # sampled before the rest: a commit in between is then asked for once more, never missed
         header = self._wal_index.header()
         state = self._state(self._reader)
-        rows: list[tuple[str, bytes]] = []
+        rows: list[tuple[str, bytes, bytes]] = []
         if since is not None and state.generation != since:
             self._reader.execute("BEGIN")
             try:
@@ -361,14 +376,14 @@ class SqliteStore:
             raise StorePoisoned(reason="a commit was tried without the lock")
         estimate = max(self._last_commit, ROW_SECONDS * sum(len(parameters) for _, parameters in statements))
         try:
-            self._last_commit = await self._run(lambda: self._write(statements, seen), estimate)
+            self._last_commit = await self._run_when_free(lambda: self._write(statements, seen), estimate)
         except (StoreFull, StoreCorrupt, StoreUnavailable) as error:
             self.check_usable()
             if isinstance(error, StoreFull):
                 # it may be the WAL that fills the disk: once it is in the database, it begins anew in its own room
                 await self._run(self._checkpoint, CHECKPOINT_SECONDS)
                 self.check_usable()
-            self._last_commit = await self._run(lambda: self._write(statements, seen), CHECKPOINT_SECONDS)
+            self._last_commit = await self._run_when_free(lambda: self._write(statements, seen), CHECKPOINT_SECONDS)
         self._facts = facts
         await self._tidy_up()
         return seen + 1
@@ -387,6 +402,19 @@ class SqliteStore:
         if pages - self._pages_left >= CHECKPOINT_PAGES:
             await self._run(self._checkpoint, CHECKPOINT_SECONDS)
             self._pages_left = self._wal_index.log_pages()
+
+    async def _run_when_free(self, work: Callable[[], None], estimate: float) -> float:
+        """`_run`, again and again while a program that doesn't take our lock has SQLite's; nothing is written then."""
+        deadline = trio.current_time() + BUSY_SECONDS
+        while True:
+            try:
+                return await self._run(work, estimate)
+            except StoreBusy:
+                self.check_usable()
+                if trio.current_time() >= deadline:
+                    raise
+            with trio.CancelScope(shield=True):
+                await trio.sleep(BUSY_PAUSE)
 
     async def _run(self, work: Callable[[], None], estimate: float) -> float:
         """Do ``work`` with the writer, in a thread if that takes long or other work is there; the seconds it took."""
@@ -527,7 +555,7 @@ class SqliteStore:
         with closing(Turnstile(self._path.parent)) as lock:
             await lock.acquire(lock_timeout)
             self.check_usable()
-            await self._run(lambda: look_again(lambda: self._rewrap(wrapped, lock)), CHECKPOINT_SECONDS)
+            await self._run_when_free(lambda: look_again(lambda: self._rewrap(wrapped, lock)), CHECKPOINT_SECONDS)
 
     def _rewrap(self, wrapping: Wrapping, lock: Turnstile) -> None:
         with translated(self._wal_index.read_error):
@@ -538,7 +566,11 @@ class SqliteStore:
             raise self._poisoned("another has committed though this process holds the lock") from error
         # or whoever has the old passphrase finds the data key in the WAL that it opened; if it can't be had now, the
         # change is made all the same
-        self._checkpoint("TRUNCATE")
+        self._writer.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}").fetchall()
+        try:
+            self._checkpoint("TRUNCATE")
+        finally:
+            self._writer.execute("PRAGMA busy_timeout = 0").fetchall()
 
     # --- opening and closing --------------------------------------------------------------------------------
 
