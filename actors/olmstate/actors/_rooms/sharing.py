@@ -49,6 +49,7 @@ from .operations import DEVICES_A_REQUEST, new_room_key
 
 _MARK: Final = "room_key"
 """What the context of a request is called that carries a room key."""
+_CARRIES: Final = f'{{"{_MARK}"'.encode()
 
 
 @attrs.frozen(kw_only=True)
@@ -161,9 +162,9 @@ async def _request(
 
 async def take_delivery(turn: Turn, answered: AnsweredRequest, response: JsonObject) -> None:  # noqa: ARG001 - an answer's function
     """The homeserver has taken a request that may carry a room key."""
-    carried = json.loads(answered.context or b"{}").get(_MARK)
-    if carried is None:
-        return
+    if not answered.context.startswith(_CARRIES):
+        return  # another capability's
+    carried = json.loads(answered.context)[_MARK]
     room_id, session_id = RoomId(carried["room_id"]), MegolmSessionId(carried["session_id"])
     devices = (
         DeviceAddress(user_id=UserId(user_id), device_id=DeviceId(device_id))
