@@ -130,6 +130,7 @@ from ._room_keys import (
 from ._rooms import (
     DiscardRoomKey,
     EncryptedRoomEvent,
+    EncryptForRoom,
     EncryptRoomEvent,
     MarkRoomKeyShared,
     OutboundRoomKey,
@@ -210,6 +211,7 @@ __all__ = [
     "DevicesChanged",
     "DiscardRoomKey",
     "Ed25519Key",
+    "EncryptForRoom",
     "EncryptRoomEvent",
     "EncryptToDevice",
     "EncryptedRoomEvent",

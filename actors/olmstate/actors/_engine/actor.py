@@ -151,6 +151,9 @@ class Actor(abc.ABC, Generic[M_contra]):
         self._generation = 0
         self._idle = False
         self._slice = 0
+        self.version = 0
+        """How often what is stored of this actor's has changed, as far as this process knows: equal numbers mean that
+        nothing has. After `Supervisor.refresh`, nobody else has changed it either."""
         self.page: list[Row] = []
         self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
 
@@ -225,11 +228,14 @@ class Actor(abc.ABC, Generic[M_contra]):
                 for cache in self._caches:
                     if partitions is None:
                         cache.invalidate(None)
+                        self.version += 1
                     elif keys := partitions.get(cache.table):
                         cache.invalidate(keys)
+                        self.version += 1
             case Committed(generation=generation, written=written):
                 self._generation = max(self._generation, generation)
                 for cache in self._caches:
+                    self.version += cache.dirty
                     cache.commit(written)
                     cache.trim()
             case RolledBack():
