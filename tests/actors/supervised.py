@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from olmstate.actors import Options, Supervisor, run_supervisor
+from olmstate.actors._engine.runner import Runner
 from olmstate.actors._engine.states import State
 from olmstate.actors.testing import DEVICE, USER, Faults, Latency, MemoryDisk, MemoryStore
 from olmstate.messages import Message, OlmStateError
@@ -31,6 +32,11 @@ async def refusal(supervisor: Supervisor, message: Message[Any]) -> OlmStateErro
     with pytest.raises(OlmStateError) as caught:
         await supervisor.ask(message)
     return caught.value
+
+
+def runner_of(supervisor: Supervisor) -> Runner:
+    """What runs it: no user sees that."""
+    return supervisor._runner  # pyright: ignore[reportPrivateUsage]
 
 
 def state_of(supervisor: Supervisor) -> State:

@@ -31,7 +31,7 @@ from olmstate.messages import (
 )
 from olmstate.storage import Table
 from tests.actors.peers import ROOM, Peer, Room
-from tests.actors.supervised import refusal, state_of, supervised
+from tests.actors.supervised import refusal, runner_of, state_of, supervised
 
 
 async def test_commands_that_were_sent_before_the_end_are_answered(autojump_clock: MockClock) -> None:
@@ -88,7 +88,7 @@ async def test_what_is_not_answered_by_the_deadline_gets_actor_stopped(autojump_
 async def test_askers_outside_a_full_mailbox_are_answered_too_at_the_end(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("olmstate.actors._engine.supervisor.MAILBOX_SIZE", 2)
+    monkeypatch.setattr("olmstate.actors._engine.runner.MAILBOX_SIZE", 2)
     disk = MemoryDisk()
     holder = MemoryStore(disk, pid=2).lock
     holder.acquire_nowait()
@@ -167,7 +167,7 @@ async def test_a_write_behind_that_comes_as_the_supervisor_ends_harms_nobody(
         await supervisor.ask(room.room_key())
         await supervisor.ask(DecryptRoomEvent(room_id=room.room_id, event=room.send()))
         holder.acquire_nowait()
-        await supervisor.close()
+        await runner_of(supervisor).close()
         autojump_clock.jump(2)
         await wait_all_tasks_blocked()
     assert state_of(supervisor) is State.CLOSED

@@ -173,10 +173,10 @@ async def test_another_users_devices_survive_an_invalidation(
     await devices.ask(said(carol, user_id=carol.user_id))
     await actors.commit()
     async with run_actor(others.devices) as other:
-        others.look()
+        others.refresh()
         await other.ask(said(phone, laptop))
         await others.commit()
-    actors.look()
+    actors.refresh()
     assert (carol.keys,) == await devices.ask(Devices(user_id=carol.user_id))
     assert devices.statistics()["devices"].loaded == 2  # as before
     assert (laptop.keys, phone.keys) == await devices.ask(Devices(user_id=BOB))

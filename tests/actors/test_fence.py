@@ -13,8 +13,8 @@ from trio.testing import MockClock
 from olmstate.actors import Options, Supervisor
 from olmstate.actors._devices.actor import DevicesActor
 from olmstate.actors._engine.actor import MessageOf
+from olmstate.actors._engine.runner import MOST_FENCED, MOST_ROWS
 from olmstate.actors._engine.states import State
-from olmstate.actors._engine.supervisor import MOST_FENCED, MOST_ROWS
 from olmstate.actors._rooms.actor import Asked, Current, OutboundGroupSessionsActor
 from olmstate.actors._wire.steps import Steps
 from olmstate.actors.testing import Faults, MemoryDisk

@@ -262,6 +262,11 @@ def test_nobody_can_ask_for_a_file_that_he_could_not_read_again() -> None:
             ExportKeyFile(passphrase="passphrase", rounds=rounds)
 
 
+def test_an_empty_passphrase_protects_nothing_and_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"ExportKeyFile\.passphrase must not be empty"):
+        ExportKeyFile(passphrase="")
+
+
 @pytest.mark.parametrize(
     ("plaintext", "reason"),
     [

@@ -6,9 +6,10 @@ import pytest
 import trio
 
 from olmstate.actors import run_supervisor
-from olmstate.actors._engine.hidden_nursery import open_hidden_nursery
+from olmstate.actors._engine.hidden_nursery import HiddenNursery
 from olmstate.actors.testing import DEVICE, USER, MemoryDisk, MemoryStore
 from olmstate.messages import ActorStopped, NoAccount, SignedDeviceKeys
+from tests.actors.supervised import supervised
 
 
 async def fail(error: Exception) -> None:
@@ -23,7 +24,7 @@ async def raise_in_block(error: Exception) -> None:
 
 async def fail_in_task(task_error: Exception, block_error: Exception | None = None) -> None:
     """A task of ours fails, and in the end the block does too, since it was cancelled."""
-    async with open_hidden_nursery() as nursery:
+    async with HiddenNursery() as nursery:
         nursery.start_soon(fail, task_error)
         try:
             await trio.sleep_forever()
@@ -95,7 +96,7 @@ async def test_a_failed_task_and_a_failed_block_come_out_together() -> None:
 
 async def test_of_a_group_with_a_cancellation_the_rest_comes_out() -> None:
     async def fail_while_cancelled() -> None:
-        async with open_hidden_nursery() as nursery:
+        async with HiddenNursery() as nursery:
             nursery.cancel_scope.cancel()
             try:
                 await trio.sleep_forever()
@@ -121,3 +122,8 @@ async def test_a_cancelled_block_ends_without_an_exception() -> None:
             scope.cancel()
             await trio.sleep_forever()
     assert scope.cancelled_caught
+
+
+async def test_users_see_of_a_supervisor_what_is_theirs() -> None:
+    async with supervised(MemoryDisk()) as supervisor:
+        assert {"ask", "subscribe", "state"} == {name for name in dir(supervisor) if not name.startswith("_")}

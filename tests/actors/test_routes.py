@@ -12,7 +12,7 @@ import trio
 import olmstate.messages
 from olmstate.actors._capabilities import CAPABILITIES
 from olmstate.actors._engine.capability import Capability
-from olmstate.actors._engine.supervisor import Flush, Supervisor
+from olmstate.actors._engine.runner import Flush, Runner
 from olmstate.actors.testing import DEVICE, USER, Faults, MemoryDisk, MemoryStore
 from olmstate.messages import (
     Command,
@@ -130,10 +130,10 @@ async def _nothing(*_: object) -> None: ...
 )
 def test_two_routes_of_a_message_make_no_supervisor(more: Capability) -> None:
     with pytest.raises(ValueError, match="two routes"):
-        Supervisor(MemoryStore(MemoryDisk()), (*CAPABILITIES, more), user_id=USER, device_id=DEVICE)
+        Runner(MemoryStore(MemoryDisk()), (*CAPABILITIES, more), user_id=USER, device_id=DEVICE)
 
 
 def test_two_actors_of_a_class_make_no_supervisor() -> None:
     again = Capability(actor=CAPABILITIES[0].actor)
     with pytest.raises(ValueError, match="two actors"):
-        Supervisor(MemoryStore(MemoryDisk()), (*CAPABILITIES, again), user_id=USER, device_id=DEVICE)
+        Runner(MemoryStore(MemoryDisk()), (*CAPABILITIES, again), user_id=USER, device_id=DEVICE)

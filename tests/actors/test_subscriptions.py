@@ -22,7 +22,7 @@ from olmstate.messages import (
 )
 from olmstate.storage import Fenced, Row, Table
 from tests.actors.peers import Peer, Room, keys_query
-from tests.actors.supervised import supervised
+from tests.actors.supervised import runner_of, supervised
 
 
 def progress(done: int) -> RoomKeyImportProgress:
@@ -170,7 +170,7 @@ async def test_an_iteration_over_events_ends_with_the_supervisor() -> None:
     async with supervised(MemoryDisk()) as supervisor:
         with supervisor.subscribe(DevicesChanged) as events:
             await supervisor.ask(keys_query(bob))
-            await supervisor.close()
+            await runner_of(supervisor).close()
             assert len([event async for event in events]) == 1
 
 

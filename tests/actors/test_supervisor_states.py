@@ -13,6 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from olmstate.actors import Options, Supervisor
 from olmstate.actors._capabilities import CAPABILITIES
+from olmstate.actors._engine.runner import Runner
 from olmstate.actors._engine.states import LOCKED, TRANSITIONS, IllegalMove, Move, State, next_state
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors.testing import DEVICE, USER, Faults, MemoryDisk, MemoryStore, Step
@@ -40,9 +41,9 @@ ENDS = (State.IDLE, State.POISONED, State.CLOSED)
 # A released turn is over in the same step, and doubt and the end come once. The table has them so that no order of
 # events can be an illegal one.
 NEVER_SEEN = {
-    (State.RELEASING, Move.DOUBT),
+    (State.RELEASING, Move.POISON),
     (State.RELEASING, Move.CLOSE),
-    (State.POISONED, Move.DOUBT),
+    (State.POISONED, Move.POISON),
     (State.CLOSED, Move.CLOSE),
 }
 
@@ -59,7 +60,7 @@ def test_a_move_of_the_table_leads_where_it_says(state: State, move: Move) -> No
 def test_a_move_that_is_not_in_the_table_raises_and_nothing_happens(state: State, move: Move) -> None:
     with pytest.raises(IllegalMove, match=state.name):
         next_state(state, move)
-    supervisor = Supervisor(MemoryStore(MemoryDisk()), CAPABILITIES, user_id=USER, device_id=DEVICE)
+    supervisor = Runner(MemoryStore(MemoryDisk()), CAPABILITIES, user_id=USER, device_id=DEVICE)
     supervisor._state = state  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(IllegalMove):
         supervisor._move(move)  # pyright: ignore[reportPrivateUsage]
@@ -85,7 +86,7 @@ def test_from_every_state_an_end_is_reached(state: State) -> None:
 @pytest.mark.parametrize("state", set(State) - {State.POISONED, State.CLOSED})
 def test_a_turn_can_always_come_to_rest_or_be_found_in_doubt(state: State) -> None:
     assert {State.IDLE, State.POISONED} <= reachable(state)
-    assert TRANSITIONS[state][Move.DOUBT] is State.POISONED
+    assert TRANSITIONS[state][Move.POISON] is State.POISONED
     assert TRANSITIONS[state][Move.CLOSE] is State.CLOSED
 
 
@@ -103,7 +104,7 @@ def test_the_lock_is_got_in_one_way_and_let_go_in_three() -> None:
     enters = {(state, move) for state, move in LEGAL if state not in LOCKED and TRANSITIONS[state][move] in LOCKED}
     leaves = {move for state, move in LEGAL if state in LOCKED and TRANSITIONS[state][move] not in LOCKED}
     assert enters == {(State.ACQUIRING, Move.LOCKED)}
-    assert leaves == {Move.RELEASED, Move.DOUBT, Move.CLOSE}
+    assert leaves == {Move.RELEASED, Move.POISON, Move.CLOSE}
 
 
 # --- what is seen of it -------------------------------------------------------------------------------------
@@ -114,7 +115,7 @@ class Trace(trio.abc.Instrument):
 
     def __init__(self) -> None:
         self.moves: list[tuple[State, Move]] = []
-        self.watched: list[Supervisor] = []
+        self.watched: list[Runner] = []
         self.disagreements: list[State] = []
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - the protocol's
@@ -128,16 +129,16 @@ class Trace(trio.abc.Instrument):
 @pytest.fixture
 async def trace(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Trace]:
     trace = Trace()
-    move_on = Supervisor._move  # pyright: ignore[reportPrivateUsage]
+    move_on = Runner._move  # pyright: ignore[reportPrivateUsage]
 
-    def traced(self: Supervisor, move: Move) -> None:
+    def traced(self: Runner, move: Move) -> None:
         before = self.state
         if self not in trace.watched:
             trace.watched.append(self)
         move_on(self, move)
         trace.moves.append((before, move))
 
-    monkeypatch.setattr(Supervisor, "_move", traced)
+    monkeypatch.setattr(Runner, "_move", traced)
     trio.lowlevel.add_instrument(trace)
     yield trace
     trio.lowlevel.remove_instrument(trace)
@@ -258,7 +259,7 @@ async def stop_in(state: State, trace: Trace, *, doubt: bool) -> None:
             if doubt and state is State.ACQUIRING:
                 holder.release()
                 await wait_all_tasks_blocked()
-    assert (state, Move.DOUBT if doubt else Move.CLOSE) in trace.moves
+    assert (state, Move.POISON if doubt else Move.CLOSE) in trace.moves
     if holder.held:
         holder.release()
     assert disk.slot.holder is None

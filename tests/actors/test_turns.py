@@ -10,8 +10,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from olmstate.actors import Options, Supervisor
+from olmstate.actors._engine.runner import MOST_COMMANDS
 from olmstate.actors._engine.states import State
-from olmstate.actors._engine.supervisor import MOST_COMMANDS
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors.testing import Faults, MemoryDisk, MemoryStore, Step
 from olmstate.messages import (

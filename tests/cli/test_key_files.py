@@ -127,6 +127,16 @@ def test_an_existing_file_is_replaced_only_by_force(
     assert file.read_text().startswith("-----BEGIN MEGOLM SESSION DATA-----")
 
 
+def test_an_empty_file_is_no_passphrase_for_a_new_key_file(
+    olmstate: Olmstate, store: Path, key_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").write_text("\n")
+
+    options = ("--key-file", key_file, "--export-passphrase-file", tmp_path / "empty", *FEW_ROUNDS)
+    assert "holds no passphrase" in complaint(olmstate("export-keys", store, tmp_path / "keys.txt", *options))
+    assert not (tmp_path / "keys.txt").exists()
+
+
 @pytest.mark.usefixtures("words")
 def test_a_wrong_passphrase_of_the_file_is_one_clear_line(
     olmstate: Olmstate, store: Path, key_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import json
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import attrs
@@ -77,6 +78,26 @@ class KeyServer:
             return self.one_time_keys.pop(next(iter(self.one_time_keys)))
         assert self.fallback_key is not None
         return self.fallback_key
+
+
+def parsed(answer: JsonObject) -> JsonObject:
+    """An answer as an HTTP library parses it."""
+    return answer
+
+
+def text(answer: JsonObject) -> str:
+    """An answer as text."""
+    return json.dumps(answer)
+
+
+def octets(answer: JsonObject) -> bytes:
+    """An answer as it came."""
+    return json.dumps(answer).encode()
+
+
+Form = Callable[[JsonObject], JsonObject | str | bytes]
+FORMS: tuple[Form, ...] = (parsed, text, octets)
+"""In which a homeserver's answer may be handed in."""
 
 
 async def decrypt(supervisor: Supervisor, event: JsonObject) -> DecryptedToDevice:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from olmstate.messages import (
     RotateRoomKey,
     ShareRoomKey,
     SignedDeviceKeys,
+    StoreCorrupt,
     SyncToken,
 )
 from tests.operations.conftest import Device
@@ -77,6 +80,17 @@ async def test_a_second_account_is_refused_and_the_first_one_stays(alice: Superv
             await alice.ask(message)
 
     assert me == await alice.ask(IdentityKeys())
+
+
+async def test_a_device_that_has_lost_its_account_makes_no_other(alice: Supervisor, device: Device) -> None:
+    # without the row, there was "no account yet", and the device became another one under its name
+    with closing(sqlite3.connect(device.folder / "olmstate.sqlite")) as database, database:
+        database.execute("DELETE FROM account")
+    async with device.open() as other:
+        pickle = Account().pickle(PICKLE_KEY)
+        for message in (IdentityKeys(), CreateAccount(), ImportAccount(pickle=pickle, pickle_key=PICKLE_KEY)):
+            with pytest.raises(StoreCorrupt, match="account is gone"):
+                await other.ask(message)
 
 
 async def test_of_two_supervisors_that_create_at_once_one_succeeds(empty: Supervisor, device: Device) -> None:
@@ -142,6 +156,33 @@ async def test_keys_that_the_account_had_not_published_are_handed_out_after_an_i
 
     keys = await empty.ask(PrepareOneTimeKeys())
     assert unpublished == {key_id: key["key"] for key_id, key in keys.one_time_keys.items()}
+
+
+@pytest.mark.parametrize("spell", ["{}=", "{}=="], ids=["padded", "oddly-padded"])
+async def test_an_imported_session_is_found_however_its_key_is_spelt(spell: str, empty: Supervisor) -> None:
+    """Once, one whose key was padded was imported and never found."""
+    account, bob = Account(), Peer()
+    (key,) = bob.one_time_key().values()
+    session = account.create_outbound_session(bob.account.curve25519_key, Curve25519PublicKey.from_base64(key["key"]))
+    pickled = OlmSessionPickle(
+        sender_key=Curve25519Key(spell.format(bob.curve25519)), pickle=session.pickle(PICKLE_KEY)
+    )
+    await empty.ask(ImportAccount(pickle=account.pickle(PICKLE_KEY), pickle_key=PICKLE_KEY, olm_sessions=(pickled,)))
+    await empty.ask(AddDevices(response=keys_query(bob)))
+
+    assert {"body": "found"} == (await send(empty, bob, "found"))["content"]
+
+
+@pytest.mark.parametrize("key", ["", "AAAA", "no base64", "/" * 43, "\ud800"])
+async def test_a_session_whose_key_is_none_is_not_imported(key: str, empty: Supervisor) -> None:
+    pickled = OlmSessionPickle(sender_key=Curve25519Key(key), pickle=SESSION.pickle(PICKLE_KEY))
+
+    async with refused(empty, MalformedPickle) as caught:
+        await empty.ask(
+            ImportAccount(pickle=Account().pickle(PICKLE_KEY), pickle_key=PICKLE_KEY, olm_sessions=(pickled,))
+        )
+
+    assert "Olm session" in str(caught.value)
 
 
 async def test_imported_olm_sessions_go_on_where_they_were(empty: Supervisor) -> None:

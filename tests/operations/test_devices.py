@@ -23,7 +23,7 @@ from olmstate.messages import (
     UserId,
 )
 from tests.operations.conftest import Device
-from tests.operations.device import KeyServer, claim, decrypt, meet, refused, send, unchanged
+from tests.operations.device import FORMS, Form, KeyServer, claim, decrypt, meet, refused, send, unchanged
 from tests.operations.peer import MEGOLM, OLM, Peer, keys_query, peers
 
 BOB = UserId("@bob:example.org")
@@ -56,6 +56,15 @@ async def test_devices_are_taken_in_for_all_supervisors(alice: Supervisor, other
     async with device.open() as third:
         reopened = await third.ask(Devices(user_id=BOB))
         assert 3 == len(reopened)
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_response_may_come_as_it_came(form: Form, alice: Supervisor) -> None:
+    peer = Peer()
+
+    added = await alice.ask(AddDevices(response=form(keys_query(peer))))
+
+    assert (peer.address,) == added.added
 
 
 async def test_the_same_response_again_changes_nothing(alice: Supervisor, other: Supervisor, bob: Peer) -> None:

@@ -26,7 +26,7 @@ from olmstate.messages import (
     UserId,
 )
 from tests.operations.conftest import Device
-from tests.operations.device import ALICE, KeyServer, claim, decrypt, meet, refused, send, unchanged
+from tests.operations.device import ALICE, FORMS, Form, KeyServer, claim, decrypt, meet, refused, send, unchanged
 from tests.operations.peer import Peer, claimed, keys_query, padded, peers
 
 # --- starting sessions
@@ -124,7 +124,10 @@ async def test_keys_of_algorithms_that_are_not_known_are_passed_over(alice: Supe
 
 @pytest.mark.parametrize(
     "one_time_keys",
-    [None, [], "keys", {"@bob:example.org": []}, {"@bob:example.org": {"BOBDEV": []}}, {"@bob:example.org": None}],
+    [
+        *(None, [], "keys", "[]", b"\xff", {"failures": {}}, {"one_time_keys": []}, {"one_time_keys": None}),
+        *({"@bob:example.org": []}, {"@bob:example.org": {"BOBDEV": []}}, {"@bob:example.org": None}),
+    ],
 )
 async def test_what_is_no_answer_to_a_claim_is_refused(one_time_keys: Json, alice: Supervisor, bob: Peer) -> None:
     good = claimed([bob])
@@ -133,6 +136,19 @@ async def test_what_is_no_answer_to_a_claim_is_refused(one_time_keys: Json, alic
         await alice.ask(CreateOlmSessions(one_time_keys=one_time_keys))
 
     assert (bob.address,) == (await alice.ask(CreateOlmSessions(one_time_keys=good))).created
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("whole", [False, True])
+async def test_an_answer_to_a_claim_is_taken_whole_or_in_part_parsed_or_as_it_came(
+    alice: Supervisor, bob: Peer, *, whole: bool, form: Form
+) -> None:
+    """Once, the whole of it was taken for nobody's keys, without a word."""
+    keys = claimed([bob])
+
+    answer = form({"failures": {"other.org": {}}, "one_time_keys": keys} if whole else keys)
+
+    assert (bob.address,) == (await alice.ask(CreateOlmSessions(one_time_keys=answer))).created
 
 
 # --- encrypting

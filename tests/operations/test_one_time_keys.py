@@ -26,7 +26,7 @@ from olmstate.messages import (
     UnpublishedKeys,
 )
 from tests.operations.conftest import Device
-from tests.operations.device import ALICE, ALICE_DEVICE, DAY, Clock, KeyServer, decrypt, refused, unchanged
+from tests.operations.device import ALICE, ALICE_DEVICE, DAY, FORMS, Clock, Form, KeyServer, decrypt, refused, unchanged
 from tests.operations.peer import Peer
 
 
@@ -175,19 +175,36 @@ async def test_a_server_that_names_no_count_has_no_keys(alice: Supervisor) -> No
         assert 50 == len((await alice.ask(PrepareOneTimeKeys())).one_time_keys)
 
 
-@pytest.mark.parametrize(
-    "counts",
-    [*({"signed_curve25519": count} for count in ("5", -1, True, 5.0)), []],
-)
-async def test_an_answer_whose_counts_are_none_is_refused_and_the_keys_go_on_waiting(
-    counts: Json, alice: Supervisor
-) -> None:
+@pytest.mark.parametrize("count", ["5", -1, True, 5.0, [[]]])
+async def test_a_count_that_is_no_number_says_nothing_and_the_keys_are_marked(count: Json, alice: Supervisor) -> None:
+    keys = await alice.ask(PrepareOneTimeKeys())
+
+    counts = {"signed_curve25519": count}
+    await alice.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=counts))
+
+    assert () == (await alice.ask(PrepareOneTimeKeys())).key_ids
+
+
+@pytest.mark.parametrize("answer", [[], "", "no JSON", b"\xff", "[]", 5])
+async def test_what_is_no_answer_is_refused_and_marks_nothing(answer: Json, alice: Supervisor) -> None:
     keys = await alice.ask(PrepareOneTimeKeys())
 
     async with refused(alice, MalformedMessage):
-        await alice.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=counts))
+        await alice.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=answer))
 
-    assert keys == await alice.ask(PrepareOneTimeKeys())
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+async def test_an_answer_is_taken_whole_or_in_part_parsed_or_as_it_came(
+    alice: Supervisor, *, whole: bool, form: Form
+) -> None:
+    keys = await alice.ask(PrepareOneTimeKeys())
+    counts: JsonObject = {"signed_curve25519": 48, "other": 7}
+    answer = form({"one_time_key_counts": counts} if whole else counts)
+
+    await alice.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=answer))
+
+    assert 2 == len((await alice.ask(PrepareOneTimeKeys())).key_ids)
 
 
 async def test_without_counts_in_its_answer_the_server_is_taken_to_have_what_it_took(alice: Supervisor) -> None:

@@ -28,7 +28,7 @@ from olmstate.messages import (
     UndecryptableToDevice,
 )
 from tests.operations.conftest import Device
-from tests.operations.device import ROOM, KeyServer, refused, unchanged
+from tests.operations.device import FORMS, ROOM, Form, KeyServer, refused, unchanged
 from tests.operations.peer import Peer
 
 
@@ -167,12 +167,6 @@ NO_RESPONSES: dict[str, Json] = {
     "to-device-list": {**sync("s2"), "to_device": []},
     "events-object": {**sync("s2"), "to_device": {"events": {}}},
     "events-text": {**sync("s2"), "to_device": {"events": "x"}},
-    "counts-list": sync("s2", device_one_time_keys_count=[]),
-    "count-text": sync("s2", device_one_time_keys_count={"signed_curve25519": "50"}),
-    "count-bool": sync("s2", device_one_time_keys_count={"signed_curve25519": True}),
-    "count-negative": sync("s2", device_one_time_keys_count={"signed_curve25519": -1}),
-    "fallback-object": sync("s2", device_unused_fallback_key_types={}),
-    "fallback-numbers": sync("s2", device_unused_fallback_key_types=[1]),
     "text": "no JSON",
     "empty-text": "",
     "bytes": b"\xff",
@@ -199,6 +193,42 @@ async def test_what_is_no_response_is_refused_and_nothing_of_it_taken_in(
     assert "s1" == await alice.ask(SyncToken())
     (outcome,) = (await alice.ask(ReceiveSync(sync=sync("s2", event)))).to_device
     assert isinstance(outcome, DecryptedToDevice)
+
+
+ODD_FIELDS: dict[str, JsonObject] = {
+    "counts-list": {"device_one_time_keys_count": []},
+    "counts-text": {"device_one_time_keys_count": "50"},
+    "count-text": {"device_one_time_keys_count": {"signed_curve25519": "50"}},
+    "count-bool": {"device_one_time_keys_count": {"signed_curve25519": True}},
+    "count-float": {"device_one_time_keys_count": {"signed_curve25519": 50.0}},
+    "count-negative": {"device_one_time_keys_count": {"signed_curve25519": -1}},
+    "count-list": {"device_one_time_keys_count": {"signed_curve25519": [[]]}},
+    "fallback-object": {"device_unused_fallback_key_types": {}},
+    "fallback-numbers": {"device_unused_fallback_key_types": [1]},
+    "fallback-text": {"device_unused_fallback_key_types": "signed_curve25519"},
+}
+
+
+@pytest.mark.parametrize("odd", ODD_FIELDS.values(), ids=ODD_FIELDS)
+@pytest.mark.parametrize("form", FORMS)
+async def test_an_odd_count_costs_that_field_alone(
+    alice: Supervisor,
+    me: DeviceIdentity,
+    friend: Peer,
+    server: KeyServer,
+    *,
+    odd: JsonObject,
+    form: Form,
+) -> None:
+    """Once, it cost the whole response, each time that it came."""
+    await server.upload(alice)
+    response = {**sync("s2", friend.event(me)), **odd}
+
+    received = await alice.ask(ReceiveSync(sync=form(response)))
+
+    assert [DecryptedToDevice] == [type(outcome) for outcome in received.to_device]
+    assert "s2" == await alice.ask(SyncToken())
+    assert 1 >= len((await alice.ask(PrepareOneTimeKeys())).key_ids)
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def right_arguments(me: DeviceIdentity) -> dict[type[Any], dict[str, Any]]:
         Statistics: {},
         SyncToken: {},
     }
-    return {cls: _plain_arguments(cls) for cls in (*MESSAGES, *PARTS)} | real
+    return {cls: _plain_arguments(cls) | real.get(cls, {}) for cls in (*MESSAGES, *PARTS)}
 
 
 def _plain_arguments(cls: type[Any]) -> dict[str, Any]:

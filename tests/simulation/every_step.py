@@ -39,6 +39,7 @@ from olmstate.messages import (
     StorePoisoned,
 )
 from olmstate.storage import Row, Table
+from tests.actors.supervised import runner_of
 from tests.faults.checker import check
 from tests.faults.evidence import Violation
 from tests.faults.history import Entry, Log
@@ -167,7 +168,7 @@ class Case:
     def look(self) -> None:
         """Somebody else's query makes the supervisor look."""
         with suppress(ActorStopped):  # it may be closed by now
-            self._supervisor.refresh()
+            runner_of(self._supervisor).refresh()
 
     def start_rival(self) -> None:
         """Another process begins to ask the same."""
@@ -279,7 +280,7 @@ class Case:
                     await self._check_changes(changes, begun)
 
     def _watched(self) -> AbstractContextManager[None]:
-        actors = self._supervisor._all  # pyright: ignore[reportPrivateUsage]
+        actors = runner_of(self._supervisor).actors
         return self.watch.over(self._process.faults, actors)
 
     async def _done_for(self) -> bool:

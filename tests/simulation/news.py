@@ -18,14 +18,17 @@ from olmstate.messages import (
     Event,
     ImportKeyFile,
     ImportRoomKeys,
+    MarkRequestFailed,
+    MarkRequestSent,
     Message,
     ReceiveSync,
+    RequestGivenUp,
     RoomKeyImportProgress,
     RoomKeysReceived,
 )
 from tests.faults.history import Json
 
-OWN_EVENTS = (RoomKeysReceived, DevicesChanged, RoomKeyImportProgress)
+OWN_EVENTS = (RoomKeysReceived, DevicesChanged, RoomKeyImportProgress, RequestGivenUp)
 """Events of what was asked; a `StoreChanged` is of what others did."""
 
 
@@ -37,6 +40,7 @@ class News:
     """Session ids."""
     devices: list[DevicesChanged] = attrs.field(factory=list[DevicesChanged])
     progress: list[RoomKeyImportProgress] = attrs.field(factory=list[RoomKeyImportProgress])
+    given_up: list[RequestGivenUp] = attrs.field(factory=list[RequestGivenUp])
 
 
 NOTHING = News()
@@ -66,6 +70,8 @@ class Ear:
                     news.devices.append(event)
                 case RoomKeyImportProgress():
                     news.progress.append(event)
+                case RequestGivenUp():
+                    news.given_up.append(event)
                 case _:
                     raise AssertionError(event)
         return news
@@ -85,6 +91,8 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             keys, done = len(heard.room_keys), [step.done for step in heard.progress]
             right = reply.imported == keys and done == sorted(set(done)) and done[-1:] == [reply.total]
             enough = reply.imported <= keys and reply.total in done
+        case MarkRequestSent() | MarkRequestFailed():
+            return None  # the reply doesn't tell what the request was about, and it may have been answered before
         case _:
             told = _told(message, reply)
             right = told == heard

@@ -17,9 +17,9 @@ from outcome import Outcome
 from olmstate.actors._engine.actor import Actor, Invalidate, Notice
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.envelope import Envelope
+from olmstate.actors._engine.runner import Runner
 from olmstate.actors._engine.states import Move
 from olmstate.actors._engine.subscriptions import Subscriptions
-from olmstate.actors._engine.supervisor import Supervisor
 from olmstate.actors._rooms.actor import MarkShared, OutboundGroupSessionsActor
 from olmstate.actors.testing import MemoryDisk
 from olmstate.messages import Event, ExportRoomKeys, JsonObject, StoreChanged, StoreError, StoreFull, StoreUnavailable
@@ -36,14 +36,14 @@ E = TypeVar("E")
 # --- turns --------------------------------------------------------------------------------------------------
 
 
-class ForgivingSupervisor(Supervisor):
+class ForgivingSupervisor(Runner):
     """What a failed turn has changed stays."""
 
     def _roll_back(self) -> None:
         pass
 
 
-class LyingSupervisor(Supervisor):
+class LyingSupervisor(Runner):
     """It takes a commit that was refused for one that was not."""
 
     async def _commit(self, seen: int) -> bool:
@@ -53,7 +53,7 @@ class LyingSupervisor(Supervisor):
             return True
 
 
-class RawSupervisor(Supervisor):
+class RawSupervisor(Runner):
     """It lets out what the operating system says."""
 
     def refresh(self) -> None:
@@ -64,7 +64,7 @@ class RawSupervisor(Supervisor):
             raise OSError("no such file") from error
 
 
-class VagueSupervisor(Supervisor):
+class VagueSupervisor(Runner):
     """It says that something is wrong, and not what."""
 
     async def _commit(self, seen: int) -> bool:
@@ -74,7 +74,7 @@ class VagueSupervisor(Supervisor):
             raise StoreError from error
 
 
-class SilentSupervisor(Supervisor):
+class SilentSupervisor(Runner):
     """It takes a bug for the end."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -89,7 +89,7 @@ async def _fall_quietly(self: Actor[Any], run: Callable[[Actor[Any]], Awaitable[
         await run(self)
 
 
-class UnendingSupervisor(Supervisor):
+class UnendingSupervisor(Runner):
     """It never says that it is closed."""
 
     def _move(self, move: Move) -> None:
@@ -140,7 +140,7 @@ class HoardingCache(Cache[E]):
 # --- events -------------------------------------------------------------------------------------------------
 
 
-class HurriedSupervisor(Supervisor):
+class HurriedSupervisor(Runner):
     """It publishes before it has committed."""
 
     async def _run_all(self, batch: Sequence[Envelope[Any]]) -> tuple[dict[Envelope[Any], Outcome[Any]], list[Event]]:
@@ -150,7 +150,7 @@ class HurriedSupervisor(Supervisor):
         return results, []
 
 
-class RudeSupervisor(Supervisor):
+class RudeSupervisor(Runner):
     """An invalidation ends all subscriptions."""
 
     def _notify(self, notice: Notice) -> None:
@@ -163,7 +163,7 @@ def _unending(self: Subscriptions) -> None:
     """Nobody is told of the end."""
 
 
-class DiscreetSupervisor(Supervisor):
+class DiscreetSupervisor(Runner):
     """It tells nobody of others' writes."""
 
     def publish(self, event: Event) -> None:
@@ -201,7 +201,7 @@ class BrokenStep:
     found_by: tuple[str, ...]
 
 
-def _supervisor(name: str, part: type[Supervisor], *where: Where, found_by: tuple[str, ...]) -> BrokenStep:
+def _supervisor(name: str, part: type[Runner], *where: Where, found_by: tuple[str, ...]) -> BrokenStep:
     return BrokenStep(variant=supervisor_variant(name, part), where=where, found_by=found_by)
 
 

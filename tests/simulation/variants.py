@@ -16,7 +16,7 @@ from outcome import Outcome
 
 from olmstate.actors._engine.actor import Invalidate, Notice
 from olmstate.actors._engine.envelope import Envelope
-from olmstate.actors._engine.supervisor import Supervisor
+from olmstate.actors._engine.runner import Runner
 from olmstate.actors._rooms.actor import OutboundGroupSessionsActor, OutboundSession, Reservation
 from olmstate.actors.testing import MemoryDisk
 from olmstate.messages import Event
@@ -137,7 +137,7 @@ class UncheckedStore(WrappedStore):
 # --- without patience ---------------------------------------------------------------------------------------
 
 
-class HastySupervisor(Supervisor):
+class HastySupervisor(Runner):
     """It answers before it has committed."""
 
     async def _run_all(self, batch: Sequence[Envelope[Any]]) -> tuple[dict[Envelope[Any], Outcome[Any]], list[Event]]:
@@ -147,7 +147,7 @@ class HastySupervisor(Supervisor):
         return results, events
 
 
-class DeafSupervisor(Supervisor):
+class DeafSupervisor(Runner):
     """It knows what others have written, and tells no actor."""
 
     def _notify(self, notice: Notice) -> None:
@@ -180,9 +180,9 @@ def _store(name: str, store: WrapStore) -> Variant:
     return Variant(name=name, store=store)
 
 
-def supervisor_variant(name: str, part: type[Supervisor]) -> Variant:
+def supervisor_variant(name: str, part: type[Runner]) -> Variant:
     """With another supervisor."""
-    return Variant(name=name, patches=instead("olmstate.actors._open", "Supervisor", part))
+    return Variant(name=name, patches=instead("olmstate.actors._open", "Runner", part))
 
 
 LOCKLESS = _store("no lock", LocklessStore)

@@ -11,9 +11,9 @@ import trio
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from olmstate.actors import Supervisor
 from olmstate.actors._account.actor import AccountActor
 from olmstate.actors._engine.actor import Invalidate, Notice
+from olmstate.actors._engine.runner import Runner
 from olmstate.actors._rooms.actor import OutboundGroupSessionsActor, OutboundSession, Reservation
 from tests.stateful.fleet import Fleet
 from tests.stateful.hosts import LocalHost, open_remote_hosts
@@ -65,13 +65,13 @@ async def test_four_processes_answer_as_the_model_does(tmp_path: Path, chosen: s
 
 def deaf(patch: pytest.MonkeyPatch) -> None:
     """Supervisors whose actors don't hear of others' writes."""
-    notify = Supervisor._notify  # pyright: ignore[reportPrivateUsage]
+    notify = Runner._notify  # pyright: ignore[reportPrivateUsage]
 
-    def only_own(self: Supervisor, notice: Notice) -> None:
+    def only_own(self: Runner, notice: Notice) -> None:
         if not isinstance(notice, Invalidate) or not notice.partitions:
             notify(self, notice)
 
-    patch.setattr(Supervisor, "_notify", only_own)
+    patch.setattr(Runner, "_notify", only_own)
 
 
 def greedy(patch: pytest.MonkeyPatch) -> None:

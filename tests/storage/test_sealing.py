@@ -9,17 +9,31 @@ from typing import Any
 import attrs
 import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
 from olmstate.messages import StoreCorrupt, StoreUnavailable, WrongKey
 from olmstate.storage import START, Row, SqliteStore, Table, sealing
-from olmstate.storage.sealing import KEY_BYTES, MAX_ITERATIONS, MAX_LANES, MAX_MEMORY_KIB, Seal, Wrapping
+from olmstate.storage.sealing import (
+    KEY_BYTES,
+    MAX_ITERATIONS,
+    MAX_LANES,
+    MAX_MEMORY_KIB,
+    NONCE_BYTES,
+    Seal,
+    Wrapping,
+    as_secret,
+)
 from olmstate.storage.tables import PARTITIONED
 from tests.storage.handles import PARTITION, Handles, device, put, session, values
 
 DATA_KEY = bytes(range(KEY_BYTES))
 SEAL = Seal(DATA_KEY, plain=False)
+WRITTEN = 7
+"""The generation of a commit."""
 
 texts = st.text(st.characters(codec=None) | st.characters(categories=["Cs"]))
 
@@ -31,8 +45,10 @@ def _as_kept(table: Table, key: bytes, partition: bytes) -> tuple[Table, bytes, 
 places = st.builds(_as_kept, st.sampled_from(Table), st.binary(), st.binary())
 
 
-def seal(table: Table, key: bytes, partition: bytes, value: bytes, *, by: Seal = SEAL) -> bytes:
-    (sealed,) = by.seal_all(table, [Row(key, partition, value)])
+def seal(
+    table: Table, key: bytes, partition: bytes, value: bytes, generation: int = WRITTEN, *, by: Seal = SEAL
+) -> bytes:
+    (sealed,) = by.seal_all(table, [Row(key, partition, value)], generation)
     assert sealed is not None
     return sealed
 
@@ -44,8 +60,8 @@ def seal(table: Table, key: bytes, partition: bytes, value: bytes, *, by: Seal =
 def test_a_value_comes_back_at_its_place(place: tuple[Table, bytes, bytes], value: bytes) -> None:
     sealed = seal(*place, value)
 
-    assert value == SEAL.unseal(*place, sealed)
-    assert value == Seal(DATA_KEY, plain=False).unseal(*place, sealed)
+    assert value == SEAL.unseal(*place, sealed, WRITTEN)
+    assert value == Seal(DATA_KEY, plain=False).unseal(*place, sealed, WRITTEN)
     assert len(value) < 8 or value not in sealed
 
 
@@ -55,12 +71,44 @@ def test_a_value_does_not_open_at_another_place(
 ) -> None:
     if place != other:
         with pytest.raises(StoreCorrupt, match="integrity"):
-            SEAL.unseal(*other, seal(*place, b"value"))
+            SEAL.unseal(*other, seal(*place, b"value"), WRITTEN)
+
+
+@pytest.mark.parametrize("other", [0, WRITTEN - 1, WRITTEN + 1, 2**63 - 1, -1])
+def test_a_value_does_not_open_as_one_of_another_commit(other: int) -> None:
+    sealed = seal(Table.DEVICES, b"key", b"partition", b"value")
+    with pytest.raises(StoreCorrupt):
+        SEAL.unseal(Table.DEVICES, b"key", b"partition", sealed, other)
+
+
+def test_what_an_earlier_version_has_sealed_opens_as_of_its_time_only() -> None:
+    before = Seal(DATA_KEY, plain=False)
+    nonce = bytes(NONCE_BYTES)
+    cipher = AESGCMSIV(
+        HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=None, info=b"olmstate values").derive(DATA_KEY)
+    )
+    sealed = nonce + cipher.encrypt(nonce, b"\0value", b"devices\0003\0keypartition")
+    before.bound_since = WRITTEN
+    assert b"value" == before.unseal(Table.DEVICES, b"key", b"partition", sealed, WRITTEN)
+    with pytest.raises(StoreCorrupt):
+        before.unseal(Table.DEVICES, b"key", b"partition", sealed, WRITTEN + 1)
+    with pytest.raises(StoreCorrupt):
+        SEAL.unseal(Table.DEVICES, b"key", b"partition", sealed, WRITTEN)
+
+
+def test_what_is_sealed_apart_is_for_its_purpose_only() -> None:
+    sealed = SEAL.seal_apart(b"facts", b"value")
+    assert b"value" == SEAL.unseal_apart(b"facts", sealed)
+    for purpose, changed in ((b"other", sealed), (b"facts", sealed[:-1]), (b"facts", b""), (b"facts", b"x" + sealed)):
+        with pytest.raises(StoreCorrupt):
+            SEAL.unseal_apart(purpose, changed)
+    plain = Seal(DATA_KEY, plain=True)
+    assert b"value" == plain.unseal_apart(b"facts", plain.seal_apart(b"facts", b"value")) == b"value"
 
 
 def test_key_and_partition_do_not_run_into_each_other() -> None:
     with pytest.raises(StoreCorrupt):
-        SEAL.unseal(Table.DEVICES, b"a", b"bc", seal(Table.DEVICES, b"ab", b"c", b"value"))
+        SEAL.unseal(Table.DEVICES, b"a", b"bc", seal(Table.DEVICES, b"ab", b"c", b"value"), WRITTEN)
 
 
 @given(st.binary(min_size=1), st.data())
@@ -70,7 +118,7 @@ def test_a_flipped_bit_is_seen(value: bytes, data: st.DataObject) -> None:
     sealed[bit // 8] ^= 1 << bit % 8
 
     with pytest.raises(StoreCorrupt):
-        SEAL.unseal(Table.DEVICES, b"key", b"partition", bytes(sealed))
+        SEAL.unseal(Table.DEVICES, b"key", b"partition", bytes(sealed), WRITTEN)
 
 
 @pytest.mark.parametrize("length", range(30))
@@ -78,20 +126,20 @@ def test_what_is_cut_off_is_seen(length: int) -> None:
     sealed = seal(Table.DEVICES, b"key", b"partition", b"value")
 
     with pytest.raises(StoreCorrupt):
-        SEAL.unseal(Table.DEVICES, b"key", b"partition", sealed[:length])
+        SEAL.unseal(Table.DEVICES, b"key", b"partition", sealed[:length], WRITTEN)
 
 
 def test_another_data_key_opens_nothing() -> None:
     with pytest.raises(StoreCorrupt):
         Seal(bytes(KEY_BYTES), plain=False).unseal(
-            Table.DEVICES, b"key", b"partition", seal(Table.DEVICES, b"key", b"partition", b"value")
+            Table.DEVICES, b"key", b"partition", seal(Table.DEVICES, b"key", b"partition", b"value"), WRITTEN
         )
 
 
 def test_equal_values_do_not_look_equal_sealed_together_or_apart() -> None:
     row = Row(b"key", b"", b"value")
-    together = SEAL.seal_all(Table.DEVICES, [row] * 100)
-    apart = [SEAL.seal_all(Table.DEVICES, [row])[0] for _ in range(100)]
+    together = SEAL.seal_all(Table.DEVICES, [row] * 100, WRITTEN)
+    apart = [SEAL.seal_all(Table.DEVICES, [row], WRITTEN)[0] for _ in range(100)]
 
     assert 200 == len({*together, *apart})
 
@@ -99,10 +147,11 @@ def test_equal_values_do_not_look_equal_sealed_together_or_apart() -> None:
 def test_what_is_sealed_together_keeps_its_order_and_what_is_to_be_deleted() -> None:
     rows = [Row(b"%d" % number, b"", None if number % 3 else b"value %d" % number) for number in range(10)]
 
-    sealed = SEAL.seal_all(Table.DEVICES, rows)
+    sealed = SEAL.seal_all(Table.DEVICES, rows, WRITTEN)
 
     opened = [
-        None if one is None else SEAL.unseal(Table.DEVICES, b"%d" % at, b"", one) for at, one in enumerate(sealed)
+        None if one is None else SEAL.unseal(Table.DEVICES, b"%d" % at, b"", one, WRITTEN)
+        for at, one in enumerate(sealed)
     ]
     assert [row.value for row in rows] == opened
 
@@ -111,7 +160,7 @@ def test_a_store_without_a_key_keeps_values_as_they_are() -> None:
     plain = Seal(DATA_KEY, plain=True)
 
     assert b"value" == seal(Table.DEVICES, b"key", b"partition", b"value", by=plain)
-    assert b"value" == plain.unseal(Table.DEVICES, b"key", b"partition", b"value")
+    assert b"value" == plain.unseal(Table.DEVICES, b"key", b"partition", b"value", WRITTEN)
     assert SEAL.pickle_key == plain.pickle_key
 
 
@@ -150,8 +199,49 @@ def test_what_wrapped_the_data_key_unwraps_it(secret: bytes | str | None) -> Non
 
     wrapped = new.wrap(DATA_KEY, new.derive(secret))
 
-    assert DATA_KEY == wrapped.unwrap(wrapped.derive(secret))
+    assert (DATA_KEY, True) == wrapped.unwrap(wrapped.derive(secret))
     assert (DATA_KEY in wrapped.data_key) == (secret is None)
+
+
+@pytest.mark.parametrize("secret", [None, bytes(KEY_BYTES)], ids=repr)
+def test_what_an_earlier_version_wrapped_is_told_from_what_has_facts(secret: bytes | None) -> None:
+    new = Wrapping.new(secret)
+    if secret is None:
+        wrapped = attrs.evolve(new, data_key=DATA_KEY)
+    else:
+        nonce = bytes(NONCE_BYTES)
+        associated = b"olmstate data key key 0 0 0 "
+        wrapped = attrs.evolve(new, data_key=nonce + AESGCMSIV(secret).encrypt(nonce, DATA_KEY, associated))
+    assert (DATA_KEY, False) == wrapped.unwrap(wrapped.derive(secret))
+
+
+@pytest.mark.parametrize(
+    ("kind", "secret", "reason"),
+    [
+        ("key", b"short", "a key has 32 bytes, this one 5; a passphrase is a str"),
+        ("passphrase", "", "a passphrase can't be empty"),
+        ("none", "passphrase", "the store is not sealed, and a passphrase was given"),
+        ("key", None, "the store is sealed with a key of 32 bytes, and no key was given"),
+        ("passphrase", bytes(32), "the store is sealed with a passphrase, and a key was given"),
+    ],
+)
+def test_a_secret_that_can_not_be_right_says_why(kind: str, secret: bytes | str | None, reason: str) -> None:
+    with pytest.raises(WrongKey) as caught:
+        Wrapping(kind=kind).derive(secret)
+    assert reason == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "secret", [bytes(32), bytearray(32), memoryview(bytes(32))], ids=lambda each: type(each).__name__
+)
+def test_a_key_is_any_32_bytes(secret: object) -> None:
+    assert bytes(32) == as_secret(secret)
+
+
+@pytest.mark.parametrize("secret", [1, True, 1.5, [0] * 32, ("a", "b"), object])
+def test_what_can_be_no_key_is_a_type_error_that_does_not_show_it(secret: object) -> None:
+    with pytest.raises(TypeError, match=f"not {type(secret).__name__}$"):
+        as_secret(secret)
 
 
 def test_argon2id_takes_what_rfc_9106_recommends_for_64_mib() -> None:
@@ -224,7 +314,7 @@ def test_an_edited_wrapping_opens_nothing(change: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "length"), [("none", 0), ("none", 31), ("none", 60), ("key", 59), ("key", 61), ("key", 32)]
+    ("kind", "length"), [("none", 0), ("none", 31), ("none", 34), ("none", 60), ("key", 0), ("key", 11)]
 )
 def test_what_can_be_no_data_key_is_corrupt(kind: str, length: int) -> None:
     with pytest.raises(StoreCorrupt, match="data key"):

@@ -14,7 +14,7 @@ import trio.testing
 
 from olmstate.messages import StorePoisoned, StoreUnavailable
 from olmstate.storage import SqliteStore, Table, backup
-from olmstate.storage.threads import in_thread
+from olmstate.storage.threads import MOST_DERIVATIONS, in_thread
 from tests.storage.handles import (
     PARTITION,
     Handles,
@@ -270,3 +270,41 @@ async def test_handles_in_one_process_take_turns(stores: Handles) -> None:
             nursery.start_soon(count, store)
 
     assert [b"60"] == await values(handles[0])
+
+
+@pytest.mark.usefixtures("cheap_argon2")
+async def test_a_passphrase_opens_a_store_though_all_of_the_users_threads_are_taken(stores: Handles) -> None:
+    # it waited for ever, where those threads wait for what comes after opening
+    go_on = threading.Event()
+    taken = trio.to_thread.current_default_thread_limiter()
+    async with trio.open_nursery() as nursery:
+        for _ in range(int(taken.total_tokens)):
+            nursery.start_soon(trio.to_thread.run_sync, lambda: go_on.wait())  # noqa: PLW0108 - mypy
+        await trio.testing.wait_all_tasks_blocked()
+        assert 0 == taken.available_tokens
+        store = await stores.open("passphrase")
+        await put(store, device(1))
+        await store.change_secret("another")
+        await backup(store, stores.folder / "backup")
+        go_on.set()
+
+
+@pytest.mark.usefixtures("cheap_argon2")
+async def test_only_so_many_keys_are_derived_at_once(stores: Handles) -> None:
+    await (await stores.open("passphrase")).aclose()
+    running, most, lock = 0, 0, threading.Lock()
+
+    def derive() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        barrier.wait(30)
+        with lock:
+            running -= 1
+
+    barrier = threading.Barrier(MOST_DERIVATIONS)
+    async with trio.open_nursery() as nursery:
+        for _ in range(3 * MOST_DERIVATIONS):
+            nursery.start_soon(in_thread, derive)
+    assert MOST_DERIVATIONS == most

@@ -63,6 +63,12 @@ async def take_one_reply_for_another(supervisor: Supervisor) -> None:
     print(identity.one_time_keys)  # type: ignore[attr-defined]
 
 
+async def run_what_runs_by_itself(supervisor: Supervisor) -> None:
+    await supervisor.run()  # type: ignore[attr-defined]
+    await supervisor.close()  # type: ignore[attr-defined]
+    supervisor.publish(DevicesChanged(added=(), removed=()))  # type: ignore[attr-defined]
+
+
 # --- messages -----------------------------------------------------------------------------------------------
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ._engine.options import Options
-from ._engine.supervisor import Supervisor
+from ._engine.states import State
 from ._open import open_supervisor, run_supervisor
+from ._supervisor import Supervisor
 from ._wire import inherited_randomness as inherited_randomness  # for what importing it does
 from ._wire.attachments import AttachmentDecryptor, AttachmentEncryptor, decrypt_attachment, encrypt_attachment
 
@@ -12,6 +13,7 @@ __all__ = [
     "AttachmentDecryptor",
     "AttachmentEncryptor",
     "Options",
+    "State",
     "Supervisor",
     "decrypt_attachment",
     "encrypt_attachment",

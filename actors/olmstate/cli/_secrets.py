@@ -31,7 +31,10 @@ class Secret:
     def passphrase(self, *, new: bool = False) -> str:
         """The passphrase; ``new``: at a prompt it must be typed twice."""
         if self.passphrase_file is not None:
-            return _passphrase_in(self.passphrase_file)
+            passphrase = _passphrase_in(self.passphrase_file)
+            if new and not passphrase:
+                raise click.ClickException(f"{self.passphrase_file} holds no passphrase")
+            return passphrase
         if os.environ.get(self.variable):
             return os.environ[self.variable]
         typed: str = click.prompt(self.what, hide_input=True, confirmation_prompt=new, err=True)

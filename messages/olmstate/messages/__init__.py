@@ -128,6 +128,7 @@ from ._room_keys import (
 from ._rooms import (
     DiscardRoomKey,
     EncryptedRoomEvent,
+    EncryptForRoom,
     EncryptRoomEvent,
     MarkRoomKeyShared,
     OutboundRoomKey,
@@ -204,6 +205,7 @@ __all__ = [
     "DevicesChanged",
     "DiscardRoomKey",
     "Ed25519Key",
+    "EncryptForRoom",
     "EncryptRoomEvent",
     "EncryptToDevice",
     "EncryptedRoomEvent",

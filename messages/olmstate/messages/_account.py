@@ -111,9 +111,10 @@ class MarkKeysPublished(Command[None]):
 
     Raises:
         NoAccount: The store is empty.
-        MalformedMessage: The counts are no object, or the one that matters is no integer, or negative.
+        MalformedMessage: The answer is no JSON object.
     """
 
     key_ids: tuple[KeyId, ...]
-    one_time_key_counts: dict[str, int] | None = None
-    """``one_time_key_counts`` of the server's answer."""
+    one_time_key_counts: JsonObject | str | bytes | None = None
+    """The server's answer, parsed or as it came; or its ``one_time_key_counts`` alone. A count that is no number says
+    nothing, and harms nothing."""

@@ -50,7 +50,8 @@ class AddDevices(Command[DevicesAdded]):
         MalformedMessage: The response isn't one.
     """
 
-    response: JsonObject = attrs.field(repr=False)
+    response: JsonObject | str | bytes = attrs.field(repr=False)
+    """Parsed, or as it came."""
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)

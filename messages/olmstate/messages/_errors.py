@@ -107,7 +107,8 @@ class WrongDevice(StoreError):
 class WrongKey(StoreError):
     """The key or passphrase doesn't open the store, or the store isn't sealed, or it is and no key was given."""
 
-    text = "that key does not open the store"
+    text = "{reason}"
+    reason: str = "that key does not open the store"
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -289,6 +289,12 @@ def checked(cls: type[object], fields: list[attrs.Attribute[Any]]) -> list[attrs
     ]
 
 
+def not_empty(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    """A validator for a text that must say something."""
+    if not value:
+        raise ValueError(f"{type(instance).__name__}.{attribute.name} must not be empty")
+
+
 def between(least: int, most: int) -> Validator:
     """A validator for a whole number, both ends included."""
 

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from ._errors import DecryptionError
-from ._field_types import between, checked
+from ._field_types import between, checked, not_empty
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, EventId, JsonObject, MegolmSessionId, RoomId, UserId
 from ._message import Command, Procedure, Query
 
@@ -87,7 +87,8 @@ class ExportRoomKeys(Procedure[tuple[JsonObject, ...]]):
 class ExportKeyFile(Procedure[str]):
     """All room keys as an encrypted key file (spec: Key exports)."""
 
-    passphrase: str = attrs.field(repr=False)
+    passphrase: str = attrs.field(repr=False, validator=not_empty)
+    """Must not be empty; else ValueError."""
     rounds: int = attrs.field(default=500_000, validator=between(1, 10_000_000))
     """Of PBKDF2: 1 to 10,000,000, as many as `ImportKeyFile` takes; else ValueError. Spec: 100,000 or more."""
     room_id: RoomId | None = None

@@ -27,7 +27,8 @@ class ReceiveSync(Command[SyncReceived]):
     """Take in a /sync response: to-device events, room keys, withheld notices, key counts, and the token.
 
     All in one commit: a token is never stored without what it acknowledges. Each event is apart: a bad one never
-    harms the others. Taking in the same response twice is harmless.
+    harms the others. A count of one-time keys that is no number, or a list of fallback keys that is none, says nothing
+    and harms nothing. Taking in the same response twice is harmless.
 
     Raises:
         NoAccount: The store is empty.

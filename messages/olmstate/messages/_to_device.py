@@ -29,11 +29,12 @@ class CreateOlmSessions(Command[OlmSessionsCreated]):
 
     Raises:
         NoAccount: The store is empty.
-        MalformedMessage: ``one_time_keys`` isn't of the form ``{user: {device: {key id: key}}}``.
+        MalformedMessage: The response isn't one, or its ``one_time_keys`` aren't of the form
+            ``{user: {device: {key id: key}}}``.
     """
 
-    one_time_keys: JsonObject
-    """``one_time_keys`` of a ``/keys/claim`` response."""
+    one_time_keys: JsonObject | str | bytes
+    """A ``/keys/claim`` response, parsed or as it came; or its ``one_time_keys`` alone."""
 
 
 @attrs.frozen(kw_only=True)

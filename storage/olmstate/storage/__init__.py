@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from .contract import START, Changes, Fenced, Lock, Position, Presence, Row, RowReader, Rows, Store, position_of
+from .contract import (
+    START,
+    Changes,
+    Fenced,
+    Lock,
+    Position,
+    Presence,
+    Row,
+    RowReader,
+    Rows,
+    Store,
+    position_of,
+    unit_of,
+)
 from .lock.turnstile import Turnstile
+from .sealing import Secret
 from .sqlite.backup import backup
 from .sqlite.inspect import StoreInspection, inspect_store
 from .sqlite.meta import StoreInfo
@@ -22,6 +36,7 @@ __all__ = [
     "Row",
     "RowReader",
     "Rows",
+    "Secret",
     "SqliteStore",
     "Store",
     "StoreInfo",
@@ -33,4 +48,5 @@ __all__ = [
     "inspect_store",
     "open_store",
     "position_of",
+    "unit_of",
 ]

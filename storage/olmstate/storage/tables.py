@@ -15,14 +15,19 @@ class Trait(enum.Enum):
 
     PARTITIONED = enum.auto()
     """Its rows are loaded by a partition of several."""
+    BY_ROW = enum.auto()
+    """Beside PARTITIONED: its rows lie by partition, but each is loaded by itself. See `unit_of`."""
     KEYS_ONLY = enum.auto()
     """A row says nothing but that its key is there; its value is empty. Nobody caches it, so nobody asks what changed
     in it, or in which commit."""
     NOT_IN_BACKUPS = enum.auto()
     """A backup leaves it out: it is of no use to another store, or a danger there."""
+    FOR_LIFE = enum.auto()
+    """Once something is in it, something always is: found empty after that, the store is damaged."""
 
 
-_PARTITIONED, _KEYS_ONLY, _NOT_IN_BACKUPS = Trait.PARTITIONED, Trait.KEYS_ONLY, Trait.NOT_IN_BACKUPS
+_PARTITIONED, _BY_ROW = Trait.PARTITIONED, Trait.BY_ROW
+_KEYS_ONLY, _NOT_IN_BACKUPS, _FOR_LIFE = Trait.KEYS_ONLY, Trait.NOT_IN_BACKUPS, Trait.FOR_LIFE
 
 
 class Table(enum.StrEnum):
@@ -39,7 +44,7 @@ class Table(enum.StrEnum):
 
     __hash__ = str.__hash__  # an Enum's own is Python code, and tables are keys of whatever is looked up
 
-    ACCOUNT = "account"
+    ACCOUNT = "account", _FOR_LIFE
     SYNC = "sync"
     """How far the device has read from the homeserver, and what the server said of its keys."""
     OLM_SESSIONS = "olm_sessions", _PARTITIONED
@@ -47,7 +52,7 @@ class Table(enum.StrEnum):
     """Hashes of pre-key messages that were decrypted on sessions dropped since: a replay could start one again."""
     INBOUND_GROUP_SESSIONS = "inbound_group_sessions"
     WITHHELD_ROOM_KEYS = "withheld_room_keys"
-    MESSAGE_INDICES = "message_indices", _PARTITIONED
+    MESSAGE_INDICES = "message_indices", _PARTITIONED, _BY_ROW
     """Which event used which Megolm message index: the replay guard."""
     OUTBOUND_GROUP_SESSIONS = "outbound_group_sessions", _NOT_IN_BACKUPS
     ROOM_KEY_RECIPIENTS = "room_key_recipients", _PARTITIONED, _NOT_IN_BACKUPS
@@ -65,5 +70,7 @@ class Table(enum.StrEnum):
 
 
 PARTITIONED = frozenset(table for table in Table if Trait.PARTITIONED in table.traits)
+BY_ROW = frozenset(table for table in Table if Trait.BY_ROW in table.traits)
 KEYS_ONLY = frozenset(table for table in Table if Trait.KEYS_ONLY in table.traits)
 NOT_IN_BACKUPS = tuple(table for table in Table if Trait.NOT_IN_BACKUPS in table.traits)
+FOR_LIFE = frozenset(table for table in Table if Trait.FOR_LIFE in table.traits)

@@ -22,6 +22,7 @@ from olmstate.messages import (
     StoreBusy,
 )
 from tests.actors.requests.conftest import Homeserver, Process, Put, new_request, process
+from tests.actors.supervised import runner_of
 
 
 async def put(device: Process, number: int = 1) -> tuple[RequestId, ...]:
@@ -29,7 +30,7 @@ async def put(device: Process, number: int = 1) -> tuple[RequestId, ...]:
 
 
 async def deliver(device: Process, request_ids: tuple[RequestId, ...], patience: float = 60) -> None:
-    await device.supervisor.services[Courier].deliver(RequestKind.TO_DEVICE, request_ids, patience=patience)
+    await runner_of(device.supervisor).services[Courier].deliver(RequestKind.TO_DEVICE, request_ids, patience=patience)
 
 
 async def test_a_request_is_sent_as_soon_as_it_is_stored(
@@ -227,12 +228,12 @@ async def test_one_waits_until_nobody_asks_about_a_subject(
     async with process(disk, homeserver) as one, process(disk) as other:
         about = new_request(subjects=("@a:example.org",))
         await one.supervisor.ask(Put(requests=(about,)))
-        courier = other.supervisor.services[Courier]
-        assert not await courier.wait_until_free(RequestKind.TO_DEVICE, ["@a:example.org"], patience=5)
-        assert await courier.wait_until_free(RequestKind.TO_DEVICE, ["@b:example.org"], patience=1)
-        assert await courier.wait_until_free(RequestKind.KEYS_QUERY, ["@a:example.org"], patience=1)
+        courier = runner_of(other.supervisor).services[Courier]
+        assert not await courier.wait_until_free(RequestKind.TO_DEVICE, "@a:example.org".__eq__, patience=5)
+        assert await courier.wait_until_free(RequestKind.TO_DEVICE, "@b:example.org".__eq__, patience=1)
+        assert await courier.wait_until_free(RequestKind.KEYS_QUERY, "@a:example.org".__eq__, patience=1)
         homeserver.open.set()
-        assert await courier.wait_until_free(RequestKind.TO_DEVICE, ["@a:example.org"], patience=5)
+        assert await courier.wait_until_free(RequestKind.TO_DEVICE, "@a:example.org".__eq__, patience=5)
 
 
 async def test_few_requests_are_under_way_at_a_time(

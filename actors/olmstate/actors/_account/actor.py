@@ -226,7 +226,8 @@ class StoreSync(Message[bool]):
 
     next_batch: str
     since: str | None
-    one_time_key_count: int
+    one_time_key_count: int | None
+    """None: it didn't say."""
     fallback_key_unused: bool | None
 
 
@@ -483,7 +484,9 @@ class AccountActor(Actor[Asked]):
         speaks_of_the_present_one = advance or state.next_batch is None
         new = SyncState(
             next_batch=told.next_batch if advance else state.next_batch,
-            one_time_key_count=told.one_time_key_count,
+            one_time_key_count=(
+                state.one_time_key_count if told.one_time_key_count is None else told.one_time_key_count
+            ),
             fallback_key_unused=told.fallback_key_unused if speaks_of_the_present_one else state.fallback_key_unused,
         )
         if new != state:

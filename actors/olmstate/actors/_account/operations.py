@@ -12,12 +12,11 @@ from olmstate.actors._account.actor import (
     OwnDevice,
 )
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._wire.untrusted_json import as_object, integer, optional
+from olmstate.actors._wire.untrusted_json import answer, if_sound, integer, is_object
 from olmstate.messages import (
     CreateAccount,
     DeviceIdentity,
     Json,
-    MalformedMessage,
     MarkKeysPublished,
     PrepareOneTimeKeys,
     UnpublishedKeys,
@@ -45,19 +44,23 @@ async def own_device(turn: Turn) -> OwnDevice:
 async def mark_keys_published(turn: Turn, command: MarkKeysPublished) -> None:
     """The server has taken keys."""
     counts = command.one_time_key_counts
+    if counts is not None:
+        counts = answer(counts, "the counts")
+        counts = counts.get("one_time_key_counts", counts)
     count = None if counts is None else one_time_key_count(counts)
     await turn[AccountActor].ask(KeysPublished(key_ids=command.key_ids, one_time_key_count=count))
 
 
-def one_time_key_count(counts: Json) -> int:
-    """How many one-time keys a server has, by the counts that it tells; None: it has none of any algorithm.
+def one_time_key_count(counts: Json) -> int | None:
+    """How many one-time keys a server has, by the counts that it tells; None: what it says is no number.
 
-    Raises:
-        MalformedMessage: Not an object, or the count is no integer, or negative.
+    No counts, or none of the algorithm, mean that it has none (spec).
     """
     if counts is None:
         return 0
-    count = optional(integer, as_object(counts, "the counts"), ALGORITHM) or 0
-    if count < 0:
-        raise MalformedMessage(reason="a count is negative")
-    return count
+    if not is_object(counts):
+        return None
+    if counts.get(ALGORITHM) is None:
+        return 0
+    count = if_sound(integer, counts, ALGORITHM)
+    return None if count is None or count < 0 else count

@@ -10,7 +10,7 @@ from olmstate.actors._devices.actor import DevicesActor, LookUp, StoreDevices
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.signatures import check_device_keys
-from olmstate.actors._wire.untrusted_json import as_object, check_depth, entries
+from olmstate.actors._wire.untrusted_json import answer, check_depth, entries
 from olmstate.messages import (
     AddDevices,
     Curve25519Key,
@@ -31,7 +31,7 @@ ADDRESSES_AT_ONCE = 64
 
 async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
     """Check each device of a /keys/query response and store what holds."""
-    response = as_object(command.response, "the response")
+    response = answer(command.response, "the response")
     check_depth(response)
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]] = {}
     for user_id, devices in entries(response.get("device_keys"), "device_keys"):

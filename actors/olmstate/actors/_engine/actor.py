@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import attrs
@@ -148,6 +148,9 @@ class Actor(abc.ABC, Generic[M_contra]):
         self._generation = 0
         self._idle = False
         self._slice = 0
+        self.version = 0
+        """How often what is stored of this actor's has changed, as far as this process knows: equal numbers mean that
+        nothing has. After `Supervisor.refresh`, nobody else has changed it either."""
         self.page: list[Row] = []
         self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
 
@@ -161,9 +164,9 @@ class Actor(abc.ABC, Generic[M_contra]):
     def handle(self, message: M_contra) -> Reply:
         """Answer ``message``, everything wanted being loaded. Raises `OlmStateError` with nothing changed."""
 
-    def before_commit(self) -> Message[None] | None:
+    def before_commit(self) -> Sequence[Message[None]]:
         """What the actor must be asked before a turn commits, so that what waits to be written goes along."""
-        return None
+        return ()
 
     def before_closing(self) -> Message[None] | None:
         """What the actor must be asked in the last turn of all."""
@@ -222,11 +225,14 @@ class Actor(abc.ABC, Generic[M_contra]):
                 for cache in self._caches:
                     if partitions is None:
                         cache.invalidate(None)
+                        self.version += 1
                     elif keys := partitions.get(cache.table):
                         cache.invalidate(keys)
+                        self.version += 1
             case Committed(generation=generation):
                 self._generation = max(self._generation, generation)
                 for cache in self._caches:
+                    self.version += cache.dirty
                     cache.commit()
                     cache.trim()
             case RolledBack():
@@ -335,7 +341,7 @@ class Actor(abc.ABC, Generic[M_contra]):
 
     def _doubt(self) -> None:
         for cache in self._caches:
-            cache.doubt()
+            cache.drop_clean()
 
     def _catch_up(self, generation: int) -> None:
         if self._generation < generation:

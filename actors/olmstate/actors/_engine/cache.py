@@ -226,8 +226,8 @@ class Cache(Generic[E]):
             self._dirty.pop(partition, None)
             self._loading.discard(partition)
 
-    def doubt(self) -> None:
-        """The store has failed: drop what should equal it. What a turn has changed stays, or the turn would lose it."""
+    def drop_clean(self) -> None:
+        """The store failed: clean copies may no longer equal it. What a turn has changed is the turn's, and stays."""
         self._invalidated_whole += 1
         self._clean.clear()
         self._loading.clear()

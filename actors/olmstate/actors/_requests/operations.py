@@ -8,8 +8,8 @@ from typing import Final
 import attrs
 
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._wire.untrusted_json import as_object, loads
-from olmstate.messages import Command, JsonObject, MarkRequestFailed, MarkRequestSent, RequestGivenUp
+from olmstate.actors._wire.untrusted_json import answer
+from olmstate.messages import Command, MarkRequestFailed, MarkRequestSent, RequestGivenUp
 
 from .actor import PostponeRequest, RemoveRequest, RequestsActor, TakeOver
 from .points import ANSWERS, REFUSALS, UPKEEP, Refused
@@ -18,8 +18,6 @@ PASSING: Final = frozenset(
     {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 )
 """Refusals that may not be for good: the access token may be a new one later, or the server less busy."""
-MAX_ANSWER_DEPTH: Final = 512
-"""More than a single object in it may have: one that is nested too deep must not cost the others of its answer."""
 
 
 @attrs.frozen(kw_only=True)
@@ -42,21 +40,10 @@ async def mark_request_sent(turn: Turn, command: MarkRequestSent) -> None:
     answered = await turn[RequestsActor].ask(RemoveRequest(request_id=command.request_id))
     if answered is None:
         return
-    response = parse_answer(command.response)
-    for answer in turn.additions[ANSWERS]:
-        if answer.kind == answered.kind:
-            await answer.take(turn, answered, response)
-
-
-def parse_answer(response: JsonObject | str | bytes) -> JsonObject:
-    """An answer, parsed or as it came.
-
-    Raises:
-        MalformedMessage: It is no JSON object.
-    """
-    return as_object(
-        loads(response, max_depth=MAX_ANSWER_DEPTH) if isinstance(response, str | bytes) else response, "the answer"
-    )
+    response = answer(command.response, "the answer")
+    for taker in turn.additions[ANSWERS]:
+        if taker.kind == answered.kind:
+            await taker.take(turn, answered, response)
 
 
 async def mark_request_failed(turn: Turn, command: MarkRequestFailed) -> None:

@@ -14,10 +14,11 @@ from olmstate.messages import (
     ImportRoomKeys,
 )
 
-from .actor import InboundGroupSessionsActor, RoomKeysPage
+from .actor import DecryptSome, InboundGroupSessionsActor, RoomKeysPage
 from .operations import (
     ImportChunk,
     add_room_key,
+    decrypt_room_events,
     export_key_file,
     export_room_keys,
     import_chunk,
@@ -31,7 +32,7 @@ CAPABILITY = Capability(
     commands=(AddRoomKey.by(add_room_key), ImportChunk.by(import_chunk)),
     queries=(
         DecryptRoomEvent.answered_by(InboundGroupSessionsActor),
-        DecryptRoomEvents.answered_by(InboundGroupSessionsActor),
+        DecryptSome.answered_by(InboundGroupSessionsActor),
         RoomKeysPage.answered_by(InboundGroupSessionsActor),
     ),
     additions=(
@@ -41,6 +42,7 @@ CAPABILITY = Capability(
         SECRETS.add(SecretField("m.forwarded_room_key", "session_key")),
     ),
     procedures=(
+        DecryptRoomEvents.by(decrypt_room_events),
         ExportKeyFile.by(export_key_file),
         ExportRoomKeys.by(export_room_keys),
         ImportKeyFile.by(import_key_file),

@@ -32,7 +32,6 @@ from olmstate.messages import (
     DecryptedRoomEvent,
     DecryptionError,
     DecryptRoomEvent,
-    DecryptRoomEvents,
     EventId,
     Json,
     JsonObject,
@@ -42,6 +41,7 @@ from olmstate.messages import (
     MismatchedRoom,
     MismatchedSender,
     MissingRoomKey,
+    Query,
     ReplayedMessage,
     Reply,
     RoomId,
@@ -53,10 +53,13 @@ from olmstate.messages import (
 from olmstate.storage import Position, Row, Table
 
 from .copies import RoomKeyCopy, add_copy, export
-from .message_indices import EventHashes, UsedIndices, UsedIndicesCodec, merge
+from .message_indices import BlockNames, EventHashes, UsedIndices, UsedIndicesCodec, block_of, index_of, merge
 from .stored import CopyRecord, RoomKeyRecord, WithheldRecord
 
 S = TypeVar("S", bound=str)
+
+BLOCKS_AT_ONCE = 24
+"""Of message indices, written without giving other tasks a chance."""
 
 
 # --- what is stored -----------------------------------------------------------------------------------------
@@ -160,11 +163,20 @@ class RoomKeysPage(PageQuery[tuple[Position, tuple[RoomKeyEntry, ...]]]):
 
 
 @attrs.frozen(kw_only=True)
+class DecryptSome(Query[tuple[DecryptedRoomEvent | DecryptionError, ...]]):
+    """Decrypt some events, each apart; `DecryptRoomEvents` is of any number."""
+
+    events: tuple[tuple[RoomId, JsonObject], ...] = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
 class WriteBehind(Message[None]):
-    """Make what was decrypted since the last turn part of this one."""
+    """Make what was decrypted since the last turn part of this one, as far as it is in these blocks of indices."""
+
+    blocks: tuple[bytes, ...]
 
 
-Asked: TypeAlias = AddRoomKeys | AddWithheld | RoomKeysPage | WriteBehind | DecryptRoomEvent | DecryptRoomEvents
+Asked: TypeAlias = AddRoomKeys | AddWithheld | RoomKeysPage | WriteBehind | DecryptRoomEvent | DecryptSome
 
 
 class InboundGroupSessionsActor(Actor[Asked]):
@@ -182,25 +194,27 @@ class InboundGroupSessionsActor(Actor[Asked]):
         self._withheld = Cache[str | None](
             Table.WITHHELD_ROOM_KEYS, _WithheldCodec(), capacity(Table.WITHHELD_ROOM_KEYS)
         )
-        self._used = Cache[UsedIndices](Table.MESSAGE_INDICES, UsedIndicesCodec(store), capacity(Table.MESSAGE_INDICES))
+        self._used = Cache[UsedIndices](Table.MESSAGE_INDICES, UsedIndicesCodec(), capacity(Table.MESSAGE_INDICES))
         self._event_hashes = EventHashes(store)
         self._pending: dict[bytes, dict[int, str]] = {}
         self._writing: dict[bytes, dict[int, str]] = {}
         self._write_later = environment.write_later
         # each event comes by here several times, and a method of our own would take longer than what is remembered
         self._partition: Callable[[RoomId, str], bytes] = partial(store.key, Table.INBOUND_GROUP_SESSIONS)
-        self._guard_name: Callable[..., bytes] = partial(store.key, Table.MESSAGE_INDICES)
+        self._block_name: Callable[..., bytes] = BlockNames(store).of
         super().__init__(environment, [self._room_keys, self._withheld, self._used])
 
     def _notice(self, room_id: RoomId, session_id: str, sender: str) -> bytes:
         """Whose withheld notice it is; anybody can send one, so that another's says nothing of a sender's events."""
         return self._store.key(Table.WITHHELD_ROOM_KEYS, room_id, session_id, sender)
 
-    def _guards(self, room_id: RoomId, session_id: str, sender: str | None, *, nobodys: bool) -> list[bytes]:
-        """Under which names an event's message index is guarded, on a session that is ``nobodys``: see `_guard`."""
-        guards = [] if sender is None else [self._guard_name(room_id, session_id, sender)]
+    def _guards(
+        self, room_id: RoomId, session_id: str, sender: str | None, block: int, *, nobodys: bool
+    ) -> list[bytes]:
+        """Under which names an event's block of message indices is, on a session that is ``nobodys``: see `_guard`."""
+        guards = [] if sender is None else [self._block_name(block, room_id, session_id, sender)]
         if nobodys:
-            guards.append(self._guard_name(room_id, session_id))
+            guards.append(self._block_name(block, room_id, session_id))
         return guards
 
     def wanted(self, message: Asked) -> Wanted:
@@ -208,15 +222,15 @@ class InboundGroupSessionsActor(Actor[Asked]):
         match message:
             case DecryptRoomEvent(room_id=room_id, event=event):
                 return self._wanted_for([(room_id, event)])
-            case DecryptRoomEvents(events=events):
+            case DecryptSome(events=events):
                 return self._wanted_for(events)
             case AddRoomKeys(room_keys=room_keys):
                 keys = [self._partition(new.room_id, new.session_id) for new in room_keys]
                 return ((self._room_keys, keys),)
             case AddWithheld(codes=codes):
                 return ((self._withheld, [self._notice(*ids) for ids in codes]),)
-            case WriteBehind():
-                return ((self._used, list(self._pending)),)
+            case WriteBehind(blocks=blocks):
+                return ((self._used, list(blocks)),)
             case RoomKeysPage():
                 return ()
             case _:
@@ -224,18 +238,19 @@ class InboundGroupSessionsActor(Actor[Asked]):
 
     def _wanted_for(self, events: Iterable[tuple[RoomId, JsonObject]]) -> Wanted:
         named = [
-            (room_id, session_id, _sender_of(event))
+            (room_id, session_id, _sender_of(event), _block_of(event))
             for room_id, event in events
             if (session_id := _session_id_of(event)) is not None
         ]
-        yield self._room_keys, [self._partition(room_id, session_id) for room_id, session_id, _ in named]
+        yield self._room_keys, [self._partition(room_id, session_id) for room_id, session_id, *_ in named]
         guards: list[bytes] = []
         notices: list[bytes] = []
-        for room_id, session_id, sender in dict.fromkeys(named):  # most of a batch are on few sessions
+        for room_id, session_id, sender, block in dict.fromkeys(named):  # most of a batch are on few sessions
             entry = self._room_keys.peek(self._partition(room_id, session_id), committed=True)
             if entry is not None:
-                nobodys = any(copy.sender is None for copy in entry.copies)
-                guards += self._guards(room_id, session_id, sender, nobodys=nobodys)
+                if block is not None:
+                    nobodys = any(copy.sender is None for copy in entry.copies)
+                    guards += self._guards(room_id, session_id, sender, block, nobodys=nobodys)
             elif sender is not None:
                 notices.append(self._notice(room_id, session_id, sender))
         yield self._used, guards
@@ -247,7 +262,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
         match message:
             case DecryptRoomEvent(room_id=room_id, event=event):
                 return message.reply(self._decrypt(room_id, event))
-            case DecryptRoomEvents(events=events):
+            case DecryptSome(events=events):
                 return message.reply(tuple(self._decrypt_or_error(*event) for event in events))
             case AddRoomKeys(room_keys=room_keys):
                 return message.reply(tuple(self._add(new) for new in room_keys))
@@ -259,8 +274,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 return message.reply(None)
             case RoomKeysPage():
                 return message.reply(self.decoded_page(message.table, self._codec.entry))
-            case WriteBehind():
-                self._merge_pending()
+            case WriteBehind(blocks=blocks):
+                self._merge_pending(blocks)
                 return message.reply(None)
             case _:
                 assert_never(message)
@@ -305,7 +320,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
             raise MismatchedSender(reason="the room key is not from the event's sender")
         event_id = event.get("event_id")
         event_id = EventId(event_id) if isinstance(event_id, str) else None
-        self._guard(self._guards(room_id, session_id, sender, nobodys=copy.sender is None), index, event_id)
+        guards = self._guards(room_id, session_id, sender, block_of(index), nobodys=copy.sender is None)
+        self._guard(guards, index, event_id)
         return DecryptedRoomEvent(
             room_id=room_id,
             event_id=event_id,
@@ -329,6 +345,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
         that the session is his; but he can't have its owner's message be taken for the repetition. Where nobody knows
         whose the session is, a message counts as anybody's, too.
         """
+        if not self._used.holds(guards, committed=True):
+            raise MalformedMessage(reason="its message index is not where everybody writes it")  # or is there twice
         new: list[bytes] = []
         for guard in guards:
             first = self._used.committed(guard).events.get(index) or self._pending.get(guard, {}).get(index)
@@ -342,14 +360,19 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 self._pending.setdefault(guard, {})[index] = event
             self._write_later()
 
-    def before_commit(self) -> WriteBehind | None:
+    def before_commit(self) -> Sequence[WriteBehind]:
         """Which event used which message index goes along with any turn."""
-        return WriteBehind() if self._pending else None
+        waiting = list(self._pending)
+        return [
+            WriteBehind(blocks=tuple(waiting[start : start + BLOCKS_AT_ONCE]))
+            for start in range(0, len(waiting), BLOCKS_AT_ONCE)
+        ]
 
-    def _merge_pending(self) -> None:
-        for partition, pending in self._pending.items():
-            merge(self._used.change(partition), pending)
-            self._writing[partition] = dict(pending)
+    def _merge_pending(self, blocks: Iterable[bytes]) -> None:
+        for block in blocks:
+            pending = self._pending[block]
+            merge(self._used.change(block), pending)
+            self._writing[block] = dict(pending)
 
     def notify(self, notice: Notice) -> None:
         """Tell the actor something, which holds from now on."""
@@ -370,6 +393,13 @@ def _session_id_of(event: Json) -> str | None:
     content = event.get("content") if is_object(event) else None
     session_id = content.get("session_id") if is_object(content) else None
     return session_id if isinstance(session_id, str) else None
+
+
+def _block_of(event: JsonObject) -> int | None:
+    """The block of the message index that an event's ciphertext names, if it names one."""
+    ciphertext = event["content"].get("ciphertext")
+    index = index_of(ciphertext) if isinstance(ciphertext, str) else None
+    return None if index is None else block_of(index)
 
 
 def _sender_of(event: JsonObject) -> str | None:

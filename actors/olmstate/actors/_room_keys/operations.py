@@ -6,7 +6,7 @@ nobody else waits for them. What an import that was cut short has stored stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
@@ -16,15 +16,32 @@ from olmstate.actors._devices.actor import DevicesPage
 from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._room_keys.actor import AddRoomKeys, InboundGroupSessionsActor, NewRoomKey, RoomKeysPage
+from olmstate.actors._room_keys.actor import (
+    AddRoomKeys,
+    DecryptSome,
+    InboundGroupSessionsActor,
+    NewRoomKey,
+    RoomKeysPage,
+)
 from olmstate.actors._room_keys.copies import RoomKeyCopy, export, session_from_export, session_from_room_key
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.key_file import Derivation, FileKeys, SealedFile, finish, read_sessions, write_key_file
-from olmstate.actors._wire.untrusted_json import as_object, check_depth, json_object, optional, string, strings
+from olmstate.actors._wire.untrusted_json import (
+    as_object,
+    check_depth,
+    is_object,
+    json_object,
+    optional,
+    string,
+    strings,
+)
 from olmstate.messages import (
     AddRoomKey,
     Command,
     Curve25519Key,
+    DecryptedRoomEvent,
+    DecryptionError,
+    DecryptRoomEvents,
     DeviceKeys,
     Ed25519Key,
     ExportKeyFile,
@@ -46,6 +63,10 @@ from olmstate.storage import in_thread
 
 R = TypeVar("R")
 
+EVENTS_AT_ONCE = 32
+"""Decrypted without giving other tasks a chance: a millisecond."""
+CHARACTERS_AS_ONE = 4096
+"""Of an event that is large: to decrypt so many more takes as long as to decrypt another event."""
 CHUNK = 200
 """Keys a turn: about 10 ms of checking, so that others get theirs in between."""
 AT_ONCE = 16
@@ -82,6 +103,40 @@ def _check_texts(command: AddRoomKey) -> None:
         optional(string, given, "sender_device")
     except MalformedMessage as error:
         raise RejectedRoomKey(reason=error.reason) from None
+
+
+# --- decrypting ---------------------------------------------------------------------------------------------
+
+
+async def decrypt_room_events(
+    supervisor: Asking, procedure: DecryptRoomEvents
+) -> tuple[DecryptedRoomEvent | DecryptionError, ...]:
+    """Decrypt any number of events, each apart. Each is decrypted with what is known when its own turn comes."""
+    outcomes: list[DecryptedRoomEvent | DecryptionError] = []
+    for some in _weighed(procedure.events):
+        if outcomes:
+            await trio.lowlevel.checkpoint()
+        decrypted = await supervisor.ask(DecryptSome(events=some))
+        outcomes += decrypted
+    return tuple(outcomes)
+
+
+def _weighed(events: Sequence[tuple[RoomId, JsonObject]]) -> Iterator[tuple[tuple[RoomId, JsonObject], ...]]:
+    """Some of ``events`` at a time, and fewer where they are large; once at the least."""
+    start = weight = 0
+    for position, (_, event) in enumerate(events):
+        added = 1 + _length_of(event) // CHARACTERS_AS_ONE
+        if weight + added > EVENTS_AT_ONCE and position > start:
+            yield tuple(events[start:position])
+            start, weight = position, 0
+        weight += added
+    yield tuple(events[start:])
+
+
+def _length_of(event: Json) -> int:
+    content = event.get("content") if is_object(event) else None
+    ciphertext = content.get("ciphertext") if is_object(content) else None
+    return len(ciphertext) if isinstance(ciphertext, str) else 0
 
 
 # --- importing ----------------------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ async def encrypt_room_event(turn: Turn, command: EncryptRoomEvent) -> Encrypted
     """Encrypt an event on the room's session."""
     own = (await own_device(turn)).identity
     encrypted = await turn[OutboundGroupSessionsActor].ask(
-        Encrypt(room_id=command.room_id, plaintext=event_payload(command), now=turn.now)
+        Encrypt(room_id=command.room_id, plaintext=event_payload(command), now=turn.now, session_id=command.session_id)
     )
     return encrypted_room_event(own, encrypted)
 

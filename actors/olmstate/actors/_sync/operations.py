@@ -9,19 +9,13 @@ from olmstate.actors._account.operations import one_time_key_count
 from olmstate.actors._device_lists.operations import catch_up, receive_device_lists
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._to_device.receiving import receive_to_device
-from olmstate.actors._wire.untrusted_json import array_of, as_object, json_object, loads, optional, string, strings
+from olmstate.actors._wire.untrusted_json import answer, array_of, if_sound, json_object, optional, string, strings
 from olmstate.messages import JsonObject, ReceiveSync, RoomKeysReceived, SyncReceived, SyncToken
-
-MAX_SYNC_DEPTH = 512
-"""More than a single event may have: one that is nested too deep must not cost the others of its response."""
 
 
 async def receive_sync(turn: Turn, command: ReceiveSync) -> SyncReceived:
     """Take in to-device events, key counts and the token, for one commit."""
-    sync = as_object(
-        loads(command.sync, max_depth=MAX_SYNC_DEPTH) if isinstance(command.sync, str | bytes) else command.sync,
-        "the sync response",
-    )
+    sync = answer(command.sync, "the sync response")
     state = _parse_sync(sync, command.since)
     to_device = optional(json_object, sync, "to_device") or {}
     events = optional(array_of, to_device, "events") or ()
@@ -36,7 +30,7 @@ async def receive_sync(turn: Turn, command: ReceiveSync) -> SyncReceived:
 
 
 def _parse_sync(sync: JsonObject, since: str | None) -> StoreSync:
-    unused = optional(strings, sync, "device_unused_fallback_key_types")
+    unused = if_sound(strings, sync, "device_unused_fallback_key_types")
     return StoreSync(
         next_batch=string(sync, "next_batch"),
         since=since,

@@ -16,7 +16,7 @@ from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.payload import encode_payload, encode_plain
 from olmstate.actors._wire.signatures import check_one_time_key
 from olmstate.actors._wire.steps import Steps
-from olmstate.actors._wire.untrusted_json import entries
+from olmstate.actors._wire.untrusted_json import answer, entries, json_object
 from olmstate.messages import (
     CreateOlmSessions,
     Curve25519Key,
@@ -43,7 +43,7 @@ CONTENTS_AT_ONCE = 500
 async def create_olm_sessions(turn: Turn, command: CreateOlmSessions) -> OlmSessionsCreated:
     """Check each claimed key and start a session with its device."""
     await own_device(turn)  # or there is none, and nothing can be started
-    claimed = await in_slices(_claimed(command.one_time_keys))
+    claimed = await in_slices(_claimed(_one_time_keys(command.one_time_keys)))
     created: list[DeviceAddress] = []
     rejected: dict[DeviceAddress, OlmStateError] = {}
     async for some in SlicesOf(claimed.items(), KEYS_AT_ONCE):
@@ -83,6 +83,17 @@ async def _start_sessions(
     for address in checked.keys() - set(created):
         rejected[address] = MalformedMessage(reason="no session can be made with that key")
     return created
+
+
+def _one_time_keys(response: JsonObject | str | bytes) -> JsonObject:
+    """``one_time_keys`` of an answer, or what is that already: its keys are user ids."""
+    one_time_keys = answer(response, "one_time_keys")
+    if "one_time_keys" in one_time_keys:
+        return json_object(one_time_keys, "one_time_keys")
+    for user_id, _ in entries(one_time_keys, "one_time_keys"):
+        if not user_id.startswith("@"):
+            raise MalformedMessage(reason="neither the answer to a claim nor its one_time_keys")
+    return one_time_keys
 
 
 def _claimed(one_time_keys: JsonObject) -> Steps[dict[DeviceAddress, object]]:

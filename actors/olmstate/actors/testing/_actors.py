@@ -10,7 +10,7 @@ from olmstate.actors._account.actor import AccountActor
 from olmstate.actors._capabilities import CAPABILITIES
 from olmstate.actors._devices.actor import DevicesActor
 from olmstate.actors._engine.actor import Actor, Committed, Environment, Invalidate, Newest, Notice, RolledBack
-from olmstate.actors._engine.hidden_nursery import open_hidden_nursery
+from olmstate.actors._engine.hidden_nursery import HiddenNursery
 from olmstate.actors._engine.options import Options
 from olmstate.actors._engine.turn import ActorsByClass
 from olmstate.actors._room_keys.actor import InboundGroupSessionsActor
@@ -41,7 +41,7 @@ class ActorsUnderTest:
         ...     async with run_actor(actors.devices) as devices:
         ...         print(await devices.ask(Devices(user_id=USER)))  # loads; nothing did before
         ...         disk.write_from_elsewhere(keys_known=False)
-        ...         actors.look()  # now the actor knows that its copy is worth nothing
+        ...         actors.refresh()  # now the actor knows that its copy is worth nothing
         ...         print(await devices.ask(Devices(user_id=USER)))
         ...     print(devices.statistics()["devices"].loaded)
         >>> trio.run(main)
@@ -115,7 +115,7 @@ class ActorsUnderTest:
         """All of them."""
         return tuple(self._actors)
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Tell the actors what others have written, as a supervisor does before it passes a message on."""
         changes = self._store.changes(self.newest.generation)
         if changes.generation != self.newest.generation:
@@ -159,11 +159,8 @@ class ActorsUnderTest:
 
 @asynccontextmanager
 async def run_actor(actor: A) -> AsyncGenerator[A]:
-    """Run one actor while the block runs.
-
-    An exception that the actor's handler raises, and that is no answer, comes out of the block as it is.
-    """
-    async with open_hidden_nursery() as nursery:
+    """Run one actor while the block runs."""
+    async with HiddenNursery() as nursery:
         nursery.start_soon(actor.run)
         yield actor
         nursery.cancel_scope.cancel()

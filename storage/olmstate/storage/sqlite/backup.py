@@ -12,12 +12,14 @@ import os
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import trio
 from sqlite_utils import Database
 from trio.lowlevel import enable_ki_protection
 
 from olmstate.storage.lock.turnstile import Turnstile
 from olmstate.storage.os_errors import os_errors
+from olmstate.storage.sealing import Seal
 from olmstate.storage.tables import NOT_IN_BACKUPS
 from olmstate.storage.threads import in_thread
 
@@ -32,6 +34,7 @@ from .folder import (
     require_vacant,
     sync_folders_above,
 )
+from .meta import STORE_ID_BYTES, read_facts, write_facts
 from .sqlite3 import sqlite3
 from .sqlite_errors import busy, look_again, translated
 from .store import SqliteStore
@@ -67,7 +70,10 @@ async def backup(store: SqliteStore, folder: Path, *, lock_timeout: float = 5.0)
             await lock.acquire(lock_timeout)
             require_vacant(target)
             try:
-                await in_thread(lambda: look_again(lambda: _copy(store.path, unfinished)))
+                seal = store.seal
+                # a limiter of its own: it takes long, and nobody is to wait for it
+                alone = trio.CapacityLimiter(1)
+                await in_thread(lambda: look_again(lambda: _copy(store.path, unfinished, seal)), alone)
                 sync_folders_above(folder)
                 name_database(unfinished, target)
             except BaseException:
@@ -76,7 +82,7 @@ async def backup(store: SqliteStore, folder: Path, *, lock_timeout: float = 5.0)
                 raise
 
 
-def _copy(path: Path, unfinished: Path) -> None:
+def _copy(path: Path, unfinished: Path, seal: Seal) -> None:
     # A connection of its own: the store's reader stays with its own thread. It needs no lock, since it can't write and
     # the store, which is open, has no recovery to do.
     remove_database(unfinished)
@@ -87,7 +93,7 @@ def _copy(path: Path, unfinished: Path) -> None:
         source.conn.execute("SELECT id FROM meta").fetchall()
         with closing(connect(unfinished, write=True)) as copy:
             source.conn.backup(copy.conn, pages=PAGES_A_STEP, progress=_check_step)
-            _make_another_store(copy)
+            _make_another_store(copy, seal)
             # a single file, so that renaming it is atomic
             copy.conn.execute("PRAGMA journal_mode = DELETE").fetchall()
 
@@ -99,11 +105,12 @@ def _check_step(status: int, _remaining: int, _total: int) -> None:
         raise busy()
 
 
-def _make_another_store(copy: Database) -> None:
+def _make_another_store(copy: Database, seal: Seal) -> None:
     with copy.atomic():
-        copy.conn.execute(
-            "UPDATE meta SET store_id = ?, restored_generation = generation, writer = '' WHERE id = 1",
-            [os.urandom(16)],
-        )
+        facts = read_facts(copy.conn, seal)
+        (generation,) = copy.conn.execute("SELECT generation FROM meta WHERE id = 1").fetchone()
+        another = msgspec.structs.replace(facts, store_id=os.urandom(STORE_ID_BYTES), restored_generation=generation)
+        write_facts(copy.conn, another, seal)
+        copy.conn.execute("UPDATE meta SET writer = '' WHERE id = 1")
         for table in NOT_IN_BACKUPS:
             copy.conn.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names

@@ -104,6 +104,28 @@ def require_vacant(path: Path) -> None:
                 )
 
 
+def require_own_file(path: Path) -> None:
+    """Make sure that the database at ``path``, if there is one, has no other name.
+
+    Two folders with one database have two locks, and two logs: both would use the same steps.
+
+    Raises:
+        StoreUnavailable: It has.
+        OSError: Any.
+    """
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(status.st_mode):
+        raise StoreUnavailable(reason=f"{path} is a link: open the folder that it leads to")
+    if status.st_nlink > 1:
+        raise StoreUnavailable(
+            reason=f"{path} has another name (a hard link), and two folders must not share a database: remove one of "
+            "the names, or make a backup"
+        )
+
+
 def sync_folders_above(folder: Path) -> None:
     """Make ``folder``, and those above it, outlive a power cut, whoever has made them: he may have been killed then.
 

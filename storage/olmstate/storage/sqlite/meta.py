@@ -6,10 +6,13 @@ import attrs
 from sqlite_utils import Database
 
 from olmstate.messages import DeviceId, StoreCorrupt, UserId
-from olmstate.storage.sealing import Wrapping
+from olmstate.storage.facts import Facts
+from olmstate.storage.sealing import Seal, Wrapping
 
 from .schema import newest
 from .sqlite3 import sqlite3
+
+STORE_ID_BYTES = 16
 
 
 @attrs.frozen(kw_only=True)
@@ -29,7 +32,7 @@ class StoreInfo:
     """``none``, ``key`` or ``passphrase``."""
 
 
-def insert_meta(db: Database, *, store_id: bytes, user_id: UserId, device_id: DeviceId, wrapping: Wrapping) -> None:
+def insert_meta(db: Database, *, facts: Facts, seal: Seal, wrapping: Wrapping) -> None:
     """Fill both rows of a new store.
 
     Raises:
@@ -39,13 +42,14 @@ def insert_meta(db: Database, *, store_id: bytes, user_id: UserId, device_id: De
         {
             "id": 1,
             "schema": newest(),
-            "store_id": store_id,
-            "user_id": user_id,
-            "device_id": device_id,
+            "store_id": facts.store_id,
+            "user_id": facts.user_id,
+            "device_id": facts.device_id,
             "generation": 0,
             "writer": "",
             "floor": 0,
-            "restored_generation": 0,
+            "restored_generation": facts.restored_generation,
+            "facts": facts.seal(seal),
         }
     )
     db.table("wrapping").insert({"id": 1, **attrs.asdict(wrapping)})
@@ -74,6 +78,55 @@ def read_info(connection: sqlite3.Connection) -> StoreInfo:
         restored_generation=restored_generation,
         schema=schema,
         sealed=kind,
+    )
+
+
+def claimed_facts(connection: sqlite3.Connection, *, bound_since: int, filled: tuple[str, ...]) -> Facts:
+    """What the columns beside the facts say, with what only the facts do.
+
+    Raises:
+        StoreCorrupt: They are missing.
+        sqlite3.Error: Any.
+    """
+    row = connection.execute(
+        "SELECT store_id, user_id, device_id, restored_generation FROM meta WHERE id = 1"
+    ).fetchone()
+    if row is None:
+        raise StoreCorrupt(reason="the meta row is missing")
+    store_id, user_id, device_id, restored_generation = row
+    return Facts(
+        store_id=store_id,
+        user_id=user_id,
+        device_id=device_id,
+        restored_generation=restored_generation,
+        bound_since=bound_since,
+        filled=filled,
+    )
+
+
+def read_facts(connection: sqlite3.Connection, seal: Seal) -> Facts:
+    """What the store knows of itself, and that its columns say the same.
+
+    Raises:
+        StoreCorrupt: Somebody has changed either.
+        sqlite3.Error: Any.
+    """
+    row = connection.execute("SELECT facts FROM meta WHERE id = 1").fetchone()
+    facts = Facts.unseal(None if row is None else row[0], seal)
+    if facts != claimed_facts(connection, bound_since=facts.bound_since, filled=facts.filled):
+        raise StoreCorrupt(reason="what it says of itself was changed")
+    return facts
+
+
+def write_facts(connection: sqlite3.Connection, facts: Facts, seal: Seal) -> None:
+    """Replace what the store knows of itself, sealed and beside it.
+
+    Raises:
+        sqlite3.Error: Any.
+    """
+    connection.execute(
+        "UPDATE meta SET store_id = ?, restored_generation = ?, facts = ? WHERE id = 1",
+        [facts.store_id, facts.restored_generation, facts.seal(seal)],
     )
 
 

@@ -1,14 +1,15 @@
 """How each version of the schema is made from the one before.
 
 Rule: a migration that is on the main branch is never touched again, and neither is a function that it calls. It names
-its tables in full, for `Table` is of today. The next change is a new function, put last in `MIGRATIONS`; its place
-there is the version that it makes, so that two people who each add one only have to agree on the order. Tests hold
-what each does to the schema (``tests/storage/recorded``), and have stores that earlier versions wrote.
+its tables in full, for `Table` is of today. It leaves each row's generation alone, with which its value is sealed. The
+next change is a new function, put last in `MIGRATIONS`; its place there is the version that it makes, so that two
+people who each add one only have to agree on the order. Tests hold what each does to the schema
+(``tests/storage/migrations``), and have stores that earlier versions wrote.
 
 Tables of rows look alike: ``key`` (what the row is), ``partition`` (with which others it is loaded; only where there
 are such others, and then first in the primary key), the sealed ``value``, and the ``generation`` that wrote it, by
-which "what changed since g" is one seek a table. A deleted row stays as a mark without value until nobody can be asking
-any more. A table of keys alone has the keys and no more.
+which "what changed since g" is one seek a table. A deleted row stays as a tombstone, without value,
+until nobody can be asking any more. A table of keys alone has the keys and no more.
 """
 
 from __future__ import annotations
@@ -75,11 +76,17 @@ def device_lists(db: Database) -> None:
     make_partitioned_table(db, "outdated_users")
 
 
+def facts(db: Database) -> None:
+    """What the store knows of itself, sealed; filled when the store is next unlocked (decision 0035)."""
+    db.conn.execute("ALTER TABLE meta ADD COLUMN facts BLOB")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
     requests,
     device_lists,
+    facts,
 )
 """In order: the first makes version 1."""
 

@@ -7,15 +7,19 @@ is found empty has lost its content: that is an error, and no reason to make a n
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
+import attrs
 from sqlite_utils import Database
 from trio.lowlevel import enable_ki_protection
 
 from olmstate.messages import DeviceId, StoreUnavailable, UserId, WrongDevice
+from olmstate.storage.facts import Facts
 from olmstate.storage.lock.turnstile import Turnstile
 from olmstate.storage.os_errors import os_errors
-from olmstate.storage.sealing import KEY_BYTES, Wrapping
+from olmstate.storage.owner import require_owner
+from olmstate.storage.sealing import KEY_BYTES, Seal, Secret, Wrapping, as_secret
 from olmstate.storage.threads import in_thread
 
 from .connection import connect, read_error_of, require_writable, use_wal
@@ -27,10 +31,11 @@ from .folder import (
     make_folder,
     name_database,
     remove_database,
+    require_own_file,
     require_vacant,
     sync_folders_above,
 )
-from .meta import insert_meta, read_info
+from .meta import STORE_ID_BYTES, insert_meta, read_info
 from .schema import create, migrate, version
 from .sqlite_errors import look_again, translated
 from .store import SqliteStore
@@ -42,7 +47,7 @@ async def open_store(
     *,
     user_id: UserId | None = None,
     device_id: DeviceId | None = None,
-    key: bytes | str | None,
+    key: Secret | None,
     lock_timeout: float = 5.0,
 ) -> SqliteStore:
     """Open the store in ``folder``, or make it there.
@@ -55,20 +60,26 @@ async def open_store(
         lock_timeout: Seconds to wait for the lock.
 
     Raises:
-        StoreUnavailable: The folder can't be used; or no store is there, and it isn't said whose to make; or this
-            process can't have it open: it was forked from one that has, or a handle of its own has files that were
-            removed since, or it can't start a thread to derive a key from a passphrase.
+        StoreUnavailable: The folder can't be used; or no store is there, and it isn't said whose to make; or its
+            database is a link, or has another name; or this process can't have it open: it was forked from one that
+            has, or a handle of its own has files that were removed since, or it can't start a thread to derive a key
+            from a passphrase.
         UnsupportedFilesystem: The folder is on a network file system.
         StoreBusy: The lock was held by another for ``lock_timeout`` seconds.
         WrongDevice, WrongKey: It is another's, or ``key`` doesn't open it.
         SchemaTooNew: A later olmstate wrote it.
         StoreCorrupt: The database is damaged, empty, or not olmstate's.
         StoreFull: No room to make it.
+        ValueError: No device can be called so for which a store would be made.
+        TypeError: ``key`` is of none of these types.
     """
+    key = as_secret(key)
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow a link that may be changed later
     path = folder / DATABASE
     with os_errors(folder):
         if user_id is not None and device_id is not None:
+            if not os.path.lexists(path):
+                require_owner(user_id, device_id)
             make_folder(folder)
         elif not path.exists():
             raise StoreUnavailable(reason=f"there is no store in {folder}")
@@ -76,7 +87,7 @@ async def open_store(
     lock = Turnstile(folder)
     store: SqliteStore | None = None
     try:
-        made: Wrapping | None = None
+        made: _Made | None = None
         wrapping_key = b""
         while store is None:
             await lock.acquire(lock_timeout)
@@ -88,11 +99,17 @@ async def open_store(
                 # an empty folder; deriving a key takes long, so it is done without the lock, and another may be quicker
                 new = Wrapping.new(key)
                 wrapping_key = await _derive(new, key)
-                made = new.wrap(os.urandom(KEY_BYTES), wrapping_key)
+                data_key = os.urandom(KEY_BYTES)
+                made = _Made(new.wrap(data_key, wrapping_key), Seal(data_key, plain=key is None))
         wrapping = store.wrapping()
-        if wrapping != made:
+        if made is None or wrapping != made.wrapping:
             wrapping_key = await _derive(wrapping, key)
-        store.unlock(wrapping, wrapping_key)
+        if not store.unlock(wrapping, wrapping_key):
+            await lock.acquire(lock_timeout)
+            try:
+                look_again(partial(store.bind, wrapping, wrapping_key))
+            finally:
+                lock.release()
     except BaseException:
         if store is None:
             lock.close()
@@ -102,6 +119,14 @@ async def open_store(
     return store
 
 
+@attrs.frozen
+class _Made:
+    """The keys of a store that is about to be made."""
+
+    wrapping: Wrapping
+    seal: Seal
+
+
 async def _derive(wrapping: Wrapping, key: bytes | str | None) -> bytes:
     if isinstance(key, str):
         return await in_thread(lambda: wrapping.derive(key))
@@ -109,10 +134,11 @@ async def _derive(wrapping: Wrapping, key: bytes | str | None) -> bytes:
 
 
 def _open_locked(
-    path: Path, lock: Turnstile, user_id: UserId | None, device_id: DeviceId | None, made: Wrapping | None
+    path: Path, lock: Turnstile, user_id: UserId | None, device_id: DeviceId | None, made: _Made | None
 ) -> SqliteStore | None:
     """Open the database, and make it if there is none and ``made`` says with which key; else None."""
     with os_errors(path), translated():
+        require_own_file(path)
         if not os.path.lexists(path):
             require_vacant(path)
             if user_id is None or device_id is None:
@@ -123,18 +149,17 @@ def _open_locked(
         return look_again(lambda: _open(path, lock, user_id, device_id))
 
 
-def _make(path: Path, user_id: UserId, device_id: DeviceId, wrapping: Wrapping) -> None:
+def _make(path: Path, user_id: UserId, device_id: DeviceId, made: _Made) -> None:
+    require_owner(user_id, device_id)
     unfinished = path.with_name(UNFINISHED)
     remove_database(unfinished)  # of somebody who was killed here
     create_file(unfinished)
+    facts = Facts(
+        store_id=os.urandom(STORE_ID_BYTES), user_id=user_id, device_id=device_id, restored_generation=0, bound_since=0
+    )
     db = connect(unfinished, write=True)
     try:
-        create(
-            db,
-            lambda db: insert_meta(
-                db, store_id=os.urandom(16), user_id=user_id, device_id=device_id, wrapping=wrapping
-            ),
-        )
+        create(db, lambda db: insert_meta(db, facts=facts, seal=made.seal, wrapping=made.wrapping))
     finally:
         db.close()
     sync_folders_above(path.parent)

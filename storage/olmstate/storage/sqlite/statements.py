@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from olmstate.storage.tables import KEYS_ONLY, PARTITIONED, Table
+from olmstate.storage.tables import BY_ROW, KEYS_ONLY, PARTITIONED, Table
 
 MOST_PARAMETERS = 500
 """Of one statement; SQLite allows 32,766."""
@@ -23,13 +23,18 @@ def _columns(table: Table) -> str:
 
 
 def _there(table: Table) -> str:
-    """Whether a row isn't the mark of a deleted one."""
+    """Whether a row isn't the tombstone of a deleted one."""
     return "TRUE" if table in KEYS_ONLY else "value IS NOT NULL"
 
 
 def _behind(table: Table) -> str:
     """Rows behind a place, partition ?1 and key ?2, in order."""
     return "(partition, key) > (?1, ?2) ORDER BY partition, key" if table in PARTITIONED else "key > ?2 ORDER BY key"
+
+
+def _rest(table: Table) -> str:
+    """What of a row's unit isn't its partition; see `unit_of`."""
+    return "key" if table in BY_ROW else "x''"
 
 
 def _upsert(table: Table) -> str:
@@ -46,14 +51,32 @@ FENCE = (
     "UPDATE meta SET generation = generation + 1, writer = ? "
     "WHERE id = 1 AND generation = ? AND store_id = ? AND schema = ?"
 )
+FACTS = "UPDATE meta SET facts = ? WHERE id = 1"
 STATE = "SELECT generation, floor, writer, store_id, schema FROM meta WHERE id = 1"
 CHANGED = " UNION ALL ".join(
-    f"SELECT '{table}', {_partition(table)} FROM {table} WHERE generation > ?1"
+    f"SELECT '{table}', {_partition(table)}, {_rest(table)} FROM {table} WHERE generation > ?1"
     for table in Table
     if table not in KEYS_ONLY
 )
-READ = {
+"""Table and unit of each row, the unit in two parts."""
+
+
+def read(table: Table, number: int) -> tuple[str, int]:
+    """What reads the rows of that many units, and how many parameters there are for each."""
+    if table in BY_ROW:
+        # SQLite before 3.45 would look through the table for pairs that are IN something
+        pairs = ",".join(["(?,?)"] * number)
+        return f"WITH wanted(one, other) AS (VALUES {pairs}) {_READ_BY_ROW[table]}", 2
+    return _READ[table] + places(number), 1
+
+
+_READ = {
     table: f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND {_partition(table)} IN " for table in Table
+}
+_READ_BY_ROW = {
+    table: f"SELECT {_columns(table)} FROM wanted CROSS JOIN {table} ON partition = one AND key = other "
+    f"WHERE {_there(table)}"
+    for table in BY_ROW
 }
 PAGE = {
     table: f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND {_behind(table)} LIMIT ?3"

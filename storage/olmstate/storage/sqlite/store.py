@@ -3,7 +3,7 @@
 It owns three promises. *Durable*: `SqliteStore.commit` returns after the disk has the rows (``synchronous=FULL``), or
 raises. *Fenced*: a commit that derives from a generation that is not the newest any more writes nothing, so that even
 a lost lock can't make a ratchet go back. *Told*: what changed since a generation is known by key, deletions too, for
-as long as the marks are kept.
+as long as the tombstones are kept.
 
 It knows rows, not Olm. Everything that writes or checkpoints does so under `Turnstile`; reads take no lock.
 """
@@ -27,6 +27,7 @@ from trio.lowlevel import enable_ki_protection
 
 from olmstate.messages import (
     SchemaTooNew,
+    StoreBusy,
     StoreCorrupt,
     StoreError,
     StoreFull,
@@ -34,33 +35,44 @@ from olmstate.messages import (
     StoreUnavailable,
     WrongKey,
 )
-from olmstate.storage.contract import Changes, Fenced, Position, Row, Rows
+from olmstate.storage.contract import Changes, Fenced, Position, Row, Rows, unit_of
+from olmstate.storage.facts import Facts
 from olmstate.storage.lock.fork import poison_in_child
 from olmstate.storage.lock.presence import Presence
 from olmstate.storage.lock.turnstile import Turnstile
-from olmstate.storage.sealing import Seal, Wrapping
-from olmstate.storage.tables import KEYS_ONLY, PARTITIONED, Table
+from olmstate.storage.sealing import Seal, Secret, Wrapping, as_secret
+from olmstate.storage.tables import FOR_LIFE, KEYS_ONLY, PARTITIONED, Table
 from olmstate.storage.threads import NoThread, in_thread, start_in_thread
 
 from .connection import Connection, abandon
 from .folder import DATABASE
-from .meta import StoreInfo, read_info, read_wrapping, write_wrapping
+from .meta import (
+    StoreInfo,
+    claimed_facts,
+    read_facts,
+    read_info,
+    read_wrapping,
+    write_facts,
+    write_wrapping,
+)
 from .sqlite3 import sqlite3
-from .sqlite_errors import PRIMARY, look_again, result_code, store_error, translated
-from .statements import CHANGED, COUNT, DELETE, FENCE, FORGET, MOST_PARAMETERS, PAGE, READ, STATE, UPSERT, places
+from .sqlite_errors import BUSY_SECONDS, PRIMARY, look_again, result_code, store_error, translated
+from .statements import CHANGED, COUNT, DELETE, FACTS, FENCE, FORGET, MOST_PARAMETERS, PAGE, STATE, UPSERT, read
 
 MANY_CHANGES = 4096
 """So many changed rows are not worth telling by key."""
 MARKS_KEPT = 10_000
-"""Generations for which a deleted row's mark is kept at least."""
+"""Generations for which a deleted row's tombstone is kept at least."""
 FORGET_EVERY = 1_000
-"""Generations between two sweeps of older marks."""
+"""Generations between two sweeps of older tombstones."""
 
 SLOW_COMMIT = 0.004
 """Seconds. What takes longer is worth a thread, so that the event loop goes on. A thread costs 0.1 ms on a machine with
 nothing else to do, and half a millisecond between greedy processes."""
 ROW_SECONDS = 0.000_012
 """About what it takes to write a row, however fast the disk is."""
+UNSEALED_AT_ONCE = 96
+"""Rows, before the event loop goes on: half a millisecond."""
 SEALED_AT_ONCE = 96
 """Rows, before the event loop goes on: half a millisecond, or a whole one."""
 CHECKPOINT_PAGES = 1_000
@@ -69,6 +81,8 @@ takes half as long as to sync what is appended."""
 CHECKPOINT_SECONDS = 0.005
 """About what that takes at the least."""
 
+BUSY_PAUSE = 0.005
+"""Seconds, before it is looked again whether a program that doesn't take our lock has let SQLite's go."""
 CLOSE_SECONDS = 2.0
 """How long closing waits for the lock, in order to tidy up."""
 
@@ -124,11 +138,13 @@ class SqliteStore:
         info = read_info(self._reader)
         self._store_id = bytes.fromhex(info.store_id)
         self._schema = info.schema
-        self._restored_generation = info.restored_generation
+        self._facts = claimed_facts(self._reader, bound_since=0, filled=())
+        """Nobody's word before the store is unlocked."""
         self._files = _Files.of(os.fspath(path))
         # one thread at a time uses the writer; not from Trio's threads, which the user's program may have taken all
         self._thread = trio.CapacityLimiter(1)
         self._seal: Seal | None = None
+        self._files_closed = False
         self.key: Callable[..., bytes] = self._no_key
         """The keyed hash under which some parts, texts, are kept in a table; see `RowReader.key`."""
         assert isinstance(self._reader, Connection)  # noqa: S101 - `connect` makes no other
@@ -142,6 +158,8 @@ class SqliteStore:
             raise StoreUnavailable(
                 reason="another handle of this process still has files that were removed or replaced; close it first"
             )
+        # it is we who wait for programs that don't take our lock: SQLite would wait on the event loop
+        self._writer.execute("PRAGMA busy_timeout = 0").fetchall()
         self._seen_header = b""
         self._last_commit = 0.0
         self._pages_left = 0
@@ -172,7 +190,7 @@ class SqliteStore:
     @property
     def restored_generation(self) -> int:
         """Rows of this generation and before came from a backup; 0 if the store never was one."""
-        return self._restored_generation
+        return self._facts.restored_generation
 
     @property
     def pickle_key(self) -> bytes:
@@ -181,6 +199,11 @@ class SqliteStore:
 
     def _no_key(self, table: Table, *parts: str) -> bytes:
         return self._unlocked.key(table, *parts)
+
+    @property
+    def seal(self) -> Seal:
+        """What seals this store's values: not for anybody outside of this room."""
+        return self._unlocked
 
     @property
     def _unlocked(self) -> Seal:
@@ -204,14 +227,27 @@ class SqliteStore:
     async def read(self, table: Table, partitions: Collection[bytes]) -> dict[bytes, list[Row]]:
         """The rows of each of ``partitions``, from one snapshot.
 
-        Never reaches a checkpoint, since a point read costs less than one.
+        Reaches a checkpoint only between many rows, since a point read costs less than one.
         """
         self.check_usable()
         found: dict[bytes, list[Row]] = {partition: [] for partition in partitions}
         wanted = list(found)
-        for row in self._read(lambda: self._fetch_all(table, wanted)):
-            found[row[1]].append(self._row(table, *row))
+        fetched = self._read(lambda: self._fetch_all(table, wanted))
+        for start in range(0, len(fetched), UNSEALED_AT_ONCE):
+            if start:
+                await trio.lowlevel.checkpoint()
+            for each in fetched[start : start + UNSEALED_AT_ONCE]:
+                row = self._row(table, *each)
+                found[unit_of(table, row)].append(row)
+        if table in FOR_LIFE and not all(found.values()):
+            self._require_never_filled(table)
         return found
+
+    def _require_never_filled(self, table: Table) -> None:
+        """Make sure that what isn't there was never there: each time, since another handle may have filled it."""
+        self._facts = self._read(lambda: read_facts(self._reader, self._unlocked))
+        if table.value in self._facts.filled:
+            raise StoreCorrupt(reason=f"what was in {table} is gone")
 
     def _read(self, act: Callable[[], T]) -> T:
         """What ``act`` reads; once more if that fails, for what can't be read just now may be read at once."""
@@ -238,8 +274,11 @@ class SqliteStore:
             self._end_snapshot()
 
     def _fetch(self, table: Table, wanted: Sequence[bytes]) -> _Fetched:
+        sql, parameters = read(table, len(wanted))
+        if parameters > 1:
+            wanted = [half for unit in wanted for half in (unit[: len(unit) // 2], unit[len(unit) // 2 :])]
         # all at once: a statement that isn't run to its end keeps its snapshot, and all later reads would be as old
-        return self._reader.execute(READ[table] + places(len(wanted)), wanted).fetchall()
+        return self._reader.execute(sql, wanted).fetchall()
 
     def _end_snapshot(self) -> None:
         if self._reader.in_transaction:  # after some errors SQLite has ended it by itself
@@ -252,7 +291,7 @@ class SqliteStore:
         return [self._row(table, *row) for row in fetched]
 
     def _row(self, table: Table, key: bytes, partition: bytes, sealed: bytes, generation: int) -> Row:
-        value = sealed if table in KEYS_ONLY else self._unlocked.unseal(table, key, partition, sealed)
+        value = sealed if table in KEYS_ONLY else self._unlocked.unseal(table, key, partition, sealed, generation)
         return Row(key, partition, value, generation)
 
     def changed(self) -> bool:
@@ -279,16 +318,16 @@ class SqliteStore:
         if since < state.floor or len(rows) > MANY_CHANGES:
             return Changes(state.generation, None, ours)
         partitions: dict[Table, set[bytes]] = {}
-        for table, partition in rows:
-            partitions.setdefault(Table(table), set()).add(partition)
+        for table, partition, key in rows:
+            partitions.setdefault(Table(table), set()).add(partition + key)
         return Changes(state.generation, {table: frozenset(keys) for table, keys in partitions.items()}, ours)
 
-    def _changed_rows(self, since: int | None) -> tuple[bytes, _State, list[tuple[str, bytes]]]:
-        """The log's header, how far the store is, and the table and partition of each row changed after ``since``."""
+    def _changed_rows(self, since: int | None) -> tuple[bytes, _State, list[tuple[str, bytes, bytes]]]:
+        """The log's header, how far the store is, and the table and unit of each row changed after ``since``."""
         # sampled before the rest: a commit in between is then asked for once more, never missed
         header = self._wal_index.header()
         state = self._state(self._reader)
-        rows: list[tuple[str, bytes]] = []
+        rows: list[tuple[str, bytes, bytes]] = []
         if since is not None and state.generation != since:
             self._reader.execute("BEGIN")
             try:
@@ -330,20 +369,32 @@ class SqliteStore:
         """
         statements = await self._seal_all(rows, seen + 1)
         self.check_usable()
+        facts = self._facts_with(rows)
+        if facts is not self._facts:
+            statements.append((FACTS, [(facts.seal(self._unlocked),)]))
         if not self._lock.held:
             raise StorePoisoned(reason="a commit was tried without the lock")
         estimate = max(self._last_commit, ROW_SECONDS * sum(len(parameters) for _, parameters in statements))
         try:
-            self._last_commit = await self._run(lambda: self._write(statements, seen), estimate)
+            self._last_commit = await self._run_when_free(lambda: self._write(statements, seen), estimate)
         except (StoreFull, StoreCorrupt, StoreUnavailable) as error:
             self.check_usable()
             if isinstance(error, StoreFull):
                 # it may be the WAL that fills the disk: once it is in the database, it begins anew in its own room
                 await self._run(self._checkpoint, CHECKPOINT_SECONDS)
                 self.check_usable()
-            self._last_commit = await self._run(lambda: self._write(statements, seen), CHECKPOINT_SECONDS)
+            self._last_commit = await self._run_when_free(lambda: self._write(statements, seen), CHECKPOINT_SECONDS)
+        self._facts = facts
         await self._tidy_up()
         return seen + 1
+
+    def _facts_with(self, rows: Rows) -> Facts:
+        """The store's facts once ``rows`` are written; those that we have, if that changes nothing."""
+        filled = [table for table in FOR_LIFE if any(row.value is not None for row in rows.get(table, ()))]
+        if self._facts.with_filled(filled) is not self._facts:
+            # another handle may have changed them; whoever changes them from now on is fenced, or we are
+            self._facts = self._read(lambda: read_facts(self._reader, self._unlocked))
+        return self._facts.with_filled(filled)
 
     async def _tidy_up(self) -> None:
         pages = self._wal_index.log_pages()
@@ -351,6 +402,19 @@ class SqliteStore:
         if pages - self._pages_left >= CHECKPOINT_PAGES:
             await self._run(self._checkpoint, CHECKPOINT_SECONDS)
             self._pages_left = self._wal_index.log_pages()
+
+    async def _run_when_free(self, work: Callable[[], None], estimate: float) -> float:
+        """`_run`, again and again while a program that doesn't take our lock has SQLite's; nothing is written then."""
+        deadline = trio.current_time() + BUSY_SECONDS
+        while True:
+            try:
+                return await self._run(work, estimate)
+            except StoreBusy:
+                self.check_usable()
+                if trio.current_time() >= deadline:
+                    raise
+            with trio.CancelScope(shield=True):
+                await trio.sleep(BUSY_PAUSE)
 
     async def _run(self, work: Callable[[], None], estimate: float) -> float:
         """Do ``work`` with the writer, in a thread if that takes long or other work is there; the seconds it took."""
@@ -385,7 +449,7 @@ class SqliteStore:
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 part = table_rows[len(kept) : len(kept) + SEALED_AT_ONCE - sealed]
                 sealed += len(part)
-                values = zip(part, seal_all(table, part), strict=True)
+                values = zip(part, seal_all(table, part, generation), strict=True)
                 if table in PARTITIONED:
                     kept += [(row.partition, row.key, value, generation) for row, value in values]
                 else:
@@ -468,7 +532,7 @@ class SqliteStore:
                 self._poisoned(f"the write-ahead log can't be taken into the database ({error})")
 
     @enable_ki_protection
-    async def change_secret(self, secret: bytes | str | None, *, lock_timeout: float = 5.0) -> None:
+    async def change_secret(self, secret: Secret | None, *, lock_timeout: float = 5.0) -> None:
         """Wrap the data key with another key or passphrase. No value is rewritten.
 
         Other open handles go on: they hold the data key. Others may take turns with this one meanwhile, but not who
@@ -481,16 +545,17 @@ class SqliteStore:
             StoreError: As for `commit`.
         """
         self.check_usable()
+        secret = as_secret(secret)
         if (self.wrapping().kind == "none") != (secret is None):
             # values would stay as they are, sealed or plain, and the store would claim the contrary
-            raise WrongKey
+            raise WrongKey(reason="a store is sealed, or not, for its whole life")
         new = Wrapping.new(secret)
         wrapped = new.wrap(self._unlocked.data_key, await in_thread(lambda: new.derive(secret)))
         # a handle of its own on the lock: another task may be waiting with the store's
         with closing(Turnstile(self._path.parent)) as lock:
             await lock.acquire(lock_timeout)
             self.check_usable()
-            await self._run(lambda: look_again(lambda: self._rewrap(wrapped, lock)), CHECKPOINT_SECONDS)
+            await self._run_when_free(lambda: look_again(lambda: self._rewrap(wrapped, lock)), CHECKPOINT_SECONDS)
 
     def _rewrap(self, wrapping: Wrapping, lock: Turnstile) -> None:
         with translated(self._wal_index.read_error):
@@ -501,7 +566,11 @@ class SqliteStore:
             raise self._poisoned("another has committed though this process holds the lock") from error
         # or whoever has the old passphrase finds the data key in the WAL that it opened; if it can't be had now, the
         # change is made all the same
-        self._checkpoint("TRUNCATE")
+        self._writer.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}").fetchall()
+        try:
+            self._checkpoint("TRUNCATE")
+        finally:
+            self._writer.execute("PRAGMA busy_timeout = 0").fetchall()
 
     # --- opening and closing --------------------------------------------------------------------------------
 
@@ -510,15 +579,45 @@ class SqliteStore:
         self.check_usable()
         return self._read(lambda: read_wrapping(self._reader))
 
-    def unlock(self, wrapping: Wrapping, wrapping_key: bytes) -> None:
-        """Unwrap the data key.
+    def unlock(self, wrapping: Wrapping, wrapping_key: bytes) -> bool:
+        """Unwrap the data key; whether the store has its facts. If not, an earlier version wrote it: `bind` it.
 
         Raises:
             WrongKey: ``wrapping_key`` is not the one.
-            StoreCorrupt: What is wrapped is no data key.
+            StoreCorrupt: What is wrapped is no data key, or what the store says of itself was changed.
         """
-        self._seal = Seal(wrapping.unwrap(wrapping_key), plain=wrapping.kind == "none")
-        self.key = self._seal.key  # without a detour: each message asks for several
+        data_key, has_facts = wrapping.unwrap(wrapping_key)
+        seal = Seal(data_key, plain=wrapping.kind == "none")
+        if has_facts:
+            self._facts = self._read(lambda: read_facts(self._reader, seal))
+            seal.bound_since = self._facts.bound_since
+        self._seal = seal
+        self.key = seal.key  # without a detour: each message asks for several
+        return has_facts
+
+    def bind(self, wrapping: Wrapping, wrapping_key: bytes) -> None:
+        """Have a store of an earlier version keep its facts, if no other handle was quicker. Under the lock.
+
+        Raises:
+            StoreError: As for `commit`.
+        """
+        seal = self._unlocked
+        with translated(self._wal_index.read_error):
+            seen = self._state(self._writer).generation
+            if read_wrapping(self._writer) == wrapping:
+                filled = tuple(t.value for t in FOR_LIFE if self._writer.execute(COUNT[t]).fetchone()[0])
+                facts = claimed_facts(self._writer, bound_since=seen + 1, filled=filled)
+
+                def write(writer: sqlite3.Connection) -> None:
+                    write_facts(writer, facts, seal)
+                    write_wrapping(writer, wrapping.wrap(seal.data_key, wrapping_key))
+
+                try:
+                    self._transact(write, seen, self._lock, self._name)
+                except Fenced as error:
+                    raise self._poisoned("another has committed though this process holds the lock") from error
+            self._facts = read_facts(self._writer, seal)
+        seal.bound_since = self._facts.bound_since
 
     @enable_ki_protection
     async def aclose(self) -> None:
@@ -530,14 +629,20 @@ class SqliteStore:
             return
         self._closed = True
         self._presence.close()
-        with trio.CancelScope(shield=True):
-            # without the lock nothing is tidied up; that is all that these errors mean
-            with contextlib.suppress(StoreError, trio.BusyResourceError):
-                if not self._lock.held:
-                    await self._lock.acquire(CLOSE_SECONDS)
-            await self._run(self._close, self._last_commit)
+        try:
+            with trio.CancelScope(shield=True):
+                # without the lock nothing is tidied up; that is all that these errors mean
+                with contextlib.suppress(StoreError, trio.BusyResourceError):
+                    if not self._lock.held:
+                        await self._lock.acquire(CLOSE_SECONDS)
+                await self._run(self._close, self._last_commit)
+        finally:
+            self._close()  # here and now, if Ctrl-C came in between: no shield keeps it out
 
     def _close(self) -> None:
+        if self._files_closed:
+            return
+        self._files_closed = True
         self._seal = None
         self.key = self._no_key
         try:
@@ -596,6 +701,6 @@ _NOT_COMMITTED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
 
 
 def _forget_marks(writer: sqlite3.Connection, floor: int) -> None:
-    """Drop the marks of rows deleted long ago; whoever is still behind them invalidates everything."""
+    """Drop the tombstones of rows deleted long ago; a handle that is still behind them invalidates everything."""
     if sum(writer.execute(statement, [floor]).rowcount for statement in FORGET):
         writer.execute("UPDATE meta SET floor = ? WHERE id = 1", [floor])

@@ -1,4 +1,4 @@
-"""The supervisor: the one actor that holds the cross-process lock and the only way in for users.
+"""What runs a supervisor: the one actor that holds the cross-process lock, and the only way in.
 
 A command waits in its mailbox. A *turn* takes one command and all others that wait, takes the lock, learns what other
 processes have written and tells the actors, runs the commands, and writes what they changed in one transaction. Only
@@ -29,6 +29,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import attrs
 import trio
 from outcome import Error, Outcome, Value
+from trio.lowlevel import enable_ki_protection
 
 from olmstate.messages import (
     ActorStopped,
@@ -106,8 +107,8 @@ class _Spoiled(Exception):
         self.error = error
 
 
-class Supervisor:
-    """The way in to a device's state: ask it, and subscribe to what it publishes. `open_supervisor` runs one."""
+class Runner:
+    """Runs the actors, the turns and the services; what of it is for users, they have as a `Supervisor`."""
 
     def __init__(
         self,
@@ -145,23 +146,16 @@ class Supervisor:
         self._counters = _Counters()
         self._state = State.IDLE
         self._poison: StorePoisoned | None = None
-        self._looked = False
+        self._refreshed = False
         self._commands, self._queries, self._others = self._routes(capabilities)
         self.services = ServicesByClass(make(self) for each in capabilities for make in each.services)
         self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
 
     # --- for users ------------------------------------------------------------------------------------------
 
+    @enable_ki_protection  # Ctrl-C comes where a cancellation can, and never into a handler
     async def ask(self, message: Message[R]) -> R:
-        """Send a message and wait for its reply.
-
-        Cancelled before its command was begun, nothing happens; after, the command is finished and its reply is lost.
-
-        Raises:
-            OlmStateError: What the message's class names, or `StoreError`.
-            ActorStopped: The supervisor was closed.
-            TypeError: It is no message that olmstate knows.
-        """
+        """Send a message and wait for its reply; see `Supervisor.ask`."""
         kind = type(message)
         answer = self._queries.get(kind)
         run = answer or self._others.get(kind)
@@ -197,7 +191,7 @@ class Supervisor:
         """What runs each command in a turn, what answers each query, and what each other message is passed to."""
         commands = [Flush.by(self._flush), *(route for each in capabilities for route in each.commands)]
         queries = [route for each in capabilities for route in each.queries]
-        procedures: list[Route[Supervisor]] = [Statistics.by(_statistics_of)]
+        procedures: list[Route[Runner]] = [Statistics.by(_statistics_of)]
         procedures += [route for each in capabilities for route in each.procedures]
         check_routes([*commands, *queries, *procedures])
         others: _Asks = {route.message: self.ask_in_turn for route in commands}
@@ -223,9 +217,9 @@ class Supervisor:
         if self._state is State.CLOSED:
             raise ActorStopped
         try:
-            if self._looked and not self._store.changed():
+            if self._refreshed and not self._store.changed():
                 return
-            self._apply_changes(self._store.changes(self._newest.generation if self._looked else None))
+            self._apply_changes(self._store.changes(self._newest.generation if self._refreshed else None))
         except StorePoisoned as error:
             self._poison_with(error)
             raise
@@ -235,7 +229,7 @@ class Supervisor:
         return self._poison is None and not self._store.changed()
 
     def _apply_changes(self, changes: Changes) -> None:
-        first, self._looked = not self._looked, True
+        first, self._refreshed = not self._refreshed, True
         if changes.generation == self._newest.generation and not first:
             return  # it was our own commit
         self._newest.generation = changes.generation
@@ -280,17 +274,16 @@ class Supervisor:
             raise ActorStopped from None
         return await envelope.wait()
 
+    @enable_ki_protection
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the actors and the turns until `close` has drained them, or the task is cancelled."""
         batch: list[Envelope[Any]] = []
         try:
             async with trio.open_nursery() as nursery:
-                for actor in self._all:
-                    nursery.start_soon(actor.run)
-                nursery.start_soon(self._write_behind)
-                nursery.start_soon(self._watch)
-                for service in self.services:
-                    nursery.start_soon(service.run)
+                for part in (*self._all, *self.services):
+                    nursery.start_soon(_run_protected, part.run, name=part.run)
+                for run in (self._write_behind, self._watch):
+                    nursery.start_soon(_run_protected, run, name=run)
                 task_status.started()
                 async for first in self._inbox:
                     batch = [first, *self._waiting(MOST_COMMANDS - 1)]
@@ -307,11 +300,14 @@ class Supervisor:
             self._inbox.close()
             self._subscriptions.close()
 
+    @enable_ki_protection
     async def close(self) -> None:
         """Take no more commands; wait until those that were sent are answered and what waited to be written is."""
-        with contextlib.suppress(OlmStateError):
-            await self.ask_in_turn(Flush(closing=True))
-        self._send.close()
+        try:
+            with contextlib.suppress(OlmStateError):
+                await self.ask_in_turn(Flush(closing=True))
+        finally:
+            self._send.close()
 
     def _waiting(self, most: int) -> list[Envelope[Any]]:
         batch: list[Envelope[Any]] = []
@@ -328,7 +324,7 @@ class Supervisor:
     def _poison_with(self, error: StorePoisoned) -> None:
         if self._poison is None:
             self._poison = error
-            self._move(Move.DOUBT)
+            self._move(Move.POISON)
 
     # --- a turn ---------------------------------------------------------------------------------------------
 
@@ -480,8 +476,7 @@ class Supervisor:
     async def _commit(self, seen: int) -> bool:
         """Write what the turn, which derives from generation ``seen``, has changed; False if it was fenced."""
         for actor in self._all:
-            step = actor.before_commit()
-            if step is not None:
+            for step in actor.before_commit():
                 await actor.ask(step)
         if self._newest.generation != seen:
             return False  # a query has seen another's commit, and the actors have dropped what it contradicts
@@ -534,11 +529,11 @@ class Supervisor:
         while True:
             await self._unwritten.wait()
             await trio.sleep(self._options.write_behind)
-            if any(actor.before_commit() is not None for actor in self._all):
+            if any(actor.before_commit() for actor in self._all):
                 # it still waits, and the next turn takes it along, if there is one
                 with contextlib.suppress(StoreError, ActorStopped):
                     await self.ask_in_turn(Flush())
-            if all(actor.before_commit() is None for actor in self._all):
+            if not any(actor.before_commit() for actor in self._all):
                 self._unwritten = trio.Event()
 
     async def _watch(self) -> None:
@@ -563,10 +558,16 @@ class Supervisor:
         )
 
 
-async def _statistics_of(supervisor: Supervisor, query: Statistics) -> SupervisorStatistics:  # noqa: ARG001 - the route's
+async def _statistics_of(supervisor: Runner, query: Statistics) -> SupervisorStatistics:  # noqa: ARG001 - the route's
     supervisor.refresh()
     await trio.lowlevel.checkpoint()
     return supervisor.statistics()
+
+
+@enable_ki_protection
+async def _run_protected(run: Callable[[], Awaitable[None]]) -> None:
+    """Have Ctrl-C come to the program's own task, and never into one of ours: it may be half-way through a change."""
+    await run()
 
 
 def _fail_all(batch: Sequence[Envelope[Any]], error: StoreError) -> None:
