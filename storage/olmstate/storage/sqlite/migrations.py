@@ -81,12 +81,19 @@ def facts(db: Database) -> None:
     db.conn.execute("ALTER TABLE meta ADD COLUMN facts BLOB")
 
 
+def claims_and_fingerprints(db: Database) -> None:
+    """Who says what of a room key, and which Ed25519 keys are somebody's."""
+    make_table(db, "room_key_claims")
+    make_keys_only_table(db, "device_fingerprints")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
     requests,
     device_lists,
     facts,
+    claims_and_fingerprints,
 )
 """In order: the first makes version 1."""
 
