@@ -26,7 +26,7 @@ from tests.faults.wrapped import WrappedLock, WrappedStore
 R = TypeVar("R")
 
 
-class Killed(BaseException):
+class Killed(SystemExit):
     """What a dead process's tasks meet wherever they turn; no code that handles exceptions handles this one."""
 
 
