@@ -50,7 +50,7 @@ from olmstate.messages import (
     UnknownMessageIndex,
     UserId,
 )
-from olmstate.storage import Position, Row, Table
+from olmstate.storage import Position, Row, RowReader, Table
 
 from .copies import RoomKeyCopy, add_copy, export
 from .message_indices import BlockNames, EventHashes, UsedIndices, UsedIndicesCodec, block_of, index_of, merge
@@ -74,6 +74,9 @@ class RoomKeyEntry(QuietStruct, kw_only=True, frozen=True, gc=False):
 
 
 class _RoomKeyCodec:
+    def __init__(self, store: RowReader) -> None:
+        self._group: Callable[[RoomId], bytes] = partial(store.key, Table.INBOUND_GROUP_SESSIONS)
+
     def decode(self, partition: bytes, rows: Sequence[Row]) -> RoomKeyEntry | None:  # noqa: ARG002 - the row knows it
         return self.entry(rows[0]) if rows else None
 
@@ -109,7 +112,8 @@ class _RoomKeyCodec:
                 )
                 for copy in entry.copies
             ]
-            yield Row(partition, partition, dumps(RoomKeyRecord(room_id=entry.room_id, copies=copies)))
+            record = RoomKeyRecord(room_id=entry.room_id, copies=copies)
+            yield Row(partition, partition, dumps(record), group=self._group(entry.room_id))
 
 
 def _imported(session_key: str) -> InboundGroupSession:
@@ -157,9 +161,16 @@ class AddWithheld(Message[None]):
 
 @attrs.frozen(kw_only=True)
 class RoomKeysPage(PageQuery[tuple[Position, tuple[RoomKeyEntry, ...]]]):
-    """Some of all room keys, and where to go on; none at the end."""
+    """Some of all room keys, or of one room's, and where to go on; none at the end. A room is a group."""
 
     table: Table = Table.INBOUND_GROUP_SESSIONS
+
+
+@attrs.frozen(kw_only=True)
+class GroupRoomKeys(Message[None]):
+    """Have these be found by their room: an early version has written them."""
+
+    room_keys: tuple[tuple[RoomId, MegolmSessionId], ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -176,7 +187,9 @@ class WriteBehind(Message[None]):
     blocks: tuple[bytes, ...]
 
 
-Asked: TypeAlias = AddRoomKeys | AddWithheld | RoomKeysPage | WriteBehind | DecryptRoomEvent | DecryptSome
+Asked: TypeAlias = (
+    AddRoomKeys | GroupRoomKeys | AddWithheld | RoomKeysPage | WriteBehind | DecryptRoomEvent | DecryptSome
+)
 
 
 class InboundGroupSessionsActor(Actor[Asked]):
@@ -187,7 +200,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
     def __init__(self, environment: Environment) -> None:
         """It has loaded nothing."""
         store, capacity = environment.store, environment.capacity
-        self._codec = _RoomKeyCodec()
+        self._codec = _RoomKeyCodec(store)
         self._room_keys = Cache[RoomKeyEntry | None](
             Table.INBOUND_GROUP_SESSIONS, self._codec, capacity(Table.INBOUND_GROUP_SESSIONS)
         )
@@ -227,6 +240,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
             case AddRoomKeys(room_keys=room_keys):
                 keys = [self._partition(new.room_id, new.session_id) for new in room_keys]
                 return ((self._room_keys, keys),)
+            case GroupRoomKeys(room_keys=room_keys):
+                return ((self._room_keys, [self._partition(*names) for names in room_keys]),)
             case AddWithheld(codes=codes):
                 return ((self._withheld, [self._notice(*ids) for ids in codes]),)
             case WriteBehind(blocks=blocks):
@@ -257,7 +272,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
         if notices:
             yield self._withheld, notices
 
-    def handle(self, message: Asked) -> Reply:
+    def handle(self, message: Asked) -> Reply:  # noqa: C901 - one case a message
         """Answer one message."""
         match message:
             case DecryptRoomEvent(room_id=room_id, event=event):
@@ -266,6 +281,10 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 return message.reply(tuple(self._decrypt_or_error(*event) for event in events))
             case AddRoomKeys(room_keys=room_keys):
                 return message.reply(tuple(self._add(new) for new in room_keys))
+            case GroupRoomKeys(room_keys=room_keys):
+                for partition in (self._partition(*names) for names in room_keys):
+                    self._room_keys.put(partition, self._room_keys.current(partition))
+                return message.reply(None)
             case AddWithheld(codes=codes):
                 for ids, code in codes.items():
                     notice = self._notice(*ids)

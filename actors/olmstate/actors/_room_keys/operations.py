@@ -19,6 +19,7 @@ from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import (
     AddRoomKeys,
     DecryptSome,
+    GroupRoomKeys,
     InboundGroupSessionsActor,
     NewRoomKey,
     RoomKeysPage,
@@ -199,6 +200,18 @@ def _exported(key: Json, owners: Mapping[Curve25519Key, DeviceKeys]) -> NewRoomK
     )
 
 
+@attrs.frozen(kw_only=True)
+class GroupChunk(Command[None]):
+    """One step of having room keys found by their room."""
+
+    room_keys: tuple[tuple[RoomId, MegolmSessionId], ...]
+
+
+async def group_chunk(turn: Turn, command: GroupChunk) -> None:
+    """Have some room keys be found by their room."""
+    await turn[InboundGroupSessionsActor].ask(GroupRoomKeys(room_keys=command.room_keys))
+
+
 # --- procedures, in the asker's task ------------------------------------------------------------------------
 
 
@@ -276,18 +289,30 @@ async def export_key_file(supervisor: Asking, procedure: ExportKeyFile) -> str:
 
 async def _export(supervisor: Asking, room_id: RoomId | None, take: Callable[[Sequence[JsonObject]], object]) -> None:
     """Hand all room keys, or a room's, to ``take``, some at a time."""
-    after, page = await supervisor.ask(RoomKeysPage(limit=PAGE))
+    group = None
+    if room_id is not None:
+        await _group_all(supervisor)
+        group = (room_id,)
+    after, page = await supervisor.ask(RoomKeysPage(limit=PAGE, group=group))
     while page:
         take(
             [
                 _exported_copy(entry.room_id, copy)
                 for entry in page
-                if room_id in (None, entry.room_id)
                 for copy in entry.copies
                 if copy.signed or not entry.copies[0].signed  # beside a signed one, what doesn't connect is a forgery
             ]
         )
-        after, page = await supervisor.ask(RoomKeysPage(after=after, limit=PAGE))
+        after, page = await supervisor.ask(RoomKeysPage(after=after, limit=PAGE, group=group))
+
+
+async def _group_all(supervisor: Asking) -> None:
+    """Have those room keys be found by their room that an early version has written; later there are none."""
+    after, page = await supervisor.ask(RoomKeysPage(limit=PAGE, group=()))
+    while page:
+        names = tuple((entry.room_id, MegolmSessionId(entry.copies[0].session.session_id)) for entry in page)
+        await supervisor.ask(GroupChunk(room_keys=names))
+        after, page = await supervisor.ask(RoomKeysPage(after=after, limit=PAGE, group=()))
 
 
 def _exported_copy(room_id: RoomId, copy: RoomKeyCopy) -> JsonObject:

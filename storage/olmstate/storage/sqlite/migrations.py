@@ -81,12 +81,19 @@ def facts(db: Database) -> None:
     db.conn.execute("ALTER TABLE meta ADD COLUMN facts BLOB")
 
 
+def room_keys_by_room(db: Database) -> None:
+    """Inbound group sessions can be found by their room; those that are there are not, until one looks for them."""
+    db.conn.execute("ALTER TABLE inbound_group_sessions ADD COLUMN grouped BLOB")
+    db.conn.execute("CREATE INDEX inbound_group_sessions_grouped ON inbound_group_sessions (grouped, key)")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
     requests,
     device_lists,
     facts,
+    room_keys_by_room,
 )
 """In order: the first makes version 1."""
 
