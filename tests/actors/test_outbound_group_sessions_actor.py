@@ -46,7 +46,7 @@ def turn(now: int = NOW) -> Encrypt:
 
 
 def beside(now: int = NOW) -> EncryptReserved:
-    return EncryptReserved(events=((ROOM, b"hello"),), now=now)
+    return EncryptReserved(events=((ROOM, b"hello", None),), now=now)
 
 
 def current(now: int = NOW) -> Current:

@@ -53,12 +53,16 @@ class Table(enum.StrEnum):
     OLM_MESSAGES = "olm_messages", _KEYS_ONLY
     """Hashes of pre-key messages that were decrypted on sessions dropped since: a replay could start one again."""
     INBOUND_GROUP_SESSIONS = "inbound_group_sessions", _GROUPED
+    ROOM_KEY_CLAIMS = "room_key_claims", _GROUPED
+    """Who says that an inbound group session is theirs, where more do than its own row has room for."""
     WITHHELD_ROOM_KEYS = "withheld_room_keys"
     MESSAGE_INDICES = "message_indices", _PARTITIONED, _BY_ROW
     """Which event used which Megolm message index: the replay guard."""
     OUTBOUND_GROUP_SESSIONS = "outbound_group_sessions", _NOT_IN_BACKUPS
     ROOM_KEY_RECIPIENTS = "room_key_recipients", _PARTITIONED, _NOT_IN_BACKUPS
     DEVICES = "devices", _PARTITIONED
+    DEVICE_FINGERPRINTS = "device_fingerprints", _KEYS_ONLY
+    """Ed25519 keys of all devices that ever were known, whoever's."""
     TRACKED_USERS = "tracked_users"
     """Whose devices are kept up to date."""
     OUTDATED_USERS = "outdated_users", _PARTITIONED

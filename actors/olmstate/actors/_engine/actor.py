@@ -10,7 +10,8 @@ Its rules:
    next turn collects its changes.
 4. An envelope carries the generation that its asker had seen. An actor that is behind it has missed a notice, and drops
    everything rather than answer from a stale copy.
-5. An actor asks nobody. So asks can't form a cycle, and can't deadlock.
+5. An actor asks nobody. So asks can't form a cycle, and can't deadlock. What it must know of another's data it reads
+   from the store, through a view of its own.
 6. An actor with nothing to do and nothing to load answers in the asker's own slice of time, without the task switches
    that a mailbox costs. Nothing else differs: one message after another, and none overtakes one that waits. Each ask
    can be cancelled; other tasks get their turn after some.
@@ -83,6 +84,8 @@ class Committed:
     """The turn's changes are durable as this generation."""
 
     generation: int
+    written: Mapping[Table, frozenset[bytes]] = attrs.field(factory=dict[Table, frozenset[bytes]])
+    """The partitions that it has changed of tables that actors have a view of."""
 
 
 @attrs.frozen
@@ -151,6 +154,9 @@ class Actor(abc.ABC, Generic[M_contra]):
         self._generation = 0
         self._idle = False
         self._slice = 0
+        self.version = 0
+        """How often what is stored of this actor's has changed, as far as this process knows: equal numbers mean that
+        nothing has. After `Supervisor.refresh`, nobody else has changed it either."""
         self.page: list[Row] = []
         self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
 
@@ -225,12 +231,15 @@ class Actor(abc.ABC, Generic[M_contra]):
                 for cache in self._caches:
                     if partitions is None:
                         cache.invalidate(None)
+                        self.version += 1
                     elif keys := partitions.get(cache.table):
                         cache.invalidate(keys)
-            case Committed(generation=generation):
+                        self.version += 1
+            case Committed(generation=generation, written=written):
                 self._generation = max(self._generation, generation)
                 for cache in self._caches:
-                    cache.commit()
+                    self.version += cache.dirty
+                    cache.commit(written)
                     cache.trim()
             case RolledBack():
                 for cache in self._caches:
@@ -247,8 +256,13 @@ class Actor(abc.ABC, Generic[M_contra]):
         return any(cache.dirty for cache in self._caches)
 
     def statistics(self) -> dict[str, CacheStatistics]:
-        """Counters by data type."""
-        return {cache.table.value: cache.statistics() for cache in self._caches}
+        """Counters by data type; a view's aren't told, since its table's are the owner's."""
+        return {cache.table.value: cache.statistics() for cache in self._caches if not cache.view}
+
+    @property
+    def viewed(self) -> frozenset[Table]:
+        """The tables of other actors that this one has a view of."""
+        return frozenset(cache.table for cache in self._caches if cache.view)
 
     async def run(self) -> None:
         """Handle messages until the nursery is cancelled."""

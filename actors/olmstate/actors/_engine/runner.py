@@ -142,6 +142,9 @@ class Runner:
         self.additions = Additions([*(added for each in capabilities for added in each.additions), *additions])
         self.presence = store.presence
         self._unwritten = trio.Event()
+        self._viewed = frozenset[Table]().union(*(actor.viewed for actor in self._all))
+        self._writing: dict[Table, frozenset[bytes]] = {}
+        """What the last commit, which may not have returned yet, changes of the tables that are viewed."""
         self._subscriptions = Subscriptions()
         self._counters = _Counters()
         self._state = State.IDLE
@@ -234,7 +237,8 @@ class Runner:
             return  # it was our own commit
         self._newest.generation = changes.generation
         if changes.ours and not first:
-            self._notify(Committed(generation=changes.generation))  # a query was quicker than the commit's own answer
+            # a query was quicker than the commit's own answer
+            self._notify(Committed(generation=changes.generation, written=self._writing))
             return
         self._notify(Invalidate(generation=changes.generation, partitions=changes.partitions))
         if first:
@@ -492,13 +496,16 @@ class Runner:
 
     async def _write(self, rows: Mapping[Table, Sequence[Row]], seen: int) -> bool:
         """Commit ``rows`` and tell the actors; False if it was fenced."""
+        self._writing = {
+            table: frozenset(row.partition for row in rows[table]) for table in self._viewed if table in rows
+        }
         with trio.CancelScope(shield=True):
             try:
                 generation = await self._store.commit(rows, seen)
                 # a query may have seen more already
                 self._newest.generation = max(self._newest.generation, generation)
                 self._counters.commits += 1
-                self._notify(Committed(generation=generation))
+                self._notify(Committed(generation=generation, written=self._writing))
             except Fenced:
                 return False
             except OlmStateError:

@@ -14,7 +14,7 @@ from olmstate.messages import (
     ImportRoomKeys,
 )
 
-from .actor import DecryptSome, InboundGroupSessionsActor, RoomKeysPage
+from .actor import DecryptSome, InboundGroupSessionsActor, MoreClaimsPage, RoomKeysPage
 from .operations import (
     GroupChunk,
     ImportChunk,
@@ -35,6 +35,7 @@ CAPABILITY = Capability(
     queries=(
         DecryptRoomEvent.answered_by(InboundGroupSessionsActor),
         DecryptSome.answered_by(InboundGroupSessionsActor),
+        MoreClaimsPage.answered_by(InboundGroupSessionsActor),
         RoomKeysPage.answered_by(InboundGroupSessionsActor),
     ),
     additions=(
