@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from olmstate.actors._account.operations import own_identity
-from olmstate.actors._devices.actor import DevicesActor, LookUp, LookUpSenders, StoreDevices, WereKnown
+from olmstate.actors._devices.actor import DevicesActor, LookUp, LookUpSenders, RemoveDevices, StoreDevices, WereKnown
 from olmstate.actors._devices.senders import KnownSender
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.signatures import check_device_keys
-from olmstate.actors._wire.untrusted_json import answer, check_depth, entries
+from olmstate.actors._wire.untrusted_json import answer, entries
 from olmstate.messages import (
     AddDevices,
     DeviceAddress,
@@ -21,13 +22,21 @@ from olmstate.messages import (
     DevicesAdded,
     DevicesChanged,
     Ed25519Key,
+    Json,
+    JsonObject,
     OlmStateError,
     OwnDeviceReplaced,
     UserId,
 )
 
+V = TypeVar("V")
+
 MANY_ADDRESSES = 250
 """Compared without giving other tasks a chance: half a millisecond."""
+DEVICES_AT_ONCE = 16
+"""Checked without giving other tasks a chance: a millisecond."""
+STORED_AT_ONCE = 24
+"""Devices, or users looked up, without giving other tasks a chance."""
 ADDRESSES_AT_ONCE = 64
 """Looked up without giving other tasks a chance: below a millisecond, or one if they must be loaded."""
 
@@ -35,21 +44,62 @@ ADDRESSES_AT_ONCE = 64
 async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
     """Check each device of a /keys/query response and store what holds."""
     response = answer(command.response, "the response")
-    check_depth(response)
     own = await own_identity(turn)
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]] = {}
-    for user_id, devices in entries(response.get("device_keys"), "device_keys"):
-        users[UserId(user_id)] = {
-            DeviceId(device_id): _checked(UserId(user_id), DeviceId(device_id), device)
-            for device_id, device in entries(devices, "a user's devices")
-        }
+    async for some in SlicesOf(_told(response, users), DEVICES_AT_ONCE):
+        for user_id, device_id, device in some:
+            users[user_id][device_id] = _checked(user_id, device_id, device)
     replaced = None if own is None else _refuse_other_own(users, own)
-    added = await turn[DevicesActor].ask(StoreDevices(users=users, own=own))
-    if added.added or added.removed:
-        turn.events.append(DevicesChanged(added=added.added, removed=added.removed))
+    added: list[DeviceAddress] = []
+    rejected: dict[DeviceAddress, OlmStateError] = {}
+    async for part in SlicesOf(_one_by_one(users), STORED_AT_ONCE):
+        stored = await turn[DevicesActor].ask(StoreDevices(users=_by_user(part), own=own))
+        added += stored.added
+        rejected |= stored.rejected
+    removed = await _remove_others(turn, users)
+    if added or removed:
+        turn.events.append(DevicesChanged(added=tuple(added), removed=tuple(removed)))
     if replaced is not None:
         turn.events.append(replaced)
-    return added
+    return DevicesAdded(added=tuple(added), removed=tuple(removed), rejected=rejected)
+
+
+def _told(response: JsonObject, users: dict[UserId, dict[DeviceId, V]]) -> Iterator[tuple[UserId, DeviceId, Json]]:
+    """Each device that a response tells of. Its user is put into ``users`` before, and so is who has no devices."""
+    for user_id, devices in entries(response.get("device_keys"), "device_keys"):
+        users[UserId(user_id)] = {}
+        for device_id, device in entries(devices, "a user's devices"):
+            yield UserId(user_id), DeviceId(device_id), device
+
+
+def _one_by_one(users: Mapping[UserId, Mapping[DeviceId, V]]) -> Iterator[tuple[UserId, DeviceId | None, V | None]]:
+    """Each device, and each user who has none."""
+    for user_id, devices in users.items():
+        if not devices:
+            yield user_id, None, None
+        for device_id, device in devices.items():
+            yield user_id, device_id, device
+
+
+def _by_user(part: Iterable[tuple[UserId, DeviceId | None, V | None]]) -> dict[UserId, dict[DeviceId, V]]:
+    users: dict[UserId, dict[DeviceId, V]] = {}
+    for user_id, device_id, device in part:
+        devices = users.setdefault(user_id, {})
+        if device_id is not None and device is not None:
+            devices[device_id] = device
+    return users
+
+
+async def _remove_others(turn: Turn, users: Mapping[UserId, Container[DeviceId]]) -> list[DeviceAddress]:
+    """Have the devices go that are known of ``users`` and not among theirs."""
+    left_out: list[DeviceAddress] = []
+    async for some in SlicesOf(users, STORED_AT_ONCE):
+        for user_id, known in zip(some, await turn[DevicesActor].ask(LookUp(users=some)), strict=True):
+            told = users[user_id]
+            left_out += [DeviceAddress(user_id=user_id, device_id=each) for each in known if each not in told]
+    async for addresses in SlicesOf(left_out, STORED_AT_ONCE):
+        await turn[DevicesActor].ask(RemoveDevices(devices=addresses))
+    return left_out
 
 
 def _checked(user_id: UserId, device_id: DeviceId, device: object) -> DeviceKeys | OlmStateError:
@@ -102,22 +152,24 @@ async def look_up(turn: Turn, addresses: Collection[DeviceAddress]) -> dict[Devi
 
 async def devices_of(turn: Turn, users: Collection[UserId]) -> dict[UserId, dict[DeviceId, DeviceKeys]]:
     """All known devices of each of ``users``."""
-    wanted = tuple(dict.fromkeys(users))
-    found = await turn[DevicesActor].ask(LookUp(users=wanted))
-    return dict(zip(wanted, found, strict=True))
+    found: dict[UserId, dict[DeviceId, DeviceKeys]] = {}
+    async for some in SlicesOf(dict.fromkeys(users), STORED_AT_ONCE):
+        found.update(zip(some, await turn[DevicesActor].ask(LookUp(users=some)), strict=True))
+    return found
 
 
 async def known_senders(turn: Turn, users: Collection[UserId]) -> dict[UserId, KnownSender]:
     """What is known of the devices of ``users``, by keys."""
-    wanted = tuple(dict.fromkeys(users))
-    found = await turn[DevicesActor].ask(LookUpSenders(users=wanted))
-    return dict(zip(wanted, found, strict=True))
+    found: dict[UserId, KnownSender] = {}
+    async for some in SlicesOf(dict.fromkeys(users), STORED_AT_ONCE):
+        found.update(zip(some, await turn[DevicesActor].ask(LookUpSenders(users=some)), strict=True))
+    return found
 
 
 async def fingerprints_of_others(turn: Turn, claimed: Collection[Ed25519Key]) -> frozenset[Ed25519Key]:
     """Those of ``claimed`` that a known device has, or one that was known, whoever's."""
-    wanted = tuple(dict.fromkeys(claimed))
-    if not wanted:
-        return frozenset()
-    known = await turn[DevicesActor].ask(WereKnown(fingerprints=wanted))
-    return frozenset(key for key, was_known in zip(wanted, known, strict=True) if was_known)
+    found: set[Ed25519Key] = set()
+    async for some in SlicesOf(dict.fromkeys(claimed), STORED_AT_ONCE):
+        known = await turn[DevicesActor].ask(WereKnown(fingerprints=some))
+        found.update(key for key, was_known in zip(some, known, strict=True) if was_known)
+    return frozenset(found)
