@@ -194,7 +194,7 @@ Asked: TypeAlias = RemoveDevices | Devices | LookUp | LookUpSenders | WereKnown 
 
 
 class DevicesActor(Actor[Asked]):
-    """See the module."""
+    """Owns the public keys of other users' devices, and of our own other ones."""
 
     name: ClassVar[str] = "devices"
 

@@ -41,7 +41,7 @@ class _Waiting:
     session_id: MegolmSessionId | None = None
     """On which it must be, if any."""
     tried: bool = False
-    """Else something must be loaded first."""
+    """False until the actor was asked; the event then may still need a turn."""
     encrypted: MegolmCiphertext | None = None
     """None, though it was tried: that takes a turn."""
     error: OlmStateError | None = None
@@ -94,7 +94,7 @@ class RoomEncryption:
     def _encrypt_all(self, queue: list[_Waiting]) -> None:
         """Empty a queue and try each, or none of them: then each loads what it needs.
 
-        Whose indices are being reserved waits for them.
+        An event whose room is reserving indices waits for that reservation.
         """
         batch = [waiting for waiting in queue if waiting.room_id not in self._reserving]
         queue.clear()
@@ -103,9 +103,11 @@ class RoomEncryption:
         try:
             self._supervisor.refresh()
             replies = self._outbound.ask_nowait(self._asked(batch))
-        except (trio.WouldBlock, InternalError):
-            return  # in the second case it is known of none whose bug it is
+        except trio.WouldBlock:
+            return
         except OlmStateError as error:
+            if isinstance(error, InternalError) and len(batch) > 1:
+                return  # nobody knows whose it is: alone, that one meets it again
             for waiting in batch:
                 waiting.tried, waiting.error = True, own_error(error)
         else:
