@@ -77,6 +77,7 @@ from ._events import (
     RoomKeyImportProgress,
     RoomKeysReceived,
     StoreChanged,
+    ToDeviceDelayed,
 )
 from ._ids import (
     Curve25519Key,
@@ -309,6 +310,7 @@ __all__ = [
     "SupervisorStatistics",
     "SyncReceived",
     "SyncToken",
+    "ToDeviceDelayed",
     "ToDeviceOutcome",
     "TrackUsers",
     "Transport",
