@@ -239,7 +239,7 @@ async def test_of_several_events_that_are_encrypted_at_once_a_bug_costs_the_one_
     other, handle = RoomId("!other:example.org"), OutboundGroupSessionsActor.handle
 
     def meet(self: OutboundGroupSessionsActor, message: Any) -> Reply:  # noqa: ANN401 - as the actor's
-        if any(room_id == other for room_id, _ in getattr(message, "events", ())):
+        if any(room_id == other for room_id, *_ in getattr(message, "events", ())):
             raise Bug
         return handle(self, message)
 

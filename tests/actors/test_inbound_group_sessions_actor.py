@@ -28,6 +28,7 @@ from olmstate.messages import (
     ReplayedMessage,
     RoomId,
     RoomKeyWithheld,
+    SenderState,
     StoreCorrupt,
     StoreFull,
     UnknownMessageIndex,
@@ -99,9 +100,11 @@ async def test_an_event_is_decrypted_and_says_whose_key_did_it(inbound: InboundG
     assert (decrypted.type, decrypted.content) == ("m.room.message", {"body": "hello"})
     assert (decrypted.room_id, decrypted.event_id) == (ROOM, "$1")
     assert (decrypted.session_id, decrypted.message_index) == (room.session_id, 0)
-    assert (decrypted.sender, decrypted.sender_device) == (room.sender.user_id, room.sender.device_id)
-    assert (decrypted.sender_key, decrypted.sender_ed25519) == (room.sender.curve25519, room.sender.ed25519)
-    assert not decrypted.imported
+    info = decrypted.encryption_info
+    assert (info.sender_state, info.sender_device) == (SenderState.UNKNOWN_DEVICE, None)
+    assert info.claimed_sender == room.sender.user_id
+    assert (info.claimed_curve25519, info.claimed_ed25519) == (room.sender.curve25519, room.sender.ed25519)
+    assert not info.imported
 
 
 async def test_an_event_without_an_id_is_decrypted_and_cannot_be_guarded(
@@ -173,7 +176,7 @@ async def test_a_session_is_read_once_for_many_events_and_a_notice_only_where_th
     actors.refresh()
     faults.steps.clear()
     await inbound.ask(DecryptSome(events=tuple((ROOM, room.send()) for _ in range(9))))
-    assert tables_read(faults) == [Table.INBOUND_GROUP_SESSIONS, Table.MESSAGE_INDICES]
+    assert tables_read(faults) == [Table.INBOUND_GROUP_SESSIONS, Table.MESSAGE_INDICES, Table.DEVICES]
     faults.steps.clear()
     await decrypt(inbound, Room(Peer()).send())
     assert tables_read(faults) == [Table.INBOUND_GROUP_SESSIONS, Table.WITHHELD_ROOM_KEYS]
@@ -209,8 +212,7 @@ async def test_a_forged_key_under_the_same_id_is_kept_apart_and_what_it_decrypts
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor, room: Room
 ) -> None:
     forged = Room(Peer())
-    copy = msgspec.structs.replace(forged.new_room_key().copy, imported=True, signed=False)
-    new = msgspec.structs.replace(room.new_room_key(), copy=copy)
+    new = msgspec.structs.replace(forged.exported_room_key(), session_id=room.session_id)
     assert ("unconnected",) == await inbound.ask(AddRoomKeys(room_keys=(new,)))
     await actors.commit()
     genuine = await decrypt(inbound, room.send())
@@ -219,8 +221,9 @@ async def test_a_forged_key_under_the_same_id_is_kept_apart_and_what_it_decrypts
     fake = await decrypt(inbound, altered(room.send(), ciphertext=theirs))
     assert isinstance(genuine, DecryptedRoomEvent)
     assert isinstance(fake, DecryptedRoomEvent)
-    assert (genuine.imported, genuine.sender_key) == (False, room.sender.curve25519)
-    assert (fake.imported, fake.sender_key) == (True, forged.sender.curve25519)
+    for event, imported, peer in ((genuine, False, room.sender), (fake, True, forged.sender)):
+        info = event.encryption_info
+        assert (info.imported, info.claimed_curve25519) == (imported, peer.curve25519)
 
 
 async def test_the_reason_of_the_first_notice_is_told_until_the_key_comes(

@@ -202,7 +202,7 @@ def right_arguments(me: DeviceIdentity) -> dict[type[Any], dict[str, Any]]:
         },
         MarkRequestSent: {"request_id": "1", "response": {"one_time_key_counts": {"signed_curve25519": 50}}},
         MarkRoomKeyShared: {"room_id": ROOM, "session_id": group.session_id, "devices": (bob.address,)},
-        OlmSessionPickle: {"sender_key": bob.curve25519, "pickle": "pickle"},
+        OlmSessionPickle: {"sender_key": bob.curve25519, "pickle": "pickle", "user_id": bob.user_id},
         OutgoingRequests: {},
         PrepareOneTimeKeys: {},
         ReceiveSync: {

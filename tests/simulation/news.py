@@ -9,11 +9,13 @@ from __future__ import annotations
 import attrs
 import trio
 
+from olmstate.actors.testing import DEVICE, USER
 from olmstate.messages import (
     AddDevices,
     AddRoomKey,
     DecryptedToDevice,
     DecryptToDevice,
+    DeviceAddress,
     DevicesChanged,
     Event,
     ImportKeyFile,
@@ -21,6 +23,7 @@ from olmstate.messages import (
     MarkRequestFailed,
     MarkRequestSent,
     Message,
+    OwnDeviceReplaced,
     ReceiveSync,
     RequestGivenUp,
     RoomKeyImportProgress,
@@ -28,7 +31,7 @@ from olmstate.messages import (
 )
 from tests.faults.history import Json
 
-OWN_EVENTS = (RoomKeysReceived, DevicesChanged, RoomKeyImportProgress, RequestGivenUp)
+OWN_EVENTS = (RoomKeysReceived, DevicesChanged, OwnDeviceReplaced, RoomKeyImportProgress, RequestGivenUp)
 """Events of what was asked; a `StoreChanged` is of what others did."""
 
 
@@ -39,6 +42,8 @@ class News:
     room_keys: list[str] = attrs.field(factory=list[str])
     """Session ids."""
     devices: list[DevicesChanged] = attrs.field(factory=list[DevicesChanged])
+    replaced: int = 0
+    """Times that a server was said to have other keys under this device's id."""
     progress: list[RoomKeyImportProgress] = attrs.field(factory=list[RoomKeyImportProgress])
     given_up: list[RequestGivenUp] = attrs.field(factory=list[RequestGivenUp])
 
@@ -68,6 +73,8 @@ class Ear:
                     news.room_keys.extend(each for each in sessions if each not in self.ignored)
                 case DevicesChanged():
                     news.devices.append(event)
+                case OwnDeviceReplaced():
+                    news.replaced += 1
                 case RoomKeyImportProgress():
                     news.progress.append(event)
                 case RequestGivenUp():
@@ -97,6 +104,7 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             told = _told(message, reply)
             right = told == heard
             enough = set(told.room_keys) <= set(heard.room_keys) and all(each in heard.devices for each in told.devices)
+            enough = enough and told.replaced <= heard.replaced
     return None if right or (more and enough) else f"{reply} was replied, and {heard} heard"
 
 
@@ -111,6 +119,7 @@ def _told(message: Message[Json], reply: Json) -> News:
             return News(room_keys=[each.content["session_id"] for each in decrypted if each.type == "m.room_key"])
         case AddDevices():
             changed = [DevicesChanged(added=reply.added, removed=reply.removed)]
-            return News(devices=changed if reply.added or reply.removed else [])
+            own = DeviceAddress(user_id=USER, device_id=DEVICE)
+            return News(devices=changed if reply.added or reply.removed else [], replaced=int(own in reply.rejected))
         case _:
             return News()

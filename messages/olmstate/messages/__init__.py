@@ -64,6 +64,7 @@ from ._errors import (
     UnknownDevice,
     UnknownMessageIndex,
     UnknownOlmSession,
+    UnknownSender,
     UnsupportedFilesystem,
     WrongDevice,
     WrongKey,
@@ -72,6 +73,7 @@ from ._errors import (
 from ._events import (
     DevicesChanged,
     Event,
+    OwnDeviceReplaced,
     RoomKeyImportProgress,
     RoomKeysReceived,
     StoreChanged,
@@ -145,6 +147,10 @@ from ._secrets import (
     SecretError,
     UnsupportedSecretStorage,
 )
+from ._senders import (
+    EncryptionInfo,
+    SenderState,
+)
 from ._statistics import (
     CacheStatistics,
     Statistics,
@@ -211,6 +217,7 @@ __all__ = [
     "EncryptedRoomEvent",
     "EncryptedToDevice",
     "EncryptionError",
+    "EncryptionInfo",
     "Event",
     "EventId",
     "ExportKeyFile",
@@ -253,6 +260,7 @@ __all__ = [
     "OutboundRoomKey",
     "OutdatedUsers",
     "OutgoingRequests",
+    "OwnDeviceReplaced",
     "PlainToDevice",
     "PrepareOneTimeKeys",
     "PrepareRoomKey",
@@ -287,6 +295,7 @@ __all__ = [
     "Route",
     "SchemaTooNew",
     "SecretError",
+    "SenderState",
     "ShareRoomKey",
     "SignedDeviceKeys",
     "Statistics",
@@ -307,6 +316,7 @@ __all__ = [
     "UnknownDevice",
     "UnknownMessageIndex",
     "UnknownOlmSession",
+    "UnknownSender",
     "UnpublishedKeys",
     "UnsupportedFilesystem",
     "UnsupportedSecretStorage",

@@ -10,7 +10,8 @@ Its rules:
    next turn collects its changes.
 4. An envelope carries the generation that its asker had seen. An actor that is behind it has missed a notice, and drops
    everything rather than answer from a stale copy.
-5. An actor asks nobody. So asks can't form a cycle, and can't deadlock.
+5. An actor asks nobody. So asks can't form a cycle, and can't deadlock. What it must know of another's data it reads
+   from the store, through a view of its own.
 6. An actor with nothing to do and nothing to load answers in the asker's own slice of time, without the task switches
    that a mailbox costs. Nothing else differs: one message after another, and none overtakes one that waits. Each ask
    can be cancelled; other tasks get their turn after some.
@@ -83,6 +84,8 @@ class Committed:
     """The turn's changes are durable as this generation."""
 
     generation: int
+    written: Mapping[Table, frozenset[bytes]] = attrs.field(factory=dict[Table, frozenset[bytes]])
+    """The partitions that it has changed of tables that actors have a view of."""
 
 
 @attrs.frozen
@@ -132,7 +135,10 @@ class PageQuery(Query[R], Generic[R]):
     table: Table
     after: Position = START
     """Where the page before ended."""
-    limit: int = 500
+    limit: int = 64
+    """Below a millisecond's worth."""
+    group: tuple[str, ...] | None = None
+    """Of which group's rows, by the parts of its name, or, with none, of those without a group. None: of all."""
 
 
 class Actor(abc.ABC, Generic[M_contra]):
@@ -229,11 +235,11 @@ class Actor(abc.ABC, Generic[M_contra]):
                     elif keys := partitions.get(cache.table):
                         cache.invalidate(keys)
                         self.version += 1
-            case Committed(generation=generation):
+            case Committed(generation=generation, written=written):
                 self._generation = max(self._generation, generation)
                 for cache in self._caches:
                     self.version += cache.dirty
-                    cache.commit()
+                    cache.commit(written)
                     cache.trim()
             case RolledBack():
                 for cache in self._caches:
@@ -250,8 +256,13 @@ class Actor(abc.ABC, Generic[M_contra]):
         return any(cache.dirty for cache in self._caches)
 
     def statistics(self) -> dict[str, CacheStatistics]:
-        """Counters by data type."""
-        return {cache.table.value: cache.statistics() for cache in self._caches}
+        """Counters by data type; a view's aren't told, since its table's are the owner's."""
+        return {cache.table.value: cache.statistics() for cache in self._caches if not cache.view}
+
+    @property
+    def viewed(self) -> frozenset[Table]:
+        """The tables of other actors that this one has a view of."""
+        return frozenset(cache.table for cache in self._caches if cache.view)
 
     async def run(self) -> None:
         """Handle messages until the nursery is cancelled."""
@@ -350,7 +361,7 @@ class Actor(abc.ABC, Generic[M_contra]):
     async def _load(self, message: M_contra) -> None:
         page: object = message
         if isinstance(page, PageQuery):
-            self.page = await self._store.page(page.table, page.after, page.limit)
+            self.page = await self._store.page(page.table, page.after, page.limit, self._group_of(page))
         first = True
         complete = False
         committed = isinstance(message, Query)
@@ -368,6 +379,11 @@ class Actor(abc.ABC, Generic[M_contra]):
             first = False
             if not isinstance(wanted, tuple):
                 wanted = self.wanted(message)
+
+    def _group_of(self, page: PageQuery[Any]) -> bytes | None:
+        if not page.group:
+            return None if page.group is None else b""
+        return self._store.key(page.table, *page.group)
 
     def decoded_page(self, table: Table, decode: Callable[[Row], T]) -> tuple[Position, tuple[T, ...]]:
         """Where the page that was read ends, and what its rows stand for.

@@ -50,7 +50,7 @@ from olmstate.messages import (
 from olmstate.storage import Changes, Fenced, Row, Store, Table
 
 from .actor import Actor, Committed, Environment, Invalidate, Newest, Notice, RolledBack
-from .bugs import internal_error, is_bug
+from .bugs import internal_error, is_bug, left_to_the_next
 from .capability import Capability, WithoutTurn, check_routes
 from .envelope import Envelope, own_error
 from .options import Options
@@ -142,6 +142,9 @@ class Runner:
         self.additions = Additions([*(added for each in capabilities for added in each.additions), *additions])
         self.presence = store.presence
         self._unwritten = trio.Event()
+        self._viewed = frozenset[Table]().union(*(actor.viewed for actor in self._all))
+        self._writing: dict[Table, frozenset[bytes]] = {}
+        """What the last commit, which may not have returned yet, changes of the tables that are viewed."""
         self._subscriptions = Subscriptions()
         self._counters = _Counters()
         self._state = State.IDLE
@@ -234,7 +237,8 @@ class Runner:
             return  # it was our own commit
         self._newest.generation = changes.generation
         if changes.ours and not first:
-            self._notify(Committed(generation=changes.generation))  # a query was quicker than the commit's own answer
+            # a query was quicker than the commit's own answer
+            self._notify(Committed(generation=changes.generation, written=self._writing))
             return
         self._notify(Invalidate(generation=changes.generation, partitions=changes.partitions))
         if first:
@@ -377,6 +381,8 @@ class Runner:
             return
         alone = len(batch) == 1 or self._state is State.ACQUIRING
         self._roll_back()
+        if self._state is State.ACQUIRING and self._store.lock.held:
+            self._store.lock.release()
         self._move(Move.BUSY if self._state is State.ACQUIRING else Move.FAILED)
         if alone:
             for envelope in batch:
@@ -405,7 +411,7 @@ class Runner:
         lock = self._store.lock
         keep = False
         if self._inbox.statistics().current_buffer_used:
-            with contextlib.suppress(StoreError):  # whoever can't be seen is waited for
+            with left_to_the_next():  # whoever can't be seen is waited for
                 keep = not lock.contended()
         if keep:
             self._move(Move.KEPT)
@@ -492,13 +498,16 @@ class Runner:
 
     async def _write(self, rows: Mapping[Table, Sequence[Row]], seen: int) -> bool:
         """Commit ``rows`` and tell the actors; False if it was fenced."""
+        self._writing = {
+            table: frozenset(row.partition for row in rows[table]) for table in self._viewed if table in rows
+        }
         with trio.CancelScope(shield=True):
             try:
                 generation = await self._store.commit(rows, seen)
                 # a query may have seen more already
                 self._newest.generation = max(self._newest.generation, generation)
                 self._counters.commits += 1
-                self._notify(Committed(generation=generation))
+                self._notify(Committed(generation=generation, written=self._writing))
             except Fenced:
                 return False
             except OlmStateError:
@@ -531,7 +540,7 @@ class Runner:
             await trio.sleep(self._options.write_behind)
             if any(actor.before_commit() for actor in self._all):
                 # it still waits, and the next turn takes it along, if there is one
-                with contextlib.suppress(StoreError, ActorStopped):
+                with left_to_the_next():
                     await self.ask_in_turn(Flush())
             if not any(actor.before_commit() for actor in self._all):
                 self._unwritten = trio.Event()
@@ -540,7 +549,7 @@ class Runner:
         """Look for others' writes while anybody wants to hear of them."""
         while True:
             if self._subscriptions.wanted(StoreChanged):
-                with contextlib.suppress(StoreError):  # whoever asks something next is told
+                with left_to_the_next():
                     self.refresh()
                 await trio.sleep(self._options.watch)
             else:

@@ -18,7 +18,7 @@ from olmstate.actors._rooms.actor import OutboundGroupSessionsActor
 from olmstate.actors._to_device.actor import OlmSessionsActor
 from olmstate.actors._wire.steps import at_once
 from olmstate.messages import DeviceId, StoreBusy, UserId
-from olmstate.storage import Row, Store, Table
+from olmstate.storage import Row, Rows, Store, Table
 
 A = TypeVar("A", bound=Actor[Any])
 
@@ -128,22 +128,23 @@ class ActorsUnderTest:
         Raises:
             Fenced, StoreError: As `Store.commit`; the turn is rolled back.
         """
+        rows: dict[Table, list[Row]] = {}
+        for actor in self.all:
+            rows.update(at_once(actor.changed_rows()))
         try:
-            self.newest.generation = await self._write()
+            self.newest.generation = await self._write(rows)
         except BaseException:
             self.roll_back()
             raise
-        self._tell(Committed(generation=self.newest.generation))
+        written = {table: frozenset(row.partition for row in changed) for table, changed in rows.items()}
+        self._tell(Committed(generation=self.newest.generation, written=written))
         return self.newest.generation
 
-    async def _write(self) -> int:
+    async def _write(self, rows: Rows) -> int:
         lock = self._store.lock
         if not lock.acquire_nowait():
             raise StoreBusy(holder_pid=lock.holder_pid(), waited=0)
         try:
-            rows: dict[Table, list[Row]] = {}
-            for actor in self.all:
-                rows.update(at_once(actor.changed_rows()))
             return await self._store.commit(rows, self.newest.generation)
         finally:
             lock.release()

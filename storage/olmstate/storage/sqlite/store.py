@@ -41,10 +41,10 @@ from olmstate.storage.lock.fork import poison_in_child
 from olmstate.storage.lock.presence import Presence
 from olmstate.storage.lock.turnstile import Turnstile
 from olmstate.storage.sealing import Seal, Secret, Wrapping, as_secret
-from olmstate.storage.tables import FOR_LIFE, KEYS_ONLY, PARTITIONED, Table
+from olmstate.storage.tables import FOR_LIFE, GROUPED, KEYS_ONLY, PARTITIONED, Table
 from olmstate.storage.threads import NoThread, in_thread, start_in_thread
 
-from .connection import Connection, abandon
+from .connection import Connection, abandon, set_busy_timeout
 from .folder import DATABASE
 from .meta import (
     StoreInfo,
@@ -57,7 +57,7 @@ from .meta import (
 )
 from .sqlite3 import sqlite3
 from .sqlite_errors import BUSY_SECONDS, PRIMARY, look_again, result_code, store_error, translated
-from .statements import CHANGED, COUNT, DELETE, FACTS, FENCE, FORGET, MOST_PARAMETERS, PAGE, STATE, UPSERT, read
+from .statements import CHANGED, COUNT, DELETE, FACTS, FENCE, FORGET, MOST_PARAMETERS, STATE, UPSERT, page_of, read
 
 MANY_CHANGES = 4096
 """So many changed rows are not worth telling by key."""
@@ -80,11 +80,18 @@ CHECKPOINT_PAGES = 1_000
 takes half as long as to sync what is appended."""
 CHECKPOINT_SECONDS = 0.005
 """About what that takes at the least."""
+TRUNCATE_SECONDS = 300.0
+"""After which whoever commits also cuts the WAL. Until then it keeps what was written over in the database: earlier
+states of ratchets, which read messages that the present ones can't."""
+TRUNCATE_AGAIN_SECONDS = 10.0
+"""After which that is tried again if somebody was reading an older snapshot."""
 
 BUSY_PAUSE = 0.005
 """Seconds, before it is looked again whether a program that doesn't take our lock has let SQLite's go."""
 CLOSE_SECONDS = 2.0
 """How long closing waits for the lock, in order to tidy up."""
+CLOSE_BUSY_SECONDS = 0.05
+"""And then for whoever reads an older snapshot."""
 
 __all__ = ["DATABASE", "SqliteStore", "StoreInfo"]
 
@@ -159,11 +166,13 @@ class SqliteStore:
                 reason="another handle of this process still has files that were removed or replaced; close it first"
             )
         # it is we who wait for programs that don't take our lock: SQLite would wait on the event loop
-        self._writer.execute("PRAGMA busy_timeout = 0").fetchall()
+        set_busy_timeout(self._writer, 0)
         self._seen_header = b""
         self._last_commit = 0.0
         self._pages_left = 0
         """Of the WAL, that the last checkpoint could not take in, since somebody reads an older snapshot."""
+        self._truncate_at: float | None = None
+        """On Trio's clock; None before the first commit."""
         self._name = f"{os.getpid()} {secrets.token_hex(4)}"
         self._commits = 0
         self._doubt: str | None = None
@@ -284,10 +293,11 @@ class SqliteStore:
         if self._reader.in_transaction:  # after some errors SQLite has ended it by itself
             self._reader.execute("ROLLBACK")
 
-    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
-        """At most ``limit`` rows behind the place ``after``, in the order of their places."""
+    async def page(self, table: Table, after: Position, limit: int, group: bytes | None = None) -> list[Row]:
+        """At most ``limit`` rows behind the position ``after``, in the order of their positions; see `RowReader`."""
         self.check_usable()
-        fetched: _Fetched = self._read(lambda: self._reader.execute(PAGE[table], [*after, limit]).fetchall())
+        sql, parameters = page_of(table, group), [*after, limit, *([group] if group else [])]
+        fetched: _Fetched = self._read(lambda: self._reader.execute(sql, parameters).fetchall())
         return [self._row(table, *row) for row in fetched]
 
     def _row(self, table: Table, key: bytes, partition: bytes, sealed: bytes, generation: int) -> Row:
@@ -399,9 +409,18 @@ class SqliteStore:
     async def _tidy_up(self) -> None:
         pages = self._wal_index.log_pages()
         self._pages_left = min(self._pages_left, pages)
-        if pages - self._pages_left >= CHECKPOINT_PAGES:
+        now = trio.current_time()
+        if self._truncate_at is None:
+            self._truncate_at = now + TRUNCATE_SECONDS
+        if now >= self._truncate_at:
+            # not before: what is appended takes twice as long to sync as what is written over
+            self._truncate_at = now + TRUNCATE_AGAIN_SECONDS
+            await self._run(lambda: self._truncate(now), CHECKPOINT_SECONDS)
+        elif pages - self._pages_left >= CHECKPOINT_PAGES:
             await self._run(self._checkpoint, CHECKPOINT_SECONDS)
-            self._pages_left = self._wal_index.log_pages()
+        else:
+            return
+        self._pages_left = self._wal_index.log_pages()
 
     async def _run_when_free(self, work: Callable[[], None], estimate: float) -> float:
         """`_run`, again and again while a program that doesn't take our lock has SQLite's; nothing is written then."""
@@ -416,7 +435,7 @@ class SqliteStore:
             with trio.CancelScope(shield=True):
                 await trio.sleep(BUSY_PAUSE)
 
-    async def _run(self, work: Callable[[], None], estimate: float) -> float:
+    async def _run(self, work: Callable[[], object], estimate: float) -> float:
         """Do ``work`` with the writer, in a thread if that takes long or other work is there; the seconds it took."""
 
         def timed() -> float:
@@ -452,6 +471,8 @@ class SqliteStore:
                 values = zip(part, seal_all(table, part, generation), strict=True)
                 if table in PARTITIONED:
                     kept += [(row.partition, row.key, value, generation) for row, value in values]
+                elif table in GROUPED:
+                    kept += [(row.key, value, generation, row.group or None) for row, value in values]
                 else:
                     kept += [(row.key, value, generation) for row, value in values]
             kept.sort(key=itemgetter(0))  # as they lie in the tree; what comes twice stays in its order
@@ -522,14 +543,21 @@ class SqliteStore:
                     return store_error(error)
         return self._poisoned(f"a commit has an unknown outcome ({error})")
 
-    def _checkpoint(self, mode: str = "PASSIVE") -> None:
-        """Take the WAL into the database, as far as nobody reads an older snapshot. Under the lock."""
+    def _checkpoint(self, mode: str = "PASSIVE") -> bool:
+        """Take the WAL into the database while nobody reads an older snapshot; whether that was all. Under the lock."""
         try:
-            self._writer.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            ((busy, _, _),) = self._writer.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
         except sqlite3.Error as error:
             if not isinstance(store_error(error), StoreFull):
                 # what was committed is in the WAL, and whoever opens the store takes it from there once more
                 self._poisoned(f"the write-ahead log can't be taken into the database ({error})")
+            return False
+        return not busy
+
+    def _truncate(self, now: float) -> None:
+        """Take the WAL into the database and cut it, unless somebody reads or writes just now. Under the lock."""
+        if self._checkpoint("TRUNCATE"):
+            self._truncate_at = now + TRUNCATE_SECONDS
 
     @enable_ki_protection
     async def change_secret(self, secret: Secret | None, *, lock_timeout: float = 5.0) -> None:
@@ -566,11 +594,11 @@ class SqliteStore:
             raise self._poisoned("another has committed though this process holds the lock") from error
         # or whoever has the old passphrase finds the data key in the WAL that it opened; if it can't be had now, the
         # change is made all the same
-        self._writer.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}").fetchall()
+        set_busy_timeout(self._writer, BUSY_SECONDS)
         try:
             self._checkpoint("TRUNCATE")
         finally:
-            self._writer.execute("PRAGMA busy_timeout = 0").fetchall()
+            set_busy_timeout(self._writer, 0)
 
     # --- opening and closing --------------------------------------------------------------------------------
 
@@ -650,7 +678,7 @@ class SqliteStore:
                 with contextlib.suppress(sqlite3.Error, StorePoisoned):
                     self._check_files(self._lock)  # or the log would go into a database that nobody finds again
                     # an open snapshot of another process, a backup say, is no reason to keep the lock for long
-                    self._writer.execute("PRAGMA busy_timeout = 50").fetchall()
+                    set_busy_timeout(self._writer, CLOSE_BUSY_SECONDS)
                     self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:
             self._writer.close()
