@@ -1,7 +1,7 @@
 """olmstate for programs on asyncio: the same supervisor, messages and promises.
 
-``from olmstate.asyncio import open_supervisor``, and then as under Trio. Trio runs as a guest of the running loop, in the
-same thread (decision 0038); nothing else of the library imports asyncio.
+``from olmstate.asyncio import open_supervisor``, and then as under Trio. Trio runs as a guest of the running loop, in
+the same thread; nothing else of the library imports asyncio.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import trio
 from outcome import Outcome
@@ -27,31 +27,35 @@ class Guest:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """A guest of ``loop``; nothing runs yet."""
         self.loop = loop
-        self._users = 0
+        self.users = 0
         self._ready: asyncio.Future[None] = loop.create_future()
-        self._ended: asyncio.Future[None] = loop.create_future()
+        self.ended: asyncio.Future[None] = loop.create_future()
         self._stop = trio.Event()
         self.nursery: trio.Nursery | None = None
 
     @classmethod
-    async def enter(cls) -> Self:
+    async def enter(cls) -> Guest:
         """The running loop's guest; it stays until it was left as often as it was entered.
 
         Raises:
             RuntimeError: Trio runs in this thread already, and not as this loop's guest.
         """
         loop = asyncio.get_running_loop()
+        while (ending := cls._guests.get(loop)) is not None and ending.users == 0:
+            await asyncio.wait([ending.ended])  # Trio has one run a thread: the next one begins then
+            await asyncio.sleep(0)  # whoever has ended it takes it away
         guest = cls._guests.get(loop)
         if guest is None:
-            guest = cls._guests[loop] = cls(loop)
-            try:
-                guest._start()
-            except BaseException:
-                del cls._guests[loop]
-                raise
-        guest._users += 1
-        await asyncio.shield(guest._ready)
-        return guest  # type: ignore[return-value] # there are no subclasses
+            guest = cls(loop)
+            guest._start()
+            cls._guests[loop] = guest
+        guest.users += 1
+        try:
+            await asyncio.shield(guest._ready)
+        except BaseException:
+            await guest.leave()
+            raise
+        return guest
 
     def _start(self) -> None:
         trio.lowlevel.start_guest_run(
@@ -73,17 +77,19 @@ class Guest:
         try:
             result.unwrap()
         except BaseException as error:  # noqa: BLE001 - whoever leaves last is told
-            self._ended.set_exception(error)
+            self.ended.set_exception(error)
         else:
-            self._ended.set_result(None)
+            self.ended.set_result(None)
 
     async def leave(self) -> None:
         """Use it no more. The last one ends it."""
-        self._users -= 1
-        if self._users == 0:
-            del self._guests[self.loop]
+        self.users -= 1
+        if self.users == 0:
             self._stop.set()
-            await finished(self._ended)
+            try:
+                await finished(self.ended)
+            finally:
+                self._guests.pop(self.loop, None)
 
     def start(self, run: Callable[[], Awaitable[object]]) -> None:
         """Run an asynchronous Trio function in the background; it must not raise."""
