@@ -106,6 +106,6 @@ async def test_devices_are_read_again_when_another_process_has_written() -> None
         await devices.ask(Devices(user_id=USER))
         assert devices.statistics()["devices"].loaded == 1
         disk.write_from_elsewhere(keys_known=False)
-        actors.look()
+        actors.refresh()
         await devices.ask(Devices(user_id=USER))
         assert devices.statistics()["devices"].loaded == 2

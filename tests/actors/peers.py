@@ -7,6 +7,7 @@ import json
 from vodozemac import Account, AnyOlmMessage, Curve25519PublicKey, GroupSession, Session
 
 from olmstate.actors._room_keys.actor import NewRoomKey
+from olmstate.actors._room_keys.claims import Claim
 from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
 from olmstate.actors._wire.base64 import decode, encode
 from olmstate.actors._wire.signatures import signing_bytes
@@ -158,21 +159,24 @@ class Room:
             sender_key=self.sender.curve25519,
             sender_ed25519=self.sender.ed25519,
             sender=self.sender.user_id,
-            sender_device=self.sender.device_id,
         )
 
     def new_room_key(self) -> NewRoomKey:
         """The same, as its actor gets it."""
-        copy = RoomKeyCopy(
-            session=session_from_room_key(self.session.session_key.to_base64(), self.session_id),
-            sender_key=self.sender.curve25519,
-            sender_ed25519=self.sender.ed25519,
-            sender=self.sender.user_id,
-            sender_device=self.sender.device_id,
-            imported=False,
-            signed=True,
+        session = session_from_room_key(self.session.session_key.to_base64(), self.session_id)
+        return NewRoomKey(
+            room_id=self.room_id,
+            session_id=self.session_id,
+            copy=RoomKeyCopy(session=session, signed=True),
+            claim=Claim(sender_key=self.sender.curve25519, ed25519=self.sender.ed25519, sender=self.sender.user_id),
         )
-        return NewRoomKey(room_id=self.room_id, session_id=self.session_id, copy=copy)
+
+    def exported_room_key(self) -> NewRoomKey:
+        """The same, as an export has it."""
+        new = self.new_room_key()
+        claim = Claim(sender_key=self.sender.curve25519, ed25519=self.sender.ed25519, sender=None)
+        copy = RoomKeyCopy(session=new.copy.session, signed=False, exported=(claim,))
+        return NewRoomKey(room_id=self.room_id, session_id=self.session_id, copy=copy, claim=None)
 
     def room_key_content(self) -> JsonObject:
         """``content`` of the ``m.room_key``."""

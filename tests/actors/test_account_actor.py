@@ -122,7 +122,7 @@ async def test_a_turn_that_makes_the_account_and_is_overtaken_by_another_process
         await account.ask(Create())
         theirs = await other.ask(Create())
         await others.commit()
-        actors.look()
+        actors.refresh()
         assert theirs == await account.ask(IdentityKeys())
         actors.roll_back()
         assert theirs == await account.ask(IdentityKeys())
@@ -134,7 +134,7 @@ async def test_a_turn_that_makes_the_account_while_something_else_is_invalidated
     async with run_actor(actors.account) as account:
         await account.ask(Create())
         disk.write_from_elsewhere()
-        actors.look()
+        actors.refresh()
         await account.ask(LookUpOwnDevice())
         with pytest.raises(NoAccount):
             await account.ask(IdentityKeys())
@@ -161,7 +161,7 @@ async def test_the_identity_survives_every_invalidation_without_a_read(
     identity = await account.ask(IdentityKeys())
     loaded = account.statistics()["account"].loaded
     disk.write_from_elsewhere(keys_known=False)
-    actors.look()
+    actors.refresh()
     assert identity == await account.ask(IdentityKeys())
     assert account.statistics()["account"].loaded == loaded
 
@@ -362,10 +362,10 @@ async def test_a_token_that_another_process_has_moved_is_read_again(
     await account.ask(SyncToken())
     others = ActorsUnderTest(MemoryStore(disk))
     async with run_actor(others.account) as other:
-        others.look()
+        others.refresh()
         await other.ask(sync("s9"))
         await others.commit()
-    actors.look()
+    actors.refresh()
     assert "s9" == await account.ask(SyncToken())
     assert account.statistics()["account"].loaded == 1  # only the sync state was dropped
 

@@ -56,13 +56,13 @@ async def test_a_look_drops_what_others_have_written_and_nothing_else() -> None:
     actors, others = ActorsUnderTest(MemoryStore(disk)), ActorsUnderTest(MemoryStore(disk))
     async with run_actor(actors.devices) as devices, run_actor(others.devices) as other:
         await devices.ask(Devices(user_id=BOB))
-        actors.look()
+        actors.refresh()
         await devices.ask(Devices(user_id=BOB))
         assert devices.statistics()["devices"].loaded == 1
         await other.ask(said(bob))
         await others.commit()
         assert () == await devices.ask(Devices(user_id=BOB))  # nobody has looked
-        actors.look()
+        actors.refresh()
         assert (bob.keys,) == await devices.ask(Devices(user_id=BOB))
 
 

@@ -121,8 +121,8 @@ class Machine(RuleBasedStateMachine):
         self.cache.invalidate(written if told else None)
 
     @rule()
-    def doubt(self) -> None:
-        self.cache.doubt()
+    def drop_clean(self) -> None:
+        self.cache.drop_clean()
         assert self.cache.statistics().cached == len(self.changed)
 
     @invariant()

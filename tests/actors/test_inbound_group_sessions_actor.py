@@ -10,9 +10,9 @@ import pytest
 from olmstate.actors._room_keys.actor import (
     AddRoomKeys,
     AddWithheld,
+    DecryptSome,
     InboundGroupSessionsActor,
     RoomKeysPage,
-    WriteBehind,
 )
 from olmstate.actors._wire.steps import at_once
 from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
@@ -20,7 +20,6 @@ from olmstate.messages import (
     DecryptedRoomEvent,
     DecryptionError,
     DecryptRoomEvent,
-    DecryptRoomEvents,
     JsonObject,
     MalformedMessage,
     MismatchedRoom,
@@ -29,6 +28,7 @@ from olmstate.messages import (
     ReplayedMessage,
     RoomId,
     RoomKeyWithheld,
+    SenderState,
     StoreCorrupt,
     StoreFull,
     UnknownMessageIndex,
@@ -37,6 +37,12 @@ from olmstate.storage import START, Row, Table
 from tests.actors.peers import ROOM, Peer, Room
 
 OTHER_ROOM = RoomId("!other:example.org")
+
+
+async def write_behind(inbound: InboundGroupSessionsActor) -> None:
+    """Make what was decrypted part of the turn."""
+    for step in inbound.before_commit():
+        await inbound.ask(step)
 
 
 @pytest.fixture
@@ -94,9 +100,11 @@ async def test_an_event_is_decrypted_and_says_whose_key_did_it(inbound: InboundG
     assert (decrypted.type, decrypted.content) == ("m.room.message", {"body": "hello"})
     assert (decrypted.room_id, decrypted.event_id) == (ROOM, "$1")
     assert (decrypted.session_id, decrypted.message_index) == (room.session_id, 0)
-    assert (decrypted.sender, decrypted.sender_device) == (room.sender.user_id, room.sender.device_id)
-    assert (decrypted.sender_key, decrypted.sender_ed25519) == (room.sender.curve25519, room.sender.ed25519)
-    assert not decrypted.imported
+    info = decrypted.encryption_info
+    assert (info.sender_state, info.sender_device) == (SenderState.UNKNOWN_DEVICE, None)
+    assert info.claimed_sender == room.sender.user_id
+    assert (info.claimed_curve25519, info.claimed_ed25519) == (room.sender.curve25519, room.sender.ed25519)
+    assert not info.imported
 
 
 async def test_an_event_without_an_id_is_decrypted_and_cannot_be_guarded(
@@ -107,7 +115,7 @@ async def test_an_event_without_an_id_is_decrypted_and_cannot_be_guarded(
         decrypted = await decrypt(inbound, event)
         assert isinstance(decrypted, DecryptedRoomEvent)
         assert decrypted.event_id is None
-    assert inbound.before_commit() is None
+    assert not inbound.before_commit()
 
 
 async def test_what_cannot_be_decrypted_is_told_apart(inbound: InboundGroupSessionsActor, room: Room) -> None:
@@ -154,7 +162,7 @@ async def test_a_message_that_was_encrypted_for_another_room_is_refused(
 async def test_of_many_events_a_bad_one_harms_none(inbound: InboundGroupSessionsActor, room: Room) -> None:
     first, second, unknown = room.send("1"), room.send("2"), Room(Peer()).send()
     replies = await inbound.ask(
-        DecryptRoomEvents(events=((ROOM, first), (ROOM, unknown), (ROOM, {"content": 5}), (ROOM, second)))
+        DecryptSome(events=((ROOM, first), (ROOM, unknown), (ROOM, {"content": 5}), (ROOM, second)))
     )
     assert [DecryptedRoomEvent, MissingRoomKey, MalformedMessage, DecryptedRoomEvent] == [
         type(reply) for reply in replies
@@ -165,10 +173,10 @@ async def test_a_session_is_read_once_for_many_events_and_a_notice_only_where_th
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor, room: Room, disk: MemoryDisk, faults: Faults
 ) -> None:
     disk.write_from_elsewhere(keys_known=False)
-    actors.look()
+    actors.refresh()
     faults.steps.clear()
-    await inbound.ask(DecryptRoomEvents(events=tuple((ROOM, room.send()) for _ in range(9))))
-    assert tables_read(faults) == [Table.INBOUND_GROUP_SESSIONS, Table.MESSAGE_INDICES]
+    await inbound.ask(DecryptSome(events=tuple((ROOM, room.send()) for _ in range(9))))
+    assert tables_read(faults) == [Table.INBOUND_GROUP_SESSIONS, Table.MESSAGE_INDICES, Table.DEVICES]
     faults.steps.clear()
     await decrypt(inbound, Room(Peer()).send())
     assert tables_read(faults) == [Table.INBOUND_GROUP_SESSIONS, Table.WITHHELD_ROOM_KEYS]
@@ -204,8 +212,7 @@ async def test_a_forged_key_under_the_same_id_is_kept_apart_and_what_it_decrypts
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor, room: Room
 ) -> None:
     forged = Room(Peer())
-    copy = msgspec.structs.replace(forged.new_room_key().copy, imported=True, signed=False)
-    new = msgspec.structs.replace(room.new_room_key(), copy=copy)
+    new = msgspec.structs.replace(forged.exported_room_key(), session_id=room.session_id)
     assert ("unconnected",) == await inbound.ask(AddRoomKeys(room_keys=(new,)))
     await actors.commit()
     genuine = await decrypt(inbound, room.send())
@@ -214,8 +221,9 @@ async def test_a_forged_key_under_the_same_id_is_kept_apart_and_what_it_decrypts
     fake = await decrypt(inbound, altered(room.send(), ciphertext=theirs))
     assert isinstance(genuine, DecryptedRoomEvent)
     assert isinstance(fake, DecryptedRoomEvent)
-    assert (genuine.imported, genuine.sender_key) == (False, room.sender.curve25519)
-    assert (fake.imported, fake.sender_key) == (True, forged.sender.curve25519)
+    for event, imported, peer in ((genuine, False, room.sender), (fake, True, forged.sender)):
+        info = event.encryption_info
+        assert (info.imported, info.claimed_curve25519) == (imported, peer.curve25519)
 
 
 async def test_the_reason_of_the_first_notice_is_told_until_the_key_comes(
@@ -252,10 +260,10 @@ async def test_a_key_from_another_process_is_found_after_a_look(
     new, others = Room(Peer()), ActorsUnderTest(MemoryStore(disk))
     assert isinstance(await decrypt(inbound, new.send()), MissingRoomKey)
     async with run_actor(others.inbound_group_sessions) as other:
-        others.look()
+        others.refresh()
         await other.ask(AddRoomKeys(room_keys=(new.new_room_key(),)))
         await others.commit()
-    actors.look()
+    actors.refresh()
     assert isinstance(await decrypt(inbound, new.send()), DecryptedRoomEvent)
 
 
@@ -300,12 +308,12 @@ async def test_an_event_may_be_decrypted_again_and_another_with_its_index_may_no
     for _ in range(2):
         assert isinstance(await decrypt(inbound, event), DecryptedRoomEvent)
         assert isinstance(await decrypt(inbound, replayed(event)), ReplayedMessage)
-    assert inbound.before_commit() == WriteBehind()
+    assert inbound.before_commit()
 
 
 async def test_in_one_batch_the_first_event_gets_the_index(inbound: InboundGroupSessionsActor, room: Room) -> None:
     event = room.send()
-    replies = await inbound.ask(DecryptRoomEvents(events=((ROOM, event), (ROOM, replayed(event)))))
+    replies = await inbound.ask(DecryptSome(events=((ROOM, event), (ROOM, replayed(event)))))
     assert [DecryptedRoomEvent, ReplayedMessage] == [type(reply) for reply in replies]
 
 
@@ -316,10 +324,10 @@ async def test_the_guard_holds_in_another_process_once_it_is_written(
     await decrypt(inbound, event)
     others = ActorsUnderTest(MemoryStore(disk))
     async with run_actor(others.inbound_group_sessions) as other:
-        others.look()
-        await inbound.ask(WriteBehind())
+        others.refresh()
+        await write_behind(inbound)
         await actors.commit()
-        others.look()
+        others.refresh()
         assert isinstance(await decrypt(other, replayed(event)), ReplayedMessage)
         assert isinstance(await decrypt(other, event), DecryptedRoomEvent)
 
@@ -328,10 +336,10 @@ async def test_nothing_waits_to_be_written_once_it_is_written(
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor, room: Room
 ) -> None:
     await decrypt(inbound, room.send())
-    await inbound.ask(WriteBehind())
+    await write_behind(inbound)
     await actors.commit()
-    assert inbound.before_commit() is None
-    await inbound.ask(WriteBehind())
+    assert not inbound.before_commit()
+    await write_behind(inbound)
     assert at_once(inbound.changed_rows()) == {}
 
 
@@ -340,15 +348,15 @@ async def test_what_is_decrypted_while_the_guard_is_being_written_waits_for_the_
 ) -> None:
     first, second = room.send(), room.send()
     await decrypt(inbound, first)
-    await inbound.ask(WriteBehind())
+    await write_behind(inbound)
     await decrypt(inbound, second)
     await actors.commit()
-    assert inbound.before_commit() == WriteBehind()
+    assert inbound.before_commit()
     for event in (first, second):
         assert isinstance(await decrypt(inbound, replayed(event)), ReplayedMessage)
-    await inbound.ask(WriteBehind())
+    await write_behind(inbound)
     await actors.commit()
-    assert inbound.before_commit() is None
+    assert not inbound.before_commit()
 
 
 async def test_the_guard_survives_a_turn_that_fails(
@@ -357,12 +365,12 @@ async def test_the_guard_survives_a_turn_that_fails(
     event = room.send()
     await decrypt(inbound, event)
     faults.at("commit", StoreFull())
-    await inbound.ask(WriteBehind())
+    await write_behind(inbound)
     with pytest.raises(StoreFull):
         await actors.commit()
     assert isinstance(await decrypt(inbound, replayed(event)), ReplayedMessage)
-    assert inbound.before_commit() == WriteBehind()
-    await inbound.ask(WriteBehind())
+    assert inbound.before_commit()
+    await write_behind(inbound)
     await actors.commit()
     assert len(disk.rows(Table.MESSAGE_INDICES)) == 1
 
@@ -373,17 +381,17 @@ async def test_the_guard_survives_invalidations(
     before, between = room.send(), room.send()
     await decrypt(inbound, before)
     disk.write_from_elsewhere(keys_known=False)
-    actors.look()
+    actors.refresh()
     await decrypt(inbound, between)
-    await inbound.ask(WriteBehind())
+    await write_behind(inbound)
     disk.write_from_elsewhere(keys_known=False)
-    actors.look()  # the turn can't commit what it had merged
+    actors.refresh()  # the turn can't commit what it had merged
     await actors.commit()
     for event in (before, between):
         assert isinstance(await decrypt(inbound, replayed(event)), ReplayedMessage)
-    await inbound.ask(WriteBehind())
+    await write_behind(inbound)
     await actors.commit()
-    assert inbound.before_commit() is None
+    assert not inbound.before_commit()
     assert len(disk.rows(Table.MESSAGE_INDICES)) == 1
 
 
@@ -393,15 +401,15 @@ async def test_of_two_processes_the_first_to_write_gives_its_event_the_index(
     event = room.send()
     others = ActorsUnderTest(MemoryStore(disk))
     async with run_actor(others.inbound_group_sessions) as other:
-        others.look()
+        others.refresh()
         await decrypt(other, replayed(event))
         await decrypt(inbound, event)  # neither knows of the other
-        await other.ask(WriteBehind())
+        await write_behind(other)
         await others.commit()
-        actors.look()
-        await inbound.ask(WriteBehind())
+        actors.refresh()
+        await write_behind(inbound)
         await actors.commit()
-        others.look()
+        others.refresh()
         for process in (inbound, other):
             assert isinstance(await decrypt(process, replayed(event)), DecryptedRoomEvent)
             assert isinstance(await decrypt(process, event), ReplayedMessage)
@@ -411,14 +419,14 @@ async def test_indices_are_stored_in_blocks_and_only_those_that_changed_are_writ
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor, room: Room, disk: MemoryDisk
 ) -> None:
     events = [room.send() for _ in range(300)]
-    await inbound.ask(DecryptRoomEvents(events=tuple((ROOM, event) for event in events)))
-    await inbound.ask(WriteBehind())
+    await inbound.ask(DecryptSome(events=tuple((ROOM, event) for event in events)))
+    await write_behind(inbound)
     await actors.commit()
     assert len(disk.rows(Table.MESSAGE_INDICES)) == 2
     await decrypt(inbound, room.send())
-    await inbound.ask(WriteBehind())
+    await write_behind(inbound)
     assert len(at_once(inbound.changed_rows())[Table.MESSAGE_INDICES]) == 1
     await actors.commit()
-    actors.look()
-    replies = await inbound.ask(DecryptRoomEvents(events=tuple((ROOM, replayed(event)) for event in events)))
+    actors.refresh()
+    replies = await inbound.ask(DecryptSome(events=tuple((ROOM, replayed(event)) for event in events)))
     assert {ReplayedMessage} == {type(reply) for reply in replies}

@@ -1,12 +1,15 @@
 """A child that is forked makes its own keys, though it has inherited the random bytes that its parent had in store."""
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from vodozemac import Account, GroupSession
 
 import olmstate.actors
+from olmstate.actors._wire import inherited_randomness
 
 assert olmstate.actors.__name__ == "olmstate.actors"  # who uses the library has imported it
 
@@ -35,3 +38,18 @@ def _keys_of_child() -> list[str]:
         keys = pipe.read()
     assert os.waitpid(child, 0)[1] == 0
     return keys.split()
+
+
+def test_ctrl_c_in_the_hook_leaves_none_of_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Python passes over an exception in a hook, and the child would go on with its parent's bytes
+    made: list[int] = []
+
+    def make() -> None:
+        made.append(len(made))
+        if len(made) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(inherited_randomness, "GroupSession", make)
+    with pytest.raises(KeyboardInterrupt):
+        inherited_randomness._use_up()
+    assert inherited_randomness.SESSIONS + 1 == len(made)

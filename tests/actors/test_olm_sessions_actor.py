@@ -418,7 +418,7 @@ async def test_two_processes_take_turns_on_one_session(
     async with run_actor(others.olm_sessions) as other:
         for number in range(4):
             process, side = ((olm, actors), (other, others))[number % 2]
-            side.look()
+            side.refresh()
             (message,) = await process.ask(to(bob, b"%d" % number))
             await side.commit()
             assert b"%d" % number == reader.read(ours, message)
@@ -450,7 +450,7 @@ async def test_a_session_that_came_from_a_backup_decrypts_and_never_encrypts(
     disk.restored_generation = disk.generation
     restored = ActorsUnderTest(MemoryStore(disk))
     async with run_actor(restored.olm_sessions) as copy:
-        restored.look()
+        restored.refresh()
         assert (None,) == await copy.ask(to(bob))
         assert [b"late"] == await decrypt(copy, ours.message(bob, b"late"))
         await restored.commit()
@@ -484,7 +484,7 @@ async def test_the_least_recently_used_session_goes_when_there_are_too_many(
     kept = {row.key for row in disk.rows(Table.OLM_SESSIONS)}
     assert len(kept) == SESSIONS_A_DEVICE
     assert len(oldest - kept) == 2
-    actors.look()
+    actors.refresh()
 
 
 async def test_who_publishes_anothers_identity_key_has_only_his_own_sessions_dropped(
@@ -533,7 +533,7 @@ async def test_all_sessions_of_a_device_are_one_read_and_those_of_others_none(
     await olm.ask(added(carol, ours.session_to(carol)))
     await actors.commit()
     disk.write_from_elsewhere(keys_known=False)
-    actors.look()
+    actors.refresh()
     faults.steps.clear()
     await olm.ask(to(bob))
     await olm.ask(to(bob))

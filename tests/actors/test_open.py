@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from olmstate.actors import run_supervisor
-from olmstate.actors._engine.hidden_nursery import open_hidden_nursery
+from olmstate.actors._engine.hidden_nursery import HiddenNursery
 from olmstate.actors.testing import DEVICE, USER, MemoryDisk, MemoryStore
 from olmstate.messages import ActorStopped, NoAccount, SignedDeviceKeys
 from tests.actors.supervised import supervised
@@ -24,7 +24,7 @@ async def raise_in_block(error: Exception) -> None:
 
 async def fail_in_task(task_error: Exception, block_error: Exception | None = None) -> None:
     """A task of ours fails, and in the end the block does too, since it was cancelled."""
-    async with open_hidden_nursery() as nursery:
+    async with HiddenNursery() as nursery:
         nursery.start_soon(fail, task_error)
         try:
             await trio.sleep_forever()
@@ -96,7 +96,7 @@ async def test_a_failed_task_and_a_failed_block_come_out_together() -> None:
 
 async def test_of_a_group_with_a_cancellation_the_rest_comes_out() -> None:
     async def fail_while_cancelled() -> None:
-        async with open_hidden_nursery() as nursery:
+        async with HiddenNursery() as nursery:
             nursery.cancel_scope.cancel()
             try:
                 await trio.sleep_forever()

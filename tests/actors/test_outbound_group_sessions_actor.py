@@ -46,7 +46,7 @@ def turn(now: int = NOW) -> Encrypt:
 
 
 def beside(now: int = NOW) -> EncryptReserved:
-    return EncryptReserved(events=((ROOM, b"hello"),), now=now)
+    return EncryptReserved(events=((ROOM, b"hello", None),), now=now)
 
 
 def current(now: int = NOW) -> Current:
@@ -66,7 +66,7 @@ class Process:
 
     async def encrypt(self, now: int = NOW) -> MegolmCiphertext:
         """As the supervisor does: with a reserved index, or in a turn."""
-        self.actors.look()
+        self.actors.refresh()
         (reserved,) = await self.outbound.ask(beside(now))
         if reserved is not None:
             return reserved
@@ -76,13 +76,13 @@ class Process:
 
     async def commit(self) -> None:
         await self.actors.commit()
-        self.actors.look()
+        self.actors.refresh()
 
     async def indices(self, count: int) -> list[int]:
         return [(await self.encrypt()).message_index for _ in range(count)]
 
     async def export(self) -> OutboundRoomKey:
-        self.actors.look()
+        self.actors.refresh()
         key = await self.outbound.ask(Export(room_id=ROOM))
         assert key is not None
         await self.commit()
@@ -188,7 +188,7 @@ async def test_nothing_is_used_beside_a_turn_once_somebody_has_committed_unseen(
     assert (None,) != await process.outbound.ask(beside())
     disk.write_from_elsewhere()
     assert (None,) == await process.outbound.ask(beside())
-    process.actors.look()
+    process.actors.refresh()
     assert (None,) != await process.outbound.ask(beside())
 
 
@@ -214,7 +214,7 @@ async def test_what_is_given_back_is_used_by_the_next(process: Process, another:
 
 async def test_what_another_has_gone_past_is_not_given_back(process: Process, another: Process) -> None:
     used = await process.indices(3) + await another.indices(3)
-    process.actors.look()
+    process.actors.refresh()
     await process.outbound.ask(GiveBack())
     assert at_once(process.outbound.changed_rows()) == {}
     used += await another.indices(9) + await process.indices(9)
@@ -245,7 +245,7 @@ async def test_after_an_export_nothing_is_sent_with_an_earlier_index_by_anybody(
 
 async def test_an_export_in_a_turn_that_fails_ends_no_reservation_of_others(process: Process, another: Process) -> None:
     used = await process.indices(2) + await another.indices(2)
-    process.actors.look()
+    process.actors.refresh()
     await process.outbound.ask(Export(room_id=ROOM))
     process.actors.roll_back()
     used += await another.indices(2) + await process.indices(20)
@@ -290,7 +290,7 @@ async def test_a_session_ends_after_a_week_and_when_the_clock_was_set_back(
 async def test_a_replaced_or_discarded_session_is_used_by_nobody_any_more(process: Process, another: Process) -> None:
     old = (await process.encrypt()).session_id
     await another.encrypt()
-    process.actors.look()
+    process.actors.refresh()
     made = await process.outbound.ask(Replace(room_id=ROOM, now=NOW, rotation=LONG))
     await process.commit()
     assert made.session_id != old
@@ -300,7 +300,7 @@ async def test_a_replaced_or_discarded_session_is_used_by_nobody_any_more(proces
     await process.commit()
     for each in (process, another):
         assert (await each.encrypt()).session_id == made.session_id
-    another.actors.look()
+    another.actors.refresh()
     await another.outbound.ask(Discard(room_id=ROOM))
     await another.commit()
     for each in (process, another):
@@ -337,10 +337,10 @@ async def test_nothing_is_encrypted_before_the_key_was_marked_as_shared(disk: Me
 
 async def test_recipients_are_those_that_were_marked_in_any_process(process: Process, another: Process) -> None:
     session_id = (await process.encrypt()).session_id
-    another.actors.look()
+    another.actors.refresh()
     await another.outbound.ask(shared(session_id, BOB, CAROL))
     await another.commit()
-    process.actors.look()
+    process.actors.refresh()
     found = await process.outbound.ask(current())
     assert found is not None
     assert {BOB, CAROL} == found.shared_with

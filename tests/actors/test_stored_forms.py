@@ -20,7 +20,14 @@ from olmstate.actors._device_lists.stored import OutdatedUserRecord, TrackedUser
 from olmstate.actors._devices.stored import DeviceRecord
 from olmstate.actors._engine.records import Record, dumps, loads
 from olmstate.actors._requests.stored import BackOffRecord, RequestContentRecord, RequestRecord
-from olmstate.actors._room_keys.stored import CopyRecord, MessageIndicesRecord, RoomKeyRecord, WithheldRecord
+from olmstate.actors._room_keys.stored import (
+    ClaimedKeysRecord,
+    ClaimsRecord,
+    CopyRecord,
+    MessageIndicesRecord,
+    RoomKeyRecord,
+    WithheldRecord,
+)
 from olmstate.actors._rooms.stored import OutboundSessionRecord, RecipientsRecord, RotationRecord
 from olmstate.actors._to_device.actor import STEPS_FOR_ANYBODY
 from olmstate.actors._to_device.stored import OlmSessionRecord
@@ -66,10 +73,12 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             curve25519=Curve25519Key("a curve"),
             ed25519=Ed25519Key("a fingerprint"),
             algorithms=("m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"),
+            gone=True,
+            listed=True,
         ),
         (
             b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"a curve","ed25519":"a fingerprint",'
-            b'"algorithms":["m.olm.v1.curve25519-aes-sha2","m.megolm.v1.aes-sha2"]}'
+            b'"algorithms":["m.olm.v1.curve25519-aes-sha2","m.megolm.v1.aes-sha2"],"gone":true,"listed":true}'
         ),
     ),
     (
@@ -98,18 +107,37 @@ EXAMPLES: list[tuple[Record, bytes]] = [
                     session_key="a session key",
                     sender_key=Curve25519Key("a curve"),
                     sender_ed25519=Ed25519Key("a fingerprint"),
-                    sender=BOB,
-                    sender_device=None,
                     imported=True,
                     signed=False,
-                    forwarding_chain=["another curve"],
-                )
+                    forwarding_chain=("another curve",),
+                ),
+                CopyRecord(
+                    session_key="another session key",
+                    sender_key=Curve25519Key("a curve"),
+                    sender_ed25519=Ed25519Key("a fingerprint"),
+                    sender=BOB,
+                    own=True,
+                ),
             ],
+            more_claims=True,
         ),
         (
             b'{"room_id":"!room:example.org","copies":[{"session_key":"a session key","sender_key":"a curve",'
-            b'"sender_ed25519":"a fingerprint","sender":"@bob:example.org","sender_device":null,"imported":true,'
-            b'"signed":false,"forwarding_chain":["another curve"]}]}'
+            b'"sender_ed25519":"a fingerprint","imported":true,"signed":false,"forwarding_chain":["another curve"]},'
+            b'{"session_key":"another session key","sender_key":"a curve","sender_ed25519":"a fingerprint",'
+            b'"sender":"@bob:example.org","own":true}],"more_claims":true}'
+        ),
+    ),
+    (
+        ClaimsRecord(
+            room_id=RoomId("!room:example.org"),
+            session_id=MegolmSessionId("a session"),
+            sender=BOB,
+            claims=[ClaimedKeysRecord(sender_key=Curve25519Key("a curve"), sender_ed25519=Ed25519Key("a fingerprint"))],
+        ),
+        (
+            b'{"room_id":"!room:example.org","session_id":"a session","sender":"@bob:example.org",'
+            b'"claims":[{"sender_key":"a curve","sender_ed25519":"a fingerprint"}]}'
         ),
     ),
     (WithheldRecord(code="m.unverified"), b'{"code":"m.unverified"}'),
@@ -177,6 +205,34 @@ EARLIER: list[tuple[bytes, Record]] = [
         OlmSessionRecord(pickle="p", rank=1, in_set=True, owner=None, steps_for_anybody=STEPS_FOR_ANYBODY),
     ),
     (b'{"devices":[]}', RecipientsRecord()),
+    (
+        b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"c","ed25519":"e","algorithms":[]}',
+        DeviceRecord(user_id=BOB, device_id=DeviceId("BOB"), curve25519=Curve25519Key("c"), ed25519=Ed25519Key("e")),
+    ),
+    (
+        (
+            b'{"room_id":"!r","copies":[{"session_key":"k","sender_key":"c","sender_ed25519":"e",'
+            b'"sender":"@bob:example.org","sender_device":"BOB","imported":true,"signed":false,"forwarding_chain":[]}]}'
+        ),
+        RoomKeyRecord(
+            room_id=RoomId("!r"),
+            copies=[
+                CopyRecord(
+                    session_key="k",
+                    sender_key=Curve25519Key("c"),
+                    sender_ed25519=Ed25519Key("e"),
+                    sender=BOB,
+                    sender_device=DeviceId("BOB"),
+                    imported=True,
+                    signed=False,
+                )
+            ],
+        ),
+    ),
+    (
+        b'{"number":0,"events":{"7":"0123456789abcdef"}}',
+        MessageIndicesRecord(number=0, events={7: "0123456789abcdef"}),
+    ),
 ]
 """What earlier versions wrote, and how it reads now."""
 

@@ -48,7 +48,6 @@ async def one_message(setting: Setting) -> Outcome:
                 sender_key=Curve25519Key(sender.curve25519),
                 sender_ed25519=Ed25519Key(sender.ed25519),
                 sender=sender.user_id,
-                sender_device=sender.device_id,
             )
         )
         await share(supervisor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -16,7 +15,7 @@ from tests.operations.device import ALICE, ALICE_DEVICE, KEY
 
 def opened(folder: Path) -> AbstractAsyncContextManager[Supervisor]:
     """A supervisor on the store in a folder."""
-    options = Options(write_behind=math.inf)
+    options = Options(write_behind=3600.0)
     return open_supervisor(folder / "store", user_id=ALICE, device_id=ALICE_DEVICE, key=KEY, options=options)
 
 

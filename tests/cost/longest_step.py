@@ -76,3 +76,21 @@ def calls_of(work: Callable[[], object]) -> int:
     finally:
         sys.setprofile(before)
     return calls
+
+
+def lines_of(work: Callable[[], object]) -> int:
+    """How many lines of Python ``work`` runs, each round of a loop counted."""
+    lines = 0
+
+    def count(frame: FrameType, event: str, argument: object) -> Any:  # noqa: ANN401 - a tracer's
+        nonlocal lines
+        lines += event == "line"
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return lines

@@ -37,6 +37,7 @@ from olmstate.messages import (
 )
 from olmstate.storage import Turnstile
 from tests.docs.pages import ENVIRONMENT, EXAMPLES, ROOT, example, fences, pages
+from tests.operations.device import known_sender
 from tests.peer.homeserver import Homeserver
 
 ROOM = RoomId("!room:example.org")
@@ -97,7 +98,7 @@ async def test_the_client_sends_to_a_device_that_reads_with_two_processes(tmp_pa
             await client.send(bot, bot_at_work.request, room, {"body": body}, devices)
         read = await client.sync(bob, bob_at_work.request)
         assert ["one", "two"] == [event.content["body"] for event in read]
-        assert ["BOT", "BOT"] == [event.sender_device for event in read]
+        assert [(USER, "BOT")] * 2 == [(at.user_id, at.device_id) for event in read if (at := known_sender(event))]
 
         await client.send(bot, bot_at_work.request, room, {"body": "three"}, devices)
         assert ["three"] == [event.content["body"] for event in await client.sync(bobs_helper, bob_at_work.request)]

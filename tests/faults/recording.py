@@ -93,6 +93,8 @@ def describe(store: RowReader, table: Table, row: Row) -> list[Json]:
             session = GroupSession.from_pickle(value["pickle"], store.pickle_key)
             return [*name, value["session_id"], {"next": max(session.message_index, value["reserved"])}]
         case Table.DEVICES:
+            if value["gone"]:  # of a row that is there no more, as far as anybody is told
+                return [*name, None, None]
             return [*name, f"{value['device_id']} {value['ed25519']}", None]
         case _:
             return [*name, "", None]

@@ -46,6 +46,7 @@ DEMANDS: Final = (
     Demand(harness="system calls that fail", cases=300),
     Demand(harness="power loss", cases=1_000, rows=2),
     Demand(harness="trouble from outside", cases=30),
+    Demand(harness="interrupts", cases=500),
     Demand(harness="secrets and file modes", cases=8),
     Demand(harness="model", cases=15),
     Demand(harness="fuzzing", cases=10_000, rows=8, separator=" "),

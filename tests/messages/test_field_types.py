@@ -70,7 +70,11 @@ WRONG_TYPES: list[tuple[type[object], Arguments, str]] = [
     (ImportAccount, {"pickle": b"", "pickle_key": b""}, "ImportAccount.pickle must be str, not bytes"),
     (ReceiveSync, {"sync": {}, "since": b"s1"}, "ReceiveSync.since must be str or None, not bytes"),
     (ReceiveSync, {"sync": bytearray()}, "ReceiveSync.sync must be dict or str or bytes, not bytearray"),
-    (AddDevices, {"response": {()}}, "AddDevices.response must be dict, not set"),
+    (
+        EncryptRoomEvent,
+        {"room_id": ROOM, "type": "m.test", "content": {()}},
+        "EncryptRoomEvent.content must be dict, not set",
+    ),
     (MarkKeysPublished, {"key_ids": (1,)}, "MarkKeysPublished.key_ids[0] must be str, not int"),
     (RotationPeriod, {"messages": True}, "RotationPeriod.messages must be int, not bool"),
     (RotationPeriod, {"messages": 100.0}, "RotationPeriod.messages must be int, not float"),
@@ -106,8 +110,8 @@ def test_a_value_of_the_wrong_type_is_a_type_error_that_names_the_field(
             {"milliseconds": HUGE},
             "RotationPeriod.milliseconds must be from 1 to 9,007,199,254,740,991",
         ),
-        (ExportKeyFile, {"passphrase": "", "rounds": 0}, "ExportKeyFile.rounds must be from 1 to 10,000,000"),
-        (ExportKeyFile, {"passphrase": "", "rounds": HUGE}, "ExportKeyFile.rounds must be from 1 to 10,000,000"),
+        (ExportKeyFile, {"passphrase": "secret", "rounds": 0}, "ExportKeyFile.rounds must be from 1 to 10,000,000"),
+        (ExportKeyFile, {"passphrase": "secret", "rounds": HUGE}, "ExportKeyFile.rounds must be from 1 to 10,000,000"),
     ],
 )
 def test_a_value_of_the_right_type_that_a_field_cannot_take_is_a_value_error(

@@ -12,6 +12,7 @@ import pytest
 from olmstate.actors import Supervisor
 from olmstate.messages import (
     CreateOlmSessions,
+    DecryptedRoomEvent,
     DecryptedToDevice,
     DecryptToDevice,
     DeviceAddress,
@@ -98,6 +99,19 @@ def octets(answer: JsonObject) -> bytes:
 Form = Callable[[JsonObject], JsonObject | str | bytes]
 FORMS: tuple[Form, ...] = (parsed, text, octets)
 """In which a homeserver's answer may be handed in."""
+
+
+def known_sender(decrypted: DecryptedRoomEvent | DecryptedToDevice) -> DeviceAddress | None:
+    """Who is told to have sent it; for certain, and not as a claim."""
+    info = decrypted.encryption_info if isinstance(decrypted, DecryptedRoomEvent) else decrypted
+    device = info.sender_device
+    return None if device is None else DeviceAddress(user_id=device.user_id, device_id=device.device_id)
+
+
+def claimed_sender(decrypted: DecryptedRoomEvent) -> DeviceAddress | None:
+    """Whose the room key is if what an export says is true."""
+    device = decrypted.encryption_info.claimed_device
+    return None if device is None else DeviceAddress(user_id=device.user_id, device_id=device.device_id)
 
 
 async def decrypt(supervisor: Supervisor, event: JsonObject) -> DecryptedToDevice:

@@ -75,6 +75,13 @@ class Peer:
         """Its fingerprint key."""
         return Ed25519Key(self.account.ed25519_key.to_base64())
 
+    @property
+    def identity(self) -> DeviceIdentity:
+        """Which device it is."""
+        return DeviceIdentity(
+            user_id=self.user_id, device_id=self.device_id, curve25519=self.curve25519, ed25519=self.ed25519
+        )
+
     # --- what it publishes ----------------------------------------------------------------------------------
 
     def signed(self, obj: JsonObject) -> JsonObject:
@@ -117,7 +124,10 @@ class Peer:
         return session
 
     def payload(self, device: DeviceIdentity, event_type: str, content: Json, **changes: Json) -> JsonObject:
-        """What it encrypts to ``device``, but for ``changes``; a change to None leaves the field out."""
+        """What it encrypts to ``device``, but for ``changes``; a change to None leaves the field out.
+
+        Its device keys are sent along, as most devices do (spec: ``sender_device_keys``).
+        """
         fields: JsonObject = {
             "type": event_type,
             "content": content,
@@ -125,6 +135,7 @@ class Peer:
             "recipient": device.user_id,
             "recipient_keys": {"ed25519": device.ed25519},
             "keys": {"ed25519": self.ed25519},
+            "sender_device_keys": self.device_keys(),
             **changes,
         }
         return {field: value for field, value in fields.items() if value is not None}
@@ -198,7 +209,6 @@ class Peer:
             sender_key=self.curve25519,
             sender_ed25519=self.ed25519,
             sender=self.user_id,
-            sender_device=self.device_id,
         )
 
     def room_event(

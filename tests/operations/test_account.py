@@ -298,6 +298,8 @@ async def test_a_libolm_account_is_taken_over_with_its_sessions_and_keys(empty: 
     imported = await empty.ask(libolm_import())
 
     assert (LIBOLM["curve25519"], LIBOLM["ed25519"]) == (imported.curve25519, imported.ed25519)
+    bob = Peer(account=Account.from_libolm_pickle(LIBOLM["peer"], LIBOLM["pickle_key"].encode()))
+    await empty.ask(AddDevices(response=keys_query(bob)))
     for event in LIBOLM["events"]:
         (outcome,) = await empty.ask(DecryptToDevice(events=(event["event"],)))
         assert isinstance(outcome, DecryptedToDevice), (event["what"], outcome)

@@ -89,7 +89,11 @@ async def test_exported_keys_are_imported_as_they_were(alice: Supervisor, elsewh
     assert keys == await elsewhere.ask(ExportRoomKeys())
     for number, each in enumerate(events, 1):
         decrypted = await elsewhere.ask(DecryptRoomEvent(room_id=ROOM, event=each))
-        assert ({"n": number}, number, True) == (decrypted.content, decrypted.message_index, decrypted.imported)
+        assert ({"n": number}, number, True) == (
+            decrypted.content,
+            decrypted.message_index,
+            decrypted.encryption_info.imported,
+        )
     with pytest.raises(UnknownMessageIndex):
         await elsewhere.ask(DecryptRoomEvent(room_id=ROOM, event=event))
 

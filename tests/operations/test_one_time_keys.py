@@ -392,4 +392,4 @@ async def test_a_replay_on_the_fallback_key_starts_no_second_session(
 
     for supervisor in (alice, other):
         (outcome,) = await supervisor.ask(DecryptToDevice(events=(event,)))
-        assert ReplayedToDevice(sender=bob.user_id, sender_key=bob.curve25519) == outcome
+        assert ReplayedToDevice(claimed_sender=bob.user_id, claimed_sender_key=bob.curve25519) == outcome

@@ -24,11 +24,12 @@ from olmstate.messages import (
     MalformedMessage,
     MismatchedSender,
     ReplayedMessage,
+    SenderState,
     UnknownMessageIndex,
     UserId,
 )
 from tests.operations.conftest import Device
-from tests.operations.device import ROOM, unchanged
+from tests.operations.device import ROOM, claimed_sender, known_sender, unchanged
 from tests.operations.peer import Peer, exported, keys_query, padded, unpadded
 
 
@@ -116,22 +117,22 @@ async def test_an_export_that_connects_brings_earlier_messages_and_the_signature
     assert 1 == await take_in(other, session.export(1))
 
     assert [1, 2, 3, 4, 5, 6, 7] == await readable(alice, session)
-    assert not (await read(alice, session, 1)).imported
-    assert session.peer.device_id == (await read(alice, session, 1)).sender_device
+    assert not (await read(alice, session, 1)).encryption_info.imported
+    assert session.peer.address == known_sender(await read(alice, session, 1))
 
 
 async def test_a_signed_copy_makes_an_export_that_it_connects_to_as_good_as_itself(
     alice: Supervisor, other: Supervisor, device: Device, session: Session
 ) -> None:
     await take_in(alice, session.export(1))
-    assert (await read(alice, session, 2)).imported
+    assert (await read(alice, session, 2)).encryption_info.imported
 
     assert "known" == await other.ask(session.signed[4])
 
     async with device.open() as third:
         for supervisor in (alice, other, third):
             assert [1, 2, 3, 4, 5, 6, 7] == await readable(supervisor, session)
-            assert not (await read(supervisor, session, 2)).imported
+            assert not (await read(supervisor, session, 2)).encryption_info.imported
 
 
 async def test_an_export_that_starts_later_is_no_gain(alice: Supervisor, session: Session) -> None:
@@ -177,7 +178,7 @@ async def test_a_signed_copy_comes_through_any_number_of_forgeries(
 
     for index in (4, 5, 6, 7):
         decrypted = await read(alice, session, index)
-        assert ({"n": index}, False) == (decrypted.content, decrypted.imported)
+        assert ({"n": index}, False) == (decrypted.content, decrypted.encryption_info.imported)
     (key,) = await alice.ask(ExportRoomKeys())
     assert session.export(4)["session_key"] == key["session_key"]
 
@@ -198,57 +199,60 @@ async def test_copies_and_their_order_survive_reopening(alice: Supervisor, devic
     await alice.ask(session.signed[4])
 
     async with device.open() as third:
-        assert not (await read(third, session, 4)).imported
+        assert not (await read(third, session, 4)).encryption_info.imported
         assert 0 == await take_in(third, session.forged_export(0))
 
 
 # --- who it is from
 
 
-async def test_an_export_names_the_sender_only_if_his_device_is_known(alice: Supervisor, bob: Peer) -> None:
+async def test_an_export_names_whose_device_has_both_keys_and_vouches_for_nothing(alice: Supervisor, bob: Peer) -> None:
     stranger = Peer(user_id=UserId("@carol:example.org"))
     known, unknown = Session(bob), Session(stranger)
     await take_in(alice, known.export(0), unknown.export(0))
 
-    first, second = await read(alice, known, 0), await read(alice, unknown, 0)
+    for session, device in ((known, bob.identity), (unknown, None)):
+        info = (await read(alice, session, 0)).encryption_info
+        assert (SenderState.INSECURE_SOURCE, None) == (info.sender_state, info.sender_device)
+        assert (device, True) == (info.claimed_device, info.imported)
+        assert (session.peer.curve25519, session.peer.ed25519) == (info.claimed_curve25519, info.claimed_ed25519)
 
-    assert (bob.user_id, bob.device_id, True) == (first.sender, first.sender_device, first.imported)
-    assert (None, None, True) == (second.sender, second.sender_device, second.imported)
-    assert (stranger.curve25519, stranger.ed25519) == (second.sender_key, second.sender_ed25519)
+    await alice.ask(AddDevices(response=keys_query(stranger)))
+    assert stranger.address == claimed_sender(await read(alice, unknown, 0))
 
 
 async def test_an_export_whose_claimed_key_is_not_the_devices_names_nobody(alice: Supervisor, session: Session) -> None:
     lying = {**session.export(0), "sender_claimed_keys": {"ed25519": Peer().ed25519}}
     await take_in(alice, lying)
 
-    decrypted = await read(alice, session, 0)
-
-    assert (None, None) == (decrypted.sender, decrypted.sender_device)
+    assert claimed_sender(await read(alice, session, 0)) is None
 
 
-async def test_an_export_with_an_identity_key_that_two_claim_names_nobody(alice: Supervisor, session: Session) -> None:
+@pytest.mark.parametrize("order", ["before", "after"])
+async def test_nobody_takes_what_an_export_says_away_by_publishing_the_owners_identity_key(
+    order: str, alice: Supervisor, session: Session
+) -> None:
     mallory = Peer(user_id=UserId("@mallory:example.org"))
     keys = {f"curve25519:{mallory.device_id}": session.peer.curve25519, f"ed25519:{mallory.device_id}": mallory.ed25519}
-    await alice.ask(AddDevices(response=keys_query(mallory.device_keys(keys=keys))))
+    theirs = AddDevices(response=keys_query(mallory.device_keys(keys=keys)))
+    if order == "before":
+        await alice.ask(theirs)
     await take_in(alice, session.export(0))
+    if order == "after":
+        await alice.ask(theirs)
 
-    assert (await read(alice, session, 0)).sender is None
+    assert session.peer.address == claimed_sender(await read(alice, session, 0))
 
 
 async def test_a_key_from_the_device_itself_names_it_whatever_an_export_said(
     alice: Supervisor, session: Session
 ) -> None:
     await take_in(alice, {**session.export(2), "sender_key": Peer().curve25519})
-    assert (await read(alice, session, 2)).sender is None
+    assert claimed_sender(await read(alice, session, 2)) is None
 
     await alice.ask(session.signed[4])
 
-    decrypted = await read(alice, session, 2)
-    assert (session.peer.user_id, session.peer.device_id, session.peer.curve25519) == (
-        decrypted.sender,
-        decrypted.sender_device,
-        decrypted.sender_key,
-    )
+    assert session.peer.address == known_sender(await read(alice, session, 2))
 
 
 def passed_on(session: Session, index: int) -> AddRoomKey:
@@ -259,7 +263,6 @@ def passed_on(session: Session, index: int) -> AddRoomKey:
         sender_key=mallory.curve25519,
         sender_ed25519=mallory.ed25519,
         sender=mallory.user_id,
-        sender_device=mallory.device_id,
     )
 
 
@@ -275,7 +278,7 @@ async def test_who_passes_on_a_key_as_his_own_cannot_keep_its_owners_messages_fr
     for supervisor in (alice, other):
         for index in (4, 6):
             decrypted = await read(supervisor, session, index)
-            assert (session.peer.user_id, session.peer.device_id) == (decrypted.sender, decrypted.sender_device)
+            assert session.peer.address == known_sender(decrypted)
 
 
 async def test_whoever_passes_on_a_key_cannot_make_its_owners_messages_his_own(
@@ -288,7 +291,7 @@ async def test_whoever_passes_on_a_key_cannot_make_its_owners_messages_his_own(
         await read(alice, session, 1)
 
     await alice.ask(session.signed[0])
-    assert session.peer.user_id == (await read(alice, session, 1)).sender
+    assert session.peer.address == known_sender(await read(alice, session, 1))
 
 
 async def test_who_sends_anothers_message_on_as_his_own_cannot_have_it_taken_for_a_replay(
@@ -299,11 +302,12 @@ async def test_who_sends_anothers_message_on_as_his_own_cannot_have_it_taken_for
     await alice.ask(stolen)
 
     as_his_own = {**session.events[4], "event_id": "$mine", "sender": stolen.sender}
-    assert stolen.sender == (await alice.ask(DecryptRoomEvent(room_id=ROOM, event=as_his_own))).sender
+    decrypted = await alice.ask(DecryptRoomEvent(room_id=ROOM, event=as_his_own))
+    assert stolen.sender == decrypted.encryption_info.claimed_sender
     await alice.ask(session.signed[0])  # a turn, with which the guard is written
 
     for supervisor in (alice, other):
-        assert session.peer.user_id == (await read(supervisor, session, 4)).sender
+        assert session.peer.address == known_sender(await read(supervisor, session, 4))
         for sender in (session.peer.user_id, stolen.sender):
             again = {**session.events[4], "event_id": "$again", "sender": sender}
             with pytest.raises(ReplayedMessage):
@@ -315,7 +319,7 @@ async def test_a_message_on_a_key_that_is_nobodys_is_a_replay_whoever_sends_it_a
     alice: Supervisor, session: Session
 ) -> None:
     await take_in(alice, {**session.export(0), "sender_key": Peer().curve25519})
-    assert (await read(alice, session, 4)).sender is None
+    assert claimed_sender(await read(alice, session, 4)) is None
     again = {**session.events[4], "event_id": "$again"}
 
     for sender in (session.peer.user_id, passed_on(session, 0).sender):
@@ -323,7 +327,7 @@ async def test_a_message_on_a_key_that_is_nobodys_is_a_replay_whoever_sends_it_a
             await alice.ask(DecryptRoomEvent(room_id=ROOM, event={**again, "sender": sender}))
 
     await alice.ask(session.signed[0])  # now it is known whose it is
-    assert session.peer.user_id == (await read(alice, session, 4)).sender
+    assert session.peer.address == known_sender(await read(alice, session, 4))
     with pytest.raises(ReplayedMessage):
         await alice.ask(DecryptRoomEvent(room_id=ROOM, event=again))
 
@@ -338,7 +342,7 @@ async def test_an_export_of_a_key_that_two_say_is_theirs_leaves_its_owner_readab
         async with device.open(tmp_path / f"elsewhere{generation}") as elsewhere:
             await elsewhere.ask(AddDevices(response=keys_query(session.peer, mallory)))
             await take_in(elsewhere, *keys)
-            assert session.peer.user_id == (await read(elsewhere, session, 4)).sender
+            assert session.peer.address == claimed_sender(await read(elsewhere, session, 4))
             keys = await elsewhere.ask(ExportRoomKeys())
             assert {session.peer.curve25519, mallory.curve25519} == {key["sender_key"] for key in keys}
             assert 2 == len(keys)
@@ -358,11 +362,11 @@ async def test_whoever_passes_on_a_key_that_was_imported_cannot_keep_its_owners_
 
     for supervisor in (alice, other):
         decrypted = await read(supervisor, session, 4)
-        assert (session.peer.user_id, True) == (decrypted.sender, decrypted.imported)
+        assert (session.peer.address, True) == (claimed_sender(decrypted), decrypted.encryption_info.imported)
     (_, imported) = await alice.ask(ExportRoomKeys())
     assert session.peer.curve25519 == imported["sender_key"]
     await other.ask(session.signed[0])  # the owner's own claim takes the import's place
-    assert not (await read(alice, session, 4)).imported
+    assert not (await read(alice, session, 4)).encryption_info.imported
 
 
 async def test_an_export_that_connects_to_two_claims_helps_both(
@@ -376,4 +380,4 @@ async def test_an_export_that_connects_to_two_claims_helps_both(
     async with device.open() as third:
         for supervisor in (alice, third):
             assert [1, 2, 3, 4, 5, 6, 7] == await readable(supervisor, session)
-            assert session.peer.user_id == (await read(supervisor, session, 1)).sender
+            assert session.peer.address == known_sender(await read(supervisor, session, 1))

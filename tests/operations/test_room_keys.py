@@ -16,8 +16,8 @@ from olmstate.messages import (
     DecryptionError,
     DecryptRoomEvent,
     DecryptRoomEvents,
-    DeviceId,
     Ed25519Key,
+    EncryptionInfo,
     ExportRoomKeys,
     Json,
     JsonObject,
@@ -30,6 +30,7 @@ from olmstate.messages import (
     ReplayedMessage,
     RoomId,
     RoomKeysReceived,
+    SenderState,
     UnknownMessageIndex,
     UserId,
 )
@@ -71,11 +72,15 @@ async def test_events_are_decrypted_in_any_order_by_anybody(
             content={"n": number},
             session_id=MegolmSessionId(group.session_id),
             message_index=number,
-            sender=bob.user_id,
-            sender_device=bob.device_id,
-            sender_key=bob.curve25519,
-            sender_ed25519=bob.ed25519,
-            imported=False,
+            encryption_info=EncryptionInfo(
+                sender_state=SenderState.DEVICE,
+                sender_device=bob.identity,
+                claimed_sender=bob.user_id,
+                claimed_device=bob.identity,
+                claimed_curve25519=bob.curve25519,
+                claimed_ed25519=bob.ed25519,
+                imported=False,
+            ),
         )
 
 
@@ -392,7 +397,6 @@ def rejected(peer: Peer) -> dict[str, AddRoomKey]:
         "sender-no-text": attrs.evolve(good, sender=UserId("@\ud800")),
         "sender-key-no-text": attrs.evolve(good, sender_key=Curve25519Key("\ud800")),
         "sender-ed25519-no-text": attrs.evolve(good, sender_ed25519=Ed25519Key("\ud800")),
-        "sender-device-no-text": attrs.evolve(good, sender_device=DeviceId("\ud800")),
     }
 
 

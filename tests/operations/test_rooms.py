@@ -10,6 +10,7 @@ from olmstate.actors import Supervisor
 from olmstate.messages import (
     AddDevices,
     Command,
+    CreateOlmSessions,
     DecryptRoomEvent,
     DeviceAddress,
     DeviceId,
@@ -29,6 +30,7 @@ from olmstate.messages import (
     RoomKeyShare,
     RotateRoomKey,
     RotationPeriod,
+    SenderState,
     ShareRoomKey,
     UserId,
 )
@@ -107,11 +109,8 @@ async def test_what_is_encrypted_is_read_by_who_has_the_key_and_by_the_device_it
         event = {"content": encrypted.content, "sender": ALICE, "event_id": "$1"}
         decrypted = await supervisor.ask(DecryptRoomEvent(room_id=ROOM, event=event))
         assert content == decrypted.content
-        assert (me.user_id, me.device_id, me.curve25519) == (
-            decrypted.sender,
-            decrypted.sender_device,
-            decrypted.sender_key,
-        )
+        info = decrypted.encryption_info
+        assert (SenderState.THIS_DEVICE, me) == (info.sender_state, info.sender_device)
 
 
 async def test_a_message_index_is_used_once_whoever_encrypts(
@@ -397,10 +396,14 @@ async def test_a_device_that_comes_back_with_other_keys_is_another_one(
         recipients = (first.address, second.address)
         await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=before, devices=recipients))
     anew = Peer(second.user_id, second.device_id)
+    # another Ed25519 key would not be believed
+    curve25519, ed25519 = f"curve25519:{second.device_id}", f"ed25519:{second.device_id}"
+    keys = second.device_keys(keys={curve25519: anew.curve25519, ed25519: second.ed25519})
     await other.ask(AddDevices(response=keys_query(first)))
     assert before == (await share_with(alice, first, second)).session_id  # nothing is known of it: it may be as it was
-    await other.ask(AddDevices(response=keys_query(first, anew)))
-    await claim(other, anew)
+    await other.ask(AddDevices(response=keys_query(first, keys)))
+    one_time_keys = {key_id: second.signed({"key": key["key"]}) for key_id, key in anew.one_time_key().items()}
+    await other.ask(CreateOlmSessions(one_time_keys={second.user_id: {second.device_id: one_time_keys}}))
 
     share = await share_with(alice, first, anew)
 

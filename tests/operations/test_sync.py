@@ -77,7 +77,7 @@ async def test_the_same_response_again_is_harmless(
 
     assert (
         SyncReceived(
-            to_device=(ReplayedToDevice(sender=friend.user_id, sender_key=friend.curve25519),),
+            to_device=(ReplayedToDevice(claimed_sender=friend.user_id, claimed_sender_key=friend.curve25519),),
             room_keys=(),
             token_stored=True,
         )

@@ -33,8 +33,10 @@ from olmstate.messages import (
     ReplayedToDevice,
     RoomKeysReceived,
     RoomKeyWithheld,
+    SenderState,
     UndecryptableToDevice,
     UnknownOlmSession,
+    UnknownSender,
     UserId,
 )
 from tests.operations.conftest import Device
@@ -84,10 +86,10 @@ async def test_messages_are_decrypted_whatever_their_type_and_whoever_is_asked(
         assert outcome == DecryptedToDevice(
             type=event_type,
             content=content,
-            sender=bob.user_id,
+            sender_state=SenderState.DEVICE,
+            sender_device=bob.identity,
+            claimed_sender=bob.user_id,
             sender_key=bob.curve25519,
-            sender_ed25519=bob.ed25519,
-            sender_device=bob.device_id,
         )
 
 
@@ -131,7 +133,7 @@ async def test_one_command_may_carry_many_events_in_any_state(
     assert {0: 0, 2: 2, 3: 3, 5: 5} == decrypted
     assert PlainToDevice(event=events[1]) == outcomes[1]
     assert isinstance(outcomes[4], UndecryptableToDevice)
-    assert ReplayedToDevice(sender=new.user_id, sender_key=new.curve25519) == outcomes[6]
+    assert ReplayedToDevice(claimed_sender=new.user_id, claimed_sender_key=new.curve25519) == outcomes[6]
 
 
 async def test_no_events_are_no_work(alice: Supervisor) -> None:
@@ -371,9 +373,8 @@ async def test_a_replay_is_recognised_by_every_supervisor_and_after_reopening(
         for supervisor in (alice, other, third):
             for event in events:
                 async with unchanged(supervisor):
-                    assert ReplayedToDevice(sender=bob.user_id, sender_key=bob.curve25519) == await outcome_of(
-                        supervisor, event
-                    )
+                    replay = ReplayedToDevice(claimed_sender=bob.user_id, claimed_sender_key=bob.curve25519)
+                    assert replay == await outcome_of(supervisor, event)
 
 
 async def test_an_undecryptable_message_is_no_replay_the_second_time(
@@ -434,7 +435,7 @@ async def test_a_payload_that_does_not_agree_is_not_believed_and_the_session_goe
 
     assert isinstance(outcome, UndecryptableToDevice)
     assert isinstance(outcome.error, error), outcome.error
-    assert (friend.user_id, friend.curve25519) == (outcome.sender, outcome.sender_key)
+    assert (friend.user_id, friend.curve25519) == (outcome.claimed_sender, outcome.claimed_sender_key)
     assert {"n": 1} == (await decrypt(other, friend.event(me, content={"n": 1}))).content
 
 
@@ -486,29 +487,52 @@ async def test_a_room_key_in_a_payload_that_lies_is_not_stored(
 # --- the sender's device
 
 
-async def test_a_sender_whose_device_is_not_known_is_believed_but_not_named(
+async def test_a_room_key_may_come_from_a_device_that_is_not_known_and_names_nobody(
     alice: Supervisor, me: DeviceIdentity, server: KeyServer
 ) -> None:
     await server.upload(alice)
     stranger = Peer()
     stranger.start_session(me, server.claim())
+    group = GroupSession()
 
-    outcome = await decrypt(alice, stranger.event(me))
+    event = stranger.event(me, "m.room_key", stranger.room_key(ROOM, group), sender_device_keys=None)
+    outcome = await decrypt(alice, event)
 
-    assert outcome.sender_device is None
-    assert (stranger.user_id, stranger.ed25519) == (outcome.sender, outcome.sender_ed25519)
+    assert (SenderState.UNKNOWN_DEVICE, None) == (outcome.sender_state, outcome.sender_device)
+    assert (stranger.user_id, stranger.curve25519) == (outcome.claimed_sender, outcome.sender_key)
+    assert stranger.ed25519 not in repr(outcome)
+    event = stranger.room_event(ROOM, group, {"n": 1})
+    info = (await alice.ask(DecryptRoomEvent(room_id=ROOM, event=event))).encryption_info
+    assert (SenderState.UNKNOWN_DEVICE, None, None) == (info.sender_state, info.sender_device, info.claimed_device)
 
 
-async def test_a_sender_that_brings_its_device_keys_is_named(
+async def test_what_is_no_room_key_waits_for_its_senders_device_to_be_known(
     alice: Supervisor, me: DeviceIdentity, server: KeyServer
 ) -> None:
     await server.upload(alice)
     stranger = Peer()
     stranger.start_session(me, server.claim())
+    event = stranger.event(me, "m.test", {"n": 1}, sender_device_keys=None)
 
-    outcome = await decrypt(alice, stranger.event(me, sender_device_keys=stranger.device_keys()))
+    outcome = await outcome_of(alice, event)
 
-    assert stranger.device_id == outcome.sender_device
+    assert isinstance(outcome, UndecryptableToDevice)
+    assert isinstance(outcome.error, UnknownSender)
+    assert stranger.user_id == outcome.error.user_id
+
+
+@pytest.mark.parametrize("event_type", ["m.test", "m.dummy", "m.room_key"])
+async def test_a_sender_that_sends_its_device_keys_along_is_believed_and_names_nobody(
+    event_type: str, alice: Supervisor, me: DeviceIdentity, server: KeyServer
+) -> None:
+    """They show that it has the keys; anybody can make some and say that they are of any device of anybody's."""
+    await server.upload(alice)
+    stranger = Peer()
+    stranger.start_session(me, server.claim())
+
+    outcome = await decrypt(alice, stranger.event(me, event_type))
+
+    assert (SenderState.UNKNOWN_DEVICE, None) == (outcome.sender_state, outcome.sender_device)
 
 
 def wrong_device_keys(peer: Peer) -> dict[str, tuple[Json, type[DecryptionError]]]:
@@ -558,11 +582,11 @@ async def test_nobody_passes_for_a_known_device_by_naming_keys_of_his_own_after_
     await server.upload(alice)
     impostor.start_session(me, server.claim())
 
-    outcome = await outcome_of(alice, impostor.event(me, sender_device_keys=impostor.device_keys()))
+    outcome = await outcome_of(alice, impostor.event(me))
 
     assert isinstance(outcome, UndecryptableToDevice)
     assert isinstance(outcome.error, MismatchedSender)
-    assert (await decrypt(alice, impostor.event(me))).sender_device is None
+    assert isinstance((await outcome_of(alice, impostor.event(me, sender_device_keys=None))).error, UnknownSender)
 
 
 async def meet_unknown(alice: Supervisor, bob: Peer, me: DeviceIdentity, server: KeyServer) -> None:
@@ -588,9 +612,11 @@ async def test_a_room_key_is_stored_and_its_secret_left_out_of_the_reply(
 
     decrypted = await other.ask(DecryptRoomEvent(room_id=ROOM, event=friend.room_event(ROOM, group, {"body": "hi"})))
     assert {"body": "hi"} == decrypted.content
-    assert (friend.user_id, friend.device_id) == (decrypted.sender, decrypted.sender_device)
-    assert (friend.curve25519, friend.ed25519) == (decrypted.sender_key, decrypted.sender_ed25519)
-    assert not decrypted.imported
+    info = decrypted.encryption_info
+    assert (SenderState.DEVICE, friend.identity) == (info.sender_state, info.sender_device)
+    assert friend.user_id == info.claimed_sender
+    assert (friend.curve25519, friend.ed25519) == (info.claimed_curve25519, info.claimed_ed25519)
+    assert not info.imported
 
 
 def no_room_keys(peer: Peer) -> dict[str, JsonObject]:
@@ -804,7 +830,7 @@ async def test_a_broken_event_is_refused_alone_and_names_its_sender(
 
     assert isinstance(broken, UndecryptableToDevice)
     assert isinstance(broken.error, error), broken.error
-    assert (bob.user_id if named else None) == broken.sender
+    assert (bob.user_id if named else None) == broken.claimed_sender
     assert isinstance(decrypted, DecryptedToDevice)
     assert {"n": 1} == decrypted.content
 

@@ -202,7 +202,7 @@ def right_arguments(me: DeviceIdentity) -> dict[type[Any], dict[str, Any]]:
         },
         MarkRequestSent: {"request_id": "1", "response": {"one_time_key_counts": {"signed_curve25519": 50}}},
         MarkRoomKeyShared: {"room_id": ROOM, "session_id": group.session_id, "devices": (bob.address,)},
-        OlmSessionPickle: {"sender_key": bob.curve25519, "pickle": "pickle"},
+        OlmSessionPickle: {"sender_key": bob.curve25519, "pickle": "pickle", "user_id": bob.user_id},
         OutgoingRequests: {},
         PrepareOneTimeKeys: {},
         ReceiveSync: {
@@ -224,7 +224,7 @@ def right_arguments(me: DeviceIdentity) -> dict[type[Any], dict[str, Any]]:
         Statistics: {},
         SyncToken: {},
     }
-    return {cls: _plain_arguments(cls) for cls in (*MESSAGES, *PARTS)} | real
+    return {cls: _plain_arguments(cls) | real.get(cls, {}) for cls in (*MESSAGES, *PARTS)}
 
 
 def _plain_arguments(cls: type[Any]) -> dict[str, Any]:

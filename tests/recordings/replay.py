@@ -220,9 +220,11 @@ class Replay:
         if isinstance(expected, str):
             self._check(False, event_id, at, "was read, expected", expected)  # noqa: FBT003 - wrong in any case
             return
-        fields = ("room_id", "sender", "sender_device", "session_id", "message_index", "type", "content")
-        for field in fields:
+        for field in ("room_id", "session_id", "message_index", "type", "content"):
             self._check(getattr(outcome, field) == expected[field], event_id, at, field, getattr(outcome, field))
+        device = outcome.encryption_info.claimed_device  # for certain, unless the key was imported
+        named = None if device is None else (device.user_id, device.device_id)
+        self._check(named == (expected["sender"], expected["sender_device"]), event_id, at, "sender", named)
         self._check(outcome.event_id == event_id, event_id, at, outcome.event_id)
         self.read[event_id] = outcome
         if self.olm_sessions:
@@ -254,13 +256,13 @@ class Replay:
 def describe(event: Json, outcome: ToDeviceOutcome) -> Seen:
     """An outcome as recordings name it."""
     match outcome:
-        case DecryptedToDevice(type=payload_type, sender=sender):
+        case DecryptedToDevice(type=payload_type, claimed_sender=sender):
             return "decrypted", payload_type, sender
         case PlainToDevice(event=plain):
             return "plain", plain["type"], plain.get("sender")
-        case ReplayedToDevice(sender=sender):
+        case ReplayedToDevice(claimed_sender=sender):
             return "replay", event["type"], sender
-        case UndecryptableToDevice(sender=sender):
+        case UndecryptableToDevice(claimed_sender=sender):
             return "undecryptable", event.get("type"), sender
 
 

@@ -26,6 +26,7 @@ from olmstate.messages import (
     DeviceAddress,
     Devices,
     DiscardRoomKey,
+    EncryptForRoom,
     EncryptRoomEvent,
     EncryptToDevice,
     ExportKeyFile,
@@ -35,7 +36,12 @@ from olmstate.messages import (
     ImportKeyFile,
     ImportRoomKeys,
     MarkKeysPublished,
+    MarkRequestFailed,
+    MarkRequestSent,
     MarkRoomKeyShared,
+    NoTransport,
+    OutdatedUsers,
+    OutgoingRequests,
     PrepareOneTimeKeys,
     PrepareRoomKey,
     ReceiveSync,
@@ -48,12 +54,15 @@ from olmstate.messages import (
     SignedDeviceKeys,
     Statistics,
     SyncToken,
+    TrackUsers,
+    UpdateDevices,
 )
 from tests.faults.recording import RecordingSupervisor
 from tests.operations.peer import keys_query
 from tests.simulation.world import BOB, CAROL, PICKLE_KEY, ROOMS, RoomEvent, World
 
 PASSPHRASE = "correct horse"
+ALONE = RoomId("!alone:example.org")
 ROTATION = RotationPeriod(messages=20)
 """Seldom enough that reservations grow, often enough that they meet the limit."""
 
@@ -251,6 +260,33 @@ class Client:
         file = await self.supervisor.ask(ExportKeyFile(passphrase=PASSPHRASE, rounds=1))
         await self.supervisor.ask(ImportKeyFile(file=file, passphrase=PASSPHRASE))
 
+    # --- requests -------------------------------------------------------------------------------------------
+
+    async def keep_devices(self) -> None:
+        """Track somebody, and send what is due."""
+        users = tuple({peer.user_id: None for peer in self.world.known_devices})
+        await self.supervisor.ask(TrackUsers(users=users))
+        await self.supervisor.ask(OutdatedUsers())
+        for request in await self.supervisor.ask(OutgoingRequests()):
+            if self.rng.random() < 0.3:
+                await self.supervisor.ask(
+                    MarkRequestFailed(request_id=request.request_id, status=self.rng.choice((None, 400)))
+                )
+            else:
+                answer = keys_query(*self.world.known_devices) if request.body else {}
+                await self.supervisor.ask(MarkRequestSent(request_id=request.request_id, response=answer))
+        with contextlib.suppress(NoTransport):
+            await self.supervisor.ask(UpdateDevices(users=users))
+
+    async def encrypt_for_room(self) -> None:
+        """Say something to oneself, if all is known of oneself."""
+        message = EncryptForRoom(
+            room_id=ALONE, members=(), type="m.room.message", content={"body": self.rng.randrange(1 << 30)}
+        )
+        with contextlib.suppress(NoTransport, RoomKeyNotShared):
+            encrypted = await self.supervisor.ask(message)
+            self.world.see(ALONE, encrypted.content)
+
     # --- what little is left --------------------------------------------------------------------------------
 
     async def look_at_itself(self) -> None:
@@ -291,6 +327,8 @@ ACTIONS: Sequence[tuple[int, Action]] = (
     (1, Client.import_room_keys),
     (1, Client.move_keys),
     (1, Client.move_key_file),
+    (2, Client.keep_devices),
+    (1, Client.encrypt_for_room),
     (1, Client.look_at_itself),
     (1, Client.try_another_account),
 )

@@ -9,23 +9,29 @@ from __future__ import annotations
 import attrs
 import trio
 
+from olmstate.actors.testing import DEVICE, USER
 from olmstate.messages import (
     AddDevices,
     AddRoomKey,
     DecryptedToDevice,
     DecryptToDevice,
+    DeviceAddress,
     DevicesChanged,
     Event,
     ImportKeyFile,
     ImportRoomKeys,
+    MarkRequestFailed,
+    MarkRequestSent,
     Message,
+    OwnDeviceReplaced,
     ReceiveSync,
+    RequestGivenUp,
     RoomKeyImportProgress,
     RoomKeysReceived,
 )
 from tests.faults.history import Json
 
-OWN_EVENTS = (RoomKeysReceived, DevicesChanged, RoomKeyImportProgress)
+OWN_EVENTS = (RoomKeysReceived, DevicesChanged, OwnDeviceReplaced, RoomKeyImportProgress, RequestGivenUp)
 """Events of what was asked; a `StoreChanged` is of what others did."""
 
 
@@ -36,7 +42,10 @@ class News:
     room_keys: list[str] = attrs.field(factory=list[str])
     """Session ids."""
     devices: list[DevicesChanged] = attrs.field(factory=list[DevicesChanged])
+    replaced: int = 0
+    """Times that a server was said to have other keys under this device's id."""
     progress: list[RoomKeyImportProgress] = attrs.field(factory=list[RoomKeyImportProgress])
+    given_up: list[RequestGivenUp] = attrs.field(factory=list[RequestGivenUp])
 
 
 NOTHING = News()
@@ -64,8 +73,12 @@ class Ear:
                     news.room_keys.extend(each for each in sessions if each not in self.ignored)
                 case DevicesChanged():
                     news.devices.append(event)
+                case OwnDeviceReplaced():
+                    news.replaced += 1
                 case RoomKeyImportProgress():
                     news.progress.append(event)
+                case RequestGivenUp():
+                    news.given_up.append(event)
                 case _:
                     raise AssertionError(event)
         return news
@@ -85,10 +98,13 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             keys, done = len(heard.room_keys), [step.done for step in heard.progress]
             right = reply.imported == keys and done == sorted(set(done)) and done[-1:] == [reply.total]
             enough = reply.imported <= keys and reply.total in done
+        case MarkRequestSent() | MarkRequestFailed():
+            return None  # the reply doesn't tell what the request was about, and it may have been answered before
         case _:
             told = _told(message, reply)
             right = told == heard
             enough = set(told.room_keys) <= set(heard.room_keys) and all(each in heard.devices for each in told.devices)
+            enough = enough and told.replaced <= heard.replaced
     return None if right or (more and enough) else f"{reply} was replied, and {heard} heard"
 
 
@@ -103,6 +119,7 @@ def _told(message: Message[Json], reply: Json) -> News:
             return News(room_keys=[each.content["session_id"] for each in decrypted if each.type == "m.room_key"])
         case AddDevices():
             changed = [DevicesChanged(added=reply.added, removed=reply.removed)]
-            return News(devices=changed if reply.added or reply.removed else [])
+            own = DeviceAddress(user_id=USER, device_id=DEVICE)
+            return News(devices=changed if reply.added or reply.removed else [], replaced=int(own in reply.rejected))
         case _:
             return News()

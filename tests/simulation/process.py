@@ -138,10 +138,10 @@ class MortalStore(WrappedStore):
         with self._life.until_end():
             return await super().read(table, partitions)
 
-    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
+    async def page(self, table: Table, after: Position, limit: int, group: bytes | None = None) -> list[Row]:
         """Some of all rows."""
         with self._life.until_end():
-            return await super().page(table, after, limit)
+            return await super().page(table, after, limit, group)
 
     def changed(self) -> bool:
         """Whether anybody has committed."""
@@ -200,6 +200,7 @@ class Process:
         """What goes wrong with its handle."""
         self.log = Log(MortalSink(sink, self.life), f"{pid}-{token}", clock)
         store = MemoryStore(disk, faults=self.faults, latency=latency, pid=pid)
+        self._presence = store.presence
         self._lock = MortalLock(store.lock, self.life)
         self.store = MortalStore(store, self._lock, self.life)
         self.scope = trio.CancelScope()
@@ -216,18 +217,22 @@ class Process:
             between: Puts something between the supervisor and its store.
         """
         store = RecordingStore(between(self.store), self.log)
-        async with (
-            run_supervisor(store, user_id=USER, device_id=DEVICE, options=options) as supervisor,
-            trio.open_nursery() as nursery,
-        ):
-            recording = MortalSupervisor(supervisor, store, self.log, self.life)
-            nursery.start_soon(recording.listen)
-            yield recording
-            nursery.cancel_scope.cancel()
+        try:
+            async with (
+                run_supervisor(store, user_id=USER, device_id=DEVICE, options=options) as supervisor,
+                trio.open_nursery() as nursery,
+            ):
+                recording = MortalSupervisor(supervisor, store, self.log, self.life)
+                nursery.start_soon(recording.listen)
+                yield recording
+                nursery.cancel_scope.cancel()
+        finally:
+            self._presence.close()  # as closing its store does
 
     def kill(self) -> None:
         """Kill it, from another task or from a step of its own."""
         if self.life.alive:
             self.life.end()
             self._lock.drop()
+            self._presence.close()
             self.scope.cancel()

@@ -21,12 +21,16 @@ from olmstate.messages import (
     Statistics,
     SyncToken,
 )
-from tests.simulation import scenarios_of_devices, scenarios_of_rooms
+from tests.simulation import scenarios_of_devices, scenarios_of_requests, scenarios_of_rooms
 from tests.simulation.client import Client
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import ROOMS
 
-SCENARIOS: Sequence[Scenario] = (*scenarios_of_devices.SCENARIOS, *scenarios_of_rooms.SCENARIOS)
+SCENARIOS: Sequence[Scenario] = (
+    *scenarios_of_devices.SCENARIOS,
+    *scenarios_of_rooms.SCENARIOS,
+    *scenarios_of_requests.SCENARIOS,
+)
 
 Ignore: TypeAlias = Callable[[str], None]
 """Says that a session's key is not the scenario's."""

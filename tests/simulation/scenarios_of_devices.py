@@ -41,7 +41,7 @@ from olmstate.messages import (
     UndecryptableToDevice,
     UnpublishedKeys,
 )
-from tests.operations.peer import keys_query
+from tests.operations.peer import Peer, keys_query
 from tests.simulation.client import Client
 from tests.simulation.scenario import Elsewhere, Prepared, Scenario, add_a_room_key
 from tests.simulation.world import FULL, MOST_DUE, PICKLE_KEY, RoomEvent
@@ -155,19 +155,20 @@ async def statistics(client: Client) -> Prepared:
 
 
 async def add_devices(client: Client) -> Prepared:
-    """One is gone, one is new, and one has not signed its keys."""
+    """One is gone, one is new, one has not signed its keys, and one is said to be this device."""
     gone, other, new = client.world.peers
     unsigned: JsonObject = {**gone.device_keys(device_id="FORGED"), "signatures": {}}
+    own = Peer(client.world.me.user_id, client.world.me.device_id)
 
     def right(reply: DevicesAdded) -> bool:
-        return ["FORGED"] == [address.device_id for address in reply.rejected]
+        return {"FORGED", own.device_id} == {address.device_id for address in reply.rejected}
 
     async def are_known(client: Client) -> None:
         for peer in (other, new):
             (known,) = await client.supervisor.ask(Devices(user_id=peer.user_id))
             assert known.curve25519 == peer.curve25519
 
-    return Prepared(AddDevices(response=keys_query(other, new, unsigned)), are_known, right)
+    return Prepared(AddDevices(response=keys_query(other, new, unsigned, own)), are_known, right)
 
 
 async def devices(client: Client) -> Prepared:

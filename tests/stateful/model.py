@@ -180,9 +180,8 @@ class RoomKeyState:
 
     first: int
     """First known index."""
-    sender: str | None
-    sender_device: str | None
     imported: bool
+    """From an export alone."""
 
 
 @attrs.define
@@ -204,10 +203,7 @@ class RoomKeys:
         if old is None:
             self.known[key] = new
             return "new"
-        if (old.imported and not new.imported) or (old.sender is None and new.sender is not None):
-            self.known[key] = attrs.evolve(new, first=min(old.first, new.first))
-        elif new.first < old.first:
-            self.known[key] = attrs.evolve(old, first=new.first)
+        self.known[key] = RoomKeyState(min(old.first, new.first), imported=old.imported and new.imported)
         return "better" if new.first < old.first else "known"
 
     def notice(self, key: SessionKey, code: str) -> None:

@@ -127,6 +127,16 @@ class Person:
     starting: bool = False
     """The device has started a session, on which its next message comes."""
 
+    @property
+    def identity(self) -> DeviceIdentity:
+        """Which device it is."""
+        return DeviceIdentity(
+            user_id=self.peer.user_id,
+            device_id=self.peer.device_id,
+            curve25519=self.peer.curve25519,
+            ed25519=self.peer.ed25519,
+        )
+
     # --- sending --------------------------------------------------------------------------------------------
 
     def open_session(self, device: DeviceIdentity, server: Server) -> Olm | None:
@@ -172,9 +182,11 @@ class Person:
             assert olm is not None
             if kind == "room key":
                 content = self.peer.room_key(group.room_id, group.session)
-            lie = {"recipient": "@somebody:example.org"} if kind == "lie" else {}
+            changes: JsonObject = {"recipient": "@somebody:example.org"} if kind == "lie" else {}
+            if kind != "room key":  # which may come from a device that isn't known
+                changes["sender_device_keys"] = self.peer.device_keys()
             event_type = "m.room_key" if kind == "room key" else "m.message"
-            event = self.peer.event(device, event_type, content, session=olm.session, **lie)
+            event = self.peer.event(device, event_type, content, session=olm.session, **changes)
             if kind == "broken":
                 self.letters.append(Letter(self, kind, _broken(event, device), content, olm))
                 kind = "message"
@@ -259,8 +271,7 @@ def _decrypt(letter: Letter, keys: Keys, room_keys: RoomKeys) -> tuple[str, str 
     if letter.kind == "message":
         return "decrypted", None
     assert letter.group is not None
-    device_id = person.peer.device_id if person.known else None
-    state = RoomKeyState(letter.index, person.peer.user_id, device_id, imported=False)
+    state = RoomKeyState(letter.index, imported=False)
     return "decrypted", room_keys.came(letter.group.key, state)
 
 
@@ -273,14 +284,14 @@ def check_outcome(letter: Letter, outcome: ToDeviceOutcome, expected: str) -> No
             assert "decrypted" == expected, letter
             content = {field: value for field, value in letter.content.items() if field != "session_key"}
             assert content == outcome.content
-            assert (*sender, peer.ed25519) == (outcome.sender, outcome.sender_key, outcome.sender_ed25519)
-            assert (peer.device_id if letter.person.known else None) == outcome.sender_device
+            assert sender == (outcome.claimed_sender, outcome.sender_key)
+            assert (letter.person.identity if letter.person.known else None) == outcome.sender_device
         case PlainToDevice(event=event):
             assert "plain" == expected, letter
             assert letter.event == event
         case ReplayedToDevice():
             assert "replay" == expected, letter
-            assert sender == (outcome.sender, outcome.sender_key)
+            assert sender == (outcome.claimed_sender, outcome.claimed_sender_key)
         case UndecryptableToDevice():
             assert "undecryptable" == expected, (letter, outcome)
-            assert sender == (outcome.sender, outcome.sender_key)
+            assert sender == (outcome.claimed_sender, outcome.claimed_sender_key)

@@ -86,11 +86,12 @@ class RoomKeyRules(World):
         assert "decrypted" == expected
         state = self.room_keys.known[group.key]
         assert ({"n": index}, index, event["event_id"]) == (outcome.content, outcome.message_index, outcome.event_id)
-        assert (state.sender, state.sender_device, state.imported) == (
-            outcome.sender,
-            outcome.sender_device,
-            outcome.imported,
-        )
+        (person,) = [each for each, of_each in self.groups if of_each is group]
+        device = person.identity if person.known else None  # now, whatever was known when the key came
+        info = outcome.encryption_info
+        assert (state.imported, device) == (info.imported, info.claimed_device)
+        assert (None if state.imported else device) == info.sender_device
+        assert (None if state.imported else person.peer.user_id) == info.claimed_sender
 
     # --- adding ---------------------------------------------------------------------------------------------
 
@@ -101,7 +102,7 @@ class RoomKeyRules(World):
         group = person.group(room_id, new=new)
         for _ in range(events):
             person.send(group)
-        state = RoomKeyState(group.session.message_index, person.peer.user_id, person.peer.device_id, imported=False)
+        state = RoomKeyState(group.session.message_index, imported=False)
 
         change = self.ask(at, person.peer.add_room_key(room_id, group.session))
 
@@ -120,17 +121,12 @@ class RoomKeyRules(World):
             person, group = self.groups[number % len(self.groups)]
             first = index % (group.session.message_index + 1)
             keys.append(person.exported(group, first))
-            imported += self._imported(person, group, first) != "known"
+            imported += self.room_keys.came(group.key, RoomKeyState(first, imported=True)) != "known"
 
         reply = self.ask(at, ImportRoomKeys(keys=tuple(keys)))
 
         self.room_keys.turn(at % self.fleet.size)
         assert (len(keys), imported, int(bad)) == (reply.total, reply.imported, reply.rejected)
-
-    def _imported(self, person: Person, group: Group, first: int) -> str:
-        """A key comes in an export; by then its maker is known or not: whoever is not known isn't named."""
-        sender, device = (person.peer.user_id, person.peer.device_id) if person.known else (None, None)
-        return self.room_keys.came(group.key, RoomKeyState(first, sender, device, imported=True))
 
     @rule(at=hosts, other=hosts, one_room=st.none() | rooms, file=st.booleans())
     def export_keys(self, *, at: int, other: int, one_room: RoomId | None, file: bool) -> None:
@@ -152,9 +148,6 @@ class RoomKeyRules(World):
             reply = self.ask(other, ImportRoomKeys(keys=keys))
         self.room_keys.turn(other % self.fleet.size)
         assert (len(keys), 0, 0) == (reply.total, reply.imported, reply.rejected)
-        for person, group in self.groups:
-            if group.key in expected:
-                self._imported(person, group, expected[group.key])  # who has become known since is named now
 
 
 def _first_index(key: JsonObject) -> int:

@@ -24,9 +24,11 @@ from olmstate.messages import (
     RoomKeyReplaced,
     RotateRoomKey,
     RotationPeriod,
+    SenderState,
     ShareRoomKey,
     UserId,
 )
+from tests.operations.device import known_sender
 from tests.operations.peer import read_room_event
 from tests.stateful.fleet import ALICE, ALICE_DEVICE
 from tests.stateful.model import DAY, OutboundSession, RoomKeyState
@@ -75,7 +77,7 @@ class RoomRules(World):
         self.named.append((room_id, session_id))
         if session_id not in self.readers:
             self.readers[session_id] = InboundGroupSession(SessionKey(session_key))
-        self.room_keys.came((room_id, session_id), RoomKeyState(0, ALICE, ALICE_DEVICE, imported=False))
+        self.room_keys.came((room_id, session_id), RoomKeyState(0, imported=False))
 
     @rule(
         at=hosts,
@@ -157,7 +159,7 @@ class RoomRules(World):
         pending = [person for person in people if person.peer.address not in session.shared_with]
         assert {person.peer.address for person in pending if person.reachable} == set(share.recipients)
         assert {person.peer.address for person in pending if not person.reachable} == set(share.missing)
-        self.room_keys.came((room_id, share.session_id), RoomKeyState(0, ALICE, ALICE_DEVICE, imported=False))
+        self.room_keys.came((room_id, share.session_id), RoomKeyState(0, imported=False))
         self.named.append((room_id, share.session_id))
         session.offered.update(share.recipients)
         for person in pending:
@@ -228,6 +230,9 @@ class RoomRules(World):
             self.flush(at)
             decrypted = self.ask(at, DecryptRoomEvent(room_id=sent.room_id, event=sent.event))
             assert (sent.content, sent.index) == (decrypted.content, decrypted.message_index)
-            assert (ALICE, ALICE_DEVICE) == (decrypted.sender, decrypted.sender_device)
+            assert SenderState.THIS_DEVICE == decrypted.encryption_info.sender_state
+            device = known_sender(decrypted)
+            assert device is not None
+            assert (ALICE, ALICE_DEVICE) == (device.user_id, device.device_id)
             key = (sent.room_id, sent.session_id)
             assert "decrypted" == self.room_keys.outcome(at % self.fleet.size, key, sent.index, sent.event["event_id"])

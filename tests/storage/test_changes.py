@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from olmstate.messages import StoreCorrupt, StorePoisoned
-from olmstate.storage import START, Fenced, Table
+from olmstate.storage import START, Fenced, Table, unit_of
 from olmstate.storage.tables import KEYS_ONLY
 from tests.storage.handles import (
     PARTITION,
@@ -46,7 +46,7 @@ async def test_what_was_deleted_is_told_too(stores: Handles, table: Table) -> No
 
     await put(other, session(1, None), table=table)
 
-    assert {table: frozenset({row.partition})} == store.changes(seen).partitions
+    assert {table: frozenset({unit_of(table, row)})} == store.changes(seen).partitions
 
 
 async def test_what_nobody_caches_is_not_told_and_leaves_no_mark(stores: Handles) -> None:

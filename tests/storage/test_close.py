@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import trio
@@ -11,11 +13,13 @@ import trio.testing
 from trio.testing import MockClock
 
 from olmstate.messages import StorePoisoned
-from olmstate.storage import START, SqliteStore, Table, Turnstile
+from olmstate.storage import START, SqliteStore, Table, Turnstile, open_store
 from olmstate.storage.lock.line import PLACES
 from olmstate.storage.sqlite.connection import connect
 from olmstate.storage.sqlite.store import CLOSE_SECONDS
 from tests.storage.handles import (
+    ALICE,
+    DEVICE,
     KEY,
     PARTITION,
     Handles,
@@ -193,3 +197,26 @@ async def test_a_closed_handle_gives_no_keys(stores: Handles) -> None:
 
     with pytest.raises(StorePoisoned, match="closed"):
         store.key(Table.DEVICES, "@alice:example.org")
+
+
+@pytest.mark.parametrize("at", ["the wait for the lock", "the way into a thread"])
+def test_ctrl_c_while_a_store_is_closed_closes_it_all_the_same(
+    at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # no shield keeps it out
+    async def main() -> None:
+        store = await open_store(tmp_path / "store", user_id=ALICE, device_id=DEVICE, key=KEY)
+
+        async def be_interrupted(_: float) -> None:
+            signal.raise_signal(signal.SIGINT)
+            if at == "the wait for the lock":
+                await trio.sleep_forever()
+
+        monkeypatch.setattr(store.lock, "acquire", be_interrupted)
+        monkeypatch.setattr(store, "_last_commit", 1e6)  # as after slow ones: closing goes into a thread
+        await store.aclose()
+
+    before = descriptors()
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert before == descriptors()

@@ -38,7 +38,7 @@ def reader(store: SqliteStore) -> sqlite3.Connection:
         (writer, "journal_size_limit", 4 * 1024 * 1024),
         (writer, "trusted_schema", 0),
         (writer, "temp_store", MEMORY),
-        (writer, "busy_timeout", 1_000),
+        (writer, "busy_timeout", 0),
         (reader, "journal_mode", "wal"),
         (reader, "trusted_schema", 0),
         (reader, "temp_store", MEMORY),

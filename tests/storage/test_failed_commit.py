@@ -5,9 +5,12 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from olmstate.messages import StoreBusy, StoreCorrupt, StorePoisoned
 from olmstate.storage import Table
+from olmstate.storage.sqlite.sqlite_errors import BUSY_SECONDS
 from tests.storage.handles import (
     PARTITION,
     Handles,
@@ -71,11 +74,8 @@ async def test_a_transaction_that_can_not_even_be_rolled_back_poisons(stores: Ha
     assert [] == await values(await stores.open())
 
 
-async def test_a_transaction_of_other_code_makes_busy_not_wrong(
-    stores: Handles, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_transaction_of_other_code_makes_busy_not_wrong(stores: Handles, autojump_clock: MockClock) -> None:
     store = await stores.open()
-    store._writer.execute("PRAGMA busy_timeout = 1")  # pyright: ignore[reportPrivateUsage]
     browser = sqlite3.connect(stores.database, isolation_level=None)
     try:
         browser.execute("BEGIN IMMEDIATE")
@@ -84,5 +84,22 @@ async def test_a_transaction_of_other_code_makes_busy_not_wrong(
         assert busy.value.holder_pid is None
         browser.execute("ROLLBACK")
         assert 1 == await put(store, device(1))
+    finally:
+        browser.close()
+
+
+async def test_others_go_on_while_other_code_has_a_transaction(stores: Handles, autojump_clock: MockClock) -> None:
+    store = await stores.open()
+    browser = sqlite3.connect(stores.database, isolation_level=None)
+    browser.execute("BEGIN IMMEDIATE")
+
+    async def let_go_later() -> None:
+        await trio.sleep(BUSY_SECONDS / 2)
+        browser.execute("ROLLBACK")
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(let_go_later)
+            assert 1 == await put(store, device(1))
     finally:
         browser.close()

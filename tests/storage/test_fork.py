@@ -53,3 +53,44 @@ with no_fork:
     fork(False)
 fork(True)
 """)
+
+
+def test_ctrl_c_in_a_child_that_was_just_forked_leaves_no_handle_of_its_parent_usable() -> None:
+    # Python passes over an exception in a hook, and over what is left of the hook
+    run("""
+import signal
+from olmstate.storage.lock.fork import poison_in_child
+
+class Handle:
+    poisoned = False
+    def poison(self):
+        signal.raise_signal(signal.SIGINT)
+        self.poisoned = True
+
+handles = [Handle() for _ in range(100)]
+for handle in handles:
+    poison_in_child(handle)
+if not (child := os.fork()):
+    os._exit(0 if all(handle.poisoned for handle in handles) else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert not any(handle.poisoned for handle in handles)
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+""")
+
+
+def test_handles_that_are_gone_are_forgotten() -> None:
+    run("""
+from olmstate.storage.lock import fork as module
+
+class Handle:
+    def poison(self):
+        pass
+
+kept = [Handle() for _ in range(10)]
+for handle in kept:
+    module.poison_in_child(handle)
+for _ in range(10_000):
+    module.poison_in_child(Handle())
+assert len(module._handles) < 300, len(module._handles)
+assert set(kept) <= {known() for known in module._handles}
+""")

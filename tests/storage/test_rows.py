@@ -6,7 +6,9 @@ import os
 
 import pytest
 
-from olmstate.storage import START, Row, Table, position_of
+from olmstate.storage import START, Row, Table, position_of, unit_of
+from olmstate.storage.sqlite.statements import MOST_PARAMETERS, read
+from olmstate.storage.sqlite.store import SqliteStore
 from olmstate.storage.tables import KEYS_ONLY, PARTITIONED
 from tests.storage.handles import (
     PARTITION,
@@ -21,15 +23,16 @@ from tests.storage.handles import (
 @pytest.mark.parametrize("table", [table for table in Table if table not in KEYS_ONLY])
 async def test_what_is_committed_is_read_by_every_handle_and_by_the_next(stores: Handles, table: Table) -> None:
     store, other = await stores.open(), await stores.open()
-    row = Row(b"a key", b"a partition" if table in PARTITIONED else b"a key", b"a value")
+    row = Row(b"a key", b"apart" if table in PARTITIONED else b"a key", b"a value")
+    unit = unit_of(table, row)
 
     assert 1 == await put(store, row, table=table)
 
     expected = [Row(row.key, row.partition, b"a value", generation=1)]
-    assert {row.partition: expected} == await store.read(table, [row.partition])
-    assert {row.partition: expected} == await other.read(table, [row.partition])
+    assert {unit: expected} == await store.read(table, [unit])
+    assert {unit: expected} == await other.read(table, [unit])
     await stores.aclose()
-    assert {row.partition: expected} == await (await stores.open()).read(table, [row.partition])
+    assert {unit: expected} == await (await stores.open()).read(table, [unit])
 
 
 @pytest.mark.parametrize("table", KEYS_ONLY)
@@ -75,6 +78,42 @@ async def test_more_partitions_are_read_than_a_statement_takes(stores: Handles) 
     assert 1_101 == len(found)
     assert {row.partition: 1 for row in rows} | {b"nobody": 0} == {key: len(row) for key, row in found.items()}
     assert not store._reader.in_transaction  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_a_page_may_be_of_one_group(stores: Handles) -> None:
+    store, table = await stores.open(), Table.INBOUND_GROUP_SESSIONS
+    groups = {b"%d" % number: (b"one", b"two", b"")[number % 3] for number in range(9)}
+    rows = [Row(key, key, b"value", group=group) for key, group in groups.items()]
+    await put(store, *rows, table=table)
+
+    for group in (b"one", b"two", b"", b"nobody's"):
+        expected = [key for key in groups if groups[key] == group]
+        found = await store.page(table, START, 10, group)
+        assert expected == [row.key for row in found]
+    first, second = await store.page(table, START, 2, b"one")
+    (third,) = await store.page(table, position_of(table, second), 2, b"one")
+    assert [b"0", b"3", b"6"] == [first.key, second.key, third.key]
+    assert list(groups) == [row.key for row in await store.page(table, START, 10)]
+
+
+async def test_rows_that_lie_together_are_loaded_apart(stores: Handles) -> None:
+    store = await stores.open()
+    rows = [Row(b"%016d" % number, PARTITION.ljust(16), b"%d" % number) for number in range(MOST_PARAMETERS + 1)]
+    units = [unit_of(Table.MESSAGE_INDICES, row) for row in rows]
+    await put(store, *rows, table=Table.MESSAGE_INDICES)
+
+    assert {units[7]: [b"7"]} == await values_by_unit(store, [units[7]])
+    assert {unit: [row.value] for unit, row in zip(units, rows, strict=True)} == await values_by_unit(store, units)
+    assert {b"nobody's" * 4: []} == await values_by_unit(store, [b"nobody's" * 4])
+    plan = store._reader.execute(  # pyright: ignore[reportPrivateUsage]
+        f"EXPLAIN QUERY PLAN {read(Table.MESSAGE_INDICES, 2)[0]}", [b""] * 4
+    ).fetchall()
+    assert [] == [detail for *_, detail in plan if "SCAN message_indices" in detail]
+
+
+async def values_by_unit(store: SqliteStore, units: list[bytes]) -> dict[bytes, list[bytes | None]]:
+    found = await store.read(Table.MESSAGE_INDICES, units)
+    return {unit: [row.value for row in rows] for unit, rows in found.items()}
 
 
 async def test_a_row_is_replaced_and_deleted_in_its_partition(stores: Handles) -> None:

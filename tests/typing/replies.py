@@ -26,6 +26,7 @@ from olmstate.messages import (
     DiscardRoomKey,
     EncryptedRoomEvent,
     EncryptedToDevice,
+    EncryptForRoom,
     EncryptRoomEvent,
     EncryptToDevice,
     ExportKeyFile,
@@ -105,6 +106,7 @@ async def rooms(
     share: ShareRoomKey,
     mark_shared: MarkRoomKeyShared,
     encrypt: EncryptRoomEvent,
+    encrypt_for_room: EncryptForRoom,
 ) -> None:
     assert_type(await supervisor.ask(room_key), OutboundRoomKey)
     assert_type(await supervisor.ask(rotate), OutboundRoomKey)
@@ -112,6 +114,7 @@ async def rooms(
     assert_type(await supervisor.ask(share), RoomKeyShare)
     assert_type(await supervisor.ask(mark_shared), None)
     assert_type(await supervisor.ask(encrypt), EncryptedRoomEvent)
+    assert_type(await supervisor.ask(encrypt_for_room), EncryptedRoomEvent)
 
 
 async def room_keys(

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from types import TracebackType
 
-import trio
+from trio.lowlevel import enable_ki_protection
 
 from olmstate.messages import DeviceId, Transport, UserId
-from olmstate.storage import Secret, Store, open_store
+from olmstate.storage import Secret, SqliteStore, Store, open_store
 
 from ._capabilities import CAPABILITIES
 from ._engine.capability import Capability
-from ._engine.hidden_nursery import open_hidden_nursery
 from ._engine.options import Options
 from ._engine.points import Addition
 from ._engine.runner import Runner
+from ._engine.running import Running
 from ._requests.points import TRANSPORT
 from ._supervisor import Supervisor
 
 
-@asynccontextmanager
-async def open_supervisor(
+def open_supervisor(
     folder: str | os.PathLike[str],
     *,
     user_id: str,
@@ -31,7 +31,7 @@ async def open_supervisor(
     key: Secret | None,
     options: Options | None = None,
     transport: Transport | None = None,
-) -> AsyncGenerator[Supervisor]:
+) -> AbstractAsyncContextManager[Supervisor]:
     """Open the store of a device and run its supervisor while the block runs.
 
     Several may be open on one store, in one process or in many.
@@ -54,14 +54,47 @@ async def open_supervisor(
     """
     options = options or Options()
     user, device = UserId(user_id), DeviceId(device_id)
-    store = await open_store(Path(folder), user_id=user, device_id=device, key=key, lock_timeout=options.lock_timeout)
-    try:
-        async with run_supervisor(
-            store, user_id=user, device_id=device, options=options, transport=transport
-        ) as supervisor:
-            yield supervisor
-    finally:
-        await store.aclose()
+
+    async def open_this_store() -> SqliteStore:
+        return await open_store(
+            Path(folder), user_id=user, device_id=device, key=key, lock_timeout=options.lock_timeout
+        )
+
+    def run(store: Store) -> AbstractAsyncContextManager[Supervisor]:
+        return run_supervisor(store, user_id=user, device_id=device, options=options, transport=transport)
+
+    return _OpenAndRun(open_this_store, run)
+
+
+class _OpenAndRun(AbstractAsyncContextManager[Supervisor]):
+    """A store that is open, and a supervisor that runs over it, while the block runs."""
+
+    def __init__(
+        self,
+        open_this_store: Callable[[], Awaitable[SqliteStore]],
+        run: Callable[[Store], AbstractAsyncContextManager[Supervisor]],
+    ) -> None:
+        self._open = open_this_store
+        self._run = run
+
+    @enable_ki_protection
+    async def __aenter__(self) -> Supervisor:
+        self._store = await self._open()
+        try:
+            self._running = self._run(self._store)
+            return await self._running.__aenter__()
+        except BaseException:
+            await self._store.aclose()
+            raise
+
+    @enable_ki_protection
+    async def __aexit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        try:
+            return await self._running.__aexit__(kind, raised, trace)
+        finally:
+            await self._store.aclose()
 
 
 def run_supervisor(
@@ -79,8 +112,7 @@ def run_supervisor(
     )
 
 
-@asynccontextmanager
-async def run_capabilities(
+def run_capabilities(
     store: Store,
     capabilities: Sequence[Capability],
     *,
@@ -88,22 +120,8 @@ async def run_capabilities(
     device_id: DeviceId,
     options: Options | None = None,
     additions: Sequence[Addition] = (),
-) -> AsyncGenerator[Supervisor]:
+) -> AbstractAsyncContextManager[Supervisor]:
     """As `run_supervisor`, with these capabilities."""
     options = options or Options()
     runner = Runner(store, capabilities, user_id=user_id, device_id=device_id, options=options, additions=additions)
-    running = trio.CancelScope(shield=True)
-
-    async def run() -> None:
-        with running:
-            await runner.run()
-
-    async with open_hidden_nursery() as nursery:
-        nursery.start_soon(run)
-        try:
-            yield Supervisor(runner)
-        finally:
-            # cancelled or not, what was sent is finished: whoever sent it may have told others
-            with trio.move_on_after(options.drain, shield=True):
-                await runner.close()
-            running.cancel()
+    return Running(runner, Supervisor(runner), drain=options.drain)

@@ -64,6 +64,7 @@ from ._errors import (
     UnknownDevice,
     UnknownMessageIndex,
     UnknownOlmSession,
+    UnknownSender,
     UnsupportedFilesystem,
     WrongDevice,
     WrongKey,
@@ -72,6 +73,7 @@ from ._errors import (
 from ._events import (
     DevicesChanged,
     Event,
+    OwnDeviceReplaced,
     RoomKeyImportProgress,
     RoomKeysReceived,
     StoreChanged,
@@ -128,6 +130,7 @@ from ._room_keys import (
 from ._rooms import (
     DiscardRoomKey,
     EncryptedRoomEvent,
+    EncryptForRoom,
     EncryptRoomEvent,
     MarkRoomKeyShared,
     OutboundRoomKey,
@@ -143,6 +146,10 @@ from ._secrets import (
     MalformedSecret,
     SecretError,
     UnsupportedSecretStorage,
+)
+from ._senders import (
+    EncryptionInfo,
+    SenderState,
 )
 from ._statistics import (
     CacheStatistics,
@@ -204,11 +211,13 @@ __all__ = [
     "DevicesChanged",
     "DiscardRoomKey",
     "Ed25519Key",
+    "EncryptForRoom",
     "EncryptRoomEvent",
     "EncryptToDevice",
     "EncryptedRoomEvent",
     "EncryptedToDevice",
     "EncryptionError",
+    "EncryptionInfo",
     "Event",
     "EventId",
     "ExportKeyFile",
@@ -251,6 +260,7 @@ __all__ = [
     "OutboundRoomKey",
     "OutdatedUsers",
     "OutgoingRequests",
+    "OwnDeviceReplaced",
     "PlainToDevice",
     "PrepareOneTimeKeys",
     "PrepareRoomKey",
@@ -285,6 +295,7 @@ __all__ = [
     "Route",
     "SchemaTooNew",
     "SecretError",
+    "SenderState",
     "ShareRoomKey",
     "SignedDeviceKeys",
     "Statistics",
@@ -305,6 +316,7 @@ __all__ = [
     "UnknownDevice",
     "UnknownMessageIndex",
     "UnknownOlmSession",
+    "UnknownSender",
     "UnpublishedKeys",
     "UnsupportedFilesystem",
     "UnsupportedSecretStorage",

@@ -267,6 +267,17 @@ class MismatchedRoom(DecryptionError):
 
 
 @attrs.define(kw_only=True, eq=False)
+class UnknownSender(DecryptionError):
+    """No known device of the sender has the message's keys, and it is no room key, which may come from an unknown one.
+
+    Query that user's devices and send `AddDevices`. Nothing was used up: hand the event in again.
+    """
+
+    text = "no known device of {user_id} has the message's keys"
+    user_id: UserId
+
+
+@attrs.define(kw_only=True, eq=False)
 class MismatchedSender(DecryptionError):
     """The payload, the event and the sender's device keys don't agree on who sent it."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import attrs
 
 from ._devices import DeviceAddress
-from ._ids import MegolmSessionId, RoomId
+from ._ids import DeviceId, Ed25519Key, MegolmSessionId, RoomId, UserId
 
 
 @attrs.frozen(kw_only=True)
@@ -29,6 +29,19 @@ class DevicesChanged(Event):
 
     added: tuple[DeviceAddress, ...]
     removed: tuple[DeviceAddress, ...]
+
+
+@attrs.frozen(kw_only=True)
+class OwnDeviceReplaced(Event):
+    """The homeserver has other keys under this device's own id: it has lost this device, or passes another off as it.
+
+    They are not believed. Others can't write to this device any more, and may not believe what it sends: log in anew.
+    """
+
+    user_id: UserId
+    device_id: DeviceId
+    claimed_ed25519: Ed25519Key | None
+    """As the server says; None if what it has there are no keys at all."""
 
 
 @attrs.frozen(kw_only=True)

@@ -8,21 +8,24 @@ import attrs
 
 from ._errors import DecryptionError
 from ._field_types import between, checked, not_empty
-from ._ids import Curve25519Key, DeviceId, Ed25519Key, EventId, JsonObject, MegolmSessionId, RoomId, UserId
+from ._ids import Curve25519Key, Ed25519Key, EventId, JsonObject, MegolmSessionId, RoomId, UserId
 from ._message import Command, Procedure, Query
+from ._senders import EncryptionInfo
 
 RoomKeyChange: TypeAlias = Literal["new", "better", "known", "unconnected"]
 """``better``: starts at a lower index than our copy and connects to it. ``unconnected``: kept apart from our copy,
-since nothing proves that it is the same ratchet, or since it names another user as who made it."""
+since nothing proves that it is the same ratchet; or it is the same, and another user says to have made it."""
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class AddRoomKey(Command[RoomKeyChange]):
-    """Store one room key as if it had come from a device.
+    """Store one room key as if it had come in an ``m.room_key`` from the device with these keys.
+
+    What is stored of the sender are claims: whose device that is shows when something is decrypted.
 
     Raises:
-        RejectedRoomKey: Not a room key, or its id is not ``session_id``; or another id or key is no text that UTF-8 can
-            hold.
+        RejectedRoomKey: Not a room key, or its id is not ``session_id``; another id or key is no text that UTF-8 can
+            hold; or a key is this device's own, which sends itself none.
     """
 
     room_id: RoomId
@@ -32,7 +35,6 @@ class AddRoomKey(Command[RoomKeyChange]):
     sender_key: Curve25519Key
     sender_ed25519: Ed25519Key
     sender: UserId
-    sender_device: DeviceId | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -104,14 +106,8 @@ class DecryptedRoomEvent:
     content: JsonObject = attrs.field(repr=False)
     session_id: MegolmSessionId
     message_index: int
-    sender: UserId | None
-    """Whose room key it was; None if no device with its ``sender_key`` was known when the key was imported, or if two
-    users have one."""
-    sender_device: DeviceId | None
-    sender_key: Curve25519Key
-    sender_ed25519: Ed25519Key
-    imported: bool
-    """The room key came from an export: whoever wrote that file vouches for the sender, not the sender's device."""
+    encryption_info: EncryptionInfo
+    """Who sent it, as far as is known now."""
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
@@ -124,7 +120,7 @@ class DecryptRoomEvent(Query[DecryptedRoomEvent]):
         UnknownMessageIndex: It was sent before our copy of the key begins.
         ReplayedMessage: Its message index was used by another event.
         MismatchedRoom: It was encrypted for another room.
-        MismatchedSender: The key isn't its sender's.
+        MismatchedSender: The event's sender never said that the room key is theirs; others did.
         MalformedMessage: The wrong shape, or a MAC or signature that doesn't hold.
     """
 

@@ -9,7 +9,7 @@ import attrs
 from ._devices import DeviceAddress
 from ._field_types import between, checked
 from ._ids import DeviceId, JsonObject, MegolmSessionId, RoomId, UserId
-from ._message import Command
+from ._message import Command, Procedure
 
 _LARGEST = 2**53 - 1
 """Of numbers in events (spec: Canonical JSON)."""
@@ -162,9 +162,43 @@ class EncryptRoomEvent(Command[EncryptedRoomEvent]):
     Raises:
         NoAccount: The store is empty.
         RoomKeyNotShared: No session, or one that is due for rotation or not marked as shared.
+        RoomKeyReplaced: The room has another session than ``session_id`` by now.
         MalformedContent: ``content`` is no JSON object that Matrix allows.
     """
 
     room_id: RoomId
     type: str
     content: JsonObject = attrs.field(repr=False)
+    session_id: MegolmSessionId | None = None
+    """Encrypt on this session only: the one whose key those have who are to read the event. None: whichever it is."""
+
+
+@attrs.frozen(kw_only=True)
+class EncryptForRoom(Procedure[EncryptedRoomEvent]):
+    """Encrypt an event so that all devices of a room's members can read it, and do all that this takes.
+
+    Members whose devices are unknown or have changed are queried; one-time keys of devices without an Olm session are
+    claimed; the room's key is made or replaced if it is due, or if somebody has it who is no member any more, and
+    delivered to devices that lack it. What another process is doing of that is waited for, not repeated. If nothing
+    has changed since the last time, nothing is asked, and it takes no longer than `EncryptRoomEvent`.
+
+    A device that can't be reached, since its server is down or no key of it can be claimed, doesn't hold up the others.
+
+    Raises:
+        NoAccount: The store is empty.
+        MalformedContent: ``content`` is no JSON object that Matrix allows.
+        NoTransport: There is something to ask, and no transport: send `OutgoingRequests`, then ask again.
+        RequestRefused: The homeserver refused a request.
+        RequestDelayed: The room's key could not be delivered in time. It goes out once that is possible; ask again.
+        RoomKeyNotShared: Others have replaced the room's key again and again.
+    """
+
+    room_id: RoomId
+    members: tuple[UserId, ...]
+    """Who may read the event: joined members, and invited ones if the room's history is visible to them. The device's
+    own user needn't be among them."""
+    type: str
+    content: JsonObject = attrs.field(repr=False)
+    rotation: RotationPeriod = RotationPeriod()
+    patience: float = 30.0
+    """Seconds to wait for each of the homeserver's answers."""

@@ -6,11 +6,13 @@ from typing import TypeAlias
 
 import attrs
 
+from ._account import DeviceIdentity
 from ._devices import DeviceAddress
 from ._errors import DecryptionError, OlmStateError
 from ._field_types import checked
-from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, UserId
+from ._ids import Curve25519Key, DeviceId, JsonObject, UserId
 from ._message import Command
+from ._senders import SenderState
 
 
 @attrs.frozen(kw_only=True)
@@ -62,17 +64,24 @@ class EncryptToDevice(Command[EncryptedToDevice]):
 
 @attrs.frozen(kw_only=True, slots=False)  # one for each message: with slots it takes longer to make
 class DecryptedToDevice:
-    """An Olm message that was decrypted and whose payload agrees with its envelope."""
+    """An Olm message that was decrypted, and in which nothing contradicts what is known.
+
+    An ``m.room_key`` may come from a device that isn't known yet. Everything else comes from one that is, or that sent
+    its signed keys along (spec: Validation of incoming decrypted events).
+    """
 
     type: str
     """Of the payload."""
     content: JsonObject = attrs.field(repr=False)
     """Of the payload; an ``m.room_key``'s ``session_key`` is left out, since the store has it."""
-    sender: UserId
+    sender_state: SenderState
+    sender_device: DeviceIdentity | None
+    """The known device that sent it: the only user, device and fingerprint that are more than a claim. None if no known
+    device of the claimed sender has its keys."""
+    claimed_sender: UserId
+    """As the payload says, and the homeserver."""
     sender_key: Curve25519Key
-    sender_ed25519: Ed25519Key
-    sender_device: DeviceId | None
-    """None if no keys are known for the device: nothing but the homeserver's word says whose it is."""
+    """Whoever sent it has this key: no other decrypts it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -89,16 +98,19 @@ class ReplayedToDevice:
     Of normal messages (not of pre-key ones) the last 128 of a device are known; an older one is undecryptable.
     """
 
-    sender: str | None
-    sender_key: str | None
+    claimed_sender: str | None
+    claimed_sender_key: str | None
 
 
 @attrs.frozen(kw_only=True)
 class UndecryptableToDevice:
-    """An Olm message that can't be decrypted, or whose payload lies."""
+    """An Olm message that can't be decrypted, or that is not believed.
 
-    sender: str | None
-    sender_key: str | None
+    If the error is `UnknownSender`, query the claimed sender's devices, send `AddDevices`, and hand the event in again.
+    """
+
+    claimed_sender: str | None
+    claimed_sender_key: str | None
     error: DecryptionError
 
 

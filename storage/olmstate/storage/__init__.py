@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from .contract import START, Changes, Fenced, Lock, Position, Presence, Row, RowReader, Rows, Store, position_of
+from .contract import (
+    START,
+    Changes,
+    Fenced,
+    Lock,
+    Position,
+    Presence,
+    Row,
+    RowReader,
+    Rows,
+    Store,
+    position_of,
+    unit_of,
+)
 from .lock.turnstile import Turnstile
 from .sealing import Secret
 from .sqlite.backup import backup
@@ -35,4 +48,5 @@ __all__ = [
     "inspect_store",
     "open_store",
     "position_of",
+    "unit_of",
 ]

@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 import attrs
 import msgspec
 
-from .tables import PARTITIONED, Table
+from .tables import BY_ROW, PARTITIONED, Table
 
 Position: TypeAlias = tuple[bytes, bytes]
 """Where a row is in its table: partition, and key in it."""
@@ -30,6 +30,8 @@ class Row(msgspec.Struct, frozen=True):
     """None: the row is to be deleted."""
     generation: int = 0
     """Of the commit that wrote it; filled in by the store."""
+    group: bytes = b""
+    """With which others it can be found, in a table whose rows are grouped; written, and never read."""
 
     def __repr__(self) -> str:
         """All but the value, which is secret."""
@@ -44,6 +46,14 @@ def position_of(table: Table, row: Row) -> Position:
     return row.partition if table in PARTITIONED else row.key, row.key
 
 
+def unit_of(table: Table, row: Row) -> bytes:
+    """What is loaded, cached and invalidated together with ``row``: its partition; or, by row, it alone.
+
+    A row alone is named by its partition and its key, joined; they are of the same length.
+    """
+    return row.partition + row.key if table in BY_ROW else row.partition
+
+
 @attrs.frozen
 class Changes:
     """What other handles have written since a generation."""
@@ -51,7 +61,7 @@ class Changes:
     generation: int
     """Up to which this holds."""
     partitions: Mapping[Table, frozenset[bytes]] | None
-    """By table; None: too much or too long ago to tell, so everything may have changed."""
+    """By table, as `RowReader.read` takes them; None: too much or too long ago to tell: everything may have changed."""
     ours: bool = False
     """It is nothing but this handle's own commit, which is on the disk while `Store.commit` has yet to return."""
 
@@ -69,11 +79,14 @@ class RowReader(Protocol):
         ...
 
     async def read(self, table: Table, partitions: Collection[bytes]) -> dict[bytes, list[Row]]:
-        """The rows of each of ``partitions``, an empty list for one that has none."""
+        """The rows of each of ``partitions``, an empty list for one that has none; see `unit_of`."""
         ...
 
-    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
-        """At most ``limit`` rows behind the position ``after``, in the order of their positions."""
+    async def page(self, table: Table, after: Position, limit: int, group: bytes | None = None) -> list[Row]:
+        """At most ``limit`` rows behind the position ``after``, in the order of their positions.
+
+        Of one ``group`` only, if the table's rows are grouped and one is named; those without a group are of ``b""``.
+        """
         ...
 
     @property

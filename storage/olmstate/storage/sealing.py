@@ -20,7 +20,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import attrs
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
@@ -69,7 +69,7 @@ def as_secret(secret: object) -> bytes | str | None:
         case None | bytes() | str():
             return secret
         case bytearray() | memoryview():
-            return bytes(secret)
+            return bytes(cast("bytearray", secret))
         case _:
             raise TypeError(f"key must be {KEY_BYTES} bytes, a passphrase (str) or None, not {type(secret).__name__}")
 

@@ -28,7 +28,7 @@ from olmstate.messages import (
     UpdateDevices,
     UserId,
 )
-from tests.actors.device_lists.conftest import World
+from tests.actors.world import World
 
 BOB, CAROL, DAVE = UserId("@bob:example.org"), UserId("@carol:example.org"), UserId("@dave:far.example")
 
@@ -243,7 +243,7 @@ async def test_a_remote_servers_garbage_costs_its_own_users_only(world: World, d
     async with world.process(transport=False) as device:
         await device.ask(TrackUsers(users=(BOB, DAVE)))
         (query,) = await queries(device)
-        answer: JsonObject = {"device_keys": {BOB: {"DEV": bob.device_keys()}, DAVE: devices}}
+        answer: JsonObject = {"device_keys": {BOB: {"DEV": bob.peer.device_keys()}, DAVE: devices}}
         await device.ask(MarkRequestSent(request_id=query.request_id, response=answer))
         assert ["DEV"] == await known(device, BOB)
         assert (DAVE,) == await device.ask(OutdatedUsers())
@@ -254,7 +254,7 @@ async def test_nobody_is_believed_of_whom_nobody_asked(world: World) -> None:
     async with world.process(transport=False) as device:
         await device.ask(TrackUsers(users=(BOB,)))
         (query,) = await queries(device)
-        answer: JsonObject = {"device_keys": {BOB: {}, CAROL: {"DEV": carol.device_keys()}}}
+        answer: JsonObject = {"device_keys": {BOB: {}, CAROL: {"DEV": carol.peer.device_keys()}}}
         await device.ask(MarkRequestSent(request_id=query.request_id, response=answer))
         assert [] == await known(device, CAROL)
 

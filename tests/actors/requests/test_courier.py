@@ -229,11 +229,11 @@ async def test_one_waits_until_nobody_asks_about_a_subject(
         about = new_request(subjects=("@a:example.org",))
         await one.supervisor.ask(Put(requests=(about,)))
         courier = runner_of(other.supervisor).services[Courier]
-        assert not await courier.wait_until_free(RequestKind.TO_DEVICE, ["@a:example.org"], patience=5)
-        assert await courier.wait_until_free(RequestKind.TO_DEVICE, ["@b:example.org"], patience=1)
-        assert await courier.wait_until_free(RequestKind.KEYS_QUERY, ["@a:example.org"], patience=1)
+        assert not await courier.wait_until_free(RequestKind.TO_DEVICE, "@a:example.org".__eq__, patience=5)
+        assert await courier.wait_until_free(RequestKind.TO_DEVICE, "@b:example.org".__eq__, patience=1)
+        assert await courier.wait_until_free(RequestKind.KEYS_QUERY, "@a:example.org".__eq__, patience=1)
         homeserver.open.set()
-        assert await courier.wait_until_free(RequestKind.TO_DEVICE, ["@a:example.org"], patience=5)
+        assert await courier.wait_until_free(RequestKind.TO_DEVICE, "@a:example.org".__eq__, patience=5)
 
 
 async def test_few_requests_are_under_way_at_a_time(

@@ -26,7 +26,7 @@ def _run(data: bytes) -> None:
     async def decrypt(device: Device) -> None:
         async with device.refusing(MalformedMessage, MismatchedRoom):
             outcome = await device.supervisor.ask(DecryptRoomEvent(room_id=ROOM, event=event))
-            assert outcome.sender == lived().bob.user_id
+            assert outcome.encryption_info.claimed_sender == lived().bob.user_id
 
     on_device(decrypt)
 

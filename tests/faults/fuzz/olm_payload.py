@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from vodozemac import Session
 
+from olmstate.actors._devices.senders import KnownSender
 from olmstate.actors._wire.payload import check_payload
 from olmstate.actors._wire.signatures import check_device_keys
 from olmstate.messages import (
@@ -43,11 +44,10 @@ def _run(data: bytes) -> None:
     known = check_device_keys(bob.user_id, bob.device_id, bob.device_keys())
     believed = False
     for sender in (bob.user_id, UserId("@\0é:rec.test")):
-        for device in (None, known):
+        for devices in ((), (known,)):
             try:
-                devices = {} if device is None else {device.device_id: device}
                 payload = check_payload(
-                    data, sender=sender, sender_key=bob.curve25519, own=own, device=device, known=devices
+                    data, sender=sender, sender_key=bob.curve25519, own=own, known=KnownSender(devices)
                 )
             except DOCUMENTED:
                 continue

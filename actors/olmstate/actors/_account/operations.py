@@ -18,6 +18,7 @@ from olmstate.messages import (
     DeviceIdentity,
     Json,
     MarkKeysPublished,
+    NoAccount,
     PrepareOneTimeKeys,
     UnpublishedKeys,
 )
@@ -39,6 +40,14 @@ async def own_device(turn: Turn) -> OwnDevice:
     if known is None:
         known = await turn[AccountActor].ask(LookUpOwnDevice())
     return known
+
+
+async def own_identity(turn: Turn) -> DeviceIdentity | None:
+    """This device's keys; None while there is no account yet."""
+    try:
+        return (await own_device(turn)).identity
+    except NoAccount:
+        return None
 
 
 async def mark_keys_published(turn: Turn, command: MarkKeysPublished) -> None:

@@ -49,7 +49,10 @@ CHANGES: Final = "device lists"
 
 @attrs.frozen(kw_only=True)
 class PrepareQueries(Command[tuple[RequestId, ...]]):
-    """Track users, and ask for the devices of those who are outdated, unless somebody does; this process's requests."""
+    """Track users, and ask for the devices of those who are outdated, unless somebody does.
+
+    The reply are this process's requests about them, also those that it has made before.
+    """
 
     users: tuple[UserId, ...]
 
@@ -147,6 +150,7 @@ async def prepare_queries(turn: Turn, command: PrepareQueries) -> tuple[RequestI
 
 async def _ask_for(turn: Turn, invalidations: Mapping[UserId, str]) -> tuple[RequestId, ...]:
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.KEYS_QUERY))
+    own = tuple(each.request_id for each in pending if each.own and not invalidations.keys().isdisjoint(each.subjects))
     waiting = _not_asked_for(invalidations, pending)
     servers = tuple({server_of(user_id) for user_id in waiting})
     backed_off = await turn[RequestsActor].ask(BackedOff(names=servers, now=turn.now))
@@ -155,7 +159,7 @@ async def _ask_for(turn: Turn, invalidations: Mapping[UserId, str]) -> tuple[Req
         _query({user_id: invalidations[user_id] for user_id in users[first : first + USERS_A_QUERY]})
         for first in range(0, len(users), USERS_A_QUERY)
     )
-    return await turn[RequestsActor].ask(PutRequests(requests=requests, now=turn.now)) if requests else ()
+    return own + await turn[RequestsActor].ask(PutRequests(requests=requests, now=turn.now))
 
 
 def _query(invalidations: Mapping[UserId, str]) -> NewRequest:

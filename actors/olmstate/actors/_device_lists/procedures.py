@@ -31,7 +31,7 @@ async def update_devices(supervisor: BesideTurns, procedure: UpdateDevices) -> t
             pass  # what was learned counts
         else:
             patience = max(0, deadline - trio.current_time())
-            await courier.wait_until_free(RequestKind.KEYS_QUERY, left, patience=patience)
+            await courier.wait_until_free(RequestKind.KEYS_QUERY, frozenset(left).__contains__, patience=patience)
         before, left = left, await supervisor.ask(NotUpToDate(users=left))
         if len(left) == len(before) or trio.current_time() >= deadline:
             break

@@ -5,11 +5,11 @@ from __future__ import annotations
 from olmstate.actors._engine.capability import Capability
 from olmstate.messages import AddDevices, Devices
 
-from .actor import DevicesActor, DevicesPage
+from .actor import DevicesActor
 from .operations import add_devices
 
 CAPABILITY = Capability(
     actor=DevicesActor,
     commands=(AddDevices.by(add_devices),),
-    queries=(Devices.answered_by(DevicesActor), DevicesPage.answered_by(DevicesActor)),
+    queries=(Devices.answered_by(DevicesActor),),
 )

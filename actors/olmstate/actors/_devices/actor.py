@@ -1,7 +1,14 @@
 """The devices actor owns the public keys of other users' devices, and of our own other ones.
 
-Its invariant: a device's Ed25519 key never changes. Whoever answers with another one for a known device is not
-believed. What reaches it has a checked self-signature. The partition is the user.
+Its invariants:
+
+- A device's Ed25519 key never changes. Whoever answers with another one for a device that is known, or was, is not
+  believed: a device that an answer leaves out is kept as gone, so that it can't come back as another.
+- This device's keys are the account's. What a server says that they are is compared with that, and never stored.
+- What reaches it has a checked self-signature.
+
+The partition is the user. Beside it, a set has the Ed25519 keys of all devices that ever were known: whoever claims to
+have one of them, and isn't that device, lies.
 """
 
 from __future__ import annotations
@@ -11,23 +18,26 @@ from typing import ClassVar, TypeAlias, assert_never
 
 import attrs
 
-from olmstate.actors._engine.actor import Actor, Environment, PageQuery, Wanted
+from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import dumps, loads
 from olmstate.messages import (
     DeviceAddress,
     DeviceId,
+    DeviceIdentity,
     DeviceKeyChanged,
     DeviceKeys,
     Devices,
     DevicesAdded,
+    Ed25519Key,
     Message,
     OlmStateError,
     Reply,
     UserId,
 )
-from olmstate.storage import Position, Row, RowReader, Table
+from olmstate.storage import Row, RowReader, Table
 
+from .senders import KnownSender
 from .stored import DeviceRecord
 
 
@@ -36,8 +46,31 @@ class UserDevices:
     """All devices of a user."""
 
     by_id: dict[DeviceId, DeviceKeys] = attrs.field(factory=dict[DeviceId, DeviceKeys])
+    gone: dict[DeviceId, DeviceKeys] = attrs.field(factory=dict[DeviceId, DeviceKeys])
+    """Those that the server doesn't list any more."""
+    unlisted: set[DeviceId] = attrs.field(factory=set[DeviceId])
+    """Stored before there was the set of Ed25519 keys."""
     changed: set[DeviceId] = attrs.field(factory=set[DeviceId])
     """New, other or gone against what is stored."""
+    _sender: KnownSender | None = None
+
+    @property
+    def sender(self) -> KnownSender:
+        """The same, by keys."""
+        if self._sender is None:
+            self._sender = KnownSender(self.by_id.values(), self.gone.values())
+        return self._sender
+
+    def change(self, device_id: DeviceId, *, known: DeviceKeys | None = None, gone: DeviceKeys | None = None) -> None:
+        """What is known of a device from now on; with neither, nothing."""
+        self.by_id.pop(device_id, None)
+        self.gone.pop(device_id, None)
+        if known is not None:
+            self.by_id[device_id] = known
+        if gone is not None:
+            self.gone[device_id] = gone
+        self.changed.add(device_id)
+        self._sender = None
 
 
 class _Codec:
@@ -45,35 +78,71 @@ class _Codec:
         self._store = store
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> UserDevices:  # noqa: ARG002 - rows know it
-        devices = [self.device(row) for row in rows]
-        return UserDevices(by_id={device.device_id: device for device in devices})
-
-    def device(self, row: Row) -> DeviceKeys:
-        record = loads(row, DeviceRecord)
-        return DeviceKeys(
-            user_id=record.user_id,
-            device_id=record.device_id,
-            curve25519=record.curve25519,
-            ed25519=record.ed25519,
-            algorithms=record.algorithms,
-        )
+        devices = UserDevices()
+        for row in rows:
+            record = loads(row, DeviceRecord)
+            of_kind = devices.gone if record.gone else devices.by_id
+            of_kind[record.device_id] = device_keys(record)
+            if not record.listed:
+                devices.unlisted.add(record.device_id)
+        return devices
 
     def encode(self, partition: bytes, entry: UserDevices) -> Iterable[Row]:
         for device_id in entry.changed:
-            device = entry.by_id.get(device_id)
+            known, gone = entry.by_id.get(device_id), entry.gone.get(device_id)
+            device = known or gone
             # the partition stands for the user
             key = self._store.key(Table.DEVICES, partition.hex(), device_id)
-            yield Row(key, partition, None if device is None else dumps(_record(device)))
+            yield Row(key, partition, None if device is None else dumps(_record(device, gone=known is None)))
+        entry.unlisted -= entry.changed
         entry.changed.clear()
 
 
-def _record(device: DeviceKeys) -> DeviceRecord:
+class KnownSenderCodec:
+    """A view of a user's devices, for those who ask who sent something."""
+
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> KnownSender:  # noqa: ARG002 - rows know it
+        records = [loads(row, DeviceRecord) for row in rows]
+        return KnownSender(
+            [device_keys(record) for record in records if not record.gone],
+            [device_keys(record) for record in records if record.gone],
+        )
+
+    def encode(self, partition: bytes, entry: KnownSender) -> Iterable[Row]:
+        raise NotImplementedError  # nobody changes a view
+
+
+class _FingerprintsCodec:
+    """Whether a device with a key was ever known: a row, or none."""
+
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> bool:  # noqa: ARG002 - one row at most
+        return bool(rows)
+
+    def encode(self, partition: bytes, entry: bool) -> Iterable[Row]:  # noqa: FBT001 - the protocol's
+        if entry:
+            yield Row(partition, partition, b"")
+
+
+def device_keys(record: DeviceRecord) -> DeviceKeys:
+    """What is told of a device."""
+    return DeviceKeys(
+        user_id=record.user_id,
+        device_id=record.device_id,
+        curve25519=record.curve25519,
+        ed25519=record.ed25519,
+        algorithms=record.algorithms,
+    )
+
+
+def _record(device: DeviceKeys, *, gone: bool) -> DeviceRecord:
     return DeviceRecord(
         user_id=device.user_id,
         device_id=device.device_id,
         curve25519=device.curve25519,
         ed25519=device.ed25519,
         algorithms=device.algorithms,
+        gone=gone,
+        listed=True,
     )
 
 
@@ -85,10 +154,17 @@ class LookUp(Message[tuple[dict[DeviceId, DeviceKeys], ...]]):
 
 
 @attrs.frozen(kw_only=True)
-class DevicesPage(PageQuery[tuple[Position, tuple[DeviceKeys, ...]]]):
-    """Some of all devices, and where to go on; none at the end."""
+class LookUpSenders(Message[tuple[KnownSender, ...]]):
+    """The devices of each of these users by their keys, as this turn sees them."""
 
-    table: Table = Table.DEVICES
+    users: tuple[UserId, ...]
+
+
+@attrs.frozen(kw_only=True)
+class WereKnown(Message[tuple[bool, ...]]):
+    """Whether a device of anybody's with each of these keys is known, or was."""
+
+    fingerprints: tuple[Ed25519Key, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -97,9 +173,11 @@ class StoreDevices(Message[DevicesAdded]):
 
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]]
     """All devices of each; an error stands for one that is not believed: what is stored of it stays."""
+    own: DeviceIdentity | None = None
+    """This device: what is stored of it and isn't right goes."""
 
 
-Asked: TypeAlias = Devices | LookUp | DevicesPage | StoreDevices
+Asked: TypeAlias = Devices | LookUp | LookUpSenders | WereKnown | StoreDevices
 
 
 class DevicesActor(Actor[Asked]):
@@ -109,24 +187,29 @@ class DevicesActor(Actor[Asked]):
 
     def __init__(self, environment: Environment) -> None:
         """It has loaded nothing."""
-        self._codec = _Codec(environment.store)
-        self._devices = Cache[UserDevices](Table.DEVICES, self._codec, environment.capacity(Table.DEVICES))
-        super().__init__(environment, [self._devices])
+        codec, capacity = _Codec(environment.store), environment.capacity(Table.DEVICES)
+        self._devices = Cache[UserDevices](Table.DEVICES, codec, capacity)
+        # asked of who isn't known only: too seldom to keep anything
+        self._fingerprints = Cache[bool](Table.DEVICE_FINGERPRINTS, _FingerprintsCodec(), 0)
+        super().__init__(environment, [self._devices, self._fingerprints])
 
     def _partition(self, user_id: UserId) -> bytes:
         return self._store.key(Table.DEVICES, user_id)
 
+    def _fingerprint(self, ed25519: Ed25519Key) -> bytes:
+        return self._store.key(Table.DEVICE_FINGERPRINTS, ed25519)
+
     def wanted(self, message: Asked) -> Wanted:
-        """The users named."""
+        """The users, or the keys, named."""
         match message:
             case Devices(user_id=user_id):
                 return ((self._devices, [self._partition(user_id)]),)
-            case LookUp(users=users):
+            case LookUp(users=users) | LookUpSenders(users=users):
                 return ((self._devices, [self._partition(user_id) for user_id in users]),)
             case StoreDevices(users=by_user):
                 return ((self._devices, [self._partition(user_id) for user_id in by_user]),)
-            case DevicesPage():
-                return ()
+            case WereKnown(fingerprints=fingerprints):
+                return ((self._fingerprints, [self._fingerprint(key) for key in fingerprints]),)
             case _:
                 assert_never(message)
 
@@ -138,38 +221,60 @@ class DevicesActor(Actor[Asked]):
                 return message.reply(tuple(by_id[device_id] for device_id in sorted(by_id)))
             case LookUp(users=users):
                 return message.reply(tuple(self._devices.current(self._partition(user)).by_id for user in users))
-            case DevicesPage():
-                return message.reply(self.decoded_page(message.table, self._codec.device))
-            case StoreDevices(users=by_user):
-                return message.reply(self._store_devices(by_user))
+            case LookUpSenders(users=users):
+                return message.reply(tuple(self._devices.current(self._partition(user)).sender for user in users))
+            case WereKnown(fingerprints=fingerprints):
+                return message.reply(tuple(self._fingerprints.current(self._fingerprint(key)) for key in fingerprints))
+            case StoreDevices():
+                return message.reply(self._store_devices(message))
             case _:
                 assert_never(message)
 
-    def _store_devices(self, by_user: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]]) -> DevicesAdded:
+    def _store_devices(self, asked: StoreDevices) -> DevicesAdded:
         added: list[DeviceAddress] = []
         removed: list[DeviceAddress] = []
         rejected: dict[DeviceAddress, OlmStateError] = {}
-        for user_id, told in by_user.items():
+        for user_id, told in asked.users.items():
             partition = self._partition(user_id)
-            known = dict(self._devices.current(partition).by_id)
-            new: dict[DeviceId, DeviceKeys] = {}
+            stored = self._devices.current(partition)
+            changes: dict[DeviceId, DeviceKeys | None] = {}
+            """The keys that a device has from now on; None: it is gone."""
+            false = _false_own(stored, user_id, asked.own)
             for device_id, device in told.items():
                 address = DeviceAddress(user_id=user_id, device_id=device_id)
-                before = known.get(device_id)
+                before = None if device_id == false else stored.by_id.get(device_id)
+                ever = before or (None if device_id == false else stored.gone.get(device_id))
                 if isinstance(device, OlmStateError):
                     rejected[address] = device
-                elif before is not None and before.ed25519 != device.ed25519:
-                    rejected[address] = DeviceKeyChanged(user_id=user_id, device_id=device_id, ed25519=before.ed25519)
-                elif before != device:
-                    new[device_id] = device
+                elif ever is not None and ever.ed25519 != device.ed25519:
+                    rejected[address] = DeviceKeyChanged(user_id=user_id, device_id=device_id, ed25519=ever.ed25519)
+                elif before != device or device_id in stored.unlisted:
+                    changes[device_id] = device
                     if before is None:
                         added.append(address)
-            gone = known.keys() - told.keys()
-            if new or gone:
-                devices = self._devices.change(partition)
-                devices.by_id.update(new)
-                for device_id in gone:
-                    del devices.by_id[device_id]
-                    removed.append(DeviceAddress(user_id=user_id, device_id=device_id))
-                devices.changed.update(new, gone)
+            for device_id in stored.by_id.keys() - told.keys():
+                changes[device_id] = None
+                removed.append(DeviceAddress(user_id=user_id, device_id=device_id))
+            if changes or false:
+                self._change(self._devices.change(partition), changes, false)
         return DevicesAdded(added=tuple(added), removed=tuple(removed), rejected=rejected)
+
+    def _change(self, devices: UserDevices, changes: dict[DeviceId, DeviceKeys | None], false: DeviceId | None) -> None:
+        if false is not None:
+            devices.change(false)
+        for device_id, device in changes.items():
+            if device is None:
+                devices.change(device_id, gone=devices.by_id.get(device_id))
+            else:
+                devices.change(device_id, known=device)
+                self._fingerprints.put(self._fingerprint(device.ed25519), True)  # noqa: FBT003 - the entry
+
+
+def _false_own(stored: UserDevices, user_id: UserId, own: DeviceIdentity | None) -> DeviceId | None:
+    """This device's id, if other keys are stored under it: an earlier version believed the server in that."""
+    if own is None or user_id != own.user_id:
+        return None
+    of_own = stored.by_id.get(own.device_id) or stored.gone.get(own.device_id)
+    if of_own is None or (of_own.curve25519, of_own.ed25519) == (own.curve25519, own.ed25519):
+        return None
+    return own.device_id

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-import attrs
-
-from olmstate.actors._devices.actor import DevicesActor, LookUp, StoreDevices
+from olmstate.actors._account.operations import own_identity
+from olmstate.actors._devices.actor import DevicesActor, LookUp, LookUpSenders, StoreDevices, WereKnown
+from olmstate.actors._devices.senders import KnownSender
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.signatures import check_device_keys
 from olmstate.actors._wire.untrusted_json import answer, check_depth, entries
 from olmstate.messages import (
     AddDevices,
-    Curve25519Key,
     DeviceAddress,
     DeviceId,
+    DeviceIdentity,
+    DeviceKeyChanged,
     DeviceKeys,
     DevicesAdded,
     DevicesChanged,
+    Ed25519Key,
     OlmStateError,
+    OwnDeviceReplaced,
     UserId,
 )
 
@@ -33,15 +36,19 @@ async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
     """Check each device of a /keys/query response and store what holds."""
     response = answer(command.response, "the response")
     check_depth(response)
+    own = await own_identity(turn)
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]] = {}
     for user_id, devices in entries(response.get("device_keys"), "device_keys"):
         users[UserId(user_id)] = {
             DeviceId(device_id): _checked(UserId(user_id), DeviceId(device_id), device)
             for device_id, device in entries(devices, "a user's devices")
         }
-    added = await turn[DevicesActor].ask(StoreDevices(users=users))
+    replaced = None if own is None else _refuse_other_own(users, own)
+    added = await turn[DevicesActor].ask(StoreDevices(users=users, own=own))
     if added.added or added.removed:
         turn.events.append(DevicesChanged(added=added.added, removed=added.removed))
+    if replaced is not None:
+        turn.events.append(replaced)
     return added
 
 
@@ -50,6 +57,25 @@ def _checked(user_id: UserId, device_id: DeviceId, device: object) -> DeviceKeys
         return check_device_keys(user_id, device_id, device)
     except OlmStateError as error:
         return error
+
+
+def _refuse_other_own(
+    users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]], own: DeviceIdentity
+) -> OwnDeviceReplaced | None:
+    """Put an error in the place of keys under this device's id that are not the account's."""
+    devices = users.get(own.user_id, {})
+    told = devices.get(own.device_id)
+    if told is None or (
+        isinstance(told, DeviceKeys) and (told.curve25519, told.ed25519) == (own.curve25519, own.ed25519)
+    ):
+        return None
+    if isinstance(told, DeviceKeys):
+        devices[own.device_id] = DeviceKeyChanged(user_id=own.user_id, device_id=own.device_id, ed25519=own.ed25519)
+    return OwnDeviceReplaced(
+        user_id=own.user_id,
+        device_id=own.device_id,
+        claimed_ed25519=told.ed25519 if isinstance(told, DeviceKeys) else None,
+    )
 
 
 async def distinct(addresses: Iterable[DeviceAddress]) -> dict[DeviceAddress, None]:
@@ -74,21 +100,24 @@ async def look_up(turn: Turn, addresses: Collection[DeviceAddress]) -> dict[Devi
     return known
 
 
-@attrs.frozen(kw_only=True)
-class KnownDevices:
-    """All known devices of some users."""
-
-    by_user: dict[UserId, dict[DeviceId, DeviceKeys]]
-    by_key: dict[tuple[UserId, Curve25519Key], DeviceKeys]
-    """By their identity keys. Anybody can publish another's as his own device's, so a key alone names nobody."""
-
-
-async def devices_of(turn: Turn, users: Collection[UserId]) -> KnownDevices:
-    """All known devices of ``users``."""
+async def devices_of(turn: Turn, users: Collection[UserId]) -> dict[UserId, dict[DeviceId, DeviceKeys]]:
+    """All known devices of each of ``users``."""
     wanted = tuple(dict.fromkeys(users))
     found = await turn[DevicesActor].ask(LookUp(users=wanted))
-    by_user = dict(zip(wanted, found, strict=True))
-    return KnownDevices(
-        by_user=by_user,
-        by_key={(device.user_id, device.curve25519): device for by_id in by_user.values() for device in by_id.values()},
-    )
+    return dict(zip(wanted, found, strict=True))
+
+
+async def known_senders(turn: Turn, users: Collection[UserId]) -> dict[UserId, KnownSender]:
+    """What is known of the devices of ``users``, by keys."""
+    wanted = tuple(dict.fromkeys(users))
+    found = await turn[DevicesActor].ask(LookUpSenders(users=wanted))
+    return dict(zip(wanted, found, strict=True))
+
+
+async def fingerprints_of_others(turn: Turn, claimed: Collection[Ed25519Key]) -> frozenset[Ed25519Key]:
+    """Those of ``claimed`` that a known device has, or one that was known, whoever's."""
+    wanted = tuple(dict.fromkeys(claimed))
+    if not wanted:
+        return frozenset()
+    known = await turn[DevicesActor].ask(WereKnown(fingerprints=wanted))
+    return frozenset(key for key, was_known in zip(wanted, known, strict=True) if was_known)

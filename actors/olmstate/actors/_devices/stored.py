@@ -19,3 +19,7 @@ class DeviceRecord(Record, kw_only=True, frozen=True):
     curve25519: Curve25519Key
     ed25519: Ed25519Key
     algorithms: tuple[str, ...] = ()
+    gone: bool = False
+    """The server doesn't list it any more. It is kept, so that another can't come in its place."""
+    listed: bool = False
+    """Its Ed25519 key is in `Table.DEVICE_FINGERPRINTS`."""

@@ -10,7 +10,8 @@ Its rules:
    next turn collects its changes.
 4. An envelope carries the generation that its asker had seen. An actor that is behind it has missed a notice, and drops
    everything rather than answer from a stale copy.
-5. An actor asks nobody. So asks can't form a cycle, and can't deadlock.
+5. An actor asks nobody. So asks can't form a cycle, and can't deadlock. What it must know of another's data it reads
+   from the store, through a view of its own.
 6. An actor with nothing to do and nothing to load answers in the asker's own slice of time, without the task switches
    that a mailbox costs. Nothing else differs: one message after another, and none overtakes one that waits. Each ask
    can be cancelled; other tasks get their turn after some.
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import attrs
@@ -83,6 +84,8 @@ class Committed:
     """The turn's changes are durable as this generation."""
 
     generation: int
+    written: Mapping[Table, frozenset[bytes]] = attrs.field(factory=dict[Table, frozenset[bytes]])
+    """The partitions that it has changed of tables that actors have a view of."""
 
 
 @attrs.frozen
@@ -132,7 +135,10 @@ class PageQuery(Query[R], Generic[R]):
     table: Table
     after: Position = START
     """Where the page before ended."""
-    limit: int = 500
+    limit: int = 64
+    """Below a millisecond's worth."""
+    group: tuple[str, ...] | None = None
+    """Of which group's rows, by the parts of its name, or, with none, of those without a group. None: of all."""
 
 
 class Actor(abc.ABC, Generic[M_contra]):
@@ -148,6 +154,9 @@ class Actor(abc.ABC, Generic[M_contra]):
         self._generation = 0
         self._idle = False
         self._slice = 0
+        self.version = 0
+        """How often what is stored of this actor's has changed, as far as this process knows: equal numbers mean that
+        nothing has. After `Supervisor.refresh`, nobody else has changed it either."""
         self.page: list[Row] = []
         self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
 
@@ -161,9 +170,9 @@ class Actor(abc.ABC, Generic[M_contra]):
     def handle(self, message: M_contra) -> Reply:
         """Answer ``message``, everything wanted being loaded. Raises `OlmStateError` with nothing changed."""
 
-    def before_commit(self) -> Message[None] | None:
+    def before_commit(self) -> Sequence[Message[None]]:
         """What the actor must be asked before a turn commits, so that what waits to be written goes along."""
-        return None
+        return ()
 
     def before_closing(self) -> Message[None] | None:
         """What the actor must be asked in the last turn of all."""
@@ -222,12 +231,15 @@ class Actor(abc.ABC, Generic[M_contra]):
                 for cache in self._caches:
                     if partitions is None:
                         cache.invalidate(None)
+                        self.version += 1
                     elif keys := partitions.get(cache.table):
                         cache.invalidate(keys)
-            case Committed(generation=generation):
+                        self.version += 1
+            case Committed(generation=generation, written=written):
                 self._generation = max(self._generation, generation)
                 for cache in self._caches:
-                    cache.commit()
+                    self.version += cache.dirty
+                    cache.commit(written)
                     cache.trim()
             case RolledBack():
                 for cache in self._caches:
@@ -244,8 +256,13 @@ class Actor(abc.ABC, Generic[M_contra]):
         return any(cache.dirty for cache in self._caches)
 
     def statistics(self) -> dict[str, CacheStatistics]:
-        """Counters by data type."""
-        return {cache.table.value: cache.statistics() for cache in self._caches}
+        """Counters by data type; a view's aren't told, since its table's are the owner's."""
+        return {cache.table.value: cache.statistics() for cache in self._caches if not cache.view}
+
+    @property
+    def viewed(self) -> frozenset[Table]:
+        """The tables of other actors that this one has a view of."""
+        return frozenset(cache.table for cache in self._caches if cache.view)
 
     async def run(self) -> None:
         """Handle messages until the nursery is cancelled."""
@@ -335,7 +352,7 @@ class Actor(abc.ABC, Generic[M_contra]):
 
     def _doubt(self) -> None:
         for cache in self._caches:
-            cache.doubt()
+            cache.drop_clean()
 
     def _catch_up(self, generation: int) -> None:
         if self._generation < generation:
@@ -344,7 +361,7 @@ class Actor(abc.ABC, Generic[M_contra]):
     async def _load(self, message: M_contra) -> None:
         page: object = message
         if isinstance(page, PageQuery):
-            self.page = await self._store.page(page.table, page.after, page.limit)
+            self.page = await self._store.page(page.table, page.after, page.limit, self._group_of(page))
         first = True
         complete = False
         committed = isinstance(message, Query)
@@ -362,6 +379,11 @@ class Actor(abc.ABC, Generic[M_contra]):
             first = False
             if not isinstance(wanted, tuple):
                 wanted = self.wanted(message)
+
+    def _group_of(self, page: PageQuery[Any]) -> bytes | None:
+        if not page.group:
+            return None if page.group is None else b""
+        return self._store.key(page.table, *page.group)
 
     def decoded_page(self, table: Table, decode: Callable[[Row], T]) -> tuple[Position, tuple[T, ...]]:
         """Where the page that was read ends, and what its rows stand for.

@@ -11,6 +11,8 @@ The rules that make it safe:
    must never be found by a query, nor survive a turn that fails. Whoever asks meanwhile loads the committed one
    again.
 3. What is being loaded while it is invalidated is not taken in: it may be older than the write that invalidated it.
+4. A *view* is a cache of a table that another actor owns. It holds committed entries only, and nobody changes them
+   through it. What its own process commits invalidates it as what others commit does.
 
 An entry is what one *partition* of rows decodes to; a partition without rows has an entry too ("there is none"), which
 is cached and invalidated like any other. Pure state: nothing here waits.
@@ -76,9 +78,10 @@ def _slices(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
 class Cache(Generic[E]):
     """The entries of one table, by partition; least recently used ones go first."""
 
-    def __init__(self, table: Table, codec: Codec[E], capacity: int) -> None:
+    def __init__(self, table: Table, codec: Codec[E], capacity: int, *, view: bool = False) -> None:
         """A cache of at most ``capacity`` clean entries between messages; 0 loads each entry each time."""
         self.table = table
+        self.view = view
         self._codec = codec
         self._capacity = capacity
         self._clean: OrderedDict[bytes, E] = OrderedDict()
@@ -199,8 +202,12 @@ class Cache(Generic[E]):
                     yield
         return rows
 
-    def commit(self) -> None:
-        """This turn's changes are on the disk: they are clean now."""
+    def commit(self, written: Mapping[Table, Collection[bytes]] | None = None) -> None:
+        """This turn's changes are on the disk: they are clean now. ``written`` is what a view must drop."""
+        if self.view:
+            if written is not None and (keys := written.get(self.table)):
+                self.invalidate(keys)
+            return
         self._loading.difference_update(self._dirty)  # what a query was loading meanwhile is older
         self._clean.update(self._dirty)
         self._dirty.clear()
@@ -226,8 +233,8 @@ class Cache(Generic[E]):
             self._dirty.pop(partition, None)
             self._loading.discard(partition)
 
-    def doubt(self) -> None:
-        """The store has failed: drop what should equal it. What a turn has changed stays, or the turn would lose it."""
+    def drop_clean(self) -> None:
+        """The store failed: clean copies may no longer equal it. What a turn has changed is the turn's, and stays."""
         self._invalidated_whole += 1
         self._clean.clear()
         self._loading.clear()

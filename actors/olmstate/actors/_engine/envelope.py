@@ -52,7 +52,7 @@ class Envelope(Generic[R]):
         """
         try:
             await self._answered.wait()
-        except trio.Cancelled:
+        except BaseException:  # a cancellation, or Ctrl-C
             self.abandoned = True
             raise
         assert self._outcome is not None  # noqa: S101 - resolve() sets both

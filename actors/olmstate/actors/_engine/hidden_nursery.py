@@ -2,33 +2,44 @@
 
 The rule: what the block raised comes out as it was. Where a task of ours has failed, that is what comes out, for
 whoever got `ActorStopped` only felt it. Both come out, in a group, where neither explains the other.
+
+Classes, here and where supervisors are opened, and no asynchronous generators: Trio keeps those in a `WeakSet`, whose
+callback runs when one is collected, at the end of each block. A Ctrl-C in that callback is printed and forgotten.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from olmstate.messages import ActorStopped
 
 
-@asynccontextmanager
-async def open_hidden_nursery() -> AsyncGenerator[trio.Nursery]:
+class HiddenNursery(AbstractAsyncContextManager[trio.Nursery]):
     """A nursery whose exceptions come out alone."""
-    raised: BaseException | None = None
-    cause: BaseException | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            try:
-                yield nursery
-            except BaseException as error:
-                raised = error
-                raise
-    except BaseExceptionGroup as group:
-        cause = _cause(group, raised)
-    if cause is not None:
+
+    def __init__(self) -> None:
+        """Not opened yet."""
+        self._nursery = trio.open_nursery()
+
+    @enable_ki_protection
+    async def __aenter__(self) -> trio.Nursery:
+        return await self._nursery.__aenter__()
+
+    @enable_ki_protection
+    async def __aexit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        try:
+            return await self._nursery.__aexit__(kind, raised, trace)
+        except BaseExceptionGroup as group:
+            cause = _cause(group, raised)
+        if cause is raised:
+            return False
         raise cause  # not in the handler: the exception keeps the context that it had
 
 

@@ -29,6 +29,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import attrs
 import trio
 from outcome import Error, Outcome, Value
+from trio.lowlevel import enable_ki_protection
 
 from olmstate.messages import (
     ActorStopped,
@@ -141,17 +142,21 @@ class Runner:
         self.additions = Additions([*(added for each in capabilities for added in each.additions), *additions])
         self.presence = store.presence
         self._unwritten = trio.Event()
+        self._viewed = frozenset[Table]().union(*(actor.viewed for actor in self._all))
+        self._writing: dict[Table, frozenset[bytes]] = {}
+        """What the last commit, which may not have returned yet, changes of the tables that are viewed."""
         self._subscriptions = Subscriptions()
         self._counters = _Counters()
         self._state = State.IDLE
         self._poison: StorePoisoned | None = None
-        self._looked = False
+        self._refreshed = False
         self._commands, self._queries, self._others = self._routes(capabilities)
         self.services = ServicesByClass(make(self) for each in capabilities for make in each.services)
         self._send, self._inbox = trio.open_memory_channel[Envelope[Any]](MAILBOX_SIZE)
 
     # --- for users ------------------------------------------------------------------------------------------
 
+    @enable_ki_protection  # Ctrl-C comes where a cancellation can, and never into a handler
     async def ask(self, message: Message[R]) -> R:
         """Send a message and wait for its reply; see `Supervisor.ask`."""
         kind = type(message)
@@ -215,9 +220,9 @@ class Runner:
         if self._state is State.CLOSED:
             raise ActorStopped
         try:
-            if self._looked and not self._store.changed():
+            if self._refreshed and not self._store.changed():
                 return
-            self._apply_changes(self._store.changes(self._newest.generation if self._looked else None))
+            self._apply_changes(self._store.changes(self._newest.generation if self._refreshed else None))
         except StorePoisoned as error:
             self._poison_with(error)
             raise
@@ -227,12 +232,13 @@ class Runner:
         return self._poison is None and not self._store.changed()
 
     def _apply_changes(self, changes: Changes) -> None:
-        first, self._looked = not self._looked, True
+        first, self._refreshed = not self._refreshed, True
         if changes.generation == self._newest.generation and not first:
             return  # it was our own commit
         self._newest.generation = changes.generation
         if changes.ours and not first:
-            self._notify(Committed(generation=changes.generation))  # a query was quicker than the commit's own answer
+            # a query was quicker than the commit's own answer
+            self._notify(Committed(generation=changes.generation, written=self._writing))
             return
         self._notify(Invalidate(generation=changes.generation, partitions=changes.partitions))
         if first:
@@ -272,17 +278,16 @@ class Runner:
             raise ActorStopped from None
         return await envelope.wait()
 
+    @enable_ki_protection
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the actors and the turns until `close` has drained them, or the task is cancelled."""
         batch: list[Envelope[Any]] = []
         try:
             async with trio.open_nursery() as nursery:
-                for actor in self._all:
-                    nursery.start_soon(actor.run)
-                nursery.start_soon(self._write_behind)
-                nursery.start_soon(self._watch)
-                for service in self.services:
-                    nursery.start_soon(service.run)
+                for part in (*self._all, *self.services):
+                    nursery.start_soon(_run_protected, part.run, name=part.run)
+                for run in (self._write_behind, self._watch):
+                    nursery.start_soon(_run_protected, run, name=run)
                 task_status.started()
                 async for first in self._inbox:
                     batch = [first, *self._waiting(MOST_COMMANDS - 1)]
@@ -299,11 +304,14 @@ class Runner:
             self._inbox.close()
             self._subscriptions.close()
 
+    @enable_ki_protection
     async def close(self) -> None:
         """Take no more commands; wait until those that were sent are answered and what waited to be written is."""
-        with contextlib.suppress(OlmStateError):
-            await self.ask_in_turn(Flush(closing=True))
-        self._send.close()
+        try:
+            with contextlib.suppress(OlmStateError):
+                await self.ask_in_turn(Flush(closing=True))
+        finally:
+            self._send.close()
 
     def _waiting(self, most: int) -> list[Envelope[Any]]:
         batch: list[Envelope[Any]] = []
@@ -320,7 +328,7 @@ class Runner:
     def _poison_with(self, error: StorePoisoned) -> None:
         if self._poison is None:
             self._poison = error
-            self._move(Move.DOUBT)
+            self._move(Move.POISON)
 
     # --- a turn ---------------------------------------------------------------------------------------------
 
@@ -472,8 +480,7 @@ class Runner:
     async def _commit(self, seen: int) -> bool:
         """Write what the turn, which derives from generation ``seen``, has changed; False if it was fenced."""
         for actor in self._all:
-            step = actor.before_commit()
-            if step is not None:
+            for step in actor.before_commit():
                 await actor.ask(step)
         if self._newest.generation != seen:
             return False  # a query has seen another's commit, and the actors have dropped what it contradicts
@@ -489,13 +496,16 @@ class Runner:
 
     async def _write(self, rows: Mapping[Table, Sequence[Row]], seen: int) -> bool:
         """Commit ``rows`` and tell the actors; False if it was fenced."""
+        self._writing = {
+            table: frozenset(row.partition for row in rows[table]) for table in self._viewed if table in rows
+        }
         with trio.CancelScope(shield=True):
             try:
                 generation = await self._store.commit(rows, seen)
                 # a query may have seen more already
                 self._newest.generation = max(self._newest.generation, generation)
                 self._counters.commits += 1
-                self._notify(Committed(generation=generation))
+                self._notify(Committed(generation=generation, written=self._writing))
             except Fenced:
                 return False
             except OlmStateError:
@@ -526,11 +536,11 @@ class Runner:
         while True:
             await self._unwritten.wait()
             await trio.sleep(self._options.write_behind)
-            if any(actor.before_commit() is not None for actor in self._all):
+            if any(actor.before_commit() for actor in self._all):
                 # it still waits, and the next turn takes it along, if there is one
                 with contextlib.suppress(StoreError, ActorStopped):
                     await self.ask_in_turn(Flush())
-            if all(actor.before_commit() is None for actor in self._all):
+            if not any(actor.before_commit() for actor in self._all):
                 self._unwritten = trio.Event()
 
     async def _watch(self) -> None:
@@ -559,6 +569,12 @@ async def _statistics_of(supervisor: Runner, query: Statistics) -> SupervisorSta
     supervisor.refresh()
     await trio.lowlevel.checkpoint()
     return supervisor.statistics()
+
+
+@enable_ki_protection
+async def _run_protected(run: Callable[[], Awaitable[None]]) -> None:
+    """Have Ctrl-C come to the program's own task, and never into one of ours: it may be half-way through a change."""
+    await run()
 
 
 def _fail_all(batch: Sequence[Envelope[Any]], error: StoreError) -> None:

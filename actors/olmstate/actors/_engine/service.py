@@ -12,7 +12,7 @@ class Service(Protocol):
     """Made once for each supervisor. It owns no state that must outlive the process: that is an actor's."""
 
     async def run(self) -> None:
-        """Run until cancelled, which happens once the supervisor has answered all that was asked."""
+        """Run in the background until cancelled, once the supervisor has answered all. Or return."""
         ...
 
 

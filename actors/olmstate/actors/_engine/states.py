@@ -53,7 +53,7 @@ class Move(enum.Enum):
     """Somebody has committed in between: everything runs again from what is true now."""
     FAILED = "failed"
     """The store refused; nothing was written."""
-    DOUBT = "doubt"
+    POISON = "poison"
     """Nobody knows what was written."""
     RELEASED = "released"
     """The lock is free again."""
@@ -66,43 +66,43 @@ class Move(enum.Enum):
 TRANSITIONS: Mapping[State, Mapping[Move, State]] = {
     State.IDLE: {
         Move.COMMAND: State.ACQUIRING,
-        Move.DOUBT: State.POISONED,
+        Move.POISON: State.POISONED,
         Move.CLOSE: State.CLOSED,
     },
     State.ACQUIRING: {
         Move.LOCKED: State.REFRESHING,
         Move.BUSY: State.IDLE,
-        Move.DOUBT: State.POISONED,
+        Move.POISON: State.POISONED,
         Move.CLOSE: State.CLOSED,
     },
     State.REFRESHING: {
         Move.REFRESHED: State.RUNNING,
         Move.FAILED: State.RELEASING,
-        Move.DOUBT: State.POISONED,
+        Move.POISON: State.POISONED,
         Move.CLOSE: State.CLOSED,
     },
     State.RUNNING: {
         Move.RAN: State.COMMITTING,
         Move.SPOILED: State.RUNNING,
         Move.FAILED: State.RELEASING,
-        Move.DOUBT: State.POISONED,
+        Move.POISON: State.POISONED,
         Move.CLOSE: State.CLOSED,
     },
     State.COMMITTING: {
         Move.COMMITTED: State.RELEASING,
         Move.FENCED: State.REFRESHING,
         Move.FAILED: State.RELEASING,
-        Move.DOUBT: State.POISONED,
+        Move.POISON: State.POISONED,
         Move.CLOSE: State.CLOSED,
     },
     State.RELEASING: {
         Move.RELEASED: State.IDLE,
         Move.KEPT: State.REFRESHING,
-        Move.DOUBT: State.POISONED,
+        Move.POISON: State.POISONED,
         Move.CLOSE: State.CLOSED,
     },
     State.POISONED: {
-        Move.DOUBT: State.POISONED,
+        Move.POISON: State.POISONED,
         Move.CLOSE: State.CLOSED,
     },
     State.CLOSED: {

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from olmstate.messages import Event
 
@@ -27,6 +28,7 @@ class Subscriptions:
         self._closed = False
 
     @contextmanager
+    @enable_ki_protection
     def subscribe(self, *types: type[V]) -> Generator[trio.MemoryReceiveChannel[V]]:
         """The events of ``types`` that are published in the block."""
         send, receive = trio.open_memory_channel[Any](math.inf)
@@ -34,12 +36,12 @@ class Subscriptions:
             send.close()  # a subscriber that comes too late is told so, as one that asks something is
         entry = (types, send)
         self._channels.append(entry)
-        self._notice()
+        self._wake_watchers()
         try:
             yield receive
         finally:
             self._channels.remove(entry)
-            self._notice()
+            self._wake_watchers()
             send.close()
             receive.close()
 
@@ -65,6 +67,6 @@ class Subscriptions:
         for _, channel in self._channels:
             channel.close()
 
-    def _notice(self) -> None:
+    def _wake_watchers(self) -> None:
         self._changed.set()
         self._changed = trio.Event()

@@ -106,6 +106,8 @@ class PendingRequest:
     failures: int
     not_before: int
     """Milliseconds since 1970."""
+    own: bool
+    """Whether it belongs to this process."""
 
 
 @attrs.frozen(kw_only=True)
@@ -250,10 +252,10 @@ class RequestsActor(Actor[Asked]):
                 return message.reply(self._put(message))
             case PendingRequests(kind=kind):
                 requests = self._requests.current(self._partition).by_id.values()
-                return message.reply(tuple(_pending(each) for each in requests if kind in (None, each.kind)))
+                return message.reply(tuple(self._pending(each) for each in requests if kind in (None, each.kind)))
             case CommittedRequests():
                 requests = self._requests.committed(self._partition).by_id.values()
-                return message.reply(tuple(map(_pending, requests)))
+                return message.reply(tuple(map(self._pending, requests)))
             case RequestContents(request_ids=request_ids):
                 return message.reply(tuple(self._sendable(request_ids)))
             case RemoveRequest(request_id=request_id):
@@ -303,6 +305,17 @@ class RequestsActor(Actor[Asked]):
         return self._store.key(Table.BACK_OFFS, name)
 
     # --- requests -------------------------------------------------------------------------------------------
+
+    def _pending(self, request: RequestRecord) -> PendingRequest:
+        return PendingRequest(
+            request_id=RequestId(request.request_id),
+            kind=RequestKind(request.kind),
+            owner=request.owner,
+            subjects=request.subjects,
+            failures=request.failures,
+            not_before=request.not_before,
+            own=request.owner == self._presence.token,
+        )
 
     def _put(self, message: PutRequests) -> tuple[RequestId, ...]:
         if not message.requests:
@@ -409,15 +422,4 @@ def _backed_off(stored: Mapping[str, BackOffRecord | None], now: int) -> frozens
         name
         for name, record in stored.items()
         if record is not None and now < record.until <= now + delay(record.failures)
-    )
-
-
-def _pending(request: RequestRecord) -> PendingRequest:
-    return PendingRequest(
-        request_id=RequestId(request.request_id),
-        kind=RequestKind(request.kind),
-        owner=request.owner,
-        subjects=request.subjects,
-        failures=request.failures,
-        not_before=request.not_before,
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from http import HTTPStatus
 from typing import Final
 
@@ -122,13 +122,12 @@ class Courier:
             waiting.error = None if error is None else attrs.evolve(error)
             waiting.done.set()
 
-    async def wait_until_free(self, kind: RequestKind, subjects: Collection[str], *, patience: float) -> bool:
-        """Wait until no request of a kind is about any of ``subjects``, in any process; False if that took too long."""
-        wanted = frozenset(subjects)
+    async def wait_until_free(self, kind: RequestKind, is_meant: Callable[[str], bool], *, patience: float) -> bool:
+        """Wait until no request of a kind, in any process, is about a subject that is meant; False if time is up."""
         with trio.move_on_after(patience):
             while True:
                 changed = self._requests.changed
-                if not any(each.kind == kind and wanted & set(each.subjects) for each in await self._pending()):
+                if not any(each.kind == kind and any(map(is_meant, each.subjects)) for each in await self._pending()):
                     return True
                 with trio.move_on_after(POLL):
                     await changed.wait()
@@ -224,10 +223,10 @@ async def keep_house(supervisor: BesideTurns) -> tuple[RequestId, ...]:
             break
     pending = await supervisor.ask(CommittedRequests())
     presence = supervisor.presence
-    if any(each.owner != presence.token and not presence.is_alive(each.owner) for each in pending):
+    if any(not each.own and not presence.is_alive(each.owner) for each in pending):
         await supervisor.ask(TakeOverRequests())
         pending = await supervisor.ask(CommittedRequests())
-    own = {each.request_id for each in pending if each.owner == presence.token and each.not_before <= supervisor.now()}
+    own = {each.request_id for each in pending if each.own and each.not_before <= supervisor.now()}
     return tuple(each.request_id for each in _first_of_each_subject(pending) if each.request_id in own)
 
 

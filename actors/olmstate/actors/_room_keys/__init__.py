@@ -14,12 +14,15 @@ from olmstate.messages import (
     ImportRoomKeys,
 )
 
-from .actor import InboundGroupSessionsActor, RoomKeysPage
+from .actor import DecryptSome, InboundGroupSessionsActor, MoreClaimsPage, RoomKeysPage
 from .operations import (
+    GroupChunk,
     ImportChunk,
     add_room_key,
+    decrypt_room_events,
     export_key_file,
     export_room_keys,
+    group_chunk,
     import_chunk,
     import_key_file,
     import_room_keys,
@@ -28,10 +31,11 @@ from .receiving import receive_room_keys, receive_withheld
 
 CAPABILITY = Capability(
     actor=InboundGroupSessionsActor,
-    commands=(AddRoomKey.by(add_room_key), ImportChunk.by(import_chunk)),
+    commands=(AddRoomKey.by(add_room_key), GroupChunk.by(group_chunk), ImportChunk.by(import_chunk)),
     queries=(
         DecryptRoomEvent.answered_by(InboundGroupSessionsActor),
-        DecryptRoomEvents.answered_by(InboundGroupSessionsActor),
+        DecryptSome.answered_by(InboundGroupSessionsActor),
+        MoreClaimsPage.answered_by(InboundGroupSessionsActor),
         RoomKeysPage.answered_by(InboundGroupSessionsActor),
     ),
     additions=(
@@ -41,6 +45,7 @@ CAPABILITY = Capability(
         SECRETS.add(SecretField("m.forwarded_room_key", "session_key")),
     ),
     procedures=(
+        DecryptRoomEvents.by(decrypt_room_events),
         ExportKeyFile.by(export_key_file),
         ExportRoomKeys.by(export_room_keys),
         ImportKeyFile.by(import_key_file),

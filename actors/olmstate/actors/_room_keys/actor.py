@@ -2,13 +2,16 @@
 
 Its invariants:
 
-- A room key is replaced only by one that is proven to be the same ratchet (`_room_key_copies`).
-- A sender's message index belongs to the first event of his that was decrypted with it (`_message_indices`).
+- A room key is replaced only by one that is proven to be the same ratchet (`copies`).
+- Whose a room key is, is never stored, but who claims it (`claims`). Who sent an event is worked out each time that it
+  is decrypted, from what is known of its sender's devices then: they are another actor's, and read through a view.
+- A sender's message index belongs to the first event of theirs that was decrypted with it (`message_indices`).
   Decrypting is a query, so this guard is written behind: it holds in this process at once, in others and after a
   restart from the next turn on.
 - Decrypting changes nothing else that is stored: what could be decrypted once can be decrypted again.
 
-The partition is (room, session) for room keys, and (room, session, sender) for withheld notices and used indices.
+The partition is (room, session) for room keys, and (room, session, user) for the claims of more users, for withheld
+notices and for used indices.
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import ClassVar, TypeAlias, TypeVar, assert_never, cast
+from typing import Any, ClassVar, TypeAlias, TypeVar, assert_never, cast
 
 import attrs
 from vodozemac import ExportedSessionKey, InboundGroupSession, MegolmMessage
 
+from olmstate.actors._devices.actor import KnownSenderCodec
+from olmstate.actors._devices.senders import KnownSender
 from olmstate.actors._engine.actor import Actor, Committed, Environment, Notice, PageQuery, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import dumps, loads, restore
@@ -32,7 +37,7 @@ from olmstate.messages import (
     DecryptedRoomEvent,
     DecryptionError,
     DecryptRoomEvent,
-    DecryptRoomEvents,
+    DeviceAddress,
     EventId,
     Json,
     JsonObject,
@@ -42,6 +47,7 @@ from olmstate.messages import (
     MismatchedRoom,
     MismatchedSender,
     MissingRoomKey,
+    Query,
     ReplayedMessage,
     Reply,
     RoomId,
@@ -50,13 +56,27 @@ from olmstate.messages import (
     UnknownMessageIndex,
     UserId,
 )
-from olmstate.storage import Position, Row, Table
+from olmstate.storage import Position, Row, RowReader, Table
 
+from .claims import (
+    FEW_CLAIMS,
+    NOBODY,
+    USERS_A_SESSION,
+    Attribution,
+    Claim,
+    add_claim,
+    attribute,
+    shared,
+    shared_alone,
+)
 from .copies import RoomKeyCopy, add_copy, export
-from .message_indices import EventHashes, UsedIndices, UsedIndicesCodec, merge
-from .stored import CopyRecord, RoomKeyRecord, WithheldRecord
+from .message_indices import BlockNames, EventHashes, UsedIndices, UsedIndicesCodec, block_of, index_of, merge
+from .stored import ClaimedKeysRecord, ClaimsRecord, CopyRecord, RoomKeyRecord, WithheldRecord
 
 S = TypeVar("S", bound=str)
+
+BLOCKS_AT_ONCE = 24
+"""Of message indices, written without giving other tasks a chance."""
 
 
 # --- what is stored -----------------------------------------------------------------------------------------
@@ -68,45 +88,130 @@ class RoomKeyEntry(QuietStruct, kw_only=True, frozen=True, gc=False):
     room_id: RoomId
     copies: tuple[RoomKeyCopy, ...]
     """One at the least, of one session."""
+    claims: tuple[Claim, ...]
+    """Of those who have sent a signed copy: the first few users' of them."""
+    more_claims: bool = False
+    """There are claims of other users."""
+
+    @property
+    def exported(self) -> bool:
+        """Whether an export says whose it is, and so no user is named."""
+        if len(self.copies) == 1:  # nearly always, and each event asks
+            return bool(self.copies[0].exported)
+        return any(copy.exported for copy in self.copies)
+
+
+class MoreClaims(QuietStruct, kw_only=True, frozen=True):
+    """The claims of a user that are kept apart from the session."""
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    claims: tuple[Claim, ...]
 
 
 class _RoomKeyCodec:
+    def __init__(self, store: RowReader) -> None:
+        self._group: Callable[[RoomId], bytes] = partial(store.key, Table.INBOUND_GROUP_SESSIONS)
+
     def decode(self, partition: bytes, rows: Sequence[Row]) -> RoomKeyEntry | None:  # noqa: ARG002 - the row knows it
         return self.entry(rows[0]) if rows else None
 
     def entry(self, row: Row) -> RoomKeyEntry:
         record = loads(row, RoomKeyRecord)
-        copies = tuple(
-            RoomKeyCopy(
-                session=restore(RoomKeyRecord.table, _imported, copy.session_key),
-                sender_key=_shared(copy.sender_key),
-                sender_ed25519=_shared(copy.sender_ed25519),
-                sender=None if copy.sender is None else _shared(copy.sender),
-                sender_device=None if copy.sender_device is None else _shared(copy.sender_device),
-                imported=copy.imported,
-                signed=copy.signed,
-                forwarding_chain=tuple(copy.forwarding_chain),
+        if len(record.copies) == 1:  # nearly always
+            (copy,) = record.copies
+            claims = shared_alone(_claim(copy))
+            session = restore(RoomKeyRecord.table, _imported, copy.session_key)
+            return RoomKeyEntry(
+                room_id=_shared(record.room_id),
+                copies=(RoomKeyCopy(session=session, signed=copy.signed, exported=claims if copy.imported else ()),),
+                claims=() if copy.imported else claims,
+                more_claims=record.more_claims,
             )
-            for copy in record.copies
+        by_key: dict[str, list[CopyRecord]] = {}
+        for copy in record.copies:
+            by_key.setdefault(copy.session_key, []).append(copy)
+        return RoomKeyEntry(
+            room_id=_shared(record.room_id),
+            copies=tuple(
+                RoomKeyCopy(
+                    session=restore(RoomKeyRecord.table, _imported, session_key),
+                    signed=any(copy.signed for copy in of_one),
+                    exported=tuple(dict.fromkeys(_claim(copy) for copy in of_one if copy.imported)),
+                )
+                for session_key, of_one in by_key.items()
+            ),
+            claims=tuple(dict.fromkeys(_claim(copy) for copy in record.copies if not copy.imported)),
+            more_claims=record.more_claims,
         )
-        return RoomKeyEntry(room_id=_shared(record.room_id), copies=copies)
 
     def encode(self, partition: bytes, entry: RoomKeyEntry | None) -> Iterable[Row]:
-        if entry is not None:
-            copies = [
-                CopyRecord(
-                    session_key=export(copy.session),
-                    sender_key=copy.sender_key,
-                    sender_ed25519=copy.sender_ed25519,
-                    sender=copy.sender,
-                    sender_device=copy.sender_device,
-                    imported=copy.imported,
-                    signed=copy.signed,
-                    forwarding_chain=list(copy.forwarding_chain),
-                )
-                for copy in entry.copies
-            ]
-            yield Row(partition, partition, dumps(RoomKeyRecord(room_id=entry.room_id, copies=copies)))
+        if entry is None:
+            return
+        copies: list[CopyRecord] = []
+        claims = entry.claims
+        for copy in entry.copies:
+            session_key = export(copy.session)
+            of_copy = (*claims, *copy.exported) if copy.signed else copy.exported
+            copies += [_record(claim, session_key, signed=copy.signed) for claim in of_copy]
+            if copy.signed:
+                claims = claims[:1]  # with the first signed copy are all, and the others need one
+        record = RoomKeyRecord(room_id=entry.room_id, copies=copies, more_claims=entry.more_claims)
+        yield Row(partition, partition, dumps(record), group=self._group(entry.room_id))
+
+
+def _claim(copy: CopyRecord) -> Claim:
+    return shared(
+        Claim(
+            sender_key=copy.sender_key,
+            ed25519=copy.sender_ed25519,
+            sender=None if copy.imported else copy.sender,
+            own=copy.own,
+            forwarding_chain=copy.forwarding_chain,
+        )
+    )
+
+
+def _record(claim: Claim, session_key: str, *, signed: bool) -> CopyRecord:
+    return CopyRecord(
+        session_key=session_key,
+        sender_key=claim.sender_key,
+        sender_ed25519=claim.ed25519,
+        sender=claim.sender,
+        imported=claim.sender is None,
+        signed=signed,
+        forwarding_chain=claim.forwarding_chain,
+        own=claim.own,
+    )
+
+
+class _MoreClaimsCodec:
+    def __init__(self, store: RowReader) -> None:
+        self._group: Callable[[RoomId], bytes] = partial(store.key, Table.ROOM_KEY_CLAIMS)
+
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> MoreClaims | None:  # noqa: ARG002 - one row at most
+        return self.claims(rows[0]) if rows else None
+
+    def claims(self, row: Row) -> MoreClaims:
+        record = loads(row, ClaimsRecord)
+        claims = tuple(
+            Claim(sender_key=claim.sender_key, ed25519=claim.sender_ed25519, sender=record.sender)
+            for claim in record.claims
+        )
+        return MoreClaims(room_id=record.room_id, session_id=record.session_id, claims=claims)
+
+    def encode(self, partition: bytes, entry: MoreClaims | None) -> Iterable[Row]:
+        if entry is not None and (sender := entry.claims[0].sender) is not None:
+            record = ClaimsRecord(
+                room_id=entry.room_id,
+                session_id=entry.session_id,
+                sender=sender,
+                claims=[
+                    ClaimedKeysRecord(sender_key=claim.sender_key, sender_ed25519=claim.ed25519)
+                    for claim in entry.claims
+                ],
+            )
+            yield Row(partition, partition, dumps(record), group=self._group(entry.room_id))
 
 
 def _imported(session_key: str) -> InboundGroupSession:
@@ -136,6 +241,8 @@ class NewRoomKey(QuietStruct, kw_only=True, frozen=True):
     room_id: RoomId
     session_id: MegolmSessionId
     copy: RoomKeyCopy
+    claim: Claim | None
+    """In the name of whom it came; None if it came from an export."""
 
 
 @attrs.frozen(kw_only=True)
@@ -154,17 +261,49 @@ class AddWithheld(Message[None]):
 
 @attrs.frozen(kw_only=True)
 class RoomKeysPage(PageQuery[tuple[Position, tuple[RoomKeyEntry, ...]]]):
-    """Some of all room keys, and where to go on; none at the end."""
+    """Some of all room keys, or of one room's, and where to go on; none at the end. A room is a group."""
 
     table: Table = Table.INBOUND_GROUP_SESSIONS
 
 
 @attrs.frozen(kw_only=True)
+class GroupRoomKeys(Message[None]):
+    """Have these be found by their room: an early version has written them."""
+
+    room_keys: tuple[tuple[RoomId, MegolmSessionId], ...]
+
+
+@attrs.frozen(kw_only=True)
+class MoreClaimsPage(PageQuery[tuple[Position, tuple[MoreClaims, ...]]]):
+    """Some of all claims that are kept apart from their sessions, and where to go on; none at the end."""
+
+    table: Table = Table.ROOM_KEY_CLAIMS
+
+
+@attrs.frozen(kw_only=True)
+class DecryptSome(Query[tuple[DecryptedRoomEvent | DecryptionError, ...]]):
+    """Decrypt some events, each apart; `DecryptRoomEvents` is of any number."""
+
+    events: tuple[tuple[RoomId, JsonObject], ...] = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
 class WriteBehind(Message[None]):
-    """Make what was decrypted since the last turn part of this one."""
+    """Make what was decrypted since the last turn part of this one, as far as it is in these blocks of indices."""
+
+    blocks: tuple[bytes, ...]
 
 
-Asked: TypeAlias = AddRoomKeys | AddWithheld | RoomKeysPage | WriteBehind | DecryptRoomEvent | DecryptRoomEvents
+Asked: TypeAlias = (
+    AddRoomKeys
+    | GroupRoomKeys
+    | AddWithheld
+    | RoomKeysPage
+    | MoreClaimsPage
+    | WriteBehind
+    | DecryptRoomEvent
+    | DecryptSome
+)
 
 
 class InboundGroupSessionsActor(Actor[Asked]):
@@ -175,32 +314,49 @@ class InboundGroupSessionsActor(Actor[Asked]):
     def __init__(self, environment: Environment) -> None:
         """It has loaded nothing."""
         store, capacity = environment.store, environment.capacity
-        self._codec = _RoomKeyCodec()
+        self._own = DeviceAddress(user_id=environment.user_id, device_id=environment.device_id)
+        self._codec = _RoomKeyCodec(store)
+        self._claims_codec = _MoreClaimsCodec(store)
         self._room_keys = Cache[RoomKeyEntry | None](
             Table.INBOUND_GROUP_SESSIONS, self._codec, capacity(Table.INBOUND_GROUP_SESSIONS)
         )
+        self._more_claims = Cache[MoreClaims | None](
+            Table.ROOM_KEY_CLAIMS, self._claims_codec, capacity(Table.ROOM_KEY_CLAIMS)
+        )
+        self._senders = Cache[KnownSender](Table.DEVICES, KnownSenderCodec(), capacity(Table.DEVICES), view=True)
         self._withheld = Cache[str | None](
             Table.WITHHELD_ROOM_KEYS, _WithheldCodec(), capacity(Table.WITHHELD_ROOM_KEYS)
         )
-        self._used = Cache[UsedIndices](Table.MESSAGE_INDICES, UsedIndicesCodec(store), capacity(Table.MESSAGE_INDICES))
+        self._used = Cache[UsedIndices](Table.MESSAGE_INDICES, UsedIndicesCodec(), capacity(Table.MESSAGE_INDICES))
         self._event_hashes = EventHashes(store)
         self._pending: dict[bytes, dict[int, str]] = {}
         self._writing: dict[bytes, dict[int, str]] = {}
         self._write_later = environment.write_later
         # each event comes by here several times, and a method of our own would take longer than what is remembered
         self._partition: Callable[[RoomId, str], bytes] = partial(store.key, Table.INBOUND_GROUP_SESSIONS)
-        self._guard_name: Callable[..., bytes] = partial(store.key, Table.MESSAGE_INDICES)
-        super().__init__(environment, [self._room_keys, self._withheld, self._used])
+        self._block_name: Callable[..., bytes] = BlockNames(store).of
+        self._sender_name: Callable[[str], bytes] = partial(store.key, Table.DEVICES)
+        caches: list[Cache[Any]] = [self._room_keys, self._more_claims, self._senders, self._withheld, self._used]
+        super().__init__(environment, caches)
 
     def _notice(self, room_id: RoomId, session_id: str, sender: str) -> bytes:
         """Whose withheld notice it is; anybody can send one, so that another's says nothing of a sender's events."""
         return self._store.key(Table.WITHHELD_ROOM_KEYS, room_id, session_id, sender)
 
-    def _guards(self, room_id: RoomId, session_id: str, sender: str | None, *, nobodys: bool) -> list[bytes]:
-        """Under which names an event's message index is guarded, on a session that is ``nobodys``: see `_guard`."""
-        guards = [] if sender is None else [self._guard_name(room_id, session_id, sender)]
-        if nobodys:
-            guards.append(self._guard_name(room_id, session_id))
+    def _claims_name(self, room_id: RoomId, session_id: str, sender: str) -> bytes:
+        """Under which name a user's claims on a session are kept that have others' before them."""
+        return self._store.key(Table.ROOM_KEY_CLAIMS, room_id, session_id, sender)
+
+    def _guards(
+        self, room_id: RoomId, session_id: str, sender: str | None, block: int, *, exported: bool
+    ) -> list[bytes]:
+        """Under which names an event's block of message indices is; ``exported``: by an export no user is named.
+
+        The first is its sender's own. See `_guard`.
+        """
+        guards = [] if sender is None else [self._block_name(block, room_id, session_id, sender)]
+        if exported:
+            guards.append(self._block_name(block, room_id, session_id))
         return guards
 
     def wanted(self, message: Asked) -> Wanted:
@@ -208,49 +364,82 @@ class InboundGroupSessionsActor(Actor[Asked]):
         match message:
             case DecryptRoomEvent(room_id=room_id, event=event):
                 return self._wanted_for([(room_id, event)])
-            case DecryptRoomEvents(events=events):
+            case DecryptSome(events=events):
                 return self._wanted_for(events)
             case AddRoomKeys(room_keys=room_keys):
-                keys = [self._partition(new.room_id, new.session_id) for new in room_keys]
-                return ((self._room_keys, keys),)
+                return self._wanted_to_add(room_keys)
+            case GroupRoomKeys(room_keys=room_keys):
+                return ((self._room_keys, [self._partition(*names) for names in room_keys]),)
             case AddWithheld(codes=codes):
                 return ((self._withheld, [self._notice(*ids) for ids in codes]),)
-            case WriteBehind():
-                return ((self._used, list(self._pending)),)
-            case RoomKeysPage():
+            case WriteBehind(blocks=blocks):
+                return ((self._used, list(blocks)),)
+            case RoomKeysPage() | MoreClaimsPage():
                 return ()
             case _:
                 assert_never(message)
 
     def _wanted_for(self, events: Iterable[tuple[RoomId, JsonObject]]) -> Wanted:
         named = [
-            (room_id, session_id, _sender_of(event))
+            (room_id, session_id, _sender_of(event), _block_of(event))
             for room_id, event in events
             if (session_id := _session_id_of(event)) is not None
         ]
-        yield self._room_keys, [self._partition(room_id, session_id) for room_id, session_id, _ in named]
+        yield self._room_keys, [self._partition(room_id, session_id) for room_id, session_id, *_ in named]
         guards: list[bytes] = []
         notices: list[bytes] = []
-        for room_id, session_id, sender in dict.fromkeys(named):  # most of a batch are on few sessions
+        more_claims: list[bytes] = []
+        senders: list[bytes] = []
+        for room_id, session_id, sender, block in dict.fromkeys(named):  # most of a batch are on few sessions
             entry = self._room_keys.peek(self._partition(room_id, session_id), committed=True)
-            if entry is not None:
-                nobodys = any(copy.sender is None for copy in entry.copies)
-                guards += self._guards(room_id, session_id, sender, nobodys=nobodys)
-            elif sender is not None:
+            if entry is not None and block is not None:
+                guards += self._guards(room_id, session_id, sender, block, exported=entry.exported)
+            if sender is None:
+                continue
+            if entry is None:
                 notices.append(self._notice(room_id, session_id, sender))
+            elif not _is_own(entry):
+                senders.append(self._sender_name(sender))
+                if entry.more_claims:
+                    more_claims.append(self._claims_name(room_id, session_id, sender))
         yield self._used, guards
-        if notices:
-            yield self._withheld, notices
+        for cache, names in ((self._senders, senders), (self._more_claims, more_claims), (self._withheld, notices)):
+            if names:
+                yield cache, names
 
-    def handle(self, message: Asked) -> Reply:
+    def _wanted_to_add(self, room_keys: Sequence[NewRoomKey]) -> Wanted:
+        yield self._room_keys, [self._partition(new.room_id, new.session_id) for new in room_keys]
+        more_claims: list[bytes] = []
+        senders: list[bytes] = []
+        claimed: dict[bytes, int] = {}
+        for new in room_keys:
+            if new.claim is None or new.claim.sender is None:
+                continue
+            partition = self._partition(new.room_id, new.session_id)
+            if partition not in claimed:
+                entry = self._room_keys.peek(partition, committed=False)
+                claimed[partition] = 0 if entry is None else len(entry.claims)
+            if claimed[partition] >= FEW_CLAIMS:  # seldom
+                more_claims.append(self._claims_name(new.room_id, new.session_id, new.claim.sender))
+                senders.append(self._sender_name(new.claim.sender))
+            claimed[partition] += 1
+        if senders:
+            yield self._more_claims, more_claims
+            yield self._senders, senders
+
+    def handle(self, message: Asked) -> Reply:  # noqa: C901 - one case a message
         """Answer one message."""
         match message:
             case DecryptRoomEvent(room_id=room_id, event=event):
                 return message.reply(self._decrypt(room_id, event))
-            case DecryptRoomEvents(events=events):
+            case DecryptSome(events=events):
                 return message.reply(tuple(self._decrypt_or_error(*event) for event in events))
             case AddRoomKeys(room_keys=room_keys):
                 return message.reply(tuple(self._add(new) for new in room_keys))
+            case GroupRoomKeys(room_keys=room_keys):
+                for partition in (self._partition(*names) for names in room_keys):
+                    self._room_keys.put(partition, self._room_keys.current(partition))
+                return message.reply(None)
             case AddWithheld(codes=codes):
                 for ids, code in codes.items():
                     notice = self._notice(*ids)
@@ -259,8 +448,10 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 return message.reply(None)
             case RoomKeysPage():
                 return message.reply(self.decoded_page(message.table, self._codec.entry))
-            case WriteBehind():
-                self._merge_pending()
+            case MoreClaimsPage():
+                return message.reply(self.decoded_page(message.table, self._claims_codec.claims))
+            case WriteBehind(blocks=blocks):
+                self._merge_pending(blocks)
                 return message.reply(None)
             case _:
                 assert_never(message)
@@ -268,11 +459,46 @@ class InboundGroupSessionsActor(Actor[Asked]):
     def _add(self, new: NewRoomKey) -> RoomKeyChange:
         partition = self._partition(new.room_id, new.session_id)
         entry = self._room_keys.current(partition)
-        before = () if entry is None else entry.copies
-        copies, change = add_copy(before, new.copy)
-        if copies is not before:
-            self._room_keys.put(partition, RoomKeyEntry(room_id=new.room_id, copies=copies))
+        if entry is None:
+            claims = () if new.claim is None else shared_alone(new.claim)
+            self._room_keys.put(partition, RoomKeyEntry(room_id=new.room_id, copies=(new.copy,), claims=claims))
+            return "new"
+        claims, more_claims = entry.claims, entry.more_claims
+        copies, change = add_copy(entry.copies, new.copy, claims if new.claim is None else (*claims, new.claim))
+        if new.claim is not None:
+            claims, more_claims, another = self._add_claim(entry, new.room_id, new.session_id, new.claim)
+            if change == "known" and another and not _said_before(entry, new.claim):
+                change = "unconnected"
+        if copies is not entry.copies or claims is not entry.claims or more_claims != entry.more_claims:
+            changed = RoomKeyEntry(room_id=entry.room_id, copies=copies, claims=claims, more_claims=more_claims)
+            self._room_keys.put(partition, changed)
         return change
+
+    def _add_claim(
+        self, entry: RoomKeyEntry, room_id: RoomId, session_id: MegolmSessionId, new: Claim
+    ) -> tuple[tuple[Claim, ...], bool, bool]:
+        """The claims to keep with the session, whether there are more, and whether this user's is the first of many."""
+        assert new.sender is not None  # noqa: S101 - whoever sends a room key has a name
+        theirs = tuple(claim for claim in entry.claims if claim.sender == new.sender)
+        if theirs:
+            kept = add_claim(theirs, new, self._sender(new.sender))
+            if kept is theirs:
+                return entry.claims, entry.more_claims, False
+            others = tuple(claim for claim in entry.claims if claim.sender != new.sender)
+            return (*others, *kept), entry.more_claims, False
+        if len({claim.sender for claim in entry.claims}) < USERS_A_SESSION:
+            return (*entry.claims, new), entry.more_claims, True
+        name = self._claims_name(room_id, session_id, new.sender)
+        before = self._more_claims.current(name) if entry.more_claims else None
+        known = () if before is None else before.claims
+        kept = add_claim(known, new, self._sender(new.sender))
+        if kept is not known:
+            self._more_claims.put(name, MoreClaims(room_id=room_id, session_id=session_id, claims=kept))
+        return entry.claims, True, not known
+
+    def _sender(self, user_id: str) -> KnownSender | None:
+        """What is known of a user's devices, if it was loaded."""
+        return self._senders.peek(self._sender_name(user_id), committed=True)
 
     # --- decrypting -----------------------------------------------------------------------------------------
 
@@ -296,16 +522,16 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 if code is not None:
                     raise RoomKeyWithheld(code=code)
             raise MissingRoomKey(room_id=room_id, session_id=session_id)
-        copy, index, plaintext = _decrypt_with(entry.copies, ciphertext, sender)
+        copy, index, plaintext = _decrypt_with(entry.copies, ciphertext)
         payload = as_object(parse_json(plaintext), "the payload")
         event_type, event_content = string(payload, "type"), json_object(payload, "content")
         if payload.get("room_id") != room_id:
             raise MismatchedRoom(room_id=room_id)
-        if copy.sender is not None and sender != copy.sender:
-            raise MismatchedSender(reason="the room key is not from the event's sender")
+        attribution = self._attribute(entry, copy, room_id, session_id, sender)
         event_id = event.get("event_id")
         event_id = EventId(event_id) if isinstance(event_id, str) else None
-        self._guard(self._guards(room_id, session_id, sender, nobodys=copy.sender is None), index, event_id)
+        guards = self._guards(room_id, session_id, sender, block_of(index), exported=entry.exported)
+        self._guard(guards, index, event_id, own_only=attribution.founded)
         return DecryptedRoomEvent(
             room_id=room_id,
             event_id=event_id,
@@ -313,28 +539,52 @@ class InboundGroupSessionsActor(Actor[Asked]):
             content=event_content,
             session_id=session_id,
             message_index=index,
-            sender=copy.sender,
-            sender_device=copy.sender_device,
-            sender_key=copy.sender_key,
-            sender_ed25519=copy.sender_ed25519,
-            imported=copy.imported,
+            encryption_info=attribution.info,
         )
+
+    def _attribute(
+        self, entry: RoomKeyEntry, copy: RoomKeyCopy, room_id: RoomId, session_id: str, sender: str | None
+    ) -> Attribution:
+        """Who sent an event that a copy has decrypted.
+
+        Raises:
+            MismatchedSender: Others say that the session is theirs, and the event's sender doesn't.
+        """
+        claims = copy.exported
+        if len(entry.claims) == 1 and not entry.more_claims:  # nearly always
+            if entry.claims[0].sender == sender and copy.signed:
+                claims = (*entry.claims, *claims) if claims else entry.claims
+        elif copy.signed and sender is not None:
+            more = None
+            if entry.more_claims:
+                more = self._more_claims.committed(self._claims_name(room_id, session_id, sender))
+            theirs = [claim for claim in entry.claims if claim.sender == sender]
+            claims = (*theirs, *(more.claims if more else ()), *claims)
+        if not claims:
+            raise MismatchedSender(reason="the room key is not from the event's sender")
+        known = NOBODY
+        if sender is not None and not _is_own(entry):
+            known = self._senders.committed(self._sender_name(sender))
+        return attribute(claims, sender, known, self._own)
 
     # --- the replay guard -----------------------------------------------------------------------------------
 
-    def _guard(self, guards: Sequence[bytes], index: int, event_id: EventId | None) -> None:
+    def _guard(self, guards: Sequence[bytes], index: int, event_id: EventId | None, *, own_only: bool) -> None:
         """Let an event have a message index, or refuse it because another has it; one without an id gets none.
 
-        Each sender has his own indices of a session. Who was given its key can send a message on as his own, and say
-        that the session is his; but he can't have its owner's message be taken for the repetition. Where nobody knows
-        whose the session is, a message counts as anybody's, too.
+        Each sender has their own indices of a session. Who was given its key can send a message on as their own, and
+        say that the session is theirs; but they can't have its owner's message be taken for the repetition. Where an
+        export names nobody, a message counts as anybody's, too: an event of somebody who has no better right to the
+        session is refused if another's was read. ``own_only``: this one's sender has.
         """
+        if not self._used.holds(guards, committed=True):
+            raise MalformedMessage(reason="its message index is not where everybody writes it")  # or is there twice
         new: list[bytes] = []
-        for guard in guards:
+        for number, guard in enumerate(guards):
             first = self._used.committed(guard).events.get(index) or self._pending.get(guard, {}).get(index)
             if first is None:
                 new.append(guard)
-            elif event_id is None or not self._event_hashes.same(first, event_id):
+            elif not (own_only and number) and (event_id is None or not self._event_hashes.same(first, event_id)):
                 raise ReplayedMessage
         if event_id is not None and new:
             event = self._event_hashes.of(event_id)
@@ -342,14 +592,19 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 self._pending.setdefault(guard, {})[index] = event
             self._write_later()
 
-    def before_commit(self) -> WriteBehind | None:
+    def before_commit(self) -> Sequence[WriteBehind]:
         """Which event used which message index goes along with any turn."""
-        return WriteBehind() if self._pending else None
+        waiting = list(self._pending)
+        return [
+            WriteBehind(blocks=tuple(waiting[start : start + BLOCKS_AT_ONCE]))
+            for start in range(0, len(waiting), BLOCKS_AT_ONCE)
+        ]
 
-    def _merge_pending(self) -> None:
-        for partition, pending in self._pending.items():
-            merge(self._used.change(partition), pending)
-            self._writing[partition] = dict(pending)
+    def _merge_pending(self, blocks: Iterable[bytes]) -> None:
+        for block in blocks:
+            pending = self._pending[block]
+            merge(self._used.change(block), pending)
+            self._writing[block] = dict(pending)
 
     def notify(self, notice: Notice) -> None:
         """Tell the actor something, which holds from now on."""
@@ -372,22 +627,36 @@ def _session_id_of(event: Json) -> str | None:
     return session_id if isinstance(session_id, str) else None
 
 
+def _block_of(event: JsonObject) -> int | None:
+    """The block of the message index that an event's ciphertext names, if it names one."""
+    ciphertext = event["content"].get("ciphertext")
+    index = index_of(ciphertext) if isinstance(ciphertext, str) else None
+    return None if index is None else block_of(index)
+
+
 def _sender_of(event: JsonObject) -> str | None:
     """The user that an event names as its sender, if it does."""
     sender = event.get("sender")
     return sender if isinstance(sender, str) else None
 
 
-def _decrypt_with(
-    copies: tuple[RoomKeyCopy, ...], ciphertext: str, sender: str | None
-) -> tuple[RoomKeyCopy, int, bytes]:
-    """The copy that decrypts it, the sender's if there is one; the message index, and the plaintext."""
+def _is_own(entry: RoomKeyEntry) -> bool:
+    """Whether it is this device's own session, and nobody says anything else."""
+    return len(entry.claims) == 1 and entry.claims[0].own and not entry.more_claims and not entry.exported
+
+
+def _said_before(entry: RoomKeyEntry, claim: Claim) -> bool:
+    """Whether an export has named the same keys."""
+    keys = claim.sender_key, claim.ed25519
+    return any((said.sender_key, said.ed25519) == keys for copy in entry.copies for said in copy.exported)
+
+
+def _decrypt_with(copies: tuple[RoomKeyCopy, ...], ciphertext: str) -> tuple[RoomKeyCopy, int, bytes]:
+    """The copy that decrypts it, the message index, and the plaintext."""
     try:
         message = MegolmMessage.from_base64(ciphertext)
     except ValueError as error:
         raise MalformedMessage(reason=str(error)) from None
-    if len(copies) > 1:
-        copies = tuple(sorted(copies, key=lambda copy: copy.sender != sender))
     reason = ""
     for copy in copies:
         try:

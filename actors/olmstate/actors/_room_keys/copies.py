@@ -6,67 +6,64 @@ copies are one: the earlier index is kept, and it is as trustworthy as the bette
 it is the genuine ratchet. Copies that don't connect are kept apart: one of them is a forgery, and only
 decrypting tells which.
 
-Who was given a session's key can pass it on as if he had made it. So of connected copies one is kept for each user
-whose device says that the session is its own, or whom an export names; a message is read as its sender's, or not at
-all.
+Whose the session is, is another question: see `claims`. What an export says of that holds for the copy that it is of,
+and for those that connect. Whoever sends a signed copy has shown that they have the session, and their claim is on all
+that are signed.
 """
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Sequence
+
 from vodozemac import ExportedSessionKey, InboundGroupSession, SessionKey
 
 from olmstate.actors._wire.quiet_struct import QuietStruct
-from olmstate.messages import (
-    Curve25519Key,
-    DeviceId,
-    Ed25519Key,
-    MegolmSessionId,
-    RejectedRoomKey,
-    RoomKeyChange,
-    UserId,
-)
+from olmstate.messages import MegolmSessionId, RejectedRoomKey, RoomKeyChange
+
+from .claims import Claim, add_exported, without
 
 MOST_COPIES = 4
-"""Of one session. Whoever sends more forgeries, or more claims, than that has them dropped."""
+"""Of one session, that don't connect. Whoever makes more forgeries than that has them dropped."""
 
 
 class RoomKeyCopy(QuietStruct, kw_only=True, frozen=True, eq=False, gc=False):
-    """One copy: the session from some index on, and where it came from."""
+    """One copy: the session from some index on."""
 
     session: InboundGroupSession
-    sender_key: Curve25519Key
-    sender_ed25519: Ed25519Key
-    sender: UserId | None
-    """None if no device with ``sender_key`` was known, or two users' were, when an export was taken in."""
-    sender_device: DeviceId | None
-    imported: bool
-    """From an export, not from the device."""
     signed: bool
     """By the session's own key, this copy or one that it connects to."""
-    forwarding_chain: tuple[str, ...] = ()
+    exported: tuple[Claim, ...] = ()
+    """What exports say of whose it is; one at the least if it isn't signed."""
 
 
-def add_copy(copies: tuple[RoomKeyCopy, ...], new: RoomKeyCopy) -> tuple[tuple[RoomKeyCopy, ...], RoomKeyChange]:
-    """The copies to keep, most trusted first, and what ``new`` was; ``copies`` itself if nothing is to be stored."""
+def add_copy(
+    copies: tuple[RoomKeyCopy, ...], new: RoomKeyCopy, claims: Sequence[Claim] = ()
+) -> tuple[tuple[RoomKeyCopy, ...], RoomKeyChange]:
+    """The copies to keep, most trusted first, and what ``new`` was; ``copies`` itself if nothing is to be stored.
+
+    Args:
+        copies: Those that there are.
+        new: One more.
+        claims: Of those who have sent a signed copy. What exports say beside that goes.
+    """
     if not copies:
         return (new,), "new"
     connected = [copy for copy in copies if _connected(copy.session, new.session)]
     if not connected:
         return _best([*copies, new]), "unconnected"
     earliest = min((copy.session for copy in (*connected, new)), key=_first)
-    better = _first(earliest) < min(_first(copy.session) for copy in connected)
-    claims = _claims([*connected, new])
-    if claims == connected and not better and all(_first(copy.session) == _first(earliest) for copy in connected):
-        return copies, "known"
+    better = all(_first(earliest) < _first(copy.session) for copy in connected)
     signed = any(copy.signed for copy in (*connected, new))
-    apart = [copy for copy in copies if copy not in connected]
-    merged = [msgspec.structs.replace(claim, session=earliest, signed=signed) for claim in claims]
-    if better:
-        return _best([*merged, *apart]), "better"
-    named = {copy.sender for copy in connected} - {None}
-    another_claim = named and new.sender not in {None, *named}
-    return _best([*merged, *apart]), "unconnected" if another_claim else "known"
+    exported = connected[0].exported
+    for copy in (*connected[1:], new):
+        exported = add_exported(exported, copy.exported)
+    if signed:
+        exported = without(exported, claims)
+    known = connected[0]
+    if len(connected) == 1 and not better and (signed, exported) == (known.signed, known.exported):
+        return copies, "known"
+    merged = RoomKeyCopy(session=earliest, signed=signed, exported=exported)
+    return _best([merged, *(copy for copy in copies if copy not in connected)]), "better" if better else "known"
 
 
 def _connected(one: InboundGroupSession, other: InboundGroupSession) -> bool:
@@ -79,21 +76,12 @@ def _first(session: InboundGroupSession) -> int:
     return session.first_known_index
 
 
-def _claims(connected: list[RoomKeyCopy]) -> list[RoomKeyCopy]:
-    """The first copy for each user, better from his device than from an export, or, if no user is named, the first."""
-    claims: dict[UserId, RoomKeyCopy] = {}
-    for copy in sorted(connected, key=lambda copy: copy.imported):
-        if copy.sender is not None:
-            claims.setdefault(copy.sender, copy)
-    return list(claims.values()) or connected[:1]
-
-
 def _best(copies: list[RoomKeyCopy]) -> tuple[RoomKeyCopy, ...]:
     return tuple(sorted(copies, key=_trust, reverse=True)[:MOST_COPIES])
 
 
-def _trust(copy: RoomKeyCopy) -> tuple[bool, bool, int]:
-    return copy.signed, not copy.imported, -_first(copy.session)
+def _trust(copy: RoomKeyCopy) -> tuple[bool, int]:
+    return copy.signed, -_first(copy.session)
 
 
 def session_from_room_key(session_key: str, session_id: MegolmSessionId) -> InboundGroupSession:

@@ -6,26 +6,47 @@ nobody else waits for them. What an import that was cut short has stored stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
 import trio
 
-from olmstate.actors._devices.actor import DevicesPage
+from olmstate.actors._account.operations import own_identity
 from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._room_keys.actor import AddRoomKeys, InboundGroupSessionsActor, NewRoomKey, RoomKeysPage
+from olmstate.actors._room_keys.actor import (
+    AddRoomKeys,
+    DecryptSome,
+    GroupRoomKeys,
+    InboundGroupSessionsActor,
+    MoreClaimsPage,
+    NewRoomKey,
+    RoomKeyEntry,
+    RoomKeysPage,
+)
+from olmstate.actors._room_keys.claims import Claim
 from olmstate.actors._room_keys.copies import RoomKeyCopy, export, session_from_export, session_from_room_key
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.key_file import Derivation, FileKeys, SealedFile, finish, read_sessions, write_key_file
-from olmstate.actors._wire.untrusted_json import as_object, check_depth, json_object, optional, string, strings
+from olmstate.actors._wire.untrusted_json import (
+    as_object,
+    check_depth,
+    is_object,
+    json_object,
+    optional,
+    string,
+    strings,
+)
 from olmstate.messages import (
     AddRoomKey,
     Command,
     Curve25519Key,
-    DeviceKeys,
+    DecryptedRoomEvent,
+    DecryptionError,
+    DecryptRoomEvents,
+    DeviceIdentity,
     Ed25519Key,
     ExportKeyFile,
     ExportRoomKeys,
@@ -46,6 +67,10 @@ from olmstate.storage import in_thread
 
 R = TypeVar("R")
 
+EVENTS_AT_ONCE = 32
+"""Decrypted without giving other tasks a chance: a millisecond."""
+CHARACTERS_AS_ONE = 4096
+"""Of an event that is large: to decrypt so many more takes as long as to decrypt another event."""
 CHUNK = 200
 """Keys a turn: about 10 ms of checking, so that others get theirs in between."""
 AT_ONCE = 16
@@ -57,16 +82,12 @@ PAGE = 32
 async def add_room_key(turn: Turn, command: AddRoomKey) -> RoomKeyChange:
     """Store one room key."""
     _check_texts(command)
-    copy = RoomKeyCopy(
-        session=session_from_room_key(command.session_key, command.session_id),
-        sender_key=command.sender_key,
-        sender_ed25519=command.sender_ed25519,
-        sender=command.sender,
-        sender_device=command.sender_device,
-        imported=False,
-        signed=True,
-    )
-    new = NewRoomKey(room_id=command.room_id, session_id=command.session_id, copy=copy)
+    own = await own_identity(turn)
+    if own is not None and (command.sender_key == own.curve25519 or command.sender_ed25519 == own.ed25519):
+        raise RejectedRoomKey(reason="its sender's keys are this device's own")
+    copy = RoomKeyCopy(session=session_from_room_key(command.session_key, command.session_id), signed=True)
+    claim = Claim(sender_key=command.sender_key, ed25519=command.sender_ed25519, sender=command.sender)
+    new = NewRoomKey(room_id=command.room_id, session_id=command.session_id, copy=copy, claim=claim)
     (change,) = await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=(new,)))
     if change != "known":
         turn.events.append(RoomKeysReceived(room_keys=((command.room_id, command.session_id),)))
@@ -79,9 +100,42 @@ def _check_texts(command: AddRoomKey) -> None:
     try:
         for field in ("room_id", "sender_key", "sender_ed25519", "sender"):
             string(given, field)
-        optional(string, given, "sender_device")
     except MalformedMessage as error:
         raise RejectedRoomKey(reason=error.reason) from None
+
+
+# --- decrypting ---------------------------------------------------------------------------------------------
+
+
+async def decrypt_room_events(
+    supervisor: Asking, procedure: DecryptRoomEvents
+) -> tuple[DecryptedRoomEvent | DecryptionError, ...]:
+    """Decrypt any number of events, each apart. Each is decrypted with what is known when its own turn comes."""
+    outcomes: list[DecryptedRoomEvent | DecryptionError] = []
+    for some in _weighed(procedure.events):
+        if outcomes:
+            await trio.lowlevel.checkpoint()
+        decrypted = await supervisor.ask(DecryptSome(events=some))
+        outcomes += decrypted
+    return tuple(outcomes)
+
+
+def _weighed(events: Sequence[tuple[RoomId, JsonObject]]) -> Iterator[tuple[tuple[RoomId, JsonObject], ...]]:
+    """Some of ``events`` at a time, and fewer where they are large; once at the least."""
+    start = weight = 0
+    for position, (_, event) in enumerate(events):
+        added = 1 + _length_of(event) // CHARACTERS_AS_ONE
+        if weight + added > EVENTS_AT_ONCE and position > start:
+            yield tuple(events[start:position])
+            start, weight = position, 0
+        weight += added
+    yield tuple(events[start:])
+
+
+def _length_of(event: Json) -> int:
+    content = event.get("content") if is_object(event) else None
+    ciphertext = content.get("ciphertext") if is_object(content) else None
+    return len(ciphertext) if isinstance(ciphertext, str) else 0
 
 
 # --- importing ----------------------------------------------------------------------------------------------
@@ -92,16 +146,16 @@ class ImportChunk(Command[RoomKeysImported]):
     """One step of an import."""
 
     keys: tuple[Json, ...] = attrs.field(repr=False)
-    owners: Mapping[Curve25519Key, DeviceKeys] = attrs.field(repr=False)
 
 
 async def import_chunk(turn: Turn, command: ImportChunk) -> RoomKeysImported:
     """Take in exported room keys, each apart."""
+    own = await own_identity(turn)
     new: list[NewRoomKey] = []
     async for keys in SlicesOf(command.keys, AT_ONCE):
         for key in keys:
             try:
-                new.append(_exported(key, command.owners))
+                new.append(_exported(key, own))
             except (MalformedMessage, RejectedRoomKey):
                 continue
     changes: list[RoomKeyChange] = []
@@ -115,7 +169,7 @@ async def import_chunk(turn: Turn, command: ImportChunk) -> RoomKeysImported:
     return RoomKeysImported(total=len(command.keys), imported=len(received), rejected=len(command.keys) - len(new))
 
 
-def _exported(key: Json, owners: Mapping[Curve25519Key, DeviceKeys]) -> NewRoomKey:
+def _exported(key: Json, own: DeviceIdentity | None) -> NewRoomKey:
     """One entry of an export (spec: Key export format)."""
     check_depth(key)
     key = as_object(key, "the exported key")
@@ -123,25 +177,33 @@ def _exported(key: Json, owners: Mapping[Curve25519Key, DeviceKeys]) -> NewRoomK
         raise RejectedRoomKey(reason="not a Megolm session")
     session_id = MegolmSessionId(string(key, "session_id"))
     sender_key = Curve25519Key(string(key, "sender_key"))
-    claimed = Ed25519Key(string(json_object(key, "sender_claimed_keys"), "ed25519"))
-    owner = owners.get(sender_key)
-    if owner is not None and owner.ed25519 != claimed:
-        owner = None  # the file says one thing and the device's own signature another: then nobody is named
-    chain = optional(strings, key, "forwarding_curve25519_key_chain") or ()
+    ed25519 = Ed25519Key(string(json_object(key, "sender_claimed_keys"), "ed25519"))
+    claim = Claim(
+        sender_key=sender_key,
+        ed25519=ed25519,
+        sender=None,
+        own=own is not None and (sender_key, ed25519) == (own.curve25519, own.ed25519),
+        forwarding_chain=optional(strings, key, "forwarding_curve25519_key_chain") or (),
+    )
+    session = session_from_export(string(key, "session_key"), session_id)
     return NewRoomKey(
         room_id=RoomId(string(key, "room_id")),
         session_id=session_id,
-        copy=RoomKeyCopy(
-            session=session_from_export(string(key, "session_key"), session_id),
-            sender_key=sender_key,
-            sender_ed25519=claimed,
-            sender=owner.user_id if owner else None,
-            sender_device=owner.device_id if owner else None,
-            imported=True,
-            signed=False,
-            forwarding_chain=chain,
-        ),
+        copy=RoomKeyCopy(session=session, signed=False, exported=(claim,)),
+        claim=None,
     )
+
+
+@attrs.frozen(kw_only=True)
+class GroupChunk(Command[None]):
+    """One step of having room keys found by their room."""
+
+    room_keys: tuple[tuple[RoomId, MegolmSessionId], ...]
+
+
+async def group_chunk(turn: Turn, command: GroupChunk) -> None:
+    """Have some room keys be found by their room."""
+    await turn[InboundGroupSessionsActor].ask(GroupRoomKeys(room_keys=command.room_keys))
 
 
 # --- procedures, in the asker's task ------------------------------------------------------------------------
@@ -153,7 +215,6 @@ async def import_room_keys(supervisor: Asking, procedure: ImportRoomKeys) -> Roo
 
 
 async def _import(supervisor: Asking, parts: Iterable[Sequence[Json]], *, total: int) -> RoomKeysImported:
-    owners = await _owners(supervisor)
     done = imported = rejected = 0
     waiting: list[Json] = []
     for part in parts:
@@ -162,27 +223,16 @@ async def _import(supervisor: Asking, parts: Iterable[Sequence[Json]], *, total:
         while len(waiting) - start >= (CHUNK if done + len(waiting) - start < total else 1):
             chunk = tuple(waiting[start : start + CHUNK])
             start += len(chunk)
-            result = await supervisor.ask(ImportChunk(keys=chunk, owners=owners))
+            result = await supervisor.ask(ImportChunk(keys=chunk))
             imported += result.imported
             rejected += result.rejected
             done += len(chunk)
             supervisor.publish(RoomKeyImportProgress(done=done, total=total))
         del waiting[:start]
         await trio.lowlevel.checkpoint()
+    if not total:  # nothing is a step, too: it says whether the store works
+        await supervisor.ask(ImportChunk(keys=()))
     return RoomKeysImported(total=total, imported=imported, rejected=rejected)
-
-
-async def _owners(supervisor: Asking) -> dict[Curve25519Key, DeviceKeys]:
-    """All known devices, by identity key; a key that two claim names nobody."""
-    owners: dict[Curve25519Key, DeviceKeys] = {}
-    claimed_twice: set[Curve25519Key] = set()
-    after, page = await supervisor.ask(DevicesPage())
-    while page:
-        for device in page:
-            if owners.setdefault(device.curve25519, device) is not device:
-                claimed_twice.add(device.curve25519)
-        after, page = await supervisor.ask(DevicesPage(after=after))
-    return {key: device for key, device in owners.items() if key not in claimed_twice}
 
 
 async def import_key_file(supervisor: Asking, procedure: ImportKeyFile) -> RoomKeysImported:
@@ -204,7 +254,7 @@ async def derive_in_thread(passphrase: str, derivation: Derivation) -> FileKeys:
 
 
 async def export_room_keys(supervisor: Asking, procedure: ExportRoomKeys) -> tuple[JsonObject, ...]:
-    """All room keys, page by page, of each the most trusted copy first."""
+    """All room keys, page by page, of each the most trusted copy first, and with it what its senders say."""
     keys: list[JsonObject] = []
     await _export(supervisor, procedure.room_id, keys.extend)
     return tuple(keys)
@@ -221,28 +271,65 @@ async def export_key_file(supervisor: Asking, procedure: ExportKeyFile) -> str:
 
 async def _export(supervisor: Asking, room_id: RoomId | None, take: Callable[[Sequence[JsonObject]], object]) -> None:
     """Hand all room keys, or a room's, to ``take``, some at a time."""
-    after, page = await supervisor.ask(RoomKeysPage(limit=PAGE))
+    group = None
+    if room_id is not None:
+        await _group_all(supervisor)
+        group = (room_id,)
+    more_claims = await _more_claims(supervisor, [None] if room_id is None else [(room_id,), ()])
+    after, page = await supervisor.ask(RoomKeysPage(limit=PAGE, group=group))
     while page:
-        take(
-            [
-                _exported_copy(entry.room_id, copy)
-                for entry in page
-                if room_id in (None, entry.room_id)
-                for copy in entry.copies
-                if copy.signed or not entry.copies[0].signed  # beside a signed one, what doesn't connect is a forgery
-            ]
-        )
-        after, page = await supervisor.ask(RoomKeysPage(after=after, limit=PAGE))
+        take([exported for entry in page for exported in _exports(entry, more_claims)])
+        after, page = await supervisor.ask(RoomKeysPage(after=after, limit=PAGE, group=group))
 
 
-def _exported_copy(room_id: RoomId, copy: RoomKeyCopy) -> JsonObject:
-    """A copy from its first index."""
+async def _group_all(supervisor: Asking) -> None:
+    """Have those room keys be found by their room that an early version has written; later there are none."""
+    after, page = await supervisor.ask(RoomKeysPage(limit=PAGE, group=()))
+    while page:
+        names = tuple((entry.room_id, MegolmSessionId(entry.copies[0].session.session_id)) for entry in page)
+        await supervisor.ask(GroupChunk(room_keys=names))
+        after, page = await supervisor.ask(RoomKeysPage(after=after, limit=PAGE, group=()))
+
+
+async def _more_claims(
+    supervisor: Asking, groups: Iterable[tuple[str, ...] | None]
+) -> dict[tuple[RoomId, str], tuple[Claim, ...]]:
+    """The claims that are kept apart from their sessions, of some rooms or all; there are hardly ever any."""
+    found: dict[tuple[RoomId, str], tuple[Claim, ...]] = {}
+    for group in groups:
+        after, page = await supervisor.ask(MoreClaimsPage(group=group))
+        while page:
+            for entry in page:
+                named = entry.room_id, entry.session_id
+                found[named] = (*found.get(named, ()), *entry.claims)
+            after, page = await supervisor.ask(MoreClaimsPage(after=after, group=group))
+    return found
+
+
+def _exports(entry: RoomKeyEntry, more_claims: Mapping[tuple[RoomId, str], tuple[Claim, ...]]) -> Iterable[JsonObject]:
+    """Each copy as often as there are claims on it: an export names no users, so that each may be the one."""
+    for copy in entry.copies:
+        claims = copy.exported
+        if copy.signed:
+            claims = (*entry.claims, *more_claims.get((entry.room_id, copy.session.session_id), ()), *claims)
+        elif entry.copies[0].signed:
+            continue  # beside a signed one, what doesn't connect is a forgery
+        session_key = export(copy.session)
+        by_keys: dict[tuple[Curve25519Key, Ed25519Key], Claim] = {}
+        for claim in claims:
+            by_keys.setdefault((claim.sender_key, claim.ed25519), claim)
+        for claim in by_keys.values():
+            yield _exported_copy(entry.room_id, copy.session.session_id, session_key, claim)
+
+
+def _exported_copy(room_id: RoomId, session_id: str, session_key: str, claim: Claim) -> JsonObject:
+    """A copy from its first index, with one claim on it."""
     return {
         "algorithm": MEGOLM,
         "room_id": room_id,
-        "session_id": copy.session.session_id,
-        "session_key": export(copy.session),
-        "sender_key": copy.sender_key,
-        "sender_claimed_keys": {"ed25519": copy.sender_ed25519},
-        "forwarding_curve25519_key_chain": list(copy.forwarding_chain),
+        "session_id": session_id,
+        "session_key": session_key,
+        "sender_key": claim.sender_key,
+        "sender_claimed_keys": {"ed25519": claim.ed25519},
+        "forwarding_curve25519_key_chain": list(claim.forwarding_chain),
     }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import AddRoomKeys, AddWithheld, InboundGroupSessionsActor, NewRoomKey
+from olmstate.actors._room_keys.claims import Claim, shared
 from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
 from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
 from olmstate.actors._wire.algorithms import MEGOLM
@@ -48,15 +49,8 @@ def _room_key(event: DecryptedEvent) -> NewRoomKey | None:
         return NewRoomKey(
             room_id=RoomId(string(content, "room_id")),
             session_id=session_id,
-            copy=RoomKeyCopy(
-                session=session_from_room_key(string(content, "session_key"), session_id),
-                sender_key=event.olm.sender_key,
-                sender_ed25519=payload.sender_ed25519,
-                sender=payload.sender,
-                sender_device=payload.device.device_id if payload.device else None,
-                imported=False,
-                signed=True,
-            ),
+            copy=RoomKeyCopy(session=session_from_room_key(string(content, "session_key"), session_id), signed=True),
+            claim=shared(Claim(sender_key=event.olm.sender_key, ed25519=payload.ed25519, sender=payload.sender)),
         )
     except (MalformedMessage, RejectedRoomKey):
         return None

@@ -6,31 +6,54 @@ from typing import ClassVar
 
 from olmstate.actors._engine.records import Record
 from olmstate.actors._wire.quiet_struct import QuietStruct
-from olmstate.messages import Curve25519Key, DeviceId, Ed25519Key, RoomId, UserId
+from olmstate.messages import Curve25519Key, DeviceId, Ed25519Key, MegolmSessionId, RoomId, UserId
 from olmstate.storage import Table
 
 
-class CopyRecord(QuietStruct, kw_only=True, frozen=True):
-    """One copy of a room key; see `RoomKeyCopy`."""
+class CopyRecord(QuietStruct, kw_only=True, frozen=True, omit_defaults=True):
+    """One claim on one copy of a room key; see `Claim`. The claims on one copy have the same ``session_key``."""
 
     session_key: str
     """As it is exported at its first known index: a quarter of a pickle, and all of it that `RoomKeyCopy` lacks."""
     sender_key: Curve25519Key
     sender_ed25519: Ed25519Key
-    sender: UserId | None
-    sender_device: DeviceId | None
-    imported: bool
-    signed: bool
-    forwarding_chain: list[str]
+    sender: UserId | None = None
+    """Of what was imported, earlier versions wrote whose it was at that time; that isn't believed any more."""
+    sender_device: DeviceId | None = None
+    """Written by earlier versions, and not believed."""
+    imported: bool = False
+    signed: bool = True
+    forwarding_chain: tuple[str, ...] = ()
+    own: bool = False
 
 
-class RoomKeyRecord(Record, kw_only=True, frozen=True):
+class RoomKeyRecord(Record, kw_only=True, frozen=True, omit_defaults=True):
     """A room key: its room, for exports, and its copies."""
 
     table: ClassVar[Table] = Table.INBOUND_GROUP_SESSIONS
 
     room_id: RoomId
     copies: list[CopyRecord]
+    more_claims: bool = False
+    """There are rows of other users' claims."""
+
+
+class ClaimedKeysRecord(QuietStruct, kw_only=True, frozen=True):
+    """Whose a room key is, as one user says."""
+
+    sender_key: Curve25519Key
+    sender_ed25519: Ed25519Key
+
+
+class ClaimsRecord(Record, kw_only=True, frozen=True):
+    """The claims of one more user on a room key."""
+
+    table: ClassVar[Table] = Table.ROOM_KEY_CLAIMS
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    sender: UserId
+    claims: list[ClaimedKeysRecord]
 
 
 class WithheldRecord(Record, kw_only=True, frozen=True):

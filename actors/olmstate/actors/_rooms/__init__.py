@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from olmstate.actors._engine.capability import Capability, WithoutTurn
+from olmstate.actors._requests.points import ANSWERS, Answer
 from olmstate.messages import (
     DiscardRoomKey,
+    EncryptForRoom,
     EncryptRoomEvent,
     MarkRoomKeyShared,
     PrepareRoomKey,
+    RequestKind,
     RotateRoomKey,
     ShareRoomKey,
 )
@@ -22,6 +25,8 @@ from .operations import (
     share_room_key,
 )
 from .room_encryption import RoomEncryption
+from .room_sending import RoomSending, encrypt_for_room
+from .sharing import PrepareShare, prepare_share, take_delivery
 
 CAPABILITY = Capability(
     actor=OutboundGroupSessionsActor,
@@ -30,8 +35,12 @@ CAPABILITY = Capability(
         EncryptRoomEvent.by(encrypt_room_event),
         MarkRoomKeyShared.by(mark_room_key_shared),
         PrepareRoomKey.by(prepare_room_key),
+        PrepareShare.by(prepare_share),
         RotateRoomKey.by(rotate_room_key),
         ShareRoomKey.by(share_room_key),
     ),
     without_turn=(WithoutTurn(RoomEncryption, (EncryptRoomEvent.by(RoomEncryption.encrypt),)),),
+    procedures=(EncryptForRoom.by(encrypt_for_room),),
+    services=(RoomSending,),
+    additions=(ANSWERS.add(Answer(kind=RequestKind.TO_DEVICE, take=take_delivery)),),
 )

@@ -210,6 +210,8 @@ class CurrentSession:
     shared_with: frozenset[DeviceAddress]
     offered: Mapping[DeviceAddress, Curve25519Key]
     """See `Recipients`; not to be changed."""
+    shared: bool
+    """Whether it may be used."""
 
     def is_known_to_others(
         self, wanted: Collection[DeviceAddress], known: Mapping[DeviceAddress, DeviceKeys]
@@ -278,6 +280,8 @@ class MarkShared(Message[None]):
     devices: frozenset[DeviceAddress]
     keys: Mapping[DeviceAddress, Curve25519Key] = attrs.field(factory=dict[DeviceAddress, Curve25519Key])
     """What is known of them now: counts for those of which no `Offer` says to which key it was."""
+    all_delivered: bool = True
+    """Whether nothing more of it is on its way: from then on, the session may be used."""
 
 
 @attrs.frozen(kw_only=True)
@@ -296,14 +300,16 @@ class Encrypt(Message[MegolmCiphertext]):
     room_id: RoomId
     plaintext: bytes = attrs.field(repr=False)
     now: int
+    session_id: MegolmSessionId | None = None
+    """Only on this one."""
 
 
 @attrs.frozen(kw_only=True)
 class EncryptReserved(Query[tuple[MegolmCiphertext | None, ...]]):
     """Encrypt each on its room's session with a reserved index; None for one that needs a turn."""
 
-    events: tuple[tuple[RoomId, bytes], ...] = attrs.field(repr=False)
-    """Room and plaintext."""
+    events: tuple[tuple[RoomId, bytes, MegolmSessionId | None], ...] = attrs.field(repr=False)
+    """Room, plaintext, and the session on which it must be, if any."""
     now: int
 
 
@@ -348,7 +354,10 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             yield self._sessions, list(self._reserved)
             return
         if isinstance(message, EncryptReserved):
-            yield self._sessions, [self._partition(room_id) for room_id in {room_id for room_id, _ in message.events}]
+            yield (
+                self._sessions,
+                [self._partition(room_id) for room_id in {room_id for room_id, _, _ in message.events}],
+            )
             return
         partition = self._partition(message.room_id)
         yield self._sessions, [partition]
@@ -408,7 +417,10 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             return None
         recipients = self._recipients.current(self._recipients_partition(asked.room_id, session.session_id))
         return CurrentSession(
-            session_id=session.session_id, shared_with=frozenset(recipients.devices), offered=recipients.offered
+            session_id=session.session_id,
+            shared_with=frozenset(recipients.devices),
+            offered=recipients.offered,
+            shared=session.shared,
         )
 
     def _unused(self, partition: bytes, session: OutboundSession) -> bool:
@@ -483,7 +495,7 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         if new:
             offered = {device: key for device, key in asked.keys.items() if device not in recipients.offered}
             self._recipients_codec.record(partition, self._recipients.change(partition), offered, new)
-        if not session.shared:
+        if not session.shared and asked.all_delivered:
             self._sessions.put(self._partition(asked.room_id), attrs.evolve(session, shared=True))
 
     # --- encrypting -----------------------------------------------------------------------------------------
@@ -491,6 +503,8 @@ class OutboundGroupSessionsActor(Actor[Asked]):
     def _encrypt(self, asked: Encrypt) -> MegolmCiphertext:
         partition = self._partition(asked.room_id)
         session = self._sessions.current(partition)
+        if asked.session_id is not None and (session is None or session.session_id != asked.session_id):
+            raise RoomKeyReplaced(room_id=asked.room_id, session_id=asked.session_id)
         if session is None or not session.shared or session.expired(asked.now):
             raise RoomKeyNotShared(room_id=asked.room_id)
         own = self._usable(partition, session)
@@ -505,11 +519,14 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         fresh = self._fresh()
         usable = {
             room_id: self._usable_beside(self._partition(room_id), asked.now) if fresh else None
-            for room_id in {room_id for room_id, _ in asked.events}
+            for room_id in {room_id for room_id, _, _ in asked.events}
         }
-        for room_id, plaintext in asked.events:
+        for room_id, plaintext, session_id in asked.events:
             own = usable[room_id]
-            yield _encrypt_on(own, plaintext) if own is not None and own.left > 0 else None
+            if own is not None and own.left > 0 and session_id in (None, own.session_id):
+                yield _encrypt_on(own, plaintext)
+            else:
+                yield None
 
     def _usable_beside(self, partition: bytes, now: int) -> Reservation | None:
         """What may be used outside a turn."""

@@ -9,6 +9,7 @@ from olmstate.actors._devices.operations import MANY_ADDRESSES, distinct, look_u
 from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import AddRoomKeys, InboundGroupSessionsActor, NewRoomKey
+from olmstate.actors._room_keys.claims import Claim
 from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
 from olmstate.actors._rooms.actor import (
     Current,
@@ -81,16 +82,9 @@ async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) ->
         raise MalformedContent(reason=error.reason) from None
     own = (await own_device(turn)).identity
     made = await turn[OutboundGroupSessionsActor].ask(Replace(room_id=room_id, now=turn.now, rotation=rotation))
-    copy = RoomKeyCopy(
-        session=session_from_room_key(made.session_key, made.session_id),
-        sender_key=own.curve25519,
-        sender_ed25519=own.ed25519,
-        sender=own.user_id,
-        sender_device=own.device_id,
-        imported=False,
-        signed=True,
-    )
-    new = NewRoomKey(room_id=room_id, session_id=made.session_id, copy=copy)
+    copy = RoomKeyCopy(session=session_from_room_key(made.session_key, made.session_id), signed=True)
+    claim = Claim(sender_key=own.curve25519, ed25519=own.ed25519, sender=own.user_id, own=True)
+    new = NewRoomKey(room_id=room_id, session_id=made.session_id, copy=copy, claim=claim)
     await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=(new,)))
     return made
 
@@ -154,7 +148,7 @@ async def encrypt_room_event(turn: Turn, command: EncryptRoomEvent) -> Encrypted
     """Encrypt an event on the room's session."""
     own = (await own_device(turn)).identity
     encrypted = await turn[OutboundGroupSessionsActor].ask(
-        Encrypt(room_id=command.room_id, plaintext=event_payload(command), now=turn.now)
+        Encrypt(room_id=command.room_id, plaintext=event_payload(command), now=turn.now, session_id=command.session_id)
     )
     return encrypted_room_event(own, encrypted)
 

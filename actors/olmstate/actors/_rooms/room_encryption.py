@@ -19,7 +19,15 @@ from olmstate.actors._account.actor import AccountActor
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.envelope import own_error
 from olmstate.actors._rooms.operations import encrypted_room_event, event_payload
-from olmstate.messages import EncryptedRoomEvent, EncryptRoomEvent, InternalError, OlmStateError, RoomId, StoreError
+from olmstate.messages import (
+    EncryptedRoomEvent,
+    EncryptRoomEvent,
+    InternalError,
+    MegolmSessionId,
+    OlmStateError,
+    RoomId,
+    StoreError,
+)
 
 from .actor import EncryptReserved, MegolmCiphertext, OutboundGroupSessionsActor
 
@@ -30,6 +38,8 @@ class _Waiting:
 
     room_id: RoomId
     plaintext: bytes = attrs.field(repr=False)
+    session_id: MegolmSessionId | None = None
+    """On which it must be, if any."""
     tried: bool = False
     """Else something must be loaded first."""
     encrypted: MegolmCiphertext | None = None
@@ -59,7 +69,7 @@ class RoomEncryption:
 
     async def encrypt(self, command: EncryptRoomEvent) -> EncryptedRoomEvent:
         """With a reserved index if there is one, else in a turn, which reserves more: for all that wait for it."""
-        waiting = _Waiting(command.room_id, event_payload(command))
+        waiting = _Waiting(command.room_id, event_payload(command), command.session_id)
         own = self._account.own_device
         if own is None:
             return await self._supervisor.ask_in_turn(command)
@@ -108,7 +118,7 @@ class RoomEncryption:
         waiting.tried = True
 
     def _asked(self, batch: list[_Waiting]) -> EncryptReserved:
-        events = tuple([(waiting.room_id, waiting.plaintext) for waiting in batch])
+        events = tuple([(waiting.room_id, waiting.plaintext, waiting.session_id) for waiting in batch])
         return EncryptReserved(events=events, now=self._supervisor.now())
 
     async def _reserve(self, command: EncryptRoomEvent) -> EncryptedRoomEvent:
@@ -129,7 +139,7 @@ class RoomEncryption:
         other.waiting.append(waiting)
         try:
             await other.ended.wait()
-        except trio.Cancelled:
+        except BaseException:  # a cancellation, or Ctrl-C
             if waiting in other.waiting:  # else its index was used already, and is skipped
                 other.waiting.remove(waiting)
             raise

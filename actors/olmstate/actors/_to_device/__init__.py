@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from olmstate.actors._engine.capability import Capability
-from olmstate.messages import CreateOlmSessions, DecryptToDevice, EncryptToDevice, ImportAccount
+from olmstate.actors._requests.points import ANSWERS, Answer
+from olmstate.messages import CreateOlmSessions, DecryptToDevice, EncryptToDevice, ImportAccount, RequestKind
 
 from .actor import OlmSessionsActor
+from .claims import PrepareClaims, prepare_claims, take_claim_answer
 from .importing import import_account
 from .receiving import decrypt_to_device
 from .sending import create_olm_sessions, encrypt_to_device
@@ -17,5 +19,7 @@ CAPABILITY = Capability(
         DecryptToDevice.by(decrypt_to_device),
         EncryptToDevice.by(encrypt_to_device),
         ImportAccount.by(import_account),
+        PrepareClaims.by(prepare_claims),
     ),
+    additions=(ANSWERS.add(Answer(kind=RequestKind.KEYS_CLAIM, take=take_claim_answer)),),
 )

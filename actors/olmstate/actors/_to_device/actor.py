@@ -281,6 +281,13 @@ class Remember(Message[None]):
 
 
 @attrs.frozen(kw_only=True)
+class HaveSessions(Message[tuple[bool, ...]]):
+    """Whether there is a session on which each user's device with a key can be written to."""
+
+    devices: tuple[tuple[UserId, Curve25519Key], ...]
+
+
+@attrs.frozen(kw_only=True)
 class Save(Message[None]):
     """Make sure that all that is done for these devices from now on can be undone."""
 
@@ -304,7 +311,7 @@ class Encrypt(Message[tuple[tuple[int, str] | None, ...]]):
     plaintexts: tuple[tuple[UserId, Curve25519Key, bytes], ...] = attrs.field(repr=False)
 
 
-Asked: TypeAlias = AddSessions | Decrypt | WereDecrypted | Remember | Save | Undo | Encrypt
+Asked: TypeAlias = AddSessions | Decrypt | WereDecrypted | Remember | Save | Undo | HaveSessions | Encrypt
 
 
 class OlmSessionsActor(Actor[Asked]):
@@ -333,6 +340,8 @@ class OlmSessionsActor(Actor[Asked]):
                 return self._wanted_for(messages)
             case Remember(messages=messages):
                 return ((self._sessions, [self._partition(olm.sender_key) for olm in messages]),)
+            case HaveSessions(devices=devices):
+                return ((self._sessions, [self._partition(key) for _, key in devices]),)
             case Save() | Undo():
                 return ()
             case Encrypt(plaintexts=plaintexts):
@@ -365,6 +374,8 @@ class OlmSessionsActor(Actor[Asked]):
             case Remember(messages=messages):
                 self._remember(messages)
                 return message.reply(None)
+            case HaveSessions(devices=devices):
+                return message.reply(tuple(bool(self._usable(*device)) for device in devices))
             case Save(sender_keys=sender_keys):
                 self._save(sender_keys)
                 return message.reply(None)
@@ -500,9 +511,13 @@ class OlmSessionsActor(Actor[Asked]):
 
     # --- encrypting -----------------------------------------------------------------------------------------
 
+    def _usable(self, user_id: UserId, sender_key: Curve25519Key) -> list[OlmSession]:
+        sessions = self._sessions.current(self._partition(sender_key)).by_recency()
+        return [known for known in sessions if known.may_encrypt_for(user_id)]
+
     def _encrypt(self, user_id: UserId, sender_key: Curve25519Key, plaintext: bytes) -> tuple[int, str] | None:
         partition = self._partition(sender_key)
-        usable = [known for known in self._sessions.current(partition).by_recency() if known.may_encrypt_for(user_id)]
+        usable = self._usable(user_id, sender_key)
         if not usable:
             return None
         device, used = self._sessions.change(partition), usable[0]

@@ -7,7 +7,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 import attrs
 
 from olmstate.actors._account.operations import own_device
-from olmstate.actors._devices.operations import devices_of
+from olmstate.actors._devices.operations import fingerprints_of_others, known_senders
+from olmstate.actors._devices.senders import sender_state
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._to_device.decrypting import open_messages
 from olmstate.actors._to_device.handlers import SECRETS, DecryptedEvent, PlainEvent, offer
@@ -22,9 +23,11 @@ from olmstate.messages import (
     DecryptionError,
     DecryptToDevice,
     DeviceIdentity,
+    Ed25519Key,
     Json,
     MalformedMessage,
     MismatchedRecipient,
+    MismatchedSender,
     PlainToDevice,
     ReplayedMessage,
     ReplayedToDevice,
@@ -67,17 +70,17 @@ async def receive_to_device(turn: Turn, events: Sequence[Json]) -> tuple[ToDevic
 
 def _outcome(olm: OlmMessage, said: Payload | DecryptionError, secrets: Mapping[str, str]) -> ToDeviceOutcome:
     if isinstance(said, DecryptionError):
-        return UndecryptableToDevice(sender=olm.sender, sender_key=olm.sender_key, error=said)
+        return UndecryptableToDevice(claimed_sender=olm.sender, claimed_sender_key=olm.sender_key, error=said)
     content = said.content
     if said.type in secrets:
         content = {name: value for name, value in content.items() if name != secrets[said.type]}
     return DecryptedToDevice(
         type=said.type,
         content=content,
-        sender=said.sender,
+        sender_state=sender_state(said.device),
+        sender_device=said.device,
+        claimed_sender=said.sender,
         sender_key=olm.sender_key,
-        sender_ed25519=said.sender_ed25519,
-        sender_device=said.device.device_id if said.device else None,
     )
 
 
@@ -88,7 +91,7 @@ def _named(each: _Received, believed: Container[bytes]) -> ToDeviceOutcome:
     if isinstance(outcome, UndecryptableToDevice) and (
         isinstance(outcome.error, ReplayedMessage) or (each.olm is not None and each.olm.digest in believed)
     ):
-        return ReplayedToDevice(sender=outcome.sender, sender_key=outcome.sender_key)
+        return ReplayedToDevice(claimed_sender=outcome.claimed_sender, claimed_sender_key=outcome.claimed_sender_key)
     return outcome
 
 
@@ -120,21 +123,26 @@ class _Judge:
 
     async def __call__(self, plaintexts: Mapping[int, bytes]) -> dict[int, Payload | DecryptionError]:
         """What each says, or why it isn't believed."""
-        devices = await devices_of(self.turn, [self.messages[position].sender for position in plaintexts])
+        senders = await known_senders(self.turn, [self.messages[position].sender for position in plaintexts])
         said: dict[int, Payload | DecryptionError] = {}
+        unknown: dict[int, Ed25519Key] = {}
         for position, plaintext in plaintexts.items():
             olm = self.messages[position]
+            known = senders[olm.sender]
             try:
-                said[position] = check_payload(
-                    plaintext,
-                    sender=olm.sender,
-                    sender_key=olm.sender_key,
-                    own=self.own,
-                    device=devices.by_key.get((olm.sender, olm.sender_key)),
-                    known=devices.by_user[olm.sender],
+                payload = check_payload(
+                    plaintext, sender=olm.sender, sender_key=olm.sender_key, own=self.own, known=known
                 )
             except DecryptionError as error:
                 said[position] = error
+                continue
+            said[position] = payload
+            if payload.device is None and not known.had(olm.sender_key, payload.ed25519):
+                unknown[position] = payload.ed25519
+        of_others = await fingerprints_of_others(self.turn, unknown.values())
+        for position, ed25519 in unknown.items():
+            if ed25519 in of_others:
+                said[position] = MismatchedSender(reason="the payload names another device's Ed25519 key")
         return said
 
 
@@ -165,7 +173,7 @@ def _open(event: Json, own: DeviceIdentity) -> _Received:
         body = decode_base64(string(ciphertext, "body"), "body")
         return _Received(event=event, olm=parse_olm_message(sender, known_as, message_type, body))
     except DecryptionError as error:
-        outcome = UndecryptableToDevice(sender=_sender_of(event), sender_key=sender_key, error=error)
+        outcome = UndecryptableToDevice(claimed_sender=_sender_of(event), claimed_sender_key=sender_key, error=error)
         return _Received(event=event, outcome=outcome)
 
 

@@ -19,8 +19,16 @@ SESSIONS: Final = 4
 
 
 def _use_up() -> None:
-    for _ in range(SESSIONS):
-        GroupSession()
+    made = 0
+    interrupted: KeyboardInterrupt | None = None
+    while made < SESSIONS:
+        try:
+            GroupSession()
+            made += 1
+        except KeyboardInterrupt as error:
+            interrupted = error
+    if interrupted is not None:
+        raise interrupted
 
 
 os.register_at_fork(after_in_child=_use_up)

@@ -6,7 +6,7 @@ Pure: what is known of the sender's device is handed in.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from typing import Protocol
 
 import msgspec
 
@@ -33,19 +33,21 @@ from olmstate.messages import (
     MalformedMessage,
     MismatchedRecipient,
     MismatchedSender,
+    UnknownSender,
     UserId,
 )
 
 
 class Payload(QuietStruct, kw_only=True, frozen=True):
-    """A payload that agrees with its envelope."""
+    """A payload that agrees with its envelope, and with what is known."""
 
     type: str
     content: JsonObject
     sender: UserId
-    sender_ed25519: Ed25519Key
-    device: DeviceKeys | None
-    """None: no keys are known for the sender's device, and it sent none along."""
+    ed25519: Ed25519Key
+    """As the sender says."""
+    device: DeviceIdentity | None
+    """The known device that has both keys."""
 
 
 def encode_payload(payload: JsonObject) -> bytes:
@@ -81,28 +83,24 @@ _thorough = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",
 
 
 def check_payload(
-    plaintext: bytes,
-    *,
-    sender: str,
-    sender_key: Curve25519Key,
-    own: DeviceIdentity,
-    device: DeviceKeys | None,
-    known: Mapping[DeviceId, DeviceKeys],
+    plaintext: bytes, *, sender: str, sender_key: Curve25519Key, own: DeviceIdentity, known: KnownKeys
 ) -> Payload:
-    """Decide whether a decrypted payload may be believed.
+    """Decide whether a decrypted payload may be believed (spec: Validation of incoming decrypted events).
+
+    Keys that a sender sends along show that it has them, and nothing of who it is: nobody is named for them.
 
     Args:
         plaintext: What Olm gave.
         sender: The envelope's sender.
         sender_key: The envelope's sender key, under which the message was decrypted.
         own: This device.
-        device: The sender's device with that key, if it is known.
-        known: All of the sender's devices that are.
+        known: What is known of the sender's devices.
 
     Raises:
         MalformedMessage: Not an event.
-        MismatchedSender: Another sender, or other keys than the device's.
+        MismatchedSender: Another sender, other keys than the device's, or this device's own.
         MismatchedRecipient: For another user or device.
+        UnknownSender: The sender's device isn't known, and what it sends is no room key.
     """
     payload = as_object(loads(plaintext), "the payload")
     event_type, content = string(payload, "type"), json_object(payload, "content")
@@ -113,23 +111,52 @@ def check_payload(
     if string(json_object(payload, "recipient_keys"), "ed25519") != own.ed25519:
         raise MismatchedRecipient(reason="the payload is for another key")
     ed25519 = Ed25519Key(string(json_object(payload, "keys"), "ed25519"))
-    if payload.get("sender_device_keys") is not None:
-        sent = _check_sender_device_keys(payload["sender_device_keys"], UserId(sender))
-        if (sent.curve25519, sent.ed25519) != (sender_key, ed25519):
-            raise MismatchedSender(reason="sender_device_keys are another device's")
-        namesake = known.get(sent.device_id)
-        if namesake is not None and namesake.ed25519 != ed25519:
-            # its self-signature shows nothing of who has the device: anybody can make keys and name them after it
-            raise MismatchedSender(reason="sender_device_keys name a device that is known with another Ed25519 key")
-        device = device or sent
-    if device is not None and device.ed25519 != ed25519:
-        raise MismatchedSender(reason="the payload names another Ed25519 key than the device has")
-    return Payload(type=event_type, content=content, sender=UserId(sender), sender_ed25519=ed25519, device=device)
+    if sender_key == own.curve25519 or ed25519 == own.ed25519:
+        raise MismatchedSender(reason="the payload names this device's own keys")
+    sent_along = payload.get("sender_device_keys") is not None
+    if sent_along:
+        sent = _sender_device_keys(payload["sender_device_keys"], UserId(sender))
+        _check_sender_device_keys(sent, sender_key, ed25519, own, known)
+    device = known.device(sender_key, ed25519)
+    if device is None:
+        if known.contradicts(sender_key, ed25519):
+            raise MismatchedSender(reason="the payload names another Ed25519 key than the device has")
+        if event_type != "m.room_key" and not sent_along:
+            raise UnknownSender(user_id=UserId(sender))
+    return Payload(type=event_type, content=content, sender=UserId(sender), ed25519=ed25519, device=device)
 
 
-def _check_sender_device_keys(sent: object, sender: UserId) -> DeviceKeys:
+class KnownKeys(Protocol):
+    """What is known of a user's devices; see `KnownSender`."""
+
+    def device(self, curve25519: Curve25519Key, ed25519: Ed25519Key) -> DeviceIdentity | None:
+        """The device that has both keys."""
+        ...
+
+    def contradicts(self, curve25519: Curve25519Key, ed25519: Ed25519Key) -> bool:
+        """Whether a device has one of the keys, and none has both."""
+        ...
+
+    def fingerprint(self, device_id: DeviceId) -> Ed25519Key | None:
+        """The Ed25519 key of the device that has this id, or had it."""
+        ...
+
+
+def _sender_device_keys(sent: object, sender: UserId) -> DeviceKeys:
     device_id = DeviceId(string(as_object(sent, "sender_device_keys"), "device_id"))
     try:
         return check_device_keys(sender, device_id, sent)
     except InvalidSignature as error:
         raise MismatchedSender(reason=f"sender_device_keys: {error.reason}") from None
+
+
+def _check_sender_device_keys(
+    sent: DeviceKeys, sender_key: Curve25519Key, ed25519: Ed25519Key, own: DeviceIdentity, known: KnownKeys
+) -> None:
+    if (sent.curve25519, sent.ed25519) != (sender_key, ed25519):
+        raise MismatchedSender(reason="sender_device_keys are another device's")
+    if (sent.user_id, sent.device_id) == (own.user_id, own.device_id):
+        raise MismatchedSender(reason="sender_device_keys name this very device")
+    if known.fingerprint(sent.device_id) not in {None, ed25519}:
+        # its self-signature shows nothing of who has the device: anybody can make keys and name them after it
+        raise MismatchedSender(reason="sender_device_keys name a device that is known with another Ed25519 key")

@@ -17,7 +17,7 @@ Example:
     ...
     ...     def write_from_elsewhere() -> None:
     ...         disk.write_from_elsewhere(keys_known=False)
-    ...         actors.look()
+    ...         actors.refresh()
     ...
     ...     faults.at("read", write_from_elsewhere, when="after")
     ...     async with run_actor(actors.devices) as devices:

@@ -10,7 +10,7 @@ from olmstate.actors._account.actor import AccountActor
 from olmstate.actors._capabilities import CAPABILITIES
 from olmstate.actors._devices.actor import DevicesActor
 from olmstate.actors._engine.actor import Actor, Committed, Environment, Invalidate, Newest, Notice, RolledBack
-from olmstate.actors._engine.hidden_nursery import open_hidden_nursery
+from olmstate.actors._engine.hidden_nursery import HiddenNursery
 from olmstate.actors._engine.options import Options
 from olmstate.actors._engine.turn import ActorsByClass
 from olmstate.actors._room_keys.actor import InboundGroupSessionsActor
@@ -18,7 +18,7 @@ from olmstate.actors._rooms.actor import OutboundGroupSessionsActor
 from olmstate.actors._to_device.actor import OlmSessionsActor
 from olmstate.actors._wire.steps import at_once
 from olmstate.messages import DeviceId, StoreBusy, UserId
-from olmstate.storage import Row, Store, Table
+from olmstate.storage import Row, Rows, Store, Table
 
 A = TypeVar("A", bound=Actor[Any])
 
@@ -41,7 +41,7 @@ class ActorsUnderTest:
         ...     async with run_actor(actors.devices) as devices:
         ...         print(await devices.ask(Devices(user_id=USER)))  # loads; nothing did before
         ...         disk.write_from_elsewhere(keys_known=False)
-        ...         actors.look()  # now the actor knows that its copy is worth nothing
+        ...         actors.refresh()  # now the actor knows that its copy is worth nothing
         ...         print(await devices.ask(Devices(user_id=USER)))
         ...     print(devices.statistics()["devices"].loaded)
         >>> trio.run(main)
@@ -115,7 +115,7 @@ class ActorsUnderTest:
         """All of them."""
         return tuple(self._actors)
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Tell the actors what others have written, as a supervisor does before it passes a message on."""
         changes = self._store.changes(self.newest.generation)
         if changes.generation != self.newest.generation:
@@ -128,22 +128,23 @@ class ActorsUnderTest:
         Raises:
             Fenced, StoreError: As `Store.commit`; the turn is rolled back.
         """
+        rows: dict[Table, list[Row]] = {}
+        for actor in self.all:
+            rows.update(at_once(actor.changed_rows()))
         try:
-            self.newest.generation = await self._write()
+            self.newest.generation = await self._write(rows)
         except BaseException:
             self.roll_back()
             raise
-        self._tell(Committed(generation=self.newest.generation))
+        written = {table: frozenset(row.partition for row in changed) for table, changed in rows.items()}
+        self._tell(Committed(generation=self.newest.generation, written=written))
         return self.newest.generation
 
-    async def _write(self) -> int:
+    async def _write(self, rows: Rows) -> int:
         lock = self._store.lock
         if not lock.acquire_nowait():
             raise StoreBusy(holder_pid=lock.holder_pid(), waited=0)
         try:
-            rows: dict[Table, list[Row]] = {}
-            for actor in self.all:
-                rows.update(at_once(actor.changed_rows()))
             return await self._store.commit(rows, self.newest.generation)
         finally:
             lock.release()
@@ -159,11 +160,8 @@ class ActorsUnderTest:
 
 @asynccontextmanager
 async def run_actor(actor: A) -> AsyncGenerator[A]:
-    """Run one actor while the block runs.
-
-    An exception that the actor's handler raises, and that is no answer, comes out of the block as it is.
-    """
-    async with open_hidden_nursery() as nursery:
+    """Run one actor while the block runs."""
+    async with HiddenNursery() as nursery:
         nursery.start_soon(actor.run)
         yield actor
         nursery.cancel_scope.cancel()

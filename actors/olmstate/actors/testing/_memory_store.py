@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from olmstate.messages import StorePoisoned
-from olmstate.storage import Changes, Fenced, Position, Row, Rows, Table, position_of
+from olmstate.storage import Changes, Fenced, Position, Row, Rows, Table, position_of, unit_of
 from olmstate.storage.tables import KEYS_ONLY
 
 from ._faults import Faults, Latency, Operation, Step
@@ -60,8 +60,9 @@ class MemoryDisk:
         """The rows of each of ``partitions``."""
         found: dict[bytes, list[Row]] = {partition: [] for partition in partitions}
         for row in self._rows[table].values():
-            if row.partition in found:
-                found[row.partition].append(row)
+            unit = unit_of(table, row)
+            if unit in found:
+                found[unit].append(row)
         return found
 
     def write_from_elsewhere(self, rows: Rows | None = None, *, keys_known: bool = True) -> int:
@@ -92,7 +93,7 @@ class MemoryDisk:
         for table, table_rows in rows.items():
             for row in table_rows:
                 if table not in KEYS_ONLY:
-                    self._written.append((self.generation, table, row.partition))
+                    self._written.append((self.generation, table, unit_of(table, row)))
                 position = position_of(table, row)
                 if row.value is None:
                     self._rows[table].pop(position, None)
@@ -214,10 +215,11 @@ class MemoryStore:
         await self._end(step, rest)
         return found
 
-    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
-        """At most ``limit`` rows behind the place ``after``, in the order of their places."""
+    async def page(self, table: Table, after: Position, limit: int, group: bytes | None = None) -> list[Row]:
+        """At most ``limit`` rows behind the place ``after``, in the order of their places, or those of a group."""
         step, rest = await self._begin("page", table)
-        rows = [row for row in self._disk.rows(table) if position_of(table, row) > after][:limit]
+        found = [row for row in self._disk.rows(table) if position_of(table, row) > after]
+        rows = [row for row in found if group in (None, row.group)][:limit]
         await self._end(step, rest)
         return rows
 

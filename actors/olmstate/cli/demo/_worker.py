@@ -212,20 +212,22 @@ def _outcome(outcome: ToDeviceOutcome) -> JsonObject:
     """As recordings name it; the type is that of the payload."""
     match outcome:
         case DecryptedToDevice():
-            return {"outcome": "decrypted", "type": outcome.type, "sender": outcome.sender}
+            return {"outcome": "decrypted", "type": outcome.type, "sender": outcome.claimed_sender}
         case PlainToDevice():
             return {"outcome": "plain", "sender": outcome.event.get("sender")}
         case ReplayedToDevice():
-            return {"outcome": "replay", "sender": outcome.sender}
+            return {"outcome": "replay", "sender": outcome.claimed_sender}
         case UndecryptableToDevice():
-            return {"outcome": "undecryptable", "sender": outcome.sender, "error": str(outcome.error)}
+            return {"outcome": "undecryptable", "sender": outcome.claimed_sender, "error": str(outcome.error)}
 
 
 def _in_clear(result: DecryptedRoomEvent | DecryptionError) -> JsonObject:
     """A room event's clear form, or the reason, named as recordings do."""
     match result:
         case DecryptedRoomEvent():
-            return {"clear": attrs.asdict(result)}
+            device = result.encryption_info.claimed_device  # of imported keys, too
+            sender = (None, None) if device is None else (device.user_id, device.device_id)
+            return {"clear": attrs.asdict(result) | dict(zip(("sender", "sender_device"), sender, strict=True))}
         case MissingRoomKey():
             return {"reason": "missing_room_key"}
         case RoomKeyWithheld():

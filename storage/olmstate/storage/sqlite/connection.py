@@ -118,7 +118,7 @@ def require_writable(database: Database) -> None:
         sqlite3.Error: Any; SQLITE_READONLY if it can't.
     """
     connection = database.conn
-    connection.execute("PRAGMA busy_timeout = 0").fetchall()
+    set_busy_timeout(connection, 0)
     try:
         # this begins by reading, if the file is open for that; only a statement that writes fails
         connection.execute("BEGIN IMMEDIATE")
@@ -130,7 +130,16 @@ def require_writable(database: Database) -> None:
         if result_code(error) & PRIMARY != sqlite3.SQLITE_BUSY:  # somebody else writes, as we could
             raise
     finally:
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}").fetchall()
+        set_busy_timeout(connection, BUSY_SECONDS)
+
+
+def set_busy_timeout(connection: sqlite3.Connection, seconds: float) -> None:
+    """How long SQLite waits from now on for whoever has locked the database.
+
+    Raises:
+        sqlite3.Error: Any.
+    """
+    connection.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}").fetchall()
 
 
 def abandon(connection: sqlite3.Connection) -> None:

@@ -33,7 +33,7 @@ class StoreInspection:
 
     info: StoreInfo
     rows: dict[Table, int]
-    """Rows of each table; marks of deleted ones don't count."""
+    """Rows of each table; tombstones don't count."""
     file_bytes: dict[str, int]
     """Bytes of the database and the files beside it, by name."""
     lock_holder: int | None

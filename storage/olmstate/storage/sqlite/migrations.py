@@ -8,8 +8,8 @@ people who each add one only have to agree on the order. Tests hold what each do
 
 Tables of rows look alike: ``key`` (what the row is), ``partition`` (with which others it is loaded; only where there
 are such others, and then first in the primary key), the sealed ``value``, and the ``generation`` that wrote it, by
-which "what changed since g" is one seek a table. A deleted row stays as a mark without value until nobody can be asking
-any more. A table of keys alone has the keys and no more.
+which "what changed since g" is one seek a table. A deleted row stays as a tombstone, without value,
+until nobody can be asking any more. A table of keys alone has the keys and no more.
 """
 
 from __future__ import annotations
@@ -81,12 +81,27 @@ def facts(db: Database) -> None:
     db.conn.execute("ALTER TABLE meta ADD COLUMN facts BLOB")
 
 
+def claims_and_fingerprints(db: Database) -> None:
+    """Who says what of a room key, and which Ed25519 keys are somebody's."""
+    make_table(db, "room_key_claims")
+    make_keys_only_table(db, "device_fingerprints")
+
+
+def rows_by_room(db: Database) -> None:
+    """Room keys, and claims on them, can be found by their room; those that are there are not, until one looks."""
+    for name in ("inbound_group_sessions", "room_key_claims"):
+        db.conn.execute(f"ALTER TABLE {name} ADD COLUMN grouped BLOB")
+        db.conn.execute(f"CREATE INDEX {name}_grouped ON {name} (grouped, key)")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
     requests,
     device_lists,
     facts,
+    claims_and_fingerprints,
+    rows_by_room,
 )
 """In order: the first makes version 1."""
 

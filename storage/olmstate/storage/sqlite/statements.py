@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from olmstate.storage.tables import KEYS_ONLY, PARTITIONED, Table
+from olmstate.storage.tables import BY_ROW, GROUPED, KEYS_ONLY, PARTITIONED, Table
 
 MOST_PARAMETERS = 500
 """Of one statement; SQLite allows 32,766."""
@@ -23,7 +23,7 @@ def _columns(table: Table) -> str:
 
 
 def _there(table: Table) -> str:
-    """Whether a row isn't the mark of a deleted one."""
+    """Whether a row isn't the tombstone of a deleted one."""
     return "TRUE" if table in KEYS_ONLY else "value IS NOT NULL"
 
 
@@ -32,13 +32,19 @@ def _behind(table: Table) -> str:
     return "(partition, key) > (?1, ?2) ORDER BY partition, key" if table in PARTITIONED else "key > ?2 ORDER BY key"
 
 
+def _rest(table: Table) -> str:
+    """What of a row's unit isn't its partition; see `unit_of`."""
+    return "key" if table in BY_ROW else "x''"
+
+
 def _upsert(table: Table) -> str:
     if table in KEYS_ONLY:
         return f"INSERT OR IGNORE INTO {table} (key) VALUES (?)"
     names = ("partition", "key") if table in PARTITIONED else ("key",)
+    values = ("value", "generation", "grouped") if table in GROUPED else ("value", "generation")
     return (
-        f"INSERT INTO {table} ({', '.join((*names, 'value', 'generation'))}) VALUES {places(len(names) + 2)} "
-        f"ON CONFLICT ({', '.join(names)}) DO UPDATE SET value = excluded.value, generation = excluded.generation"
+        f"INSERT INTO {table} ({', '.join((*names, *values))}) VALUES {places(len(names) + len(values))} "
+        f"ON CONFLICT ({', '.join(names)}) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in values)}"
     )
 
 
@@ -49,17 +55,38 @@ FENCE = (
 FACTS = "UPDATE meta SET facts = ? WHERE id = 1"
 STATE = "SELECT generation, floor, writer, store_id, schema FROM meta WHERE id = 1"
 CHANGED = " UNION ALL ".join(
-    f"SELECT '{table}', {_partition(table)} FROM {table} WHERE generation > ?1"
+    f"SELECT '{table}', {_partition(table)}, {_rest(table)} FROM {table} WHERE generation > ?1"
     for table in Table
     if table not in KEYS_ONLY
 )
-READ = {
+"""Table and unit of each row, the unit in two parts."""
+
+
+def read(table: Table, number: int) -> tuple[str, int]:
+    """What reads the rows of that many units, and how many parameters there are for each."""
+    if table in BY_ROW:
+        # SQLite before 3.45 would look through the table for pairs that are IN something
+        pairs = ",".join(["(?,?)"] * number)
+        return f"WITH wanted(one, other) AS (VALUES {pairs}) {_READ_BY_ROW[table]}", 2
+    return _READ[table] + places(number), 1
+
+
+_READ = {
     table: f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND {_partition(table)} IN " for table in Table
 }
-PAGE = {
-    table: f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND {_behind(table)} LIMIT ?3"
-    for table in Table
+_READ_BY_ROW = {
+    table: f"SELECT {_columns(table)} FROM wanted CROSS JOIN {table} ON partition = one AND key = other "
+    f"WHERE {_there(table)}"
+    for table in BY_ROW
 }
+
+
+def page_of(table: Table, group: bytes | None) -> str:
+    """What reads a page of all rows, of those of a group, or of those that have none; partition, key, limit, group."""
+    of = "" if group is None else "AND grouped = ?4 " if group else "AND grouped IS NULL "
+    return f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} {of}AND {_behind(table)} LIMIT ?3"
+
+
 UPSERT = {table: _upsert(table) for table in Table}
 DELETE = {table: f"DELETE FROM {table} WHERE key = ?" for table in KEYS_ONLY}
 FORGET = [f"DELETE FROM {table} WHERE value IS NULL AND generation <= ?" for table in Table if table not in KEYS_ONLY]

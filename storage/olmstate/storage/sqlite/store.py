@@ -3,7 +3,7 @@
 It owns three promises. *Durable*: `SqliteStore.commit` returns after the disk has the rows (``synchronous=FULL``), or
 raises. *Fenced*: a commit that derives from a generation that is not the newest any more writes nothing, so that even
 a lost lock can't make a ratchet go back. *Told*: what changed since a generation is known by key, deletions too, for
-as long as the marks are kept.
+as long as the tombstones are kept.
 
 It knows rows, not Olm. Everything that writes or checkpoints does so under `Turnstile`; reads take no lock.
 """
@@ -27,6 +27,7 @@ from trio.lowlevel import enable_ki_protection
 
 from olmstate.messages import (
     SchemaTooNew,
+    StoreBusy,
     StoreCorrupt,
     StoreError,
     StoreFull,
@@ -34,16 +35,16 @@ from olmstate.messages import (
     StoreUnavailable,
     WrongKey,
 )
-from olmstate.storage.contract import Changes, Fenced, Position, Row, Rows
+from olmstate.storage.contract import Changes, Fenced, Position, Row, Rows, unit_of
 from olmstate.storage.facts import Facts
 from olmstate.storage.lock.fork import poison_in_child
 from olmstate.storage.lock.presence import Presence
 from olmstate.storage.lock.turnstile import Turnstile
 from olmstate.storage.sealing import Seal, Secret, Wrapping, as_secret
-from olmstate.storage.tables import FOR_LIFE, KEYS_ONLY, PARTITIONED, Table
+from olmstate.storage.tables import FOR_LIFE, GROUPED, KEYS_ONLY, PARTITIONED, Table
 from olmstate.storage.threads import NoThread, in_thread, start_in_thread
 
-from .connection import Connection, abandon
+from .connection import Connection, abandon, set_busy_timeout
 from .folder import DATABASE
 from .meta import (
     StoreInfo,
@@ -55,21 +56,23 @@ from .meta import (
     write_wrapping,
 )
 from .sqlite3 import sqlite3
-from .sqlite_errors import PRIMARY, look_again, result_code, store_error, translated
-from .statements import CHANGED, COUNT, DELETE, FACTS, FENCE, FORGET, MOST_PARAMETERS, PAGE, READ, STATE, UPSERT, places
+from .sqlite_errors import BUSY_SECONDS, PRIMARY, look_again, result_code, store_error, translated
+from .statements import CHANGED, COUNT, DELETE, FACTS, FENCE, FORGET, MOST_PARAMETERS, STATE, UPSERT, page_of, read
 
 MANY_CHANGES = 4096
 """So many changed rows are not worth telling by key."""
 MARKS_KEPT = 10_000
-"""Generations for which a deleted row's mark is kept at least."""
+"""Generations for which a deleted row's tombstone is kept at least."""
 FORGET_EVERY = 1_000
-"""Generations between two sweeps of older marks."""
+"""Generations between two sweeps of older tombstones."""
 
 SLOW_COMMIT = 0.004
 """Seconds. What takes longer is worth a thread, so that the event loop goes on. A thread costs 0.1 ms on a machine with
 nothing else to do, and half a millisecond between greedy processes."""
 ROW_SECONDS = 0.000_012
 """About what it takes to write a row, however fast the disk is."""
+UNSEALED_AT_ONCE = 96
+"""Rows, before the event loop goes on: half a millisecond."""
 SEALED_AT_ONCE = 96
 """Rows, before the event loop goes on: half a millisecond, or a whole one."""
 CHECKPOINT_PAGES = 1_000
@@ -77,9 +80,18 @@ CHECKPOINT_PAGES = 1_000
 takes half as long as to sync what is appended."""
 CHECKPOINT_SECONDS = 0.005
 """About what that takes at the least."""
+TRUNCATE_SECONDS = 300.0
+"""After which whoever commits also cuts the WAL. Until then it keeps what was written over in the database: earlier
+states of ratchets, which read messages that the present ones can't."""
+TRUNCATE_AGAIN_SECONDS = 10.0
+"""After which that is tried again if somebody was reading an older snapshot."""
 
+BUSY_PAUSE = 0.005
+"""Seconds, before it is looked again whether a program that doesn't take our lock has let SQLite's go."""
 CLOSE_SECONDS = 2.0
 """How long closing waits for the lock, in order to tidy up."""
+CLOSE_BUSY_SECONDS = 0.05
+"""And then for whoever reads an older snapshot."""
 
 __all__ = ["DATABASE", "SqliteStore", "StoreInfo"]
 
@@ -139,6 +151,7 @@ class SqliteStore:
         # one thread at a time uses the writer; not from Trio's threads, which the user's program may have taken all
         self._thread = trio.CapacityLimiter(1)
         self._seal: Seal | None = None
+        self._files_closed = False
         self.key: Callable[..., bytes] = self._no_key
         """The keyed hash under which some parts, texts, are kept in a table; see `RowReader.key`."""
         assert isinstance(self._reader, Connection)  # noqa: S101 - `connect` makes no other
@@ -152,10 +165,14 @@ class SqliteStore:
             raise StoreUnavailable(
                 reason="another handle of this process still has files that were removed or replaced; close it first"
             )
+        # it is we who wait for programs that don't take our lock: SQLite would wait on the event loop
+        set_busy_timeout(self._writer, 0)
         self._seen_header = b""
         self._last_commit = 0.0
         self._pages_left = 0
         """Of the WAL, that the last checkpoint could not take in, since somebody reads an older snapshot."""
+        self._truncate_at: float | None = None
+        """On Trio's clock; None before the first commit."""
         self._name = f"{os.getpid()} {secrets.token_hex(4)}"
         self._commits = 0
         self._doubt: str | None = None
@@ -219,13 +236,18 @@ class SqliteStore:
     async def read(self, table: Table, partitions: Collection[bytes]) -> dict[bytes, list[Row]]:
         """The rows of each of ``partitions``, from one snapshot.
 
-        Never reaches a checkpoint, since a point read costs less than one.
+        Reaches a checkpoint only between many rows, since a point read costs less than one.
         """
         self.check_usable()
         found: dict[bytes, list[Row]] = {partition: [] for partition in partitions}
         wanted = list(found)
-        for row in self._read(lambda: self._fetch_all(table, wanted)):
-            found[row[1]].append(self._row(table, *row))
+        fetched = self._read(lambda: self._fetch_all(table, wanted))
+        for start in range(0, len(fetched), UNSEALED_AT_ONCE):
+            if start:
+                await trio.lowlevel.checkpoint()
+            for each in fetched[start : start + UNSEALED_AT_ONCE]:
+                row = self._row(table, *each)
+                found[unit_of(table, row)].append(row)
         if table in FOR_LIFE and not all(found.values()):
             self._require_never_filled(table)
         return found
@@ -261,17 +283,21 @@ class SqliteStore:
             self._end_snapshot()
 
     def _fetch(self, table: Table, wanted: Sequence[bytes]) -> _Fetched:
+        sql, parameters = read(table, len(wanted))
+        if parameters > 1:
+            wanted = [half for unit in wanted for half in (unit[: len(unit) // 2], unit[len(unit) // 2 :])]
         # all at once: a statement that isn't run to its end keeps its snapshot, and all later reads would be as old
-        return self._reader.execute(READ[table] + places(len(wanted)), wanted).fetchall()
+        return self._reader.execute(sql, wanted).fetchall()
 
     def _end_snapshot(self) -> None:
         if self._reader.in_transaction:  # after some errors SQLite has ended it by itself
             self._reader.execute("ROLLBACK")
 
-    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
-        """At most ``limit`` rows behind the place ``after``, in the order of their places."""
+    async def page(self, table: Table, after: Position, limit: int, group: bytes | None = None) -> list[Row]:
+        """At most ``limit`` rows behind the position ``after``, in the order of their positions; see `RowReader`."""
         self.check_usable()
-        fetched: _Fetched = self._read(lambda: self._reader.execute(PAGE[table], [*after, limit]).fetchall())
+        sql, parameters = page_of(table, group), [*after, limit, *([group] if group else [])]
+        fetched: _Fetched = self._read(lambda: self._reader.execute(sql, parameters).fetchall())
         return [self._row(table, *row) for row in fetched]
 
     def _row(self, table: Table, key: bytes, partition: bytes, sealed: bytes, generation: int) -> Row:
@@ -302,16 +328,16 @@ class SqliteStore:
         if since < state.floor or len(rows) > MANY_CHANGES:
             return Changes(state.generation, None, ours)
         partitions: dict[Table, set[bytes]] = {}
-        for table, partition in rows:
-            partitions.setdefault(Table(table), set()).add(partition)
+        for table, partition, key in rows:
+            partitions.setdefault(Table(table), set()).add(partition + key)
         return Changes(state.generation, {table: frozenset(keys) for table, keys in partitions.items()}, ours)
 
-    def _changed_rows(self, since: int | None) -> tuple[bytes, _State, list[tuple[str, bytes]]]:
-        """The log's header, how far the store is, and the table and partition of each row changed after ``since``."""
+    def _changed_rows(self, since: int | None) -> tuple[bytes, _State, list[tuple[str, bytes, bytes]]]:
+        """The log's header, how far the store is, and the table and unit of each row changed after ``since``."""
         # sampled before the rest: a commit in between is then asked for once more, never missed
         header = self._wal_index.header()
         state = self._state(self._reader)
-        rows: list[tuple[str, bytes]] = []
+        rows: list[tuple[str, bytes, bytes]] = []
         if since is not None and state.generation != since:
             self._reader.execute("BEGIN")
             try:
@@ -360,14 +386,14 @@ class SqliteStore:
             raise StorePoisoned(reason="a commit was tried without the lock")
         estimate = max(self._last_commit, ROW_SECONDS * sum(len(parameters) for _, parameters in statements))
         try:
-            self._last_commit = await self._run(lambda: self._write(statements, seen), estimate)
+            self._last_commit = await self._run_when_free(lambda: self._write(statements, seen), estimate)
         except (StoreFull, StoreCorrupt, StoreUnavailable) as error:
             self.check_usable()
             if isinstance(error, StoreFull):
                 # it may be the WAL that fills the disk: once it is in the database, it begins anew in its own room
                 await self._run(self._checkpoint, CHECKPOINT_SECONDS)
                 self.check_usable()
-            self._last_commit = await self._run(lambda: self._write(statements, seen), CHECKPOINT_SECONDS)
+            self._last_commit = await self._run_when_free(lambda: self._write(statements, seen), CHECKPOINT_SECONDS)
         self._facts = facts
         await self._tidy_up()
         return seen + 1
@@ -383,11 +409,33 @@ class SqliteStore:
     async def _tidy_up(self) -> None:
         pages = self._wal_index.log_pages()
         self._pages_left = min(self._pages_left, pages)
-        if pages - self._pages_left >= CHECKPOINT_PAGES:
+        now = trio.current_time()
+        if self._truncate_at is None:
+            self._truncate_at = now + TRUNCATE_SECONDS
+        if now >= self._truncate_at:
+            # not before: what is appended takes twice as long to sync as what is written over
+            self._truncate_at = now + TRUNCATE_AGAIN_SECONDS
+            await self._run(lambda: self._truncate(now), CHECKPOINT_SECONDS)
+        elif pages - self._pages_left >= CHECKPOINT_PAGES:
             await self._run(self._checkpoint, CHECKPOINT_SECONDS)
-            self._pages_left = self._wal_index.log_pages()
+        else:
+            return
+        self._pages_left = self._wal_index.log_pages()
 
-    async def _run(self, work: Callable[[], None], estimate: float) -> float:
+    async def _run_when_free(self, work: Callable[[], None], estimate: float) -> float:
+        """`_run`, again and again while a program that doesn't take our lock has SQLite's; nothing is written then."""
+        deadline = trio.current_time() + BUSY_SECONDS
+        while True:
+            try:
+                return await self._run(work, estimate)
+            except StoreBusy:
+                self.check_usable()
+                if trio.current_time() >= deadline:
+                    raise
+            with trio.CancelScope(shield=True):
+                await trio.sleep(BUSY_PAUSE)
+
+    async def _run(self, work: Callable[[], object], estimate: float) -> float:
         """Do ``work`` with the writer, in a thread if that takes long or other work is there; the seconds it took."""
 
         def timed() -> float:
@@ -423,6 +471,8 @@ class SqliteStore:
                 values = zip(part, seal_all(table, part, generation), strict=True)
                 if table in PARTITIONED:
                     kept += [(row.partition, row.key, value, generation) for row, value in values]
+                elif table in GROUPED:
+                    kept += [(row.key, value, generation, row.group or None) for row, value in values]
                 else:
                     kept += [(row.key, value, generation) for row, value in values]
             kept.sort(key=itemgetter(0))  # as they lie in the tree; what comes twice stays in its order
@@ -493,14 +543,21 @@ class SqliteStore:
                     return store_error(error)
         return self._poisoned(f"a commit has an unknown outcome ({error})")
 
-    def _checkpoint(self, mode: str = "PASSIVE") -> None:
-        """Take the WAL into the database, as far as nobody reads an older snapshot. Under the lock."""
+    def _checkpoint(self, mode: str = "PASSIVE") -> bool:
+        """Take the WAL into the database while nobody reads an older snapshot; whether that was all. Under the lock."""
         try:
-            self._writer.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            ((busy, _, _),) = self._writer.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
         except sqlite3.Error as error:
             if not isinstance(store_error(error), StoreFull):
                 # what was committed is in the WAL, and whoever opens the store takes it from there once more
                 self._poisoned(f"the write-ahead log can't be taken into the database ({error})")
+            return False
+        return not busy
+
+    def _truncate(self, now: float) -> None:
+        """Take the WAL into the database and cut it, unless somebody reads or writes just now. Under the lock."""
+        if self._checkpoint("TRUNCATE"):
+            self._truncate_at = now + TRUNCATE_SECONDS
 
     @enable_ki_protection
     async def change_secret(self, secret: Secret | None, *, lock_timeout: float = 5.0) -> None:
@@ -526,7 +583,7 @@ class SqliteStore:
         with closing(Turnstile(self._path.parent)) as lock:
             await lock.acquire(lock_timeout)
             self.check_usable()
-            await self._run(lambda: look_again(lambda: self._rewrap(wrapped, lock)), CHECKPOINT_SECONDS)
+            await self._run_when_free(lambda: look_again(lambda: self._rewrap(wrapped, lock)), CHECKPOINT_SECONDS)
 
     def _rewrap(self, wrapping: Wrapping, lock: Turnstile) -> None:
         with translated(self._wal_index.read_error):
@@ -537,7 +594,11 @@ class SqliteStore:
             raise self._poisoned("another has committed though this process holds the lock") from error
         # or whoever has the old passphrase finds the data key in the WAL that it opened; if it can't be had now, the
         # change is made all the same
-        self._checkpoint("TRUNCATE")
+        set_busy_timeout(self._writer, BUSY_SECONDS)
+        try:
+            self._checkpoint("TRUNCATE")
+        finally:
+            set_busy_timeout(self._writer, 0)
 
     # --- opening and closing --------------------------------------------------------------------------------
 
@@ -596,14 +657,20 @@ class SqliteStore:
             return
         self._closed = True
         self._presence.close()
-        with trio.CancelScope(shield=True):
-            # without the lock nothing is tidied up; that is all that these errors mean
-            with contextlib.suppress(StoreError, trio.BusyResourceError):
-                if not self._lock.held:
-                    await self._lock.acquire(CLOSE_SECONDS)
-            await self._run(self._close, self._last_commit)
+        try:
+            with trio.CancelScope(shield=True):
+                # without the lock nothing is tidied up; that is all that these errors mean
+                with contextlib.suppress(StoreError, trio.BusyResourceError):
+                    if not self._lock.held:
+                        await self._lock.acquire(CLOSE_SECONDS)
+                await self._run(self._close, self._last_commit)
+        finally:
+            self._close()  # here and now, if Ctrl-C came in between: no shield keeps it out
 
     def _close(self) -> None:
+        if self._files_closed:
+            return
+        self._files_closed = True
         self._seal = None
         self.key = self._no_key
         try:
@@ -611,7 +678,7 @@ class SqliteStore:
                 with contextlib.suppress(sqlite3.Error, StorePoisoned):
                     self._check_files(self._lock)  # or the log would go into a database that nobody finds again
                     # an open snapshot of another process, a backup say, is no reason to keep the lock for long
-                    self._writer.execute("PRAGMA busy_timeout = 50").fetchall()
+                    set_busy_timeout(self._writer, CLOSE_BUSY_SECONDS)
                     self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:
             self._writer.close()
@@ -662,6 +729,6 @@ _NOT_COMMITTED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
 
 
 def _forget_marks(writer: sqlite3.Connection, floor: int) -> None:
-    """Drop the marks of rows deleted long ago; whoever is still behind them invalidates everything."""
+    """Drop the tombstones of rows deleted long ago; a handle that is still behind them invalidates everything."""
     if sum(writer.execute(statement, [floor]).rowcount for statement in FORGET):
         writer.execute("UPDATE meta SET floor = ? WHERE id = 1", [floor])

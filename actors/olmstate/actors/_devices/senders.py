@@ -1,0 +1,81 @@
+"""Who is known to have some keys: what every question of "who sent this?" comes down to.
+
+Owns: `KnownSender`, what is known of one user's devices by their keys, and `sender_state`, how well founded that is.
+Rules:
+
+- A device is whoever has *both* keys. Its Ed25519 key has signed the other, so that nobody can publish it with a key of
+  their own. A Curve25519 key alone proves nothing: anybody can publish another's as a device's of theirs.
+- Nothing is remembered of an answer. Who asks again may hear more, or less: devices become known, and go.
+
+It is worked out from the devices of the *claimed* user alone, so that nothing that others publish can change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from olmstate.messages import (
+    Curve25519Key,
+    DeviceId,
+    DeviceIdentity,
+    DeviceKeys,
+    Ed25519Key,
+    SenderState,
+)
+
+
+class KnownSender:
+    """The devices of one user that are known, and those that were."""
+
+    def __init__(self, known: Iterable[DeviceKeys], gone: Iterable[DeviceKeys] = ()) -> None:
+        """Of devices whose self-signatures were checked; ``gone`` are those that the server has left out since."""
+        self._devices: dict[tuple[Curve25519Key, Ed25519Key], DeviceIdentity] = {}
+        self._gone: set[tuple[Curve25519Key, Ed25519Key]] = set()
+        self._identity_keys: set[Curve25519Key] = set()
+        self._fingerprints: set[Ed25519Key] = set()
+        self._names: dict[DeviceId, Ed25519Key] = {}
+        self.worked_out: dict[object, Any] = {}
+        """What others have worked out from it; it is true for as long as this is."""
+        for device in gone:
+            self._gone.add((device.curve25519, device.ed25519))
+            self._fingerprints.add(device.ed25519)
+            self._names[device.device_id] = device.ed25519
+        for device in known:
+            self._devices[device.curve25519, device.ed25519] = DeviceIdentity(
+                user_id=device.user_id,
+                device_id=device.device_id,
+                curve25519=device.curve25519,
+                ed25519=device.ed25519,
+            )
+            self._identity_keys.add(device.curve25519)
+            self._fingerprints.add(device.ed25519)
+            self._names[device.device_id] = device.ed25519
+
+    def device(self, curve25519: Curve25519Key, ed25519: Ed25519Key) -> DeviceIdentity | None:
+        """The device that has both keys, if it is known, and not gone."""
+        return self._devices.get((curve25519, ed25519))
+
+    def had(self, curve25519: Curve25519Key, ed25519: Ed25519Key) -> bool:
+        """Whether a device with both keys is known, or was."""
+        return (curve25519, ed25519) in self._devices or (curve25519, ed25519) in self._gone
+
+    def contradicts(self, curve25519: Curve25519Key, ed25519: Ed25519Key) -> bool:
+        """Whether a device has one of the keys, and none has both.
+
+        Of a device that is gone, only the Ed25519 key counts: that the other was its own, it has never shown.
+        """
+        if self.had(curve25519, ed25519):
+            return False
+        return curve25519 in self._identity_keys or ed25519 in self._fingerprints
+
+    def fingerprint(self, device_id: DeviceId) -> Ed25519Key | None:
+        """The Ed25519 key of the device that has this id, or had it: it never gets another."""
+        return self._names.get(device_id)
+
+
+def sender_state(device: DeviceIdentity | None, *, imported: bool = False) -> SenderState:
+    """How well founded it is that a known device, if there is one with both keys, has sent something."""
+    if imported:
+        return SenderState.INSECURE_SOURCE
+    return SenderState.UNKNOWN_DEVICE if device is None else SenderState.DEVICE

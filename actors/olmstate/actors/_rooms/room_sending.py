@@ -1,0 +1,152 @@
+"""Encrypting for a room's members, whatever has to be done before.
+
+Owns: for each room, what was so when its key was last known to be complete: the members, the settings, the session, and
+how often devices had changed. If all that is still so, the event is encrypted at once, on that session; if not, each
+step is taken anew. Nothing of it is more than a memory: losing it costs a look.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+import attrs
+
+from olmstate.actors._device_lists.actor import DeviceListsActor
+from olmstate.actors._devices.actor import DevicesActor
+from olmstate.actors._engine.capability import BesideTurns
+from olmstate.actors._requests.courier import Courier
+from olmstate.actors._to_device.claims import PrepareClaims
+from olmstate.messages import (
+    EncryptedRoomEvent,
+    EncryptForRoom,
+    EncryptRoomEvent,
+    IdentityKeys,
+    MegolmSessionId,
+    RequestDelayed,
+    RequestKind,
+    RoomId,
+    RoomKeyNotShared,
+    RoomKeyReplaced,
+    RotationPeriod,
+    UpdateDevices,
+    UserId,
+)
+
+from .operations import event_payload
+from .sharing import PreparedShare, PrepareShare, prefix_of
+
+ROOMS_REMEMBERED: Final = 1_000
+RETRY_MILLISECONDS: Final = 15_000
+"""After which it is looked again whether a device without an Olm session can be had one: as soon as back-offs end."""
+MOST_ROUNDS: Final = 8
+"""Others may replace the room's key meanwhile; so often, something else is wrong."""
+
+
+@attrs.frozen(kw_only=True)
+class _Complete:
+    """All members' devices had this session's key, when that many changes had been seen."""
+
+    session_id: MegolmSessionId
+    members: tuple[UserId, ...]
+    rotation: RotationPeriod
+    changes: tuple[int, int]
+    until: int | None
+    """Milliseconds since 1970: then devices that could not be reached are tried again. None: all were."""
+
+
+class RoomSending:
+    """See the module."""
+
+    def __init__(self, supervisor: BesideTurns) -> None:
+        """Over a supervisor; it remembers nothing yet."""
+        self._supervisor = supervisor
+        self._devices = supervisor.actors[DevicesActor]
+        self._device_lists = supervisor.actors[DeviceListsActor]
+        self._complete: OrderedDict[RoomId, _Complete] = OrderedDict()
+
+    async def run(self) -> None:
+        """It works in its askers' tasks alone."""
+
+    async def encrypt(self, procedure: EncryptForRoom) -> EncryptedRoomEvent:
+        """Encrypt an event, and do what has to be done before."""
+        complete = self._complete.get(procedure.room_id)
+        self._supervisor.refresh()
+        if complete is None or not self._still_holds(complete, procedure):
+            return await self._encrypt_anew(procedure)
+        try:
+            return await self._supervisor.ask(_event(procedure, complete.session_id))
+        except (RoomKeyNotShared, RoomKeyReplaced):
+            return await self._encrypt_anew(procedure)
+
+    def _still_holds(self, complete: _Complete, procedure: EncryptForRoom) -> bool:
+        return (
+            complete.changes == self._changes()
+            and complete.members == procedure.members
+            and complete.rotation == procedure.rotation
+            and (complete.until is None or 0 <= complete.until - self._supervisor.now() <= RETRY_MILLISECONDS)
+        )
+
+    def _changes(self) -> tuple[int, int]:
+        return self._devices.version, self._device_lists.version
+
+    async def _encrypt_anew(self, procedure: EncryptForRoom) -> EncryptedRoomEvent:
+        event_payload(_event(procedure, None))  # content that can't be sent costs nobody a key
+        own = (await self._supervisor.ask(IdentityKeys())).user_id
+        users = tuple(dict.fromkeys((*procedure.members, own)))
+        for _ in range(MOST_ROUNDS):
+            await self._supervisor.ask(UpdateDevices(users=users, patience=procedure.patience))
+            await self._claim(procedure)
+            changes = self._changes()
+            share = await self._share(procedure)
+            try:
+                encrypted = await self._supervisor.ask(_event(procedure, share.session_id))
+            except (RoomKeyNotShared, RoomKeyReplaced):
+                continue
+            self._complete[procedure.room_id] = _Complete(
+                session_id=share.session_id,
+                members=procedure.members,
+                rotation=procedure.rotation,
+                changes=changes,
+                until=self._supervisor.now() + RETRY_MILLISECONDS if share.missing else None,
+            )
+            self._complete.move_to_end(procedure.room_id)
+            while len(self._complete) > ROOMS_REMEMBERED:
+                self._complete.popitem(last=False)
+            return encrypted
+        raise RoomKeyNotShared(room_id=procedure.room_id)
+
+    async def _claim(self, procedure: EncryptForRoom) -> None:
+        """Have an Olm session with each device that can be reached."""
+        courier, kind = self._supervisor.services[Courier], RequestKind.KEYS_CLAIM
+        prepared = await self._supervisor.ask(PrepareClaims(users=procedure.members))
+        try:
+            await courier.deliver(kind, prepared.request_ids, patience=procedure.patience)
+        except RequestDelayed:
+            return  # the others can be reached
+        await courier.wait_until_free(kind, prepared.asked_for.__contains__, patience=procedure.patience)
+
+    async def _share(self, procedure: EncryptForRoom) -> PreparedShare:
+        """Have the room's key delivered to all of them."""
+        courier, kind = self._supervisor.services[Courier], RequestKind.TO_DEVICE
+        share = await self._supervisor.ask(
+            PrepareShare(room_id=procedure.room_id, users=procedure.members, rotation=procedure.rotation)
+        )
+        await courier.deliver(kind, share.request_ids, patience=procedure.patience)
+        prefix = prefix_of(procedure.room_id, share.session_id)
+        if not await courier.wait_until_free(
+            kind, lambda subject: subject.startswith(prefix), patience=procedure.patience
+        ):
+            raise RequestDelayed(kind=kind)
+        return share
+
+
+async def encrypt_for_room(supervisor: BesideTurns, procedure: EncryptForRoom) -> EncryptedRoomEvent:
+    """Encrypt an event, and do what has to be done before."""
+    return await supervisor.services[RoomSending].encrypt(procedure)
+
+
+def _event(procedure: EncryptForRoom, session_id: MegolmSessionId | None) -> EncryptRoomEvent:
+    return EncryptRoomEvent(
+        room_id=procedure.room_id, type=procedure.type, content=procedure.content, session_id=session_id
+    )

@@ -1,0 +1,182 @@
+"""Sharing a room's key with its members' devices, by requests that are stored with the commit that made them.
+
+Who may have the key is recorded before it leaves (`Offer`), who has it when the homeserver has taken it. In between, a
+request says that it is on its way: so whoever sends next neither repeats it nor goes without it, and a share that a
+killed process has begun is finished by another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+import attrs
+
+from olmstate.actors._account.operations import own_device
+from olmstate.actors._devices.operations import devices_of
+from olmstate.actors._engine.slices import SlicesOf, in_slices
+from olmstate.actors._engine.turn import Turn
+from olmstate.actors._requests.actor import (
+    AnsweredRequest,
+    NewRequest,
+    PendingRequest,
+    PendingRequests,
+    PutRequests,
+    RequestsActor,
+)
+from olmstate.actors._to_device.sending import by_user, encrypt_to
+from olmstate.messages import (
+    Command,
+    DeviceAddress,
+    DeviceId,
+    DeviceKeys,
+    JsonObject,
+    MegolmSessionId,
+    OutboundRoomKey,
+    RequestId,
+    RequestKind,
+    RoomId,
+    RoomKeyReplaced,
+    RotationPeriod,
+    UserId,
+)
+
+from .actor import Current, CurrentSession, Export, MarkShared, Offer, OutboundGroupSessionsActor
+from .operations import DEVICES_A_REQUEST, new_room_key
+
+_MARK: Final = "room_key"
+"""What the context of a request is called that carries a room key."""
+_CARRIES: Final = f'{{"{_MARK}"'.encode()
+
+
+@attrs.frozen(kw_only=True)
+class PreparedShare:
+    """A room key on its way."""
+
+    session_id: MegolmSessionId
+    request_ids: tuple[RequestId, ...]
+    """This process's requests, also those that it has made before; others may be on their way, too."""
+    missing: tuple[DeviceAddress, ...]
+    """Devices that can't be reached: no Olm session."""
+
+
+@attrs.frozen(kw_only=True)
+class PrepareShare(Command[PreparedShare]):
+    """Send a room's present key to all devices of these users that lack it; it is made, or replaced, if that is due."""
+
+    room_id: RoomId
+    users: tuple[UserId, ...]
+    rotation: RotationPeriod
+
+
+async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
+    """Rotate if need be, encrypt the key to whom it must go, and store the requests."""
+    wanted = await _recipients(turn, command.users)
+    outbound = turn[OutboundGroupSessionsActor]
+    current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
+    if current is not None and await in_slices(current.is_known_to_others(wanted, wanted)):
+        current = None
+    carrying = await _carrying(turn, command.room_id, current)
+    under_way, own = bool(carrying), tuple(each.request_id for each in carrying if each.own)
+    pending = [address for address, device in wanted.items() if not _has(current, address, device, under_way)]
+    if current is not None and not pending:
+        if not current.shared and not under_way:
+            await _mark(turn, command.room_id, current.session_id, ())  # there is nobody else
+        return PreparedShare(session_id=current.session_id, request_ids=own, missing=())
+    shared: OutboundRoomKey | None = None
+    if current is not None:
+        shared = await outbound.ask(Export(room_id=command.room_id))  # None if another's write was seen: it is fenced
+    if shared is None:
+        shared = await new_room_key(turn, command.room_id, command.rotation)
+        pending, under_way, own = list(wanted), False, ()
+    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, wanted)
+    if encrypted.keys:
+        await outbound.ask(Offer(room_id=command.room_id, session_id=shared.session_id, devices=encrypted.keys))
+    requests = [
+        await _request(command.room_id, shared.session_id, dict(some))
+        async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)
+    ]
+    request_ids = await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
+    if not requests and not under_way:
+        await _mark(turn, command.room_id, shared.session_id, ())  # nobody can be reached
+    return PreparedShare(session_id=shared.session_id, request_ids=own + request_ids, missing=encrypted.missing)
+
+
+async def _recipients(turn: Turn, users: Collection[UserId]) -> dict[DeviceAddress, DeviceKeys]:
+    """All devices of the users, and of our own, but this one."""
+    own = (await own_device(turn)).identity
+    known = await devices_of(turn, [*users, own.user_id])
+    itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
+    devices = {
+        DeviceAddress(user_id=user_id, device_id=device_id): device
+        for user_id, by_id in known.items()
+        for device_id, device in by_id.items()
+    }
+    devices.pop(itself, None)
+    return devices
+
+
+def _has(current: CurrentSession | None, address: DeviceAddress, device: DeviceKeys, under_way: bool) -> bool:  # noqa: FBT001 - of one caller
+    """Whether a device has the key, or it is on its way there."""
+    if current is None:
+        return False
+    return address in current.shared_with or (under_way and current.offered.get(address) == device.curve25519)
+
+
+def prefix_of(room_id: RoomId, session_id: MegolmSessionId) -> str:
+    """What the subjects of all requests that carry a room key begin with."""
+    return f"{session_id} {room_id} "
+
+
+async def _carrying(turn: Turn, room_id: RoomId, current: CurrentSession | None) -> list[PendingRequest]:
+    """The requests that carry a session's key."""
+    if current is None:
+        return []
+    prefix = prefix_of(room_id, current.session_id)
+    pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
+    return [each for each in pending if any(subject.startswith(prefix) for subject in each.subjects)]
+
+
+async def _request(
+    room_id: RoomId, session_id: MegolmSessionId, contents: Mapping[DeviceAddress, JsonObject]
+) -> NewRequest:
+    context = {
+        _MARK: {
+            "room_id": room_id,
+            "session_id": session_id,
+            "devices": [[address.user_id, address.device_id] for address in contents],
+        }
+    }
+    return NewRequest(
+        kind=RequestKind.TO_DEVICE,
+        method="PUT",
+        path="/_matrix/client/v3/sendToDevice/m.room.encrypted/{transaction_id}",
+        body=json.dumps({"messages": await by_user(contents.items())}).encode(),
+        subjects=(prefix_of(room_id, session_id) + secrets.token_hex(4),),  # the requests go out at the same time
+        context=json.dumps(context).encode(),
+    )
+
+
+async def take_delivery(turn: Turn, answered: AnsweredRequest, response: JsonObject) -> None:  # noqa: ARG001 - an answer's function
+    """The homeserver has taken a request that may carry a room key."""
+    if not answered.context.startswith(_CARRIES):
+        return  # another capability's
+    carried = json.loads(answered.context)[_MARK]
+    room_id, session_id = RoomId(carried["room_id"]), MegolmSessionId(carried["session_id"])
+    devices = (
+        DeviceAddress(user_id=UserId(user_id), device_id=DeviceId(device_id))
+        for user_id, device_id in carried["devices"]
+    )
+    await _mark(turn, room_id, session_id, devices)
+
+
+async def _mark(turn: Turn, room_id: RoomId, session_id: MegolmSessionId, devices: Iterable[DeviceAddress]) -> None:
+    prefix = prefix_of(room_id, session_id)
+    pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
+    more = any(subject.startswith(prefix) for each in pending for subject in each.subjects)
+    marked = MarkShared(room_id=room_id, session_id=session_id, devices=frozenset(devices), all_delivered=not more)
+    with contextlib.suppress(RoomKeyReplaced):  # meanwhile; whoever sends next shares the new one
+        await turn[OutboundGroupSessionsActor].ask(marked)

@@ -1,0 +1,145 @@
+"""Claiming one-time keys of devices without an Olm session (spec: POST /keys/claim)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+import attrs
+
+from olmstate.actors._account.actor import ALGORITHM
+from olmstate.actors._account.operations import own_device
+from olmstate.actors._device_lists.operations import SERVER_TIMEOUT, server_of
+from olmstate.actors._devices.operations import devices_of
+from olmstate.actors._engine.turn import Turn
+from olmstate.actors._requests.actor import (
+    AnsweredRequest,
+    BackedOff,
+    BackOff,
+    NewRequest,
+    PendingRequests,
+    PutRequests,
+    RequestsActor,
+)
+from olmstate.actors._wire.algorithms import OLM
+from olmstate.actors._wire.untrusted_json import is_object, json_object, optional
+from olmstate.messages import (
+    Command,
+    CreateOlmSessions,
+    DeviceAddress,
+    DeviceId,
+    DeviceKeys,
+    JsonObject,
+    RequestId,
+    RequestKind,
+    UserId,
+)
+
+from .actor import HaveSessions, OlmSessionsActor
+from .sending import create_olm_sessions
+
+DEVICES_A_CLAIM: Final = 250
+
+
+@attrs.frozen(kw_only=True)
+class PreparedClaims:
+    """Keys that are to be claimed so that users' devices can be written to."""
+
+    request_ids: tuple[RequestId, ...]
+    """This process's requests, also those that it has made before."""
+    asked_for: frozenset[str]
+    """Subjects of all requests that are about the users' devices, this process's and others'."""
+
+
+@attrs.frozen(kw_only=True)
+class PrepareClaims(Command[PreparedClaims]):
+    """Claim a key of each device of these users, and of our own, that has no Olm session, unless somebody does."""
+
+    users: tuple[UserId, ...]
+
+
+async def prepare_claims(turn: Turn, command: PrepareClaims) -> PreparedClaims:
+    """Make the requests; devices and servers that have failed lately are left alone."""
+    missing = await _without_session(turn, command.users)
+    if not missing:
+        return PreparedClaims(request_ids=(), asked_for=frozenset())
+    subjects = {subject_of(address): address for address in missing}
+    pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.KEYS_CLAIM))
+    in_flight = {subject for each in pending for subject in each.subjects}
+    own = tuple(each.request_id for each in pending if each.own and not subjects.keys().isdisjoint(each.subjects))
+    servers = {server_of(address.user_id) for address in missing}
+    backed_off = await turn[RequestsActor].ask(BackedOff(names=(*subjects, *servers), now=turn.now))
+    due = {
+        subject: address
+        for subject, address in subjects.items()
+        if subject not in in_flight and not {subject, server_of(address.user_id)} & backed_off
+    }
+    requests = tuple(_claim(some) for some in _parts(list(due.items())))
+    request_ids = await turn[RequestsActor].ask(PutRequests(requests=requests, now=turn.now))
+    return PreparedClaims(request_ids=own + request_ids, asked_for=frozenset(due) | (in_flight & subjects.keys()))
+
+
+async def _without_session(turn: Turn, users: Collection[UserId]) -> list[DeviceAddress]:
+    own = (await own_device(turn)).identity
+    known = await devices_of(turn, [*users, own.user_id])
+    devices = [
+        device
+        for by_id in known.values()
+        for device in by_id.values()
+        if OLM in device.algorithms and (device.user_id, device.device_id) != (own.user_id, own.device_id)
+    ]
+    asked = HaveSessions(devices=tuple((device.user_id, device.curve25519) for device in devices))
+    reachable = await turn[OlmSessionsActor].ask(asked)
+    return [_address(device) for device, has_one in zip(devices, reachable, strict=True) if not has_one]
+
+
+def _address(device: DeviceKeys) -> DeviceAddress:
+    return DeviceAddress(user_id=device.user_id, device_id=device.device_id)
+
+
+def subject_of(address: DeviceAddress) -> str:
+    """What stands for a device in requests and back-offs. No user id has a space in it."""
+    return f"{address.user_id} {address.device_id}"
+
+
+def _parts(items: list[tuple[str, DeviceAddress]]) -> Iterable[Mapping[str, DeviceAddress]]:
+    for first in range(0, len(items), DEVICES_A_CLAIM):
+        yield dict(items[first : first + DEVICES_A_CLAIM])
+
+
+def _claim(devices: Mapping[str, DeviceAddress]) -> NewRequest:
+    wanted: dict[str, dict[str, str]] = {}
+    for address in devices.values():
+        wanted.setdefault(address.user_id, {})[address.device_id] = ALGORITHM
+    return NewRequest(
+        kind=RequestKind.KEYS_CLAIM,
+        method="POST",
+        path="/_matrix/client/v3/keys/claim",
+        body=json.dumps({"one_time_keys": wanted, "timeout": SERVER_TIMEOUT}).encode(),
+        subjects=tuple(devices),
+    )
+
+
+async def take_claim_answer(turn: Turn, answered: AnsweredRequest, response: JsonObject) -> None:
+    """Start the sessions. A device that gave no good key, or whose server failed, is left alone for a while."""
+    told = json_object(response, "one_time_keys")
+    wanted: dict[UserId, dict[DeviceId, str]] = json.loads(answered.body)["one_time_keys"]
+    claimed: JsonObject = {}
+    for user_id, devices in wanted.items():
+        of_user = told.get(user_id)
+        if is_object(of_user):
+            claimed[user_id] = {device: of_user[device] for device in devices if is_object(of_user.get(device))}
+    created = (await create_olm_sessions(turn, CreateOlmSessions(one_time_keys=claimed))).created
+    own = (await own_device(turn)).identity
+    failed = set(optional(json_object, response, "failures") or {}) - {server_of(own.user_id)}
+    asked = [DeviceAddress(user_id=user, device_id=device) for user, devices in wanted.items() for device in devices]
+    without = [subject_of(address) for address in set(asked) - set(created) if server_of(address.user_id) not in failed]
+    servers = {server_of(address.user_id) for address in asked}
+    await turn[RequestsActor].ask(
+        BackOff(
+            failed=(*without, *(servers & failed)),
+            succeeded=(*map(subject_of, created), *(servers - failed)),
+            now=turn.now,
+        )
+    )

@@ -1,0 +1,49 @@
+"""Who sent something, as far as is known when it is asked.
+
+Three things are told apart. What a message, or a file, *claims* of its sender: fields that begin with ``claimed_``.
+What is *known*: a device that was told of by `AddDevices`, has both of the claimed keys, and signed them itself. And
+how well founded that is: a `SenderState`. None of them is stored with the message: what is told may be more, or less,
+another time, when more is known, or when the device is gone.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from ._account import DeviceIdentity
+from ._ids import Curve25519Key, Ed25519Key, UserId
+
+
+class SenderState(enum.IntEnum):
+    """How well it is known who sent something; the larger, the better founded. The numbers mean nothing else."""
+
+    UNKNOWN_DEVICE = 0
+    """No known device of the sender has the keys: its keys were not queried yet, it is gone, or somebody lies."""
+    INSECURE_SOURCE = 1
+    """The room key came from an export: whoever wrote that says whose it is, and nothing else does."""
+    DEVICE = 2
+    """A known device has both keys. That it is that user's is the homeserver's word."""
+    THIS_DEVICE = 5
+    """This very device sent it."""
+
+
+@attrs.frozen(kw_only=True, slots=False)  # many are made in a batch: with slots it takes longer
+class EncryptionInfo:
+    """What is known of who encrypted a room event, at the time of asking."""
+
+    sender_state: SenderState
+    sender_device: DeviceIdentity | None
+    """The device that made the room key: the only user, device and fingerprint that are more than a claim. None unless
+    ``sender_state`` is `SenderState.DEVICE` or better. It is a device of the event's ``sender``."""
+    claimed_sender: UserId | None
+    """The user in whose name the room key was sent; None if it came from an export."""
+    claimed_device: DeviceIdentity | None
+    """The known device of the event's sender that has the claimed keys; of an export, whoever wrote that claims so."""
+    claimed_curve25519: Curve25519Key
+    """If it didn't come from an export, the room key was sent by whoever has this key."""
+    claimed_ed25519: Ed25519Key
+    """As whoever sent the room key, or wrote the export, says. A fingerprint to show is ``sender_device.ed25519``."""
+    imported: bool
+    """The room key came from an export."""

@@ -1,0 +1,261 @@
+"""Encrypting for a room's members, from nothing and when nothing has changed."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from olmstate.actors import Supervisor
+from olmstate.messages import (
+    DiscardRoomKey,
+    EncryptedRoomEvent,
+    EncryptForRoom,
+    JsonObject,
+    MalformedContent,
+    NoTransport,
+    ReceiveSync,
+    Request,
+    RequestDelayed,
+    RequestRefused,
+    Response,
+    RoomId,
+    RotationPeriod,
+    Statistics,
+    UserId,
+)
+from tests.actors.world import World
+from tests.peer.session import RequestRefused as Refused
+
+ROOM = RoomId("!room:example.org")
+BOB, CAROL, DAVE = UserId("@bob:example.org"), UserId("@carol:example.org"), UserId("@dave:far.example")
+USUAL = RotationPeriod()
+HELLO: JsonObject = {"msgtype": "m.text", "body": "hello"}
+
+
+async def send(
+    device: Supervisor, *members: UserId, content: JsonObject = HELLO, rotation: RotationPeriod = USUAL
+) -> EncryptedRoomEvent:
+    return await device.ask(
+        EncryptForRoom(room_id=ROOM, members=members, type="m.room.message", content=content, rotation=rotation)
+    )
+
+
+def changed(*users: UserId) -> ReceiveSync:
+    return ReceiveSync(sync={"next_batch": "s1", "device_lists": {"changed": list(users)}}, since="s0")
+
+
+async def test_everybody_reads_the_first_message_of_a_room_from_nothing(
+    world: World, autojump_clock: MockClock
+) -> None:
+    others = [await world.log_in(user, one_time_keys=1) for user in (BOB, CAROL)]
+    others += [await world.log_in(BOB, "TWO", fallback=True)]
+    async with world.process() as device:
+        event = await send(device, BOB, CAROL)
+        assert [HELLO] * 3 == [await other.read(event) for other in others]
+
+
+async def test_if_nothing_has_changed_nothing_is_asked_and_no_turn_is_taken(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bob = await world.log_in(BOB, one_time_keys=1)
+    async with world.process() as device:
+        await send(device, BOB)
+        asked, turns = len(world.asked), (await device.ask(Statistics())).turns
+        events = [await send(device, BOB) for _ in range(3)]
+        assert (asked, turns) == (len(world.asked), (await device.ask(Statistics())).turns)
+        assert [HELLO] * 3 == [await bob.read(event) for event in events]
+        assert 1 == bob.received
+
+
+async def test_a_new_device_gets_the_key_and_the_session_goes_on(world: World, autojump_clock: MockClock) -> None:
+    bob = await world.log_in(BOB, one_time_keys=1)
+    async with world.process() as device:
+        first = await send(device, BOB)
+        new = await world.log_in(BOB, "NEW", one_time_keys=1)
+        await device.ask(changed(BOB))
+        second = await send(device, BOB)
+        assert first.session_id == second.session_id
+        assert [HELLO, HELLO] == [await bob.read(second), await new.read(second)]
+        assert (1, 1) == (bob.received, new.received)
+        assert new.room_keys[second.session_id].first_known_index > first.message_index
+
+
+async def test_a_member_who_joins_gets_the_key_and_the_session_goes_on(world: World, autojump_clock: MockClock) -> None:
+    await world.log_in(BOB, one_time_keys=1)
+    carol = await world.log_in(CAROL, one_time_keys=1)
+    async with world.process() as device:
+        first = await send(device, BOB)
+        second = await send(device, BOB, CAROL)
+        assert first.session_id == second.session_id
+        assert HELLO == await carol.read(second)
+
+
+async def test_a_member_who_left_can_not_read_what_comes_then(world: World, autojump_clock: MockClock) -> None:
+    bob, carol = [await world.log_in(user, one_time_keys=1) for user in (BOB, CAROL)]
+    async with world.process() as device:
+        await send(device, BOB, CAROL)
+        event = await send(device, BOB)
+        assert HELLO == await bob.read(event)
+        with pytest.raises(KeyError):
+            await carol.read(event)
+
+
+async def test_a_device_that_is_gone_can_not_read_what_comes_then(world: World, autojump_clock: MockClock) -> None:
+    bob, lost = await world.log_in(BOB, one_time_keys=1), await world.log_in(BOB, "LOST", one_time_keys=1)
+    async with world.process() as device:
+        first = await send(device, BOB)
+        await lost.sync()
+        world.homeserver.log_out(lost.session)
+        await device.ask(changed(BOB))
+        second = await send(device, BOB)
+        assert first.session_id != second.session_id
+        assert HELLO == await bob.read(second)
+        assert second.session_id not in lost.room_keys
+
+
+async def test_a_session_is_replaced_when_its_messages_are_used_up(world: World, autojump_clock: MockClock) -> None:
+    bob = await world.log_in(BOB, one_time_keys=1)
+    async with world.process() as device:
+        events = [await send(device, BOB, rotation=RotationPeriod(messages=3)) for _ in range(7)]
+        assert [HELLO] * 7 == [await bob.read(event) for event in events]
+        assert 3 == len({event.session_id for event in events}) == bob.received
+
+
+async def test_nobody_else_in_the_room_is_no_trouble(world: World, autojump_clock: MockClock) -> None:
+    async with world.process() as device:
+        assert (await send(device)).session_id == (await send(device)).session_id
+
+
+async def test_a_device_without_keys_to_claim_holds_up_nobody_and_is_not_asked_again_at_once(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bob, mute = await world.log_in(BOB, one_time_keys=1), await world.log_in(BOB, "MUTE")
+    async with world.process() as one, world.process() as other:
+        event = await send(one, BOB)
+        assert HELLO == await bob.read(event)
+        asked = len(world.asked_for("/keys/claim"))
+        for process in (one, other):
+            await process.ask(DiscardRoomKey(room_id=ROOM))
+            await send(process, BOB)
+        assert asked == len(world.asked_for("/keys/claim"))
+        await mute.publish(1)
+        await trio.sleep(16)
+        event = await send(one, BOB)
+        assert [HELLO, HELLO] == [await bob.read(event), await mute.read(event)]
+        assert asked + 1 == len(world.asked_for("/keys/claim"))
+
+
+async def test_what_one_process_delivers_another_waits_for(world: World, autojump_clock: MockClock) -> None:
+    bob = await world.log_in(BOB, one_time_keys=50)
+    async with world.process() as one, world.process() as two, world.process() as three:
+        events: list[EncryptedRoomEvent] = []
+
+        async def send_from(process: Supervisor) -> None:
+            events.append(await send(process, BOB))
+
+        async with trio.open_nursery() as nursery:
+            for process in (one, two, three):
+                nursery.start_soon(send_from, process)
+        assert [HELLO] * 3 == [await bob.read(event) for event in events]
+        assert 1 == bob.received
+        assert 3 == len({event.message_index for event in events})
+        assert 1 == len(world.asked_for("/keys/claim"))
+
+
+async def test_a_share_that_a_dead_process_has_begun_is_finished_by_whoever_sends_next(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bob = await world.log_in(BOB, one_time_keys=50)
+    async with world.process() as one:
+        await send(one, BOB)
+        await one.ask(DiscardRoomKey(room_id=ROOM))
+        world.fail = True
+        with trio.move_on_after(5):
+            await send(one, BOB)
+    sent = len(world.asked_for("/sendToDevice/"))
+    world.fail = False
+    async with world.process() as other:
+        await trio.sleep(20)
+        event = await send(other, BOB)
+        assert HELLO == await bob.read(event)
+        assert 2 == bob.received
+        assert sent + 1 == len(world.asked_for("/sendToDevice/"))
+
+
+async def test_without_a_transport_it_says_so_and_the_requests_are_there(world: World) -> None:
+    async with world.process(transport=False) as device:
+        with pytest.raises(NoTransport):
+            await send(device, BOB)
+
+
+async def test_content_that_can_not_be_sent_costs_nobody_a_key(world: World, autojump_clock: MockClock) -> None:
+    await world.log_in(BOB, one_time_keys=1)
+    async with world.process() as device:
+        with pytest.raises(MalformedContent):
+            await send(device, BOB, content={"body": float("nan")})
+        assert [] == world.asked_for("/keys/claim")
+
+
+async def test_a_key_that_can_not_be_delivered_in_time_is_an_error_and_goes_out_later(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bob = await world.log_in(BOB, one_time_keys=1)
+    async with world.process() as device:
+        await send(device)
+        real = world.send
+
+        async def stuck(request: Request) -> Response:
+            if "sendToDevice" in request.path:
+                raise ConnectionResetError
+            return await real(request)
+
+        world.send = stuck  # type: ignore[method-assign] # the transport of the process to come
+        async with world.process() as other:
+            with pytest.raises(RequestDelayed):
+                await send(other, BOB)
+            world.send = real  # type: ignore[method-assign] # as it was
+    async with world.process() as device:
+        await trio.sleep(1000)
+        assert HELLO == await bob.read(await send(device, BOB))
+
+
+async def test_what_the_homeserver_refuses_is_an_error(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.log_in(BOB, one_time_keys=1)
+
+    def refuse(_: JsonObject) -> JsonObject:
+        raise Refused(400, {"errcode": "M_BAD_JSON"})
+
+    async with world.process() as device:
+        monkeypatch.setattr(world.homeserver.keys, "claim", refuse)
+        with pytest.raises(RequestRefused):
+            await send(device, BOB)
+
+
+@pytest.mark.parametrize("key", [{}, {"key": "garbage"}, "text", None])
+async def test_a_claimed_key_that_is_none_costs_its_own_device_only(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, key: object
+) -> None:
+    bob = await world.log_in(BOB, one_time_keys=1)
+    await world.log_in(CAROL, one_time_keys=1)
+    claim = world.homeserver.keys.claim
+
+    def lie(body: JsonObject) -> JsonObject:
+        answer = claim(body)
+        answer["one_time_keys"][CAROL] = {"DEV": {"signed_curve25519:AAAA": key}}
+        return answer
+
+    monkeypatch.setattr(world.homeserver.keys, "claim", lie)
+    async with world.process() as device:
+        assert HELLO == await bob.read(await send(device, BOB, CAROL))
+
+
+async def test_a_large_room_is_served_in_requests_of_250_devices(world: World, autojump_clock: MockClock) -> None:
+    others = [await world.log_in(f"@user{number}:example.org", one_time_keys=1) for number in range(260)]
+    async with world.process() as device:
+        event = await send(device, *(other.peer.user_id for other in others))
+        bodies = world.asked_for("/sendToDevice/")
+        assert [10, 250] == sorted(sum(map(len, body["messages"].values())) for body in bodies)
+        assert HELLO == await others[259].read(event)

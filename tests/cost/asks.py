@@ -1,0 +1,318 @@
+"""What can be asked with an input of any size: one list for the tests, which count calls, and for the benchmark.
+
+Owns: how a device is made ready for an ask of a size, and how a store is filled with what the ask doesn't touch.
+Rule: whatever ``prepare`` does isn't counted. What it returns is asked once.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+from vodozemac import GroupSession, InboundGroupSession, SessionKey
+
+from olmstate.actors import Supervisor
+from olmstate.messages import (
+    AddDevices,
+    AddRoomKey,
+    CreateOlmSessions,
+    Curve25519Key,
+    DecryptRoomEvent,
+    DecryptRoomEvents,
+    DecryptToDevice,
+    DeviceId,
+    Devices,
+    Ed25519Key,
+    EncryptRoomEvent,
+    EncryptToDevice,
+    ExportKeyFile,
+    ExportRoomKeys,
+    IdentityKeys,
+    ImportKeyFile,
+    ImportRoomKeys,
+    JsonObject,
+    MarkRoomKeyShared,
+    MegolmSessionId,
+    Message,
+    ReceiveSync,
+    RoomId,
+    ShareRoomKey,
+    UserId,
+)
+from tests.bench.device import exported_sessions, published_keys, share
+from tests.bench.people import MEGOLM, Person, Senders, keys_claim, keys_query, people
+from tests.cost.room_keys import exported_keys
+
+Prepare: TypeAlias = Callable[[Supervisor, int], Awaitable[Message[Any]]]
+"""Has the device ready for a message of a size; the message."""
+
+_numbers = itertools.count()
+_first = itertools.count(0, 1_000_000)
+
+
+def _room() -> RoomId:
+    return RoomId(f"!{next(_numbers)}:example.org")
+
+
+def _people(count: int) -> list[Person]:
+    return people(count, next(_first))
+
+
+async def _known(supervisor: Supervisor, count: int) -> list[Person]:
+    known = _people(count)
+    await supervisor.ask(AddDevices(response=keys_query(known)))
+    return known
+
+
+async def _met(supervisor: Supervisor, count: int) -> list[Person]:
+    known = await _known(supervisor, count)
+    await supervisor.ask(CreateOlmSessions(one_time_keys=keys_claim(known)))
+    return known
+
+
+# --- devices ------------------------------------------------------------------------------------------------
+
+
+async def _devices_of_many(_: Supervisor, size: int) -> Message[Any]:
+    return AddDevices(response=keys_query(_people(size)))
+
+
+async def _devices_of_one(_: Supervisor, size: int) -> Message[Any]:
+    return AddDevices(response=_with_devices(UserId(f"@one{next(_numbers)}:example.org"), size))
+
+
+def _with_devices(user_id: UserId, count: int) -> JsonObject:
+    devices = [Person(user_id, device_id=DeviceId(f"D{number}")) for number in range(count)]
+    return {"device_keys": {user_id: {device.device_id: device.device_keys() for device in devices}}}
+
+
+async def _looking_up_devices(supervisor: Supervisor, size: int) -> Message[Any]:
+    user_id = UserId(f"@one{next(_numbers)}:example.org")
+    await supervisor.ask(AddDevices(response=_with_devices(user_id, size)))
+    return Devices(user_id=user_id)
+
+
+async def _claimed(supervisor: Supervisor, size: int) -> Message[Any]:
+    return CreateOlmSessions(one_time_keys=keys_claim(await _known(supervisor, size)))
+
+
+async def _to_devices(supervisor: Supervisor, size: int) -> Message[Any]:
+    known = await _met(supervisor, size)
+    return EncryptToDevice(devices=tuple(person.address for person in known), type="m.test", content={})
+
+
+# --- rooms --------------------------------------------------------------------------------------------------
+
+
+async def _sharing(supervisor: Supervisor, size: int) -> Message[Any]:
+    known = await _met(supervisor, size)
+    return ShareRoomKey(room_id=_room(), devices=tuple(person.address for person in known))
+
+
+async def _marking(supervisor: Supervisor, size: int) -> Message[Any]:
+    command = await _sharing(supervisor, size)
+    assert isinstance(command, ShareRoomKey)
+    shared = await supervisor.ask(command)
+    return MarkRoomKeyShared(room_id=command.room_id, session_id=shared.session_id, devices=command.devices)
+
+
+async def _sharing_again(supervisor: Supervisor, size: int) -> Message[Any]:
+    command = await _marking(supervisor, size)
+    assert isinstance(command, MarkRoomKeyShared)
+    await supervisor.ask(command)
+    return ShareRoomKey(room_id=command.room_id, devices=command.devices)
+
+
+async def _long_content(supervisor: Supervisor, size: int) -> Message[Any]:
+    await share(supervisor)
+    content: JsonObject = {"body": [{"text": "x" * 100} for _ in range(size)]}
+    return EncryptRoomEvent(room_id=RoomId("!bench:example.org"), type="m.room.message", content=content)
+
+
+async def _events_of_one_session(supervisor: Supervisor, size: int) -> Message[Any]:
+    return DecryptRoomEvents(events=tuple(await _conversation(supervisor, range(size))))
+
+
+async def _events_far_apart(supervisor: Supervisor, size: int) -> Message[Any]:
+    return DecryptRoomEvents(events=tuple(await _conversation(supervisor, range(0, 257 * size, 257))))
+
+
+async def _event_of_a_long_session(supervisor: Supervisor, size: int) -> Message[Any]:
+    """One more event of a session of which so many blocks of 256 indices have been used."""
+    *events, (room_id, event) = await _conversation(supervisor, range(0, 257 * (size + 1), 257))
+    await supervisor.ask(DecryptRoomEvents(events=tuple(events)))
+    await supervisor.ask(AddDevices(response=keys_query(_people(1))))  # a turn, that writes what was decrypted
+    return DecryptRoomEvent(room_id=room_id, event=event)
+
+
+async def _conversation(supervisor: Supervisor, indices: range) -> list[tuple[RoomId, JsonObject]]:
+    """A session that the device has, and an event at each of some message indices."""
+    room_id, sender, group = _room(), UserId("@talker:example.org"), GroupSession()
+    inbound = InboundGroupSession(SessionKey(group.session_key.to_base64()))
+    await supervisor.ask(
+        AddRoomKey(
+            room_id=room_id,
+            session_id=MegolmSessionId(inbound.session_id),
+            session_key=group.session_key.to_base64(),
+            sender_key=Curve25519Key("A" * 43),
+            sender_ed25519=Ed25519Key("A" * 43),
+            sender=sender,
+        )
+    )
+    plaintext = json.dumps({"type": "m.test", "content": {}, "room_id": room_id}).encode()
+    events: list[tuple[RoomId, JsonObject]] = []
+    for index in range(indices.stop):
+        ciphertext = group.encrypt(plaintext)
+        if index in indices:
+            content = {"algorithm": MEGOLM, "session_id": inbound.session_id, "ciphertext": ciphertext.to_base64()}
+            events.append((room_id, {"event_id": f"${index}", "sender": sender, "content": content}))
+    return events
+
+
+async def _events_of_many_sessions(supervisor: Supervisor, size: int) -> Message[Any]:
+    keys, events = exported_sessions(size)
+    await supervisor.ask(ImportRoomKeys(keys=tuple(keys)))
+    return DecryptRoomEvents(events=tuple((RoomId("!bench:example.org"), event) for event in events))
+
+
+# --- room keys ----------------------------------------------------------------------------------------------
+
+
+async def _importing(_: Supervisor, size: int) -> Message[Any]:
+    return ImportRoomKeys(keys=exported_keys(size, _room()))
+
+
+async def _exporting_a_room(supervisor: Supervisor, size: int) -> Message[Any]:
+    room_id = _room()
+    await supervisor.ask(ImportRoomKeys(keys=exported_keys(size, room_id)))
+    return ExportRoomKeys(room_id=room_id)
+
+
+async def _exporting_a_file(supervisor: Supervisor, size: int) -> Message[Any]:
+    exporting = await _exporting_a_room(supervisor, size)
+    assert isinstance(exporting, ExportRoomKeys)
+    return ExportKeyFile(room_id=exporting.room_id, passphrase="passphrase", rounds=1)
+
+
+async def _importing_a_file(supervisor: Supervisor, size: int) -> Message[Any]:
+    file = await supervisor.ask(await _exporting_a_file(supervisor, size))
+    return ImportKeyFile(file=file, passphrase="passphrase")
+
+
+# --- to-device events ---------------------------------------------------------------------------------------
+
+
+async def _of_one_session(supervisor: Supervisor, size: int) -> Message[Any]:
+    return DecryptToDevice(events=tuple(await _letters(supervisor, size, senders=1)))
+
+
+async def _of_many_devices(supervisor: Supervisor, size: int) -> Message[Any]:
+    return DecryptToDevice(events=tuple(await _letters(supervisor, size, senders=size)))
+
+
+async def _letters(supervisor: Supervisor, size: int, *, senders: int) -> list[JsonObject]:
+    """So many room keys, sent on new sessions of so many devices."""
+    known = await _known(supervisor, senders)
+    sending = Senders(known, await supervisor.ask(IdentityKeys()))
+    sending.start(await published_keys(supervisor, senders))
+    return sending.room_keys(_room(), size)
+
+
+async def _sessions_of_one_device(supervisor: Supervisor, size: int) -> Message[Any]:
+    """So many pre-key messages of one device, each on a session of its own."""
+    (person,) = await _known(supervisor, 1)
+    me = await supervisor.ask(IdentityKeys())
+    events: list[JsonObject] = []
+    for key in await published_keys(supervisor, size):
+        sending = Senders([person], me)
+        sending.start([key])
+        events += sending.room_keys(RoomId("!room:example.org"), 1)
+    return DecryptToDevice(events=tuple(events))
+
+
+SESSIONS = 10
+FAR = 1900
+"""Steps ahead that a forged message says that it is; vodozemac goes along for 2,000."""
+
+
+async def _forged(supervisor: Supervisor, size: int) -> Message[Any]:
+    """So many messages that none of a device's sessions decrypts, and each has to go far to see it."""
+    (person,) = await _known(supervisor, 1)
+    me = await supervisor.ask(IdentityKeys())
+    sendings = [Senders([person], me) for _ in range(SESSIONS)]
+    for sending, key in zip(sendings, await published_keys(supervisor, SESSIONS), strict=True):
+        sending.start([key])
+        await supervisor.ask(DecryptToDevice(events=tuple(sending.room_keys(RoomId("!room:example.org"), 1))))
+    # once answered, a session sends normal messages
+    answer = await supervisor.ask(EncryptToDevice(devices=(person.address,), type="m.test", content={}))
+    content = answer.messages[person.user_id][person.device_id]
+    ciphertext = content["ciphertext"][person.curve25519]
+    message = base64.b64decode(ciphertext["body"] + "=" * (-len(ciphertext["body"]) % 4))
+    return DecryptToDevice(events=tuple(person.event(me, 1, forged(message, FAR, number)) for number in range(size)))
+
+
+def forged(message: bytes, chain_index: int, number: int) -> bytes:
+    """A normal Olm message as if of another ratchet, and far along its chain."""
+    assert (3, 0x0A, 32, 0x10) == (message[0], message[1], message[2], message[35])
+    ratchet_key = Person(UserId("@nobody:example.org")).account.curve25519_key.to_bytes()
+    assert message[36] < 0x80
+    index = bytes((chain_index & 0x7F | 0x80, chain_index >> 7))
+    tail = bytearray(message[37:])
+    tail[-8:] = number.to_bytes(8, "big")  # the MAC
+    return bytes((3, 0x0A, 32)) + ratchet_key + b"\x10" + index + bytes(tail)
+
+
+async def _sync(supervisor: Supervisor, size: int) -> Message[Any]:
+    events = await _letters(supervisor, size, senders=size)
+    return ReceiveSync(sync={"next_batch": f"s{next(_numbers)}", "to_device": {"events": events}})
+
+
+async def _sync_of_rooms(_: Supervisor, size: int) -> Message[Any]:
+    """As it came, with so many events of rooms, which are none of ours."""
+    event = {"type": "m.room.message", "content": {"body": "x" * 400, "msgtype": "m.text"}, "sender": "@b:example.org"}
+    room = {"timeline": {"events": [event] * size}}
+    return ReceiveSync(
+        sync=json.dumps({"rooms": {"join": {"!r:example.org": room}}, "next_batch": f"s{next(_numbers)}"}).encode()
+    )
+
+
+# --- all of them --------------------------------------------------------------------------------------------
+
+ASKS: Mapping[str, Prepare] = {
+    "AddDevices, of many users": _devices_of_many,
+    "AddDevices, of one user": _devices_of_one,
+    "CreateOlmSessions": _claimed,
+    "DecryptRoomEvent, of a long session": _event_of_a_long_session,
+    "DecryptRoomEvents, of one session": _events_of_one_session,
+    "DecryptRoomEvents, far apart": _events_far_apart,
+    "DecryptRoomEvents, of many sessions": _events_of_many_sessions,
+    "DecryptToDevice, on one session": _of_one_session,
+    "DecryptToDevice, of many devices": _of_many_devices,
+    "DecryptToDevice, sessions of one device": _sessions_of_one_device,
+    "DecryptToDevice, forged": _forged,
+    "Devices": _looking_up_devices,
+    "EncryptRoomEvent": _long_content,
+    "EncryptToDevice": _to_devices,
+    "ExportKeyFile": _exporting_a_file,
+    "ExportRoomKeys": _exporting_a_room,
+    "ImportKeyFile": _importing_a_file,
+    "ImportRoomKeys": _importing,
+    "MarkRoomKeyShared": _marking,
+    "ReceiveSync, to-device events": _sync,
+    "ReceiveSync, rooms": _sync_of_rooms,
+    "ShareRoomKey": _sharing,
+    "ShareRoomKey, again": _sharing_again,
+}
+
+
+async def fill(supervisor: Supervisor, size: int) -> None:
+    """Have the store hold so many of what the asks don't touch: devices, sessions with them, room keys, and indices."""
+    known = await _met(supervisor, size)
+    await supervisor.ask(ImportRoomKeys(keys=exported_keys(size, _room())))
+    shared = await _sharing_again(supervisor, size)
+    assert isinstance(shared, ShareRoomKey)
+    await supervisor.ask(await _events_of_many_sessions(supervisor, size))
+    await supervisor.ask(EncryptToDevice(devices=(known[0].address,), type="m.test", content={}))

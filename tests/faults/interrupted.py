@@ -1,0 +1,311 @@
+"""Programs that are interrupted by Ctrl-C at some moment, and whether they end.
+
+    python interrupted.py FOLDER
+
+Reads jobs from stdin, a JSON object a line, and writes what became of each, one object a line. Each program runs in a
+child of its own, forked from a process that has imported everything: so the signals come while it works.
+
+Owns: the programs, the moments, and what counts as an end.
+Rule: nothing is judged by how long it takes. A program that has not ended after `PATIENCE` never will.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from olmstate.actors import Options, Supervisor, open_supervisor
+from olmstate.cli import main as command_line
+from olmstate.messages import (
+    CreateAccount,
+    DecryptRoomEvent,
+    EncryptRoomEvent,
+    ExportKeyFile,
+    MarkRoomKeyShared,
+    OlmStateError,
+    PrepareOneTimeKeys,
+    PrepareRoomKey,
+    RoomId,
+    RotateRoomKey,
+)
+from olmstate.storage import Turnstile
+from tests.faults.homeserver import ALICE, ALICE_DEVICE
+
+PATIENCE: Final = 60.0
+"""Seconds until a program counts as one that never ends: many times its `DRAIN`, and what its work takes."""
+DRAIN: Final = 0.5
+OPTIONS: Final = Options(drain=DRAIN, lock_timeout=2.0)
+KEY: Final = bytes(range(32))
+ROOM: Final = RoomId("!room:example.org")
+KEYS: Final = 300
+"""Rooms of which the store has a key."""
+INTERRUPTED: Final = 130
+FAILED: Final = 99
+BESIDE: Final = 98
+"""The signal came while the child was ending anyway."""
+
+Program = Callable[[Path, random.Random], None]
+
+
+class Folder:
+    """What is where."""
+
+    def __init__(self, path: Path) -> None:
+        """In a folder for this harness alone."""
+        self.store = path / "store"
+        self.key = path / "key"
+        self.passphrase = path / "passphrase"
+        self.keys = path / "keys.txt"
+
+    def prepare(self) -> None:
+        """Make the store, and a file of its room keys."""
+        self.key.write_bytes(KEY)
+        self.passphrase.write_text("secret")
+
+        async def live() -> None:
+            async with self.open() as supervisor:
+                await supervisor.ask(CreateAccount())
+                await self.share(supervisor)
+                for number in range(KEYS):
+                    await supervisor.ask(RotateRoomKey(room_id=RoomId(f"!{number}:example.org")))
+                self.keys.write_text(await supervisor.ask(ExportKeyFile(passphrase="secret", rounds=1)))
+
+        trio.run(live)
+
+    def open(self) -> Any:  # noqa: ANN401 - what `open_supervisor` gives
+        return open_supervisor(self.store, user_id=ALICE, device_id=ALICE_DEVICE, key=KEY, options=OPTIONS)
+
+    async def share(self, supervisor: Supervisor) -> None:
+        """Have a room key that may be used."""
+        made = await supervisor.ask(PrepareRoomKey(room_id=ROOM))
+        await supervisor.ask(MarkRoomKeyShared(room_id=ROOM, session_id=made.session_id, devices=()))
+
+
+# --- programs -----------------------------------------------------------------------------------------------
+
+
+def work(folder: Folder, rng: random.Random, *, rounds: int | None) -> None:
+    """Several tasks that ask this and that; for ever, if no number of rounds is given."""
+
+    async def ask(supervisor: Supervisor) -> None:
+        left = rounds
+        while left is None or left:
+            left = left and left - 1
+            with trio.move_on_after(rng.uniform(0, 0.02)):
+                try:
+                    sent = await supervisor.ask(EncryptRoomEvent(room_id=ROOM, type="m.test", content={}))
+                    event = {"event_id": f"${sent.message_index}", "sender": ALICE, "content": sent.content}
+                    await supervisor.ask(DecryptRoomEvent(room_id=ROOM, event=event))
+                    await supervisor.ask(PrepareOneTimeKeys())
+                except OlmStateError:
+                    await folder.share(supervisor)
+
+    async def main() -> None:
+        async with folder.open() as supervisor, trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(ask, supervisor)
+            await ask(supervisor)
+
+    trio.run(main)
+
+
+def close(folder: Folder, rng: random.Random, *, for_lock: bool) -> None:
+    """Leave the block while much is still to be done; another may hold the lock, so that closing waits for it."""
+
+    async def main() -> None:
+        other = Turnstile(folder.store)
+        async with trio.open_nursery() as nursery, folder.open() as supervisor:
+            for number in range(20):
+                nursery.start_soon(ignore_refusal, supervisor, RotateRoomKey(room_id=RoomId(f"!{number}:example.org")))
+            await trio.sleep(rng.uniform(0, 0.01))
+            if for_lock:
+                with trio.move_on_after(1):
+                    await other.acquire(1)
+        other.close()
+
+    trio.run(main)
+
+
+async def ignore_refusal(supervisor: Supervisor, message: Any) -> None:  # noqa: ANN401 - any message
+    with suppress(OlmStateError):
+        await supervisor.ask(message)
+
+
+def export(folder: Folder, rng: random.Random) -> None:
+    """End with work in a thread."""
+
+    async def main() -> None:
+        async with folder.open() as supervisor:
+            await supervisor.ask(ExportKeyFile(passphrase="secret", rounds=rng.randrange(1, 400_000)))
+
+    trio.run(main)
+
+
+def run_command(*arguments: object) -> None:
+    """The program ``olmstate``."""
+    command_line([str(argument) for argument in arguments], prog_name="olmstate")
+
+
+def programs(folder: Folder) -> dict[str, Callable[[random.Random], None]]:
+    """All of them, by name."""
+    store, key = folder.store, ("--key-file", folder.key)
+    secret = ("--export-passphrase-file", folder.passphrase)
+
+    def new(rng: random.Random, name: str) -> Path:
+        return folder.store.parent / f"{name}-{rng.getrandbits(64):x}"
+
+    return {
+        "works": lambda rng: work(folder, rng, rounds=20),
+        "works for ever": lambda rng: work(folder, rng, rounds=None),
+        "closes": lambda rng: close(folder, rng, for_lock=False),
+        "closes while another has the lock": lambda rng: close(folder, rng, for_lock=True),
+        "exports": lambda rng: export(folder, rng),
+        "export-keys": lambda rng: run_command("export-keys", store, new(rng, "exported"), *key, *secret),
+        "import-keys": lambda _: run_command("import-keys", store, folder.keys, *key, *secret),
+        "backup": lambda rng: run_command("backup", store, new(rng, "backup"), *key),
+        "change-passphrase": lambda _: run_command("change-passphrase", store, *key, "--new-key-file", folder.key),
+        "inspect": lambda _: run_command("inspect", store),
+    }
+
+
+def check(folder: Folder) -> None:
+    """The store can be used: the lock is free, and all is there."""
+
+    async def main() -> None:
+        async with folder.open() as supervisor:
+            try:
+                await supervisor.ask(EncryptRoomEvent(room_id=ROOM, type="m.test", content={}))
+            except OlmStateError:
+                await folder.share(supervisor)
+                await supervisor.ask(EncryptRoomEvent(room_id=ROOM, type="m.test", content={}))
+            await supervisor.ask(PrepareOneTimeKeys())
+
+    trio.run(main)
+
+
+# --- children -----------------------------------------------------------------------------------------------
+
+
+def start(program: Callable[[], None], output: Path) -> int:
+    """Run ``program`` in a child that has begun when this returns; its process id."""
+    begun, begins = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(begins)
+        os.read(begun, 1)
+        os.close(begun)
+        return child
+    try:
+        with output.open("wb", buffering=0) as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        os.write(begins, b".")
+        os._exit(_run(program))
+    finally:
+        os._exit(BESIDE)
+
+
+def _run(program: Callable[[], None]) -> int:
+    try:
+        program()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is not None:
+            return INTERRUPTED
+        traceback.print_exc()
+        return FAILED
+    except BaseException:  # noqa: BLE001 - it is told, and judged
+        traceback.print_exc()
+        return FAILED
+    return 0
+
+
+def wait(child: int) -> int | None:
+    """Its exit status, negative for a signal; None: it doesn't end."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+@contextmanager
+def output_of(folder: Folder) -> Generator[Path]:
+    """Where a child writes."""
+    path = folder.store.parent / "output"
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def duration(folder: Folder, program: Callable[[random.Random], None]) -> float:
+    """Seconds that it runs if nobody interrupts it; one that never ends, a second."""
+    with output_of(folder) as output:
+        begun = time.monotonic()
+        child = start(lambda: program(random.Random(0)), output)
+        while time.monotonic() < begun + 1:
+            if os.waitpid(child, os.WNOHANG)[0]:
+                return time.monotonic() - begun
+            time.sleep(0.002)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return 1.0
+
+
+def interrupt(folder: Folder, program: Callable[[random.Random], None], seed: int, within: float) -> str | None:
+    """Interrupt a program once or twice; what is wrong, or None."""
+    rng = random.Random(seed)
+    with output_of(folder) as output:
+        child = start(lambda: program(random.Random(seed)), output)
+        for _ in range(rng.choice((1, 2))):
+            time.sleep(rng.uniform(0, within))
+            os.kill(child, signal.SIGINT)  # of a child that is not waited for, so its id is its own
+        status = wait(child)
+        said = output.read_text(errors="replace")
+    if status is None:
+        return f"it doesn't end; {said}"
+    if status not in (0, 1, INTERRUPTED, BESIDE, -signal.SIGINT):
+        return f"it ended with {status}: {said}"
+    if "Exception ignored" in said:
+        return f"a Ctrl-C was printed and forgotten: {said}"
+    with output_of(folder) as output:
+        if wait(start(lambda: check(folder), output)) != 0:
+            return f"the store can't be used: {output.read_text(errors='replace')}"
+    return None
+
+
+def main() -> None:
+    """Do the jobs."""
+    folder = Folder(Path(sys.argv[1]))
+    known = programs(folder)
+    with output_of(folder) as output:
+        if wait(start(folder.prepare, output)) != 0:
+            sys.exit(output.read_text(errors="replace"))
+    within = {name: duration(folder, program) for name, program in known.items()}
+    print(json.dumps(within), flush=True)
+    for line in sys.stdin:
+        job = json.loads(line)
+        name = job["program"]
+        wrong = interrupt(folder, known[name], job["seed"], 1.1 * within[name])
+        print(json.dumps({**job, "wrong": wrong}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""One message is one event, whatever ids the homeserver makes up."""
+
+from __future__ import annotations
+
+import pytest
+
+from olmstate.actors import Supervisor
+from olmstate.messages import DecryptedRoomEvent, ReplayedMessage
+from tests.hostile.people import Room, Us, read
+from tests.operations.peer import Peer
+
+COLLIDING = "$822fc0de4382daab", "$0c9264eb182dc722"
+"""Their BLAKE2b with 8 bytes and no key is the same: 2b62770bb485e739. They were found in ten minutes on one core."""
+
+
+PAIRS = [
+    COLLIDING,
+    COLLIDING[::-1],
+    ("$event", "$event "),
+    ("$event", "$EVENT"),
+    ("$caf\u00e9", "$cafe\u0301"),
+    ("$a\0b", "$a"),
+]
+"""Ids that some hash, or some comparison, may take for one another."""
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+async def test_one_message_is_not_read_as_two_events(
+    pair: tuple[str, str], us: Us, other: Supervisor, bob: Peer
+) -> None:
+    room = Room(bob)
+    await us.give(bob, room)
+    first, second = ({**room.events[0], "event_id": event_id} for event_id in pair)
+
+    assert isinstance(await us.read(first), DecryptedRoomEvent)
+    assert isinstance(await us.read(second), ReplayedMessage)
+
+    await us.give(bob, Room(bob))  # a turn, with which it is written
+    for supervisor in (us.supervisor, other):
+        assert isinstance(await read(supervisor, second), ReplayedMessage)
+        assert isinstance(await read(supervisor, first), DecryptedRoomEvent)

@@ -1,0 +1,109 @@
+"""Scenarios of tracked users, of requests to the homeserver, and of what is sent with their help."""
+
+from __future__ import annotations
+
+import json
+
+from olmstate.messages import (
+    EncryptForRoom,
+    JsonObject,
+    MarkRequestFailed,
+    MarkRequestSent,
+    OutdatedUsers,
+    OutgoingRequests,
+    Request,
+    RequestKind,
+    TrackUsers,
+    UpdateDevices,
+)
+from tests.operations.peer import keys_query
+from tests.simulation.client import Client
+from tests.simulation.scenario import Elsewhere, Prepared, Scenario, add_a_room_key
+from tests.simulation.world import ROOMS
+
+
+async def track_users(client: Client) -> Prepared:
+    """Nobody was tracked."""
+    bob = client.world.peers[0].user_id
+
+    async def is_outdated(client: Client) -> None:
+        assert bob in await client.supervisor.ask(OutdatedUsers())
+        assert () == await client.supervisor.ask(TrackUsers(users=(bob,)))
+
+    return Prepared(TrackUsers(users=(bob,)), is_outdated)
+
+
+async def outdated_users(client: Client) -> Prepared:
+    """There are some."""
+    bob = client.world.peers[0].user_id
+    await client.supervisor.ask(TrackUsers(users=(bob,)))
+    return Prepared(OutdatedUsers(), right=lambda reply: bob in reply, elsewhere=add_a_room_key(client))
+
+
+async def _query(client: Client) -> Request:
+    await client.supervisor.ask(TrackUsers(users=(client.world.peers[0].user_id,)))
+    (query,) = await client.supervisor.ask(OutgoingRequests())
+    return query
+
+
+def _answer(client: Client, query: Request) -> JsonObject:
+    wanted = set(json.loads(query.body)["device_keys"])
+    return keys_query(*(peer for peer in client.world.peers if peer.user_id in wanted))
+
+
+async def update_devices(client: Client) -> Prepared:
+    """They are known already: nobody has to be asked."""
+    query = await _query(client)
+    await client.supervisor.ask(MarkRequestSent(request_id=query.request_id, response=_answer(client, query)))
+    message = UpdateDevices(users=(client.world.peers[0].user_id,))
+    return Prepared(message, right=lambda reply: reply == (), elsewhere=add_a_room_key(client))
+
+
+async def outgoing_requests(client: Client) -> Prepared:
+    """A query is due."""
+    bob = client.world.peers[0].user_id
+    await client.supervisor.ask(TrackUsers(users=(bob,)))
+    return Prepared(OutgoingRequests(), elsewhere=add_a_room_key(client))
+
+
+async def mark_request_sent(client: Client) -> Prepared:
+    """A query was answered."""
+    query, bob = await _query(client), client.world.peers[0].user_id
+
+    async def is_known(client: Client) -> None:
+        assert bob not in await client.supervisor.ask(OutdatedUsers())
+
+    message = MarkRequestSent(request_id=query.request_id, response=_answer(client, query))
+    return Prepared(message, is_known, elsewhere=Elsewhere(message))
+
+
+async def mark_request_failed(client: Client) -> Prepared:
+    """The homeserver has refused a query for good."""
+    query = await _query(client)
+
+    async def is_made_anew(client: Client) -> None:
+        assert all(each.request_id != query.request_id for each in await client.supervisor.ask(OutgoingRequests()))
+
+    message = MarkRequestFailed(request_id=query.request_id, status=400)
+    return Prepared(message, is_made_anew, elsewhere=Elsewhere(message))
+
+
+async def encrypt_for_room(client: Client) -> Prepared:
+    """Nobody else is there, and all is known."""
+    await client.supervisor.ask(TrackUsers(users=()))
+    (query,) = await client.supervisor.ask(OutgoingRequests())
+    assert query.kind is RequestKind.KEYS_QUERY
+    await client.supervisor.ask(MarkRequestSent(request_id=query.request_id, response={"device_keys": {}}))
+    message = EncryptForRoom(room_id=ROOMS[0], members=(), type="m.room.message", content={"body": "hello"})
+    return Prepared(message, elsewhere=add_a_room_key(client))
+
+
+SCENARIOS = (
+    Scenario(prepare=track_users),
+    Scenario(prepare=outdated_users),
+    Scenario(prepare=update_devices),
+    Scenario(prepare=outgoing_requests),
+    Scenario(prepare=mark_request_sent),
+    Scenario(prepare=mark_request_failed),
+    Scenario(prepare=encrypt_for_room),
+)
