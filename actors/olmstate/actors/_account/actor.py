@@ -44,6 +44,7 @@ from olmstate.messages import (
     MalformedPickle,
     Message,
     NoAccount,
+    Query,
     Reply,
     SignedDeviceKeys,
     SyncToken,
