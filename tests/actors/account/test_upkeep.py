@@ -60,7 +60,7 @@ async def sync(world: World, device: Supervisor) -> None:
 
 async def test_a_new_devices_keys_are_uploaded(world: World, autojump_clock: MockClock) -> None:
     async with world.process() as device:
-        await trio.sleep(5)
+        await trio.sleep(20)
         keys = published(world)
         assert await device.ask(SignedDeviceKeys()) == keys.device_keys
         assert 50 == len(keys.one_time_keys)
@@ -69,22 +69,22 @@ async def test_a_new_devices_keys_are_uploaded(world: World, autojump_clock: Moc
 
 async def test_keys_that_were_claimed_are_made_up_for(world: World, autojump_clock: MockClock) -> None:
     async with world.process() as device:
-        await trio.sleep(5)
+        await trio.sleep(20)
         await claim(world, 20)
         await sync(world, device)
-        await trio.sleep(5)
+        await trio.sleep(20)
         assert 50 == len(published(world).one_time_keys)
         assert {1} == set(offered(world).values())
 
 
 async def test_a_fallback_key_that_was_used_is_replaced(world: World, autojump_clock: MockClock) -> None:
     async with world.process() as device:
-        await trio.sleep(5)
+        await trio.sleep(20)
         first = published(world).fallback_key
         await claim(world, 51)
         await trio.sleep(3600)
         await sync(world, device)
-        await trio.sleep(5)
+        await trio.sleep(20)
         assert first != published(world).fallback_key
 
 
@@ -101,7 +101,7 @@ async def test_several_processes_upload_once(world: World, autojump_clock: MockC
 
 async def test_with_nothing_due_there_is_no_turn(world: World, autojump_clock: MockClock) -> None:
     async with world.process() as device:
-        await trio.sleep(5)
+        await trio.sleep(20)
         await sync(world, device)
         before, asked = (await device.ask(Statistics())).turns, len(world.asked)
         await trio.sleep(600)
@@ -142,7 +142,7 @@ async def test_an_upload_that_a_killed_process_has_sent_offers_no_key_again(
 
     world.send = never_answer  # type: ignore[method-assign] # of the process that is killed
     async with world.process():
-        await trio.sleep(5)
+        await trio.sleep(20)
     world.send = real  # type: ignore[method-assign] # as it was
     await claim(world, 10)
     async with world.process() as device:
