@@ -185,6 +185,9 @@ def test_a_device_is_cross_signed_if_its_owners_self_signing_key_has_signed_it()
     changes: list[dict[str, Any]] = [{"user_id": "@bob:localhost"}, {"algorithms": []}, {"new": 1.5}]
     for changed in changes:
         assert not identity.has_signed_device(own, {**signed, **changed})
+    # what she signs of somebody else's is no device of hers
+    bobs = {**DEVICE, "user_id": "@bob:localhost"}
+    assert not identity.has_signed_device(own, {**bobs, **signing.sign_device(USER, seeds.self_signing, bobs)})
     assert not identity.has_signed_device(made(USER, 1)[1], signed)
     assert not identity.has_signed_device(made("@bob:localhost")[1], signed)
 

@@ -230,11 +230,12 @@ def test_a_device_that_begins_twice_has_all_its_flows_cancelled() -> None:
     event = second.parse(second.peer.request(*METHODS, now=NOW))
     assert isinstance(event, events.Request)
     second.begin(begin.receive_request(second.own, event, now=NOW, keys=second.keys))
-    ours = bench_in(State.WE_REQUESTED).known
+    ours = Bench()
+    ours.peer_ready()
     over = bench_in(State.CANCELLED).known
     other = Bench(device="ANOTHER")
     other.ready()
-    flows = [first.known, second.known, ours, over, other.known]
+    flows = [first.known, second.known, ours.known, over, other.known]
     assert [first.known] == begin.other_attempts(flows, event)
     for bench in (first, second):
         bench.take(events.SecondAttempt())

@@ -388,6 +388,14 @@ def test_when_one_device_rejects_all_the_others_are_told(known: str | None, told
     assert ("m.user", told) == (message.content["code"], message.devices)
 
 
+def test_a_device_cannot_be_ready_in_the_name_of_another() -> None:
+    bench = Bench()
+    bench.we_requested()
+    # both were asked; the Olm session is the other one's
+    assert (Move.NOT_OURS,) == bench.hear(bench.peer.ready(*METHODS), sender_device="OTHERDEVICE").moves
+    assert State.WE_REQUESTED is bench.state
+
+
 def test_when_we_withdraw_a_request_all_devices_are_told() -> None:
     bench = Bench()
     bench.we_requested()

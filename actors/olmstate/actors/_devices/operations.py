@@ -100,6 +100,13 @@ async def look_up(turn: Turn, addresses: Collection[DeviceAddress]) -> dict[Devi
     return known
 
 
+async def devices_of(turn: Turn, users: Collection[UserId]) -> dict[UserId, dict[DeviceId, DeviceKeys]]:
+    """All known devices of each of ``users``."""
+    wanted = tuple(dict.fromkeys(users))
+    found = await turn[DevicesActor].ask(LookUp(users=wanted))
+    return dict(zip(wanted, found, strict=True))
+
+
 async def known_senders(turn: Turn, users: Collection[UserId]) -> dict[UserId, KnownSender]:
     """What is known of the devices of ``users``, by keys."""
     wanted = tuple(dict.fromkeys(users))

@@ -112,7 +112,7 @@ async def _recipients(turn: Turn, users: Collection[UserId]) -> dict[DeviceAddre
     itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
     devices = {
         DeviceAddress(user_id=user_id, device_id=device_id): device
-        for user_id, by_id in known.by_user.items()
+        for user_id, by_id in known.items()
         for device_id, device in by_id.items()
     }
     devices.pop(itself, None)

@@ -85,7 +85,7 @@ async def _without_session(turn: Turn, users: Collection[UserId]) -> list[Device
     known = await devices_of(turn, [*users, own.user_id])
     devices = [
         device
-        for by_id in known.by_user.values()
+        for by_id in known.values()
         for device in by_id.values()
         if OLM in device.algorithms and (device.user_id, device.device_id) != (own.user_id, own.device_id)
     ]

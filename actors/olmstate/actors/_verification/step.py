@@ -186,8 +186,8 @@ def _shown(flow: Flow, event: events.ShowQr, outside: Outside) -> _Left:
 
 
 def _sent(flow: Flow, event: events.Sent, outside: Outside) -> _Left:
-    del outside
-    return {"flow_id": flow.flow_id or event.event_id}
+    del flow, outside
+    return {"flow_id": event.event_id}
 
 
 def _always(**left: bool) -> Callable[[Flow, Event, Outside], _Left]:

@@ -1,0 +1,32 @@
+"""Messages about nicknames: how other users like to be called."""
+
+from __future__ import annotations
+
+import attrs
+
+from ._events import Event
+from ._ids import UserId
+from ._message import Command, Query
+
+
+@attrs.frozen(kw_only=True)
+class Nickname(Query[str | None]):
+    """How a user likes to be called; None if nobody has said so."""
+
+    user_id: UserId
+
+
+@attrs.frozen(kw_only=True)
+class SetNickname(Command[bool]):
+    """Call a user by a nickname from now on; whether that is another one than before."""
+
+    user_id: UserId
+    nickname: str
+
+
+@attrs.frozen(kw_only=True)
+class NicknameChanged(Event):
+    """A user has another nickname."""
+
+    user_id: UserId
+    nickname: str
