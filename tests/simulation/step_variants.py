@@ -56,10 +56,10 @@ class LyingSupervisor(Runner):
 class RawSupervisor(Runner):
     """It lets out what the operating system says."""
 
-    def refresh(self) -> None:
+    async def refresh(self) -> None:
         """Say what the system says."""
         try:
-            super().refresh()
+            await super().refresh()
         except StoreUnavailable as error:
             raise OSError("no such file") from error
 

@@ -156,8 +156,8 @@ class Store(RowReader, Protocol):
     async def look(self, since: int | None) -> Changes | None:
         """What was committed after generation ``since``; with None, only how far the store is.
 
-        None: nobody, we too, has committed since this handle last looked. That is cheap, and never wrong. An engine that
-        can tell without waiting never reaches a checkpoint here; an asker then goes on in the slice of time in which
+        None: nobody, we too, has committed since this handle last looked. That is cheap, and never wrong. An engine
+        that can tell without waiting never reaches a checkpoint here; its asker goes on in the slice of time in which
         nobody had committed.
 
         Raises:

@@ -376,7 +376,7 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             if session is not None:
                 yield self._recipients, [self._recipients_partition(message.room_id, session.session_id)]
 
-    def handle(self, message: Asked) -> Reply:
+    def handle(self, message: Asked) -> Reply:  # noqa: C901 - one case a message
         """Answer one message."""
         match message:
             case Current():
