@@ -76,9 +76,9 @@ class WrappedStore:
         """The rows of some partitions."""
         return await self.inner.read(table, partitions)
 
-    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
+    async def page(self, table: Table, after: Position, limit: int, group: bytes | None = None) -> list[Row]:
         """Some of all rows."""
-        return await self.inner.page(table, after, limit)
+        return await self.inner.page(table, after, limit, group)
 
     async def look(self, since: int | None) -> Changes | None:
         """What was committed."""

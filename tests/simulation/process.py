@@ -26,7 +26,7 @@ from tests.faults.wrapped import WrappedLock, WrappedStore
 R = TypeVar("R")
 
 
-class Killed(BaseException):
+class Killed(SystemExit):
     """What a dead process's tasks meet wherever they turn; no code that handles exceptions handles this one."""
 
 
@@ -138,10 +138,10 @@ class MortalStore(WrappedStore):
         with self._life.until_end():
             return await super().read(table, partitions)
 
-    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
+    async def page(self, table: Table, after: Position, limit: int, group: bytes | None = None) -> list[Row]:
         """Some of all rows."""
         with self._life.until_end():
-            return await super().page(table, after, limit)
+            return await super().page(table, after, limit, group)
 
     async def look(self, since: int | None) -> Changes | None:
         """What was committed."""

@@ -14,7 +14,7 @@ import attrs
 
 from olmstate.actors.testing import Operation
 from olmstate.messages import (
-    ActorStopped,
+    InternalError,
     OlmStateError,
     StoreBusy,
     StoreCorrupt,
@@ -98,8 +98,8 @@ class Strike:
 
     @property
     def is_bug(self) -> bool:
-        """Whether it takes the supervisor down, and has to come out of it."""
-        return ActorStopped in self.may
+        """Whether it is one, which is its asker's and ends nothing."""
+        return InternalError in self.may
 
 
 @attrs.frozen(kw_only=True)
@@ -160,6 +160,10 @@ READING: frozenset[Operation] = frozenset({"read", "page", "look"})
 COMMIT: frozenset[Operation] = frozenset({"commit"})
 
 
+BUG = (InternalError, StorePoisoned)
+"""Of a commit that meets one, nobody knows what it has written."""
+
+
 def _refused(name: str, error: Callable[[], OlmStateError], at: frozenset[Operation], *, after: bool = False) -> Strike:
     """The store refuses, and whoever has asked must hear just that."""
     return Strike(name=name, unit="store step", do=_raise(error), at=at, after=after, may=(type(error()),), must=True)
@@ -212,9 +216,11 @@ STRIKES: Sequence[Strike] = (
     _refused("written, but unknown", _doubt, COMMIT, after=True),
     Strike(name="blind", unit="store step", do=_raise(_io_error), at=BLIND),
     Strike(name="fenced", unit="store step", do=_raise(Fenced), at=COMMIT),
-    Strike(name="bug in the store", unit="store step", do=_raise(Bug), may=(ActorStopped,)),
-    Strike(name="bug in the store after", unit="store step", do=_raise(Bug), after=True, may=(ActorStopped,)),
-    Strike(name="bug in the actor", unit="handled", do=_raise(Bug), may=(ActorStopped,)),
-    Strike(name="bug in the actor after", unit="handled", do=_raise(Bug), after=True, may=(ActorStopped,)),
-    Strike(name="panic in the actor", unit="handled", do=_raise(Panic), may=(ActorStopped,)),
+    Strike(name="bug in the store", unit="store step", do=_raise(Bug), may=(InternalError, StorePoisoned)),
+    Strike(
+        name="bug in the store after", unit="store step", do=_raise(Bug), after=True, may=(InternalError, StorePoisoned)
+    ),
+    Strike(name="bug in the actor", unit="handled", do=_raise(Bug), may=(InternalError,)),
+    Strike(name="bug in the actor after", unit="handled", do=_raise(Bug), after=True, may=(InternalError,)),
+    Strike(name="panic in the actor", unit="handled", do=_raise(Panic), may=(InternalError,)),
 )

@@ -80,6 +80,22 @@ async def test_more_partitions_are_read_than_a_statement_takes(stores: Handles) 
     assert not store._reader.in_transaction  # pyright: ignore[reportPrivateUsage]
 
 
+async def test_a_page_may_be_of_one_group(stores: Handles) -> None:
+    store, table = await stores.open(), Table.INBOUND_GROUP_SESSIONS
+    groups = {b"%d" % number: (b"one", b"two", b"")[number % 3] for number in range(9)}
+    rows = [Row(key, key, b"value", group=group) for key, group in groups.items()]
+    await put(store, *rows, table=table)
+
+    for group in (b"one", b"two", b"", b"nobody's"):
+        expected = [key for key in groups if groups[key] == group]
+        found = await store.page(table, START, 10, group)
+        assert expected == [row.key for row in found]
+    first, second = await store.page(table, START, 2, b"one")
+    (third,) = await store.page(table, position_of(table, second), 2, b"one")
+    assert [b"0", b"3", b"6"] == [first.key, second.key, third.key]
+    assert list(groups) == [row.key for row in await store.page(table, START, 10)]
+
+
 async def test_rows_that_lie_together_are_loaded_apart(stores: Handles) -> None:
     store = await stores.open()
     rows = [Row(b"%016d" % number, PARTITION.ljust(16), b"%d" % number) for number in range(MOST_PARAMETERS + 1)]

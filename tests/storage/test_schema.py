@@ -19,8 +19,8 @@ from olmstate.storage.sqlite.migrations import (
     make_table,
 )
 from olmstate.storage.sqlite.schema import APPLICATION_ID, create, migrate, newest, version
-from olmstate.storage.sqlite.statements import PAGE
-from olmstate.storage.tables import KEYS_ONLY, PARTITIONED
+from olmstate.storage.sqlite.statements import page_of
+from olmstate.storage.tables import GROUPED, KEYS_ONLY, PARTITIONED
 from tests.storage.handles import Handles, device, put, values
 from tests.storage.record_migrations import effects, recorded
 
@@ -56,6 +56,7 @@ def test_each_type_has_its_table_and_only_our_types_of_columns(db: Database) -> 
     assert all(db.table(name).strict for name in db.table_names())
     for table in Table:
         columns = ["key", *(["partition"] if table in PARTITIONED else []), "value", "generation"]
+        columns += ["grouped"] if table in GROUPED else []
         assert (["key"] if table in KEYS_ONLY else columns) == list(db.table(table).columns_dict)
     assert (newest(), APPLICATION_ID) == (version(db), db.conn.execute("PRAGMA application_id").fetchone()[0])
 
@@ -63,13 +64,14 @@ def test_each_type_has_its_table_and_only_our_types_of_columns(db: Database) -> 
 @pytest.mark.parametrize("table", [table for table in Table if table not in KEYS_ONLY])
 def test_neither_changes_nor_marks_nor_partitions_are_looked_for_row_by_row(db: Database, table: Table) -> None:
     def plan(query: str) -> str:
-        return " ".join(row[3] for row in db.conn.execute(f"EXPLAIN QUERY PLAN {query}"))
+        parameters = [b""] * max(number for number in range(5) if number == 0 or f"?{number}" in query)
+        return " ".join(row[3] for row in db.conn.execute(f"EXPLAIN QUERY PLAN {query}", parameters))
 
     lookups = [
         f"SELECT key FROM {table} WHERE generation > 5",
         f"DELETE FROM {table} WHERE value IS NULL AND generation <= 5",
         f"SELECT value FROM {table} WHERE {'partition' if table in PARTITIONED else 'key'} IN (x'00', x'01')",
-        PAGE[table].replace("?1", "x'00'").replace("?2", "x'00'").replace("?3", "10"),
+        *(page_of(table, group) for group in ([None, b"", b"a"] if table in GROUPED else [None])),
     ]
     for lookup in lookups:
         assert plan(lookup).startswith("SEARCH"), lookup

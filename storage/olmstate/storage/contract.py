@@ -30,6 +30,8 @@ class Row(msgspec.Struct, frozen=True):
     """None: the row is to be deleted."""
     generation: int = 0
     """Of the commit that wrote it; filled in by the store."""
+    group: bytes = b""
+    """With which others it can be found, in a table whose rows are grouped; written, and never read."""
 
     def __repr__(self) -> str:
         """All but the value, which is secret."""
@@ -80,8 +82,11 @@ class RowReader(Protocol):
         """The rows of each of ``partitions``, an empty list for one that has none; see `unit_of`."""
         ...
 
-    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
-        """At most ``limit`` rows behind the position ``after``, in the order of their positions."""
+    async def page(self, table: Table, after: Position, limit: int, group: bytes | None = None) -> list[Row]:
+        """At most ``limit`` rows behind the position ``after``, in the order of their positions.
+
+        Of one ``group`` only, if the table's rows are grouped and one is named; those without a group are of ``b""``.
+        """
         ...
 
     @property

@@ -17,6 +17,8 @@ class Trait(enum.Enum):
     """Its rows are loaded by a partition of several."""
     BY_ROW = enum.auto()
     """Beside PARTITIONED: its rows lie by partition, but each is loaded by itself. See `unit_of`."""
+    GROUPED = enum.auto()
+    """Its rows have a group each, by which those of one can be found; those that an early version wrote have none."""
     KEYS_ONLY = enum.auto()
     """A row says nothing but that its key is there; its value is empty. Nobody caches it, so nobody asks what changed
     in it, or in which commit."""
@@ -26,7 +28,7 @@ class Trait(enum.Enum):
     """Once something is in it, something always is: found empty after that, the store is damaged."""
 
 
-_PARTITIONED, _BY_ROW = Trait.PARTITIONED, Trait.BY_ROW
+_PARTITIONED, _BY_ROW, _GROUPED = Trait.PARTITIONED, Trait.BY_ROW, Trait.GROUPED
 _KEYS_ONLY, _NOT_IN_BACKUPS, _FOR_LIFE = Trait.KEYS_ONLY, Trait.NOT_IN_BACKUPS, Trait.FOR_LIFE
 
 
@@ -50,8 +52,8 @@ class Table(enum.StrEnum):
     OLM_SESSIONS = "olm_sessions", _PARTITIONED
     OLM_MESSAGES = "olm_messages", _KEYS_ONLY
     """Hashes of pre-key messages that were decrypted on sessions dropped since: a replay could start one again."""
-    INBOUND_GROUP_SESSIONS = "inbound_group_sessions"
-    ROOM_KEY_CLAIMS = "room_key_claims"
+    INBOUND_GROUP_SESSIONS = "inbound_group_sessions", _GROUPED
+    ROOM_KEY_CLAIMS = "room_key_claims", _GROUPED
     """Who says that an inbound group session is theirs, where more do than its own row has room for."""
     WITHHELD_ROOM_KEYS = "withheld_room_keys"
     MESSAGE_INDICES = "message_indices", _PARTITIONED, _BY_ROW
@@ -74,6 +76,7 @@ class Table(enum.StrEnum):
 
 
 PARTITIONED = frozenset(table for table in Table if Trait.PARTITIONED in table.traits)
+GROUPED = frozenset(table for table in Table if Trait.GROUPED in table.traits)
 BY_ROW = frozenset(table for table in Table if Trait.BY_ROW in table.traits)
 KEYS_ONLY = frozenset(table for table in Table if Trait.KEYS_ONLY in table.traits)
 NOT_IN_BACKUPS = tuple(table for table in Table if Trait.NOT_IN_BACKUPS in table.traits)

@@ -42,7 +42,7 @@ from olmstate.messages import (
 from olmstate.storage import START, Table, open_store
 from olmstate.storage.sqlite import schema
 from olmstate.storage.sqlite.migrations import MIGRATIONS
-from tests.operations.device import ALICE, ALICE_DEVICE, KEY, ROOM, Clock, decrypt
+from tests.operations.device import ALICE, ALICE_DEVICE, KEY, ROOM, Clock, decrypt, unchanged
 from tests.operations.peer import Peer, keys_query, read_room_event
 from tests.recordings.stores.record import PICKLE_KEY
 from tests.recordings.stores.recorded import RECORDED, unpack
@@ -197,3 +197,18 @@ async def test_its_rooms_go_on_behind_what_was_sent(alice: Supervisor, recorded:
     # without Bob there is another session
     again = await alice.ask(ShareRoomKey(room_id=ROOM, devices=(carol.address,)))
     assert sent.session_id != again.session_id
+
+
+async def test_its_room_keys_are_found_by_their_room_once_somebody_has_looked(
+    alice: Supervisor, recorded: Recorded
+) -> None:
+    everything = await alice.ask(ExportRoomKeys())
+    rooms = {key["room_id"] for key in everything}
+    for room_id in rooms:
+        expected = sorted(key["session_id"] for key in everything if key["room_id"] == room_id)
+        assert expected == sorted(key["session_id"] for key in await alice.ask(ExportRoomKeys(room_id=room_id)))
+    with closing(sqlite3.connect(recorded.database)) as db:
+        (ungrouped,) = db.execute("SELECT count(*) FROM inbound_group_sessions WHERE grouped IS NULL").fetchone()
+    assert 0 == ungrouped
+    async with unchanged(alice):
+        await alice.ask(ExportRoomKeys(room_id=rooms.pop()))

@@ -245,7 +245,7 @@ Asked: TypeAlias = IdentityKeys | SignedDeviceKeys | SyncToken | Step
 
 
 class AccountActor(Actor[Asked]):
-    """See the module."""
+    """Owns the Olm account, and how far the device has read from the homeserver."""
 
     name: ClassVar[str] = "account"
 
@@ -399,7 +399,7 @@ class AccountActor(Actor[Asked]):
             own = self._changing()
             own.fallback_keys = self._make_fallback_key(own)
             own.fallback_made = now
-        # copies: whoever is given them may do with them what he likes
+        # copies: the asker may do with them what it likes
         return UnpublishedKeys(one_time_keys=deepcopy(own.one_time_keys), fallback_keys=deepcopy(own.fallback_keys))
 
     def _changing(self) -> OwnAccount:

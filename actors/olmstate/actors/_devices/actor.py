@@ -181,7 +181,7 @@ Asked: TypeAlias = Devices | LookUp | LookUpSenders | WereKnown | StoreDevices
 
 
 class DevicesActor(Actor[Asked]):
-    """See the module."""
+    """Owns the public keys of other users' devices, and of our own other ones."""
 
     name: ClassVar[str] = "devices"
 

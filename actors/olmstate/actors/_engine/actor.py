@@ -133,7 +133,10 @@ class PageQuery(Query[R], Generic[R]):
     table: Table
     after: Position = START
     """Where the page before ended."""
-    limit: int = 500
+    limit: int = 64
+    """Below a millisecond's worth."""
+    group: tuple[str, ...] | None = None
+    """Of which group's rows, by the parts of its name, or, with none, of those without a group. None: of all."""
 
 
 class Actor(abc.ABC, Generic[M_contra]):
@@ -356,7 +359,7 @@ class Actor(abc.ABC, Generic[M_contra]):
     async def _load(self, message: M_contra) -> None:
         page: object = message
         if isinstance(page, PageQuery):
-            self.page = await self._store.page(page.table, page.after, page.limit)
+            self.page = await self._store.page(page.table, page.after, page.limit, self._group_of(page))
         first = True
         complete = False
         committed = isinstance(message, Query)
@@ -374,6 +377,11 @@ class Actor(abc.ABC, Generic[M_contra]):
             first = False
             if not isinstance(wanted, tuple):
                 wanted = self.wanted(message)
+
+    def _group_of(self, page: PageQuery[Any]) -> bytes | None:
+        if not page.group:
+            return None if page.group is None else b""
+        return self._store.key(page.table, *page.group)
 
     def decoded_page(self, table: Table, decode: Callable[[Row], T]) -> tuple[Position, tuple[T, ...]]:
         """Where the page that was read ends, and what its rows stand for.

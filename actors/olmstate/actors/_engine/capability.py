@@ -7,7 +7,8 @@ To add a message, write its class, its function, and one line among the routes h
 
     commands     run in a turn: async def run(turn: Turn, command: C) -> R
     queries      answered by an actor from committed state: Q.answered_by(SomeActor)
-    procedures   run in the asker's task: async def run(supervisor: Asking, procedure: P) -> R
+    procedures   run in the asker's task: async def run(supervisor: Asking, procedure: P) -> R; so does a query that
+                 takes several actors or several steps
     without_turn commands that mostly need no turn, because one before has reserved what they use up
     services     run beside the turns, in the background
     additions    what other capabilities ask for at their points: a handler for an answer, say

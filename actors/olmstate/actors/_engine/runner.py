@@ -50,7 +50,7 @@ from olmstate.messages import (
 from olmstate.storage import Changes, Fenced, Row, Store, Table
 
 from .actor import Actor, Committed, Environment, Invalidate, Newest, Notice, RolledBack
-from .bugs import internal_error, is_bug
+from .bugs import internal_error, is_bug, left_to_the_next
 from .capability import Capability, WithoutTurn, check_routes
 from .envelope import Envelope, own_error
 from .options import Options
@@ -381,6 +381,8 @@ class Runner:
             return
         alone = len(batch) == 1 or self._state is State.ACQUIRING
         self._roll_back()
+        if self._state is State.ACQUIRING and self._store.lock.held:
+            self._store.lock.release()
         self._move(Move.BUSY if self._state is State.ACQUIRING else Move.FAILED)
         if alone:
             for envelope in batch:
@@ -409,7 +411,7 @@ class Runner:
         lock = self._store.lock
         keep = False
         if self._inbox.statistics().current_buffer_used:
-            with contextlib.suppress(StoreError):  # whoever can't be seen is waited for
+            with left_to_the_next():  # whoever can't be seen is waited for
                 keep = not lock.contended()
         if keep:
             self._move(Move.KEPT)
@@ -538,7 +540,7 @@ class Runner:
             await trio.sleep(self._options.write_behind)
             if any(actor.before_commit() for actor in self._all):
                 # it still waits, and the next turn takes it along, if there is one
-                with contextlib.suppress(StoreError, ActorStopped):
+                with left_to_the_next():
                     await self.ask_in_turn(Flush())
             if not any(actor.before_commit() for actor in self._all):
                 self._unwritten = trio.Event()
@@ -547,7 +549,7 @@ class Runner:
         """Look for others' writes while anybody wants to hear of them."""
         while True:
             if self._subscriptions.wanted(StoreChanged):
-                with contextlib.suppress(StoreError):  # whoever asks something next is told
+                with left_to_the_next():
                     await self.refresh()
                 await trio.sleep(self._options.watch)
             else:

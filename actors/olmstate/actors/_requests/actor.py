@@ -211,7 +211,7 @@ Asked: TypeAlias = (
 
 
 class RequestsActor(Actor[Asked]):
-    """See the module."""
+    """Owns the requests to the homeserver that wait for an answer, and which servers have failed."""
 
     name: ClassVar[str] = "requests"
 

@@ -16,11 +16,13 @@ from olmstate.messages import (
 
 from .actor import DecryptSome, InboundGroupSessionsActor, MoreClaimsPage, RoomKeysPage
 from .operations import (
+    GroupChunk,
     ImportChunk,
     add_room_key,
     decrypt_room_events,
     export_key_file,
     export_room_keys,
+    group_chunk,
     import_chunk,
     import_key_file,
     import_room_keys,
@@ -29,7 +31,7 @@ from .receiving import receive_room_keys, receive_withheld
 
 CAPABILITY = Capability(
     actor=InboundGroupSessionsActor,
-    commands=(AddRoomKey.by(add_room_key), ImportChunk.by(import_chunk)),
+    commands=(AddRoomKey.by(add_room_key), GroupChunk.by(group_chunk), ImportChunk.by(import_chunk)),
     queries=(
         DecryptRoomEvent.answered_by(InboundGroupSessionsActor),
         DecryptSome.answered_by(InboundGroupSessionsActor),

@@ -56,7 +56,7 @@ from olmstate.messages import (
     UnknownMessageIndex,
     UserId,
 )
-from olmstate.storage import Position, Row, Table
+from olmstate.storage import Position, Row, RowReader, Table
 
 from .claims import (
     FEW_CLAIMS,
@@ -110,6 +110,9 @@ class MoreClaims(QuietStruct, kw_only=True, frozen=True):
 
 
 class _RoomKeyCodec:
+    def __init__(self, store: RowReader) -> None:
+        self._group: Callable[[RoomId], bytes] = partial(store.key, Table.INBOUND_GROUP_SESSIONS)
+
     def decode(self, partition: bytes, rows: Sequence[Row]) -> RoomKeyEntry | None:  # noqa: ARG002 - the row knows it
         return self.entry(rows[0]) if rows else None
 
@@ -154,7 +157,7 @@ class _RoomKeyCodec:
             if copy.signed:
                 claims = claims[:1]  # with the first signed copy are all, and the others need one
         record = RoomKeyRecord(room_id=entry.room_id, copies=copies, more_claims=entry.more_claims)
-        yield Row(partition, partition, dumps(record))
+        yield Row(partition, partition, dumps(record), group=self._group(entry.room_id))
 
 
 def _claim(copy: CopyRecord) -> Claim:
@@ -183,6 +186,9 @@ def _record(claim: Claim, session_key: str, *, signed: bool) -> CopyRecord:
 
 
 class _MoreClaimsCodec:
+    def __init__(self, store: RowReader) -> None:
+        self._group: Callable[[RoomId], bytes] = partial(store.key, Table.ROOM_KEY_CLAIMS)
+
     def decode(self, partition: bytes, rows: Sequence[Row]) -> MoreClaims | None:  # noqa: ARG002 - one row at most
         return self.claims(rows[0]) if rows else None
 
@@ -205,7 +211,7 @@ class _MoreClaimsCodec:
                     for claim in entry.claims
                 ],
             )
-            yield Row(partition, partition, dumps(record))
+            yield Row(partition, partition, dumps(record), group=self._group(entry.room_id))
 
 
 def _imported(session_key: str) -> InboundGroupSession:
@@ -255,9 +261,16 @@ class AddWithheld(Message[None]):
 
 @attrs.frozen(kw_only=True)
 class RoomKeysPage(PageQuery[tuple[Position, tuple[RoomKeyEntry, ...]]]):
-    """Some of all room keys, and where to go on; none at the end."""
+    """Some of all room keys, or of one room's, and where to go on; none at the end. A room is a group."""
 
     table: Table = Table.INBOUND_GROUP_SESSIONS
+
+
+@attrs.frozen(kw_only=True)
+class GroupRoomKeys(Message[None]):
+    """Have these be found by their room: an early version has written them."""
+
+    room_keys: tuple[tuple[RoomId, MegolmSessionId], ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -282,12 +295,19 @@ class WriteBehind(Message[None]):
 
 
 Asked: TypeAlias = (
-    AddRoomKeys | AddWithheld | RoomKeysPage | MoreClaimsPage | WriteBehind | DecryptRoomEvent | DecryptSome
+    AddRoomKeys
+    | GroupRoomKeys
+    | AddWithheld
+    | RoomKeysPage
+    | MoreClaimsPage
+    | WriteBehind
+    | DecryptRoomEvent
+    | DecryptSome
 )
 
 
 class InboundGroupSessionsActor(Actor[Asked]):
-    """See the module."""
+    """Owns the room keys, the withheld notices, and which event used which message index."""
 
     name: ClassVar[str] = "inbound_group_sessions"
 
@@ -295,8 +315,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
         """It has loaded nothing."""
         store, capacity = environment.store, environment.capacity
         self._own = DeviceAddress(user_id=environment.user_id, device_id=environment.device_id)
-        self._codec = _RoomKeyCodec()
-        self._claims_codec = _MoreClaimsCodec()
+        self._codec = _RoomKeyCodec(store)
+        self._claims_codec = _MoreClaimsCodec(store)
         self._room_keys = Cache[RoomKeyEntry | None](
             Table.INBOUND_GROUP_SESSIONS, self._codec, capacity(Table.INBOUND_GROUP_SESSIONS)
         )
@@ -348,6 +368,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 return self._wanted_for(events)
             case AddRoomKeys(room_keys=room_keys):
                 return self._wanted_to_add(room_keys)
+            case GroupRoomKeys(room_keys=room_keys):
+                return ((self._room_keys, [self._partition(*names) for names in room_keys]),)
             case AddWithheld(codes=codes):
                 return ((self._withheld, [self._notice(*ids) for ids in codes]),)
             case WriteBehind(blocks=blocks):
@@ -405,7 +427,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
             yield self._more_claims, more_claims
             yield self._senders, senders
 
-    def handle(self, message: Asked) -> Reply:
+    def handle(self, message: Asked) -> Reply:  # noqa: C901 - one case a message
         """Answer one message."""
         match message:
             case DecryptRoomEvent(room_id=room_id, event=event):
@@ -414,6 +436,10 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 return message.reply(tuple(self._decrypt_or_error(*event) for event in events))
             case AddRoomKeys(room_keys=room_keys):
                 return message.reply(tuple(self._add(new) for new in room_keys))
+            case GroupRoomKeys(room_keys=room_keys):
+                for partition in (self._partition(*names) for names in room_keys):
+                    self._room_keys.put(partition, self._room_keys.current(partition))
+                return message.reply(None)
             case AddWithheld(codes=codes):
                 for ids, code in codes.items():
                     notice = self._notice(*ids)

@@ -19,6 +19,7 @@ from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import (
     AddRoomKeys,
     DecryptSome,
+    GroupRoomKeys,
     InboundGroupSessionsActor,
     MoreClaimsPage,
     NewRoomKey,
@@ -193,6 +194,18 @@ def _exported(key: Json, own: DeviceIdentity | None) -> NewRoomKey:
     )
 
 
+@attrs.frozen(kw_only=True)
+class GroupChunk(Command[None]):
+    """One step of having room keys found by their room."""
+
+    room_keys: tuple[tuple[RoomId, MegolmSessionId], ...]
+
+
+async def group_chunk(turn: Turn, command: GroupChunk) -> None:
+    """Have some room keys be found by their room."""
+    await turn[InboundGroupSessionsActor].ask(GroupRoomKeys(room_keys=command.room_keys))
+
+
 # --- procedures, in the asker's task ------------------------------------------------------------------------
 
 
@@ -258,29 +271,38 @@ async def export_key_file(supervisor: Asking, procedure: ExportKeyFile) -> str:
 
 async def _export(supervisor: Asking, room_id: RoomId | None, take: Callable[[Sequence[JsonObject]], object]) -> None:
     """Hand all room keys, or a room's, to ``take``, some at a time."""
-    more_claims = await _more_claims(supervisor)
-    after, page = await supervisor.ask(RoomKeysPage(limit=PAGE))
+    group = None
+    if room_id is not None:
+        await _group_all(supervisor)
+        group = (room_id,)
+    more_claims = await _more_claims(supervisor, [None] if room_id is None else [(room_id,), ()])
+    after, page = await supervisor.ask(RoomKeysPage(limit=PAGE, group=group))
     while page:
-        take(
-            [
-                exported
-                for entry in page
-                if room_id in (None, entry.room_id)
-                for exported in _exports(entry, more_claims)
-            ]
-        )
-        after, page = await supervisor.ask(RoomKeysPage(after=after, limit=PAGE))
+        take([exported for entry in page for exported in _exports(entry, more_claims)])
+        after, page = await supervisor.ask(RoomKeysPage(after=after, limit=PAGE, group=group))
 
 
-async def _more_claims(supervisor: Asking) -> dict[tuple[RoomId, str], tuple[Claim, ...]]:
-    """The claims that are kept apart from their sessions; there are hardly ever any."""
+async def _group_all(supervisor: Asking) -> None:
+    """Have those room keys be found by their room that an early version has written; later there are none."""
+    after, page = await supervisor.ask(RoomKeysPage(limit=PAGE, group=()))
+    while page:
+        names = tuple((entry.room_id, MegolmSessionId(entry.copies[0].session.session_id)) for entry in page)
+        await supervisor.ask(GroupChunk(room_keys=names))
+        after, page = await supervisor.ask(RoomKeysPage(after=after, limit=PAGE, group=()))
+
+
+async def _more_claims(
+    supervisor: Asking, groups: Iterable[tuple[str, ...] | None]
+) -> dict[tuple[RoomId, str], tuple[Claim, ...]]:
+    """The claims that are kept apart from their sessions, of some rooms or all; there are hardly ever any."""
     found: dict[tuple[RoomId, str], tuple[Claim, ...]] = {}
-    after, page = await supervisor.ask(MoreClaimsPage())
-    while page:
-        for entry in page:
-            named = entry.room_id, entry.session_id
-            found[named] = (*found.get(named, ()), *entry.claims)
-        after, page = await supervisor.ask(MoreClaimsPage(after=after))
+    for group in groups:
+        after, page = await supervisor.ask(MoreClaimsPage(group=group))
+        while page:
+            for entry in page:
+                named = entry.room_id, entry.session_id
+                found[named] = (*found.get(named, ()), *entry.claims)
+            after, page = await supervisor.ask(MoreClaimsPage(after=after, group=group))
     return found
 
 

@@ -4,15 +4,15 @@ Its invariants:
 
 - A message index is used once. Indices are *reserved*: a turn stores, durably, that those below
   `OutboundSession.reserved` may have been used; only then does this process use them, one after another, without the
-  lock and without a commit. Whoever loads the session, after a crash or in another process, goes on behind the
+  lock and without a commit. A process that loads the session, after a crash or beside this one, goes on behind the
   reserved ones.
 - What is reserved stays ours when others write: an invalidation drops the cached row, not the reservation. It ends
   with its session, or with its *epoch*: exporting the key begins a new one, so that no message with an index before
   the exported one is sent after it, which the new recipient could not read.
 - Nothing is encrypted on a session that is due for rotation, or that was not marked as shared.
-- Who may have the key is recorded before it leaves, and with which identity key: it was *offered* to him. That he has
-  it is recorded only once the server has taken it. The first decides whether the session must be replaced when he has
-  left, the second whether he must be sent it again.
+- Which device may have the key is recorded before the key leaves, and with which identity key: the key was *offered*
+  to that device. That the device has it is recorded only once the server has taken it. The first decides whether the
+  session must be replaced when the device has left, the second whether the device must be sent the key again.
 
 One session a room. Its recipients are in a table of their own, so that a message doesn't rewrite a thousand of them;
 there the partition is (room, session).
@@ -333,7 +333,7 @@ Asked: TypeAlias = (
 
 
 class OutboundGroupSessionsActor(Actor[Asked]):
-    """See the module."""
+    """Owns the sessions that we encrypt to rooms with, and who was given their keys."""
 
     name: ClassVar[str] = "outbound_group_sessions"
 

@@ -43,7 +43,7 @@ class _Waiting:
     session_id: MegolmSessionId | None = None
     """On which it must be, if any."""
     tried: bool = False
-    """Else something must be loaded first."""
+    """False until the actor was asked; the event then may still need a turn."""
     encrypted: MegolmCiphertext | None = None
     """None, though it was tried: that takes a turn."""
     error: OlmStateError | None = None
@@ -96,7 +96,7 @@ class RoomEncryption:
     async def _encrypt_all(self, queue: list[_Waiting]) -> None:
         """Empty a queue and try each, or none of them: then each loads what it needs.
 
-        Whose indices are being reserved waits for them.
+        An event whose room is reserving indices waits for that reservation.
         """
         batch = [waiting for waiting in queue if waiting.room_id not in self._reserving]
         queue.clear()

@@ -56,7 +56,7 @@ class _Complete:
 
 
 class RoomSending:
-    """See the module."""
+    """Encrypts for a room's members."""
 
     def __init__(self, supervisor: BesideTurns) -> None:
         """Over a supervisor; it remembers nothing yet."""

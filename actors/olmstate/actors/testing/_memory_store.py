@@ -215,10 +215,11 @@ class MemoryStore:
         await self._end(step, rest)
         return found
 
-    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
-        """At most ``limit`` rows behind the place ``after``, in the order of their places."""
+    async def page(self, table: Table, after: Position, limit: int, group: bytes | None = None) -> list[Row]:
+        """At most ``limit`` rows behind the place ``after``, in the order of their places, or those of a group."""
         step, rest = await self._begin("page", table)
-        rows = [row for row in self._disk.rows(table) if position_of(table, row) > after][:limit]
+        found = [row for row in self._disk.rows(table) if position_of(table, row) > after]
+        rows = [row for row in found if group in (None, row.group)][:limit]
         await self._end(step, rest)
         return rows
 

@@ -85,9 +85,9 @@ class UnsafeStore:
         """The real one's."""
         return await self._store.read(table, partitions)
 
-    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
+    async def page(self, table: Table, after: Position, limit: int, group: bytes | None = None) -> list[Row]:
         """The real one's."""
-        return await self._store.page(table, after, limit)
+        return await self._store.page(table, after, limit, group)
 
     async def look(self, since: int | None) -> Changes | None:
         """Nothing, but how far the store is, which never moves."""

@@ -87,6 +87,13 @@ def claims_and_fingerprints(db: Database) -> None:
     make_keys_only_table(db, "device_fingerprints")
 
 
+def rows_by_room(db: Database) -> None:
+    """Room keys, and claims on them, can be found by their room; those that are there are not, until one looks."""
+    for name in ("inbound_group_sessions", "room_key_claims"):
+        db.conn.execute(f"ALTER TABLE {name} ADD COLUMN grouped BLOB")
+        db.conn.execute(f"CREATE INDEX {name}_grouped ON {name} (grouped, key)")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -94,6 +101,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     device_lists,
     facts,
     claims_and_fingerprints,
+    rows_by_room,
 )
 """In order: the first makes version 1."""
 

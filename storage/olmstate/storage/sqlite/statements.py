@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from olmstate.storage.tables import BY_ROW, KEYS_ONLY, PARTITIONED, Table
+from olmstate.storage.tables import BY_ROW, GROUPED, KEYS_ONLY, PARTITIONED, Table
 
 MOST_PARAMETERS = 500
 """Of one statement; SQLite allows 32,766."""
@@ -41,9 +41,10 @@ def _upsert(table: Table) -> str:
     if table in KEYS_ONLY:
         return f"INSERT OR IGNORE INTO {table} (key) VALUES (?)"
     names = ("partition", "key") if table in PARTITIONED else ("key",)
+    values = ("value", "generation", "grouped") if table in GROUPED else ("value", "generation")
     return (
-        f"INSERT INTO {table} ({', '.join((*names, 'value', 'generation'))}) VALUES {places(len(names) + 2)} "
-        f"ON CONFLICT ({', '.join(names)}) DO UPDATE SET value = excluded.value, generation = excluded.generation"
+        f"INSERT INTO {table} ({', '.join((*names, *values))}) VALUES {places(len(names) + len(values))} "
+        f"ON CONFLICT ({', '.join(names)}) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in values)}"
     )
 
 
@@ -78,10 +79,14 @@ _READ_BY_ROW = {
     f"WHERE {_there(table)}"
     for table in BY_ROW
 }
-PAGE = {
-    table: f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND {_behind(table)} LIMIT ?3"
-    for table in Table
-}
+
+
+def page_of(table: Table, group: bytes | None) -> str:
+    """What reads a page of all rows, of those of a group, or of those that have none; partition, key, limit, group."""
+    of = "" if group is None else "AND grouped = ?4 " if group else "AND grouped IS NULL "
+    return f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} {of}AND {_behind(table)} LIMIT ?3"
+
+
 UPSERT = {table: _upsert(table) for table in Table}
 DELETE = {table: f"DELETE FROM {table} WHERE key = ?" for table in KEYS_ONLY}
 FORGET = [f"DELETE FROM {table} WHERE value IS NULL AND generation <= ?" for table in Table if table not in KEYS_ONLY]

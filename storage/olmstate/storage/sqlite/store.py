@@ -41,7 +41,7 @@ from olmstate.storage.lock.fork import poison_in_child
 from olmstate.storage.lock.presence import Presence
 from olmstate.storage.lock.turnstile import Turnstile
 from olmstate.storage.sealing import Seal, Secret, Wrapping, as_secret
-from olmstate.storage.tables import FOR_LIFE, KEYS_ONLY, PARTITIONED, Table
+from olmstate.storage.tables import FOR_LIFE, GROUPED, KEYS_ONLY, PARTITIONED, Table
 from olmstate.storage.threads import NoThread, in_thread, start_in_thread
 
 from .connection import Connection, abandon, set_busy_timeout
@@ -57,7 +57,7 @@ from .meta import (
 )
 from .sqlite3 import sqlite3
 from .sqlite_errors import BUSY_SECONDS, PRIMARY, look_again, result_code, store_error, translated
-from .statements import CHANGED, COUNT, DELETE, FACTS, FENCE, FORGET, MOST_PARAMETERS, PAGE, STATE, UPSERT, read
+from .statements import CHANGED, COUNT, DELETE, FACTS, FENCE, FORGET, MOST_PARAMETERS, STATE, UPSERT, page_of, read
 
 MANY_CHANGES = 4096
 """So many changed rows are not worth telling by key."""
@@ -293,10 +293,11 @@ class SqliteStore:
         if self._reader.in_transaction:  # after some errors SQLite has ended it by itself
             self._reader.execute("ROLLBACK")
 
-    async def page(self, table: Table, after: Position, limit: int) -> list[Row]:
-        """At most ``limit`` rows behind the place ``after``, in the order of their places."""
+    async def page(self, table: Table, after: Position, limit: int, group: bytes | None = None) -> list[Row]:
+        """At most ``limit`` rows behind the position ``after``, in the order of their positions; see `RowReader`."""
         self.check_usable()
-        fetched: _Fetched = self._read(lambda: self._reader.execute(PAGE[table], [*after, limit]).fetchall())
+        sql, parameters = page_of(table, group), [*after, limit, *([group] if group else [])]
+        fetched: _Fetched = self._read(lambda: self._reader.execute(sql, parameters).fetchall())
         return [self._row(table, *row) for row in fetched]
 
     def _row(self, table: Table, key: bytes, partition: bytes, sealed: bytes, generation: int) -> Row:
@@ -476,6 +477,8 @@ class SqliteStore:
                 values = zip(part, seal_all(table, part, generation), strict=True)
                 if table in PARTITIONED:
                     kept += [(row.partition, row.key, value, generation) for row, value in values]
+                elif table in GROUPED:
+                    kept += [(row.key, value, generation, row.group or None) for row, value in values]
                 else:
                     kept += [(row.key, value, generation) for row, value in values]
             kept.sort(key=itemgetter(0))  # as they lie in the tree; what comes twice stays in its order
