@@ -104,9 +104,11 @@ class RoomEncryption:
             return
         try:
             replies = await self._encrypt_now(batch)
-        except (trio.WouldBlock, InternalError):
-            return  # in the second case it is known of none whose bug it is
+        except trio.WouldBlock:
+            return
         except OlmStateError as error:
+            if isinstance(error, InternalError) and len(batch) > 1:
+                return  # nobody knows whose it is: alone, that one meets it again
             for waiting in batch:
                 waiting.tried, waiting.error = True, own_error(error)
         else:
