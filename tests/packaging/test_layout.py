@@ -15,13 +15,15 @@ MAY_IMPORT = {
     "storage": {"storage", "messages"},
     "actors": {"actors", "storage", "messages"},
     "cli": {"cli", "actors", "storage", "messages"},
+    "asyncio": {"asyncio", "actors", "storage", "messages"},
 }
 # What a room must never touch, whoever brought it in.
 MUST_NOT_NEED = {
     "messages": {"trio", "sqlite3", "sqlite_utils", "filelock"},
     "storage": {"vodozemac"},
-    "actors": {"click"},
+    "actors": {"click", "asyncio"},
     "cli": set[str](),
+    "asyncio": {"click"},
 }
 
 

@@ -103,9 +103,11 @@ class RoomEncryption:
         try:
             self._supervisor.refresh()
             replies = self._outbound.ask_nowait(self._asked(batch))
-        except (trio.WouldBlock, InternalError):
-            return  # in the second case it is known of none whose bug it is
+        except trio.WouldBlock:
+            return
         except OlmStateError as error:
+            if isinstance(error, InternalError) and len(batch) > 1:
+                return  # nobody knows whose it is: alone, that one meets it again
             for waiting in batch:
                 waiting.tried, waiting.error = True, own_error(error)
         else:

@@ -61,7 +61,7 @@ from .statements import CHANGED, COUNT, DELETE, FACTS, FENCE, FORGET, MOST_PARAM
 
 MANY_CHANGES = 4096
 """So many changed rows are not worth telling by key."""
-MARKS_KEPT = 10_000
+TOMBSTONES_KEPT = 10_000
 """Generations for which a deleted row's tombstone is kept at least."""
 FORGET_EVERY = 1_000
 """Generations between two sweeps of older tombstones."""
@@ -486,7 +486,7 @@ class SqliteStore:
             for sql, parameters in statements:
                 writer.executemany(sql, parameters)
             if generation % FORGET_EVERY == 0:
-                _forget_marks(writer, generation - MARKS_KEPT)
+                _forget_marks(writer, generation - TOMBSTONES_KEPT)
 
         self._commits += 1
         self._transact(write, seen, self._lock, self._writing())
