@@ -148,7 +148,9 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
             changed = [DevicesChanged(added=reply.added, removed=reply.removed)]
             own = DeviceAddress(user_id=USER, device_id=DEVICE)
             # its reply says nothing of identities
-            heard_of = heard.identities if "master_keys" in message.response else []
+            heard_of = (
+                heard.identities if isinstance(message.response, dict) and "master_keys" in message.response else []
+            )
             return News(
                 identities=heard_of,
                 devices=changed if reply.added or reply.removed else [],
