@@ -18,6 +18,8 @@ from olmstate.messages import (
     DeviceAddress,
     DevicesChanged,
     Event,
+    ExportKeyFile,
+    ExportRoomKeys,
     ImportKeyFile,
     ImportRoomKeys,
     MarkRequestFailed,
@@ -26,12 +28,20 @@ from olmstate.messages import (
     OwnDeviceReplaced,
     ReceiveSync,
     RequestGivenUp,
+    RoomKeyExportProgress,
     RoomKeyImportProgress,
     RoomKeysReceived,
 )
 from tests.faults.history import Json
 
-OWN_EVENTS = (RoomKeysReceived, DevicesChanged, OwnDeviceReplaced, RoomKeyImportProgress, RequestGivenUp)
+OWN_EVENTS = (
+    RoomKeysReceived,
+    DevicesChanged,
+    OwnDeviceReplaced,
+    RoomKeyExportProgress,
+    RoomKeyImportProgress,
+    RequestGivenUp,
+)
 """Events of what was asked; a `StoreChanged` is of what others did."""
 
 
@@ -45,6 +55,8 @@ class News:
     replaced: int = 0
     """Times that a server was said to have other keys under this device's id."""
     progress: list[RoomKeyImportProgress] = attrs.field(factory=list[RoomKeyImportProgress])
+    exported: list[int] = attrs.field(factory=list[int])
+    """Keys in an export, so far."""
     given_up: list[RequestGivenUp] = attrs.field(factory=list[RequestGivenUp])
 
 
@@ -77,6 +89,8 @@ class Ear:
                     news.replaced += 1
                 case RoomKeyImportProgress():
                     news.progress.append(event)
+                case RoomKeyExportProgress():
+                    news.exported.append(event.done)
                 case RequestGivenUp():
                     news.given_up.append(event)
                 case _:
@@ -98,6 +112,11 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             keys, done = len(heard.room_keys), [step.done for step in heard.progress]
             right = reply.imported == keys and done == sorted(set(done)) and done[-1:] == [reply.total]
             enough = reply.imported <= keys and reply.total in done
+        case ExportRoomKeys():
+            right = heard.exported == sorted(set(heard.exported)) and heard.exported[-1:] == [len(reply)][: len(reply)]
+            enough = not reply or len(reply) in heard.exported
+        case ExportKeyFile():
+            return None  # nobody can see how many keys are in it
         case MarkRequestSent() | MarkRequestFailed():
             return None  # the reply doesn't tell what the request was about, and it may have been answered before
         case _:
