@@ -77,7 +77,7 @@ def device_lists(db: Database) -> None:
 
 
 def facts(db: Database) -> None:
-    """What the store knows of itself, sealed; filled when the store is next unlocked (decision 0035)."""
+    """What the store knows of itself, sealed; filled when the store is next unlocked (decision 0037)."""
     db.conn.execute("ALTER TABLE meta ADD COLUMN facts BLOB")
 
 
