@@ -58,7 +58,7 @@ RUN: Mapping[str, Mapping[str, str]] = {
     },
     "storage/olmstate/storage/sqlite/store.py": {
         "MANY_CHANGES": "sizes",
-        "MARKS_KEPT": "sizes",
+        "TOMBSTONES_KEPT": "sizes",
         "FORGET_EVERY": "stall",
         "SLOW_COMMIT": "one-message, stall",
         "UNSEALED_AT_ONCE": "stall",

@@ -79,8 +79,11 @@ def describe(store: RowReader, table: Table, row: Row) -> list[Json]:
     value: dict[str, Json] = {} if table is Table.OLM_SESSIONS else json.loads(row.value)
     match table:
         case Table.ACCOUNT:
-            keys = {**value["one_time_keys"], **value["fallback_keys"]}
-            return [*name, "account", {"keys": {key_id: key["key"] for key_id, key in keys.items()}}]
+            # those without an id are known by themselves; the history has rows of earlier versions, too
+            keys = {key: key for key in value.get("published", ())} | value.get("in_doubt", {})
+            keys |= (value.get("upload") or {}).get("keys", {})
+            signed = {**value["one_time_keys"], **value["fallback_keys"]}
+            return [*name, "account", {"keys": keys | {key_id: key["key"] for key_id, key in signed.items()}}]
         case Table.SYNC:
             return [*name, value["next_batch"] or "", None]
         case Table.INBOUND_GROUP_SESSIONS:
@@ -148,12 +151,13 @@ class RecordingStore(WrappedStore):
         self.generation = 0
         """The newest that its user was told."""
 
-    def changes(self, since: int | None) -> Changes:
+    async def look(self, since: int | None) -> Changes | None:
         """What was committed."""
         begun = self._log.now()
-        changes = super().changes(since)
-        self.generation = changes.generation
-        self._log.write("seen", generation=changes.generation, begun=begun)
+        changes = await super().look(since)
+        if changes is not None:
+            self.generation = changes.generation
+            self._log.write("seen", generation=changes.generation, begun=begun)
         return changes
 
     async def commit(self, rows: Rows, seen: int) -> int:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import TypeVar
 
+import attrs
+
 from olmstate.actors._account.operations import own_identity
 from olmstate.actors._devices.actor import DevicesActor, LookUp, LookUpSenders, RemoveDevices, StoreDevices, WereKnown
 from olmstate.actors._devices.senders import KnownSender
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._wire.signatures import check_device_keys
+from olmstate.actors._identities.identity import has_signed_device
+from olmstate.actors._identities.known import KnownIdentity
+from olmstate.actors._identities.operations import known_identities, take_identities
+from olmstate.actors._wire.signatures import check_device_keys, signing_bytes
 from olmstate.actors._wire.untrusted_json import answer, entries
 from olmstate.messages import (
     AddDevices,
@@ -23,7 +28,6 @@ from olmstate.messages import (
     DevicesChanged,
     Ed25519Key,
     Json,
-    JsonObject,
     OlmStateError,
     OwnDeviceReplaced,
     UserId,
@@ -45,10 +49,14 @@ async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
     """Check each device of a /keys/query response and store what holds."""
     response = answer(command.response, "the response")
     own = await own_identity(turn)
+    await take_identities(turn, response)
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]] = {}
-    async for some in SlicesOf(_told(response, users), DEVICES_AT_ONCE):
+    told = {UserId(user_id): devices for user_id, devices in entries(response.get("device_keys"), "device_keys")}
+    identities = await known_identities(turn, told)
+    async for some in SlicesOf(_told(told, users), DEVICES_AT_ONCE):
         for user_id, device_id, device in some:
-            users[user_id][device_id] = _checked(user_id, device_id, device)
+            is_own = own is not None and user_id == own.user_id
+            users[user_id][device_id] = _checked(user_id, device_id, device, identities[user_id], is_own=is_own)
     replaced = None if own is None else _refuse_other_own(users, own)
     added: list[DeviceAddress] = []
     rejected: dict[DeviceAddress, OlmStateError] = {}
@@ -64,12 +72,14 @@ async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
     return DevicesAdded(added=tuple(added), removed=tuple(removed), rejected=rejected)
 
 
-def _told(response: JsonObject, users: dict[UserId, dict[DeviceId, V]]) -> Iterator[tuple[UserId, DeviceId, Json]]:
+def _told(
+    told: Mapping[UserId, Json], users: dict[UserId, dict[DeviceId, V]]
+) -> Iterator[tuple[UserId, DeviceId, Json]]:
     """Each device that a response tells of. Its user is put into ``users`` before, and so is who has no devices."""
-    for user_id, devices in entries(response.get("device_keys"), "device_keys"):
-        users[UserId(user_id)] = {}
+    for user_id, devices in told.items():
+        users[user_id] = {}
         for device_id, device in entries(devices, "a user's devices"):
-            yield UserId(user_id), DeviceId(device_id), device
+            yield user_id, DeviceId(device_id), device
 
 
 def _one_by_one(users: Mapping[UserId, Mapping[DeviceId, V]]) -> Iterator[tuple[UserId, DeviceId | None, V | None]]:
@@ -102,11 +112,19 @@ async def _remove_others(turn: Turn, users: Mapping[UserId, Container[DeviceId]]
     return left_out
 
 
-def _checked(user_id: UserId, device_id: DeviceId, device: object) -> DeviceKeys | OlmStateError:
+def _checked(
+    user_id: UserId, device_id: DeviceId, told: Json, known: KnownIdentity | None, *, is_own: bool
+) -> DeviceKeys | OlmStateError:
     try:
-        return check_device_keys(user_id, device_id, device)
+        device = check_device_keys(user_id, device_id, told)
     except OlmStateError as error:
         return error
+    identity = None if known is None else known.identity
+    return attrs.evolve(
+        device,
+        cross_signed_by=identity.self_signing.public_key if identity and has_signed_device(identity, told) else None,
+        signed_json=signing_bytes(told) if is_own else None,
+    )
 
 
 def _refuse_other_own(

@@ -10,7 +10,10 @@ from olmstate.actors._account.actor import ALGORITHM, AccountActor, StoreSync
 from olmstate.actors._account.operations import one_time_key_count
 from olmstate.actors._device_lists.operations import catch_up, receive_device_lists
 from olmstate.actors._engine.capability import Asking
+from olmstate.actors._engine.slices import in_slices
 from olmstate.actors._engine.turn import Turn
+from olmstate.actors._rooms.actor import Discard, OutboundGroupSessionsActor
+from olmstate.actors._rooms.leaves import rooms_with_leaves
 from olmstate.actors._to_device.receiving import receive_to_device
 from olmstate.actors._to_device.turns import in_turns
 from olmstate.actors._wire.untrusted_json import answer, array_of, if_sound, json_object, optional, string, strings
@@ -34,6 +37,7 @@ class _Rest:
 
     state: StoreSync
     device_lists: JsonObject = attrs.field(repr=False)
+    rooms_with_leaves: tuple[RoomId, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +61,12 @@ class ReceiveSome(Command[Received]):
 async def receive_sync(supervisor: Asking, command: ReceiveSync) -> SyncReceived:
     """Take in to-device events, and, with the last of them, key counts and the token: usually all in one commit."""
     sync = answer(command.sync, "the sync response")
-    rest = _Rest(state=_parse_sync(sync, command.since), device_lists=optional(json_object, sync, "device_lists") or {})
+    lists = if_sound(json_object, sync, "device_lists") or {}
+    rest = _Rest(
+        state=_parse_sync(sync, command.since),
+        device_lists={name: if_sound(strings, lists, name) or () for name in ("changed", "left")},
+        rooms_with_leaves=await in_slices(rooms_with_leaves(sync)),
+    )
     to_device = optional(json_object, sync, "to_device") or {}
     events = optional(array_of, to_device, "events") or ()
     received: list[Received] = []
@@ -89,7 +98,9 @@ async def _receive_rest(turn: Turn, rest: _Rest) -> bool:
     if rest.state.since is None:
         await catch_up(turn, await turn[AccountActor].ask(SyncToken()), rest.state.next_batch)
     await receive_device_lists(turn, rest.device_lists)
-    return await turn[AccountActor].ask(rest.state)
+    for room_id in rest.rooms_with_leaves:
+        await turn[OutboundGroupSessionsActor].ask(Discard(room_id=room_id))
+    return await turn[AccountActor].ask(attrs.evolve(rest.state, now=turn.now))
 
 
 def _parse_sync(sync: JsonObject, since: str | None) -> StoreSync:
@@ -97,7 +108,7 @@ def _parse_sync(sync: JsonObject, since: str | None) -> StoreSync:
     return StoreSync(
         next_batch=string(sync, "next_batch"),
         since=since,
-        # an algorithm, or the whole field, that is left out means that there are no keys (spec)
         one_time_key_count=one_time_key_count(sync.get("device_one_time_keys_count")),
         fallback_key_unused=None if unused is None else ALGORITHM in unused,
+        now=0,  # of the turn that stores it
     )
