@@ -16,7 +16,7 @@ from olmstate.messages import JsonObject, ReceiveSync, RoomKeysReceived, SyncRec
 async def receive_sync(turn: Turn, command: ReceiveSync) -> SyncReceived:
     """Take in to-device events, key counts and the token, for one commit."""
     sync = answer(command.sync, "the sync response")
-    state = _parse_sync(sync, command.since)
+    state = _parse_sync(sync, command.since, turn.now)
     to_device = optional(json_object, sync, "to_device") or {}
     events = optional(array_of, to_device, "events") or ()
     before = len(turn.events)
@@ -29,12 +29,12 @@ async def receive_sync(turn: Turn, command: ReceiveSync) -> SyncReceived:
     return SyncReceived(to_device=outcomes, room_keys=tuple(chain.from_iterable(came)), token_stored=token_stored)
 
 
-def _parse_sync(sync: JsonObject, since: str | None) -> StoreSync:
+def _parse_sync(sync: JsonObject, since: str | None, now: int) -> StoreSync:
     unused = if_sound(strings, sync, "device_unused_fallback_key_types")
     return StoreSync(
         next_batch=string(sync, "next_batch"),
         since=since,
-        # an algorithm, or the whole field, that is left out means that there are no keys (spec)
         one_time_key_count=one_time_key_count(sync.get("device_one_time_keys_count")),
         fallback_key_unused=None if unused is None else ALGORITHM in unused,
+        now=now,
     )
