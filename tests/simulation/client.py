@@ -8,6 +8,7 @@ say; any other refusal comes out.
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
@@ -36,6 +37,7 @@ from olmstate.messages import (
     ImportAccount,
     ImportKeyFile,
     ImportRoomKeys,
+    JsonObject,
     MarkKeysPublished,
     MarkRequestFailed,
     MarkRequestSent,
@@ -47,6 +49,8 @@ from olmstate.messages import (
     PrepareOneTimeKeys,
     PrepareRoomKey,
     ReceiveSync,
+    Request,
+    RequestKind,
     RoomId,
     RoomKeyNotShared,
     RoomKeyReplaced,
@@ -57,6 +61,7 @@ from olmstate.messages import (
     Statistics,
     SyncToken,
     TrackUsers,
+    UnpublishedKeys,
     UpdateDevices,
     WithdrawVerification,
 )
@@ -277,7 +282,7 @@ class Client:
                     MarkRequestFailed(request_id=request.request_id, status=self.rng.choice((None, 400)))
                 )
             else:
-                answer = keys_query(*self.world.known_devices) if request.body else {}
+                answer = self._answer(request)
                 await self.supervisor.ask(MarkRequestSent(request_id=request.request_id, response=answer))
         with contextlib.suppress(NoTransport):
             await self.supervisor.ask(UpdateDevices(users=users))
@@ -291,6 +296,20 @@ class Client:
         assert known is not None
         decide = self.rng.choice((PinIdentity, WithdrawVerification))
         await self.supervisor.ask(decide(user_id=BOB))
+
+    def _answer(self, request: Request) -> JsonObject:
+        match request.kind:
+            case RequestKind.KEYS_UPLOAD:
+                body = json.loads(request.body)
+                keys = UnpublishedKeys(
+                    one_time_keys=body.get("one_time_keys", {}), fallback_keys=body.get("fallback_keys", {})
+                )
+                self.world.upload(keys)
+                return {"one_time_key_counts": self.world.counts}
+            case RequestKind.KEYS_QUERY:
+                return keys_query(*self.world.known_devices)
+            case _:
+                return {}
 
     async def encrypt_for_room(self) -> None:
         """Say something to oneself, if all is known of oneself."""
