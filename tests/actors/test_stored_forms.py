@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 import olmstate.actors
-from olmstate.actors._account.stored import AccountRecord, SyncRecord
+from olmstate.actors._account.stored import AccountRecord, FallbackRecord, SyncRecord, UploadRecord
 from olmstate.actors._device_lists.stored import OutdatedUserRecord, TrackedUserRecord
 from olmstate.actors._devices.stored import DeviceRecord
 from olmstate.actors._engine.records import Record, dumps, loads
+from olmstate.actors._identities.stored import IdentityRecord
 from olmstate.actors._requests.stored import BackOffRecord, RequestContentRecord, RequestRecord
 from olmstate.actors._room_keys.stored import (
     ClaimedKeysRecord,
@@ -29,6 +30,7 @@ from olmstate.actors._room_keys.stored import (
     WithheldRecord,
 )
 from olmstate.actors._rooms.stored import OutboundSessionRecord, RecipientsRecord, RotationRecord
+from olmstate.actors._secrets.stored import SecretRecord
 from olmstate.actors._to_device.actor import STEPS_FOR_ANYBODY
 from olmstate.actors._to_device.stored import OlmSessionRecord
 from olmstate.messages import Curve25519Key, DeviceId, Ed25519Key, MegolmSessionId, RoomId, StoreCorrupt, UserId
@@ -47,17 +49,24 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             fallback_keys={"signed_curve25519:AAAAAg": {"key": "another", "fallback": True}},
             fallback_made=1_700_000_000_000,
             mark="0123abcd",
+            upload=UploadRecord(keys={"signed_curve25519:AAAAAw": "a third"}, owner="a handle", begun=9, count=7),
+            in_doubt={"signed_curve25519:AAAABA": "a fourth"},
+            published=["a fifth", "a sixth"],
+            fallback=FallbackRecord(number=3, published=1_700_000_000_002, was_unused=False, in_doubt=True),
         ),
         (
             b'{"pickle":"a pickle",'
             b'"one_time_keys":{"signed_curve25519:AAAAAQ":{"key":"a key","signatures":{}}},'
             b'"fallback_keys":{"signed_curve25519:AAAAAg":{"key":"another","fallback":true}},'
-            b'"fallback_made":1700000000000,"mark":"0123abcd"}'
+            b'"fallback_made":1700000000000,"mark":"0123abcd",'
+            b'"upload":{"keys":{"signed_curve25519:AAAAAw":"a third"},"owner":"a handle","begun":9,"count":7},'
+            b'"in_doubt":{"signed_curve25519:AAAABA":"a fourth"},"published":["a fifth","a sixth"],'
+            b'"fallback":{"number":3,"published":1700000000002,"was_unused":false,"in_doubt":true}}'
         ),
     ),
     (
-        SyncRecord(next_batch="s1", one_time_key_count=50, fallback_key_unused=True),
-        b'{"next_batch":"s1","one_time_key_count":50,"fallback_key_unused":true}',
+        SyncRecord(next_batch="s1", one_time_key_count=50, fallback_key_unused=True, highest_count=51, silent_since=1),
+        (b'{"next_batch":"s1","one_time_key_count":50,"fallback_key_unused":true,"highest_count":51,"silent_since":1}'),
     ),
     (
         DeviceRecord(
@@ -68,10 +77,13 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             algorithms=("m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"),
             gone=True,
             listed=True,
+            cross_signed_by=Ed25519Key("a self-signing key"),
+            signed_json=b"{}",
         ),
         (
             b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"a curve","ed25519":"a fingerprint",'
-            b'"algorithms":["m.olm.v1.curve25519-aes-sha2","m.megolm.v1.aes-sha2"],"gone":true,"listed":true}'
+            b'"algorithms":["m.olm.v1.curve25519-aes-sha2","m.megolm.v1.aes-sha2"],"gone":true,"listed":true,'
+            b'"cross_signed_by":"a self-signing key","signed_json":"e30="}'
         ),
     ),
     (
@@ -172,7 +184,7 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         ),
         (
             b'{"request_id":"a request","kind":"keys_query","owner":"0123456789abcdef",'
-            b'"subjects":["@bob:example.org"],"made":1700000000000,"number":7,"failures":1,"not_before":1700000015000}'
+            b'"subjects":["@bob:example.org"],"made":1700000000000,"number":7,"failures":1,"not_before":1700000015000,"repeatable":true}'
         ),
     ),
     (
@@ -183,6 +195,28 @@ EXAMPLES: list[tuple[Record, bytes]] = [
     (
         OutdatedUserRecord(user_id=BOB, invalidation="0123456789abcdef"),
         b'{"user_id":"@bob:example.org","invalidation":"0123456789abcdef"}',
+    ),
+    (
+        IdentityRecord(
+            user_id=BOB,
+            master=b"{}",
+            self_signing=b"{}",
+            user_signing=b"{}",
+            trusted_master_key=Ed25519Key("a master key"),
+            trusted_signers=(Ed25519Key("a user-signing key"),),
+            pinned_master_key=Ed25519Key("another"),
+            was_verified=True,
+            withdrawn_signer=Ed25519Key("one more"),
+        ),
+        (
+            b'{"user_id":"@bob:example.org","master":"e30=","self_signing":"e30=","user_signing":"e30=",'
+            b'"trusted_master_key":"a master key","trusted_signers":["a user-signing key"],'
+            b'"pinned_master_key":"another","was_verified":true,"withdrawn_signer":"one more"}'
+        ),
+    ),
+    (
+        SecretRecord(name="m.cross_signing.master", value=b"{}", origin="made_here", pending=True),
+        b'{"name":"m.cross_signing.master","value":"e30=","origin":"made_here","pending":true}',
     ),
     (BackOffRecord(failures=2, until=1_700_000_030_000), b'{"failures":2,"until":1700000030000}'),
 ]
@@ -220,6 +254,21 @@ EARLIER: list[tuple[bytes, Record]] = [
                     signed=False,
                 )
             ],
+        ),
+    ),
+    (
+        (
+            b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"c","ed25519":"e",'
+            b'"algorithms":[],"gone":false,"listed":true}'
+        ),
+        DeviceRecord(
+            user_id=BOB,
+            device_id=DeviceId("BOB"),
+            curve25519=Curve25519Key("c"),
+            ed25519=Ed25519Key("e"),
+            listed=True,
+            cross_signed_by=None,
+            signed_json=None,
         ),
     ),
     (

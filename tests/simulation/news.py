@@ -20,17 +20,20 @@ from olmstate.messages import (
     Event,
     ExportKeyFile,
     ExportRoomKeys,
+    IdentitiesChanged,
     ImportKeyFile,
     ImportRoomKeys,
     MarkRequestFailed,
     MarkRequestSent,
     Message,
     OwnDeviceReplaced,
+    PinIdentity,
     ReceiveSync,
     RequestGivenUp,
     RoomKeyExportProgress,
     RoomKeyImportProgress,
     RoomKeysReceived,
+    WithdrawVerification,
 )
 from tests.faults.history import Json
 
@@ -41,6 +44,7 @@ OWN_EVENTS = (
     RoomKeyExportProgress,
     RoomKeyImportProgress,
     RequestGivenUp,
+    IdentitiesChanged,
 )
 """Events of what was asked; a `StoreChanged` is of what others did."""
 
@@ -58,6 +62,7 @@ class News:
     exported: list[int] = attrs.field(factory=list[int])
     """Keys in an export, so far."""
     given_up: list[RequestGivenUp] = attrs.field(factory=list[RequestGivenUp])
+    identities: list[IdentitiesChanged] = attrs.field(factory=list[IdentitiesChanged])
 
 
 NOTHING = News()
@@ -93,6 +98,8 @@ class Ear:
                     news.exported.append(event.done)
                 case RequestGivenUp():
                     news.given_up.append(event)
+                case IdentitiesChanged():
+                    news.identities.append(event)
                 case _:
                     raise AssertionError(event)
         return news
@@ -120,14 +127,15 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
         case MarkRequestSent() | MarkRequestFailed():
             return None  # the reply doesn't tell what the request was about, and it may have been answered before
         case _:
-            told = _told(message, reply)
+            told = _told(message, reply, heard)
             right = told == heard
             enough = set(told.room_keys) <= set(heard.room_keys) and all(each in heard.devices for each in told.devices)
+            enough = enough and all(each in heard.identities for each in told.identities)
             enough = enough and told.replaced <= heard.replaced
     return None if right or (more and enough) else f"{reply} was replied, and {heard} heard"
 
 
-def _told(message: Message[Json], reply: Json) -> News:
+def _told(message: Message[Json], reply: Json, heard: News) -> News:
     match message:
         case AddRoomKey():
             return News(room_keys=[] if reply == "known" else [message.session_id])
@@ -139,6 +147,16 @@ def _told(message: Message[Json], reply: Json) -> News:
         case AddDevices():
             changed = [DevicesChanged(added=reply.added, removed=reply.removed)]
             own = DeviceAddress(user_id=USER, device_id=DEVICE)
-            return News(devices=changed if reply.added or reply.removed else [], replaced=int(own in reply.rejected))
+            # its reply says nothing of identities
+            heard_of = (
+                heard.identities if isinstance(message.response, dict) and "master_keys" in message.response else []
+            )
+            return News(
+                identities=heard_of,
+                devices=changed if reply.added or reply.removed else [],
+                replaced=int(own in reply.rejected),
+            )
+        case PinIdentity() | WithdrawVerification():
+            return News(identities=[IdentitiesChanged(users=(message.user_id,))])
         case _:
             return News()
