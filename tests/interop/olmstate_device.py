@@ -36,7 +36,7 @@ class OlmstateDevice:
     async def upload_keys(self) -> None:
         """Publish what the server lacks."""
         keys = await self.device.ask(m.PrepareOneTimeKeys())
-        if not keys.key_ids:
+        if not keys.is_due:
             return
         body: m.JsonObject = {
             "device_keys": await self.device.ask(m.SignedDeviceKeys()),
@@ -44,8 +44,7 @@ class OlmstateDevice:
             "fallback_keys": keys.fallback_keys,
         }
         answer = await self.session.request("POST", "/_matrix/client/v3/keys/upload", body)
-        counts = answer["one_time_key_counts"]
-        await self.device.ask(m.MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=counts))
+        await self.device.ask(m.MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=answer))
 
     async def sync(self) -> None:
         """Take in a sync's answer, and read the rooms."""
