@@ -26,6 +26,7 @@ extensions = [
     "extensions.overview",
     "extensions.performance",
     "extensions.state_diagrams",
+    "extensions.tuned_numbers",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",

@@ -49,7 +49,7 @@ Rule: TypeAlias = Literal[
     "subscriptions end",
     "the lock is free in the end",
     "a supervisor is closed in the end",
-    "a bug comes out",
+    "a bug ends nothing",
 ]
 """What is looked at beside the history."""
 

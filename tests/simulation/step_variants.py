@@ -6,15 +6,14 @@ Rule: as in `variants`, the product has no switch for any of this.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeAlias, TypeVar
 
 import attrs
-import trio
 from outcome import Outcome
 
-from olmstate.actors._engine.actor import Actor, Invalidate, Notice
+from olmstate.actors._engine.actor import Invalidate, Notice
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.envelope import Envelope
 from olmstate.actors._engine.runner import Runner
@@ -22,16 +21,25 @@ from olmstate.actors._engine.states import Move
 from olmstate.actors._engine.subscriptions import Subscriptions
 from olmstate.actors._rooms.actor import MarkShared, OutboundGroupSessionsActor
 from olmstate.actors.testing import MemoryDisk
-from olmstate.messages import Event, ExportRoomKeys, JsonObject, StoreChanged, StoreError, StoreFull, StoreUnavailable
-from olmstate.storage import Store
+from olmstate.messages import (
+    Event,
+    ExportRoomKeys,
+    JsonObject,
+    Message,
+    StoreChanged,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
+from olmstate.storage import Changes, Store
 from tests.actors.capabilities import with_actor, with_run
 from tests.faults.wrapped import WrappedLock, WrappedStore
 from tests.simulation.every_step import Mode
 from tests.simulation.simulate import Variant
-from tests.simulation.strikes import Bug, Panic
 from tests.simulation.variants import BROKEN, instead, supervisor_variant
 
 E = TypeVar("E")
+R = TypeVar("R")
 
 # --- turns --------------------------------------------------------------------------------------------------
 
@@ -54,12 +62,12 @@ class LyingSupervisor(Runner):
 
 
 class RawSupervisor(Runner):
-    """It lets out what the operating system says."""
+    """It says what the system says."""
 
-    def refresh(self) -> None:
-        """Say what the system says."""
+    async def ask(self, message: Message[R]) -> R:
+        """Ask, and hear what the system says."""
         try:
-            super().refresh()
+            return await super().ask(message)
         except StoreUnavailable as error:
             raise OSError("no such file") from error
 
@@ -74,19 +82,9 @@ class VagueSupervisor(Runner):
             raise StoreError from error
 
 
-class SilentSupervisor(Runner):
-    """It takes a bug for the end."""
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run until something happens."""
-        with suppress(BaseException):
-            await super().run(task_status=task_status)
-
-
-async def _fall_quietly(self: Actor[Any], run: Callable[[Actor[Any]], Awaitable[None]] = Actor[Any].run) -> None:
-    """The actor is gone, and its supervisor goes on without it."""
-    with suppress(Bug, Panic):
-        await run(self)
+def _never(_: BaseException) -> bool:
+    """No exception is a bug."""
+    return False
 
 
 class UnendingSupervisor(Runner):
@@ -121,10 +119,12 @@ class UnlookingStore(WrappedStore):
     def __init__(self, inner: Store, disk: MemoryDisk) -> None:  # noqa: ARG002 - as all of them
         """Over a store."""
         super().__init__(inner)
+        self._looked = False
 
-    def changed(self) -> bool:
-        """Never."""
-        return False
+    async def look(self, since: int | None) -> Changes | None:
+        """Nothing, after the first time."""
+        first, self._looked = not self._looked, True
+        return await super().look(since) if first else None
 
 
 class HoardingCache(Cache[E]):
@@ -274,17 +274,17 @@ BROKEN_STEPS: Sequence[BrokenStep] = (
         ("add_devices", "cold", "disk full"),
         found_by=("no other refusal",),
     ),
-    _supervisor(
-        "bugs are kept quiet",
-        SilentSupervisor,
+    _patched(
+        "a bug is everybody's",
+        instead("olmstate.actors._engine.actor", "is_bug", _never),
         ("add_devices", "cold", "bug in the actor"),
-        found_by=("a bug comes out",),
+        found_by=("a bug ends nothing",),
     ),
     _patched(
-        "an actor falls quietly",
-        instead("olmstate.actors._engine.actor", "Actor.run", _fall_quietly),
-        ("decrypt_room_event", "together", "panic in the actor"),
-        found_by=("a bug comes out", "everybody gets through"),
+        "a bug in a turn is everybody's",
+        instead("olmstate.actors._engine.runner", "is_bug", _never),
+        ("add_devices", "cold", "bug in the store"),
+        found_by=("a bug ends nothing", "no other refusal"),
     ),
     _supervisor(
         "never closed",

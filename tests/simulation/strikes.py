@@ -14,7 +14,7 @@ import attrs
 
 from olmstate.actors.testing import Operation
 from olmstate.messages import (
-    ActorStopped,
+    InternalError,
     OlmStateError,
     StoreBusy,
     StoreCorrupt,
@@ -96,11 +96,6 @@ class Strike:
     must: bool = False
     """Something must be: whoever is told that it was done would be told a lie."""
 
-    @property
-    def is_bug(self) -> bool:
-        """Whether it takes the supervisor down, and has to come out of it."""
-        return ActorStopped in self.may
-
 
 @attrs.frozen(kw_only=True)
 class Steps:
@@ -156,7 +151,7 @@ def _overtake(name: str, do: Callable[[Struck], None], unit: Unit = "task step",
 BLIND: frozenset[Operation] = frozenset({"contended"})
 """Whoever fails to see whether others wait for the lock takes it that they do."""
 FAILING = frozenset(get_args(Operation)) - BLIND
-READING: frozenset[Operation] = frozenset({"read", "page", "changed", "changes"})
+READING: frozenset[Operation] = frozenset({"read", "page", "look"})
 COMMIT: frozenset[Operation] = frozenset({"commit"})
 
 
@@ -183,6 +178,20 @@ def _at_both_ends(name: str, do: Callable[[Struck], None]) -> tuple[Strike, Stri
         Strike(name=f"{name} before a call", unit="store step", do=do),
         Strike(name=f"{name} after a call", unit="store step", do=do, after=True),
     )
+
+
+def _bug_in_the_store(name: str, *, after: bool = False) -> Strike:
+    at = FAILING - COMMIT
+    return Strike(name=name, unit="store step", do=_raise(Bug), at=at, after=after, may=(InternalError,), must=True)
+
+
+def _bug_in_a_commit(name: str, *, after: bool = False) -> Strike:
+    """Nobody knows what was written."""
+    return Strike(name=name, unit="store step", do=_raise(Bug), at=COMMIT, after=after, may=(StorePoisoned,), must=True)
+
+
+def _bug_in_an_actor(name: str, bug: Callable[[], BaseException], *, after: bool = False) -> Strike:
+    return Strike(name=name, unit="handled", do=_raise(bug), after=after, may=(InternalError,), must=True)
 
 
 STRIKES: Sequence[Strike] = (
@@ -212,9 +221,12 @@ STRIKES: Sequence[Strike] = (
     _refused("written, but unknown", _doubt, COMMIT, after=True),
     Strike(name="blind", unit="store step", do=_raise(_io_error), at=BLIND),
     Strike(name="fenced", unit="store step", do=_raise(Fenced), at=COMMIT),
-    Strike(name="bug in the store", unit="store step", do=_raise(Bug), may=(ActorStopped,)),
-    Strike(name="bug in the store after", unit="store step", do=_raise(Bug), after=True, may=(ActorStopped,)),
-    Strike(name="bug in the actor", unit="handled", do=_raise(Bug), may=(ActorStopped,)),
-    Strike(name="bug in the actor after", unit="handled", do=_raise(Bug), after=True, may=(ActorStopped,)),
-    Strike(name="panic in the actor", unit="handled", do=_raise(Panic), may=(ActorStopped,)),
+    _bug_in_the_store("bug in the store"),
+    _bug_in_the_store("bug in the store after", after=True),
+    _bug_in_a_commit("bug in a commit"),
+    _bug_in_a_commit("bug in a commit after", after=True),
+    Strike(name="bug beside the turns", unit="store step", do=_raise(Bug), at=BLIND),
+    _bug_in_an_actor("bug in the actor", Bug),
+    _bug_in_an_actor("bug in the actor after", Bug, after=True),
+    _bug_in_an_actor("panic in the actor", Panic),
 )

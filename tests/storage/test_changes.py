@@ -77,7 +77,7 @@ async def test_too_many_changes_are_told_as_a_change_of_everything(
 async def test_marks_are_forgotten_in_time_and_who_is_behind_them_hears_that_everything_changed(
     stores: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("olmstate.storage.sqlite.store.MARKS_KEPT", 3)
+    monkeypatch.setattr("olmstate.storage.sqlite.store.TOMBSTONES_KEPT", 3)
     monkeypatch.setattr("olmstate.storage.sqlite.store.FORGET_EVERY", 5)
     store = await stores.open()
     await put(store, device(1), device(2))
@@ -97,7 +97,7 @@ async def test_marks_are_forgotten_in_time_and_who_is_behind_them_hears_that_eve
 async def test_as_long_as_no_mark_was_forgotten_all_changes_are_told(
     stores: Handles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("olmstate.storage.sqlite.store.MARKS_KEPT", 3)
+    monkeypatch.setattr("olmstate.storage.sqlite.store.TOMBSTONES_KEPT", 3)
     monkeypatch.setattr("olmstate.storage.sqlite.store.FORGET_EVERY", 5)
     store = await stores.open()
     for _ in range(11):

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
 
+import trio
 from trio.lowlevel import enable_ki_protection
 
 from olmstate.messages import DeviceId, Transport, UserId
@@ -79,6 +80,8 @@ class _OpenAndRun(AbstractAsyncContextManager[Supervisor]):
 
     @enable_ki_protection
     async def __aenter__(self) -> Supervisor:
+        if not trio.lowlevel.in_trio_task():
+            raise RuntimeError("this runs under Trio; under asyncio, import open_supervisor from olmstate.asyncio")
         self._store = await self._open()
         try:
             self._running = self._run(self._store)

@@ -173,7 +173,7 @@ class EncryptRoomEvent(Command[EncryptedRoomEvent]):
     """Encrypt on this session only: the one whose key those have who are to read the event. None: whichever it is."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class EncryptForRoom(Procedure[EncryptedRoomEvent]):
     """Encrypt an event so that all devices of a room's members can read it, and do all that this takes.
 

@@ -73,6 +73,10 @@ class Table(enum.StrEnum):
     """What is sent; apart, since it may be large."""
     BACK_OFFS = "back_offs"
     """Servers and devices that have failed, and until when nobody asks them."""
+    IDENTITIES = "identities"
+    """Users' public cross-signing keys, and how far each user's is trusted."""
+    SECRETS = "secrets", _PARTITIONED
+    """Private cross-signing keys; all are one partition."""
 
 
 PARTITIONED = frozenset(table for table in Table if Trait.PARTITIONED in table.traits)

@@ -44,6 +44,7 @@ from olmstate.messages import (
     MalformedPickle,
     Message,
     NoAccount,
+    Query,
     Reply,
     SignedDeviceKeys,
     SyncToken,
@@ -246,6 +247,14 @@ class MakeKeys(Message[UnpublishedKeys]):
 
 
 @attrs.frozen(kw_only=True)
+class AreKeysDue(Query[bool]):
+    """Whether there is something to upload, or to ask the server about; no turn is needed."""
+
+    now: int
+    """Milliseconds since 1970."""
+
+
+@attrs.frozen(kw_only=True)
 class KeysPublished(Message[None]):
     """The server has taken these."""
 
@@ -294,6 +303,7 @@ class StoreSync(Message[bool]):
 Step: TypeAlias = (
     Create
     | LookUpOwnDevice
+    | AreKeysDue
     | MakeKeys
     | KeysPublished
     | CreateInboundSessions
@@ -305,7 +315,7 @@ Asked: TypeAlias = IdentityKeys | SignedDeviceKeys | SyncToken | Step
 
 
 class AccountActor(Actor[Asked]):
-    """See the module."""
+    """Owns the Olm account, and how far the device has read from the homeserver."""
 
     name: ClassVar[str] = "account"
 
@@ -333,7 +343,7 @@ class AccountActor(Actor[Asked]):
                 return ((self._sync, [self._sync_key]),)
             case UndoInboundSessions():
                 return ()
-            case MakeKeys() | KeysPublished() | CreateInboundSessions():
+            case AreKeysDue() | MakeKeys() | KeysPublished() | CreateInboundSessions():
                 return (self._account, [self._account_key]), (self._sync, [self._sync_key])
             case _:
                 return ((self._account, [self._account_key]),)
@@ -353,6 +363,8 @@ class AccountActor(Actor[Asked]):
                 return message.reply(self._sync.committed(self._sync_key).next_batch)
             case Create(account=account):
                 return message.reply(self._create(account))
+            case AreKeysDue(now=now):
+                return message.reply(self._are_keys_due(now))
             case MakeKeys(now=now):
                 return message.reply(self._make_keys(now))
             case KeysPublished():
@@ -457,6 +469,23 @@ class AccountActor(Actor[Asked]):
             one_time_keys=self._make_one_time_keys(own, sync, now),
             fallback_keys=self._make_fallback_keys(own, sync, now),
             count_wanted=count_wanted,
+        )
+
+    def _are_keys_due(self, now: int) -> bool:
+        """Whether `_make_keys` would hand something out, or want the count."""
+        own, sync = self._account.committed(self._account_key), self._sync.committed(self._sync_key)
+        if own is None:
+            return False
+        if own.keys.upload is not None:
+            fate = own.keys.upload.fate(
+                sync.highest_count, now=now, asker=self._presence.token, is_alive=self._presence.is_alive
+            )
+            return fate is not Fate.UNDER_WAY
+        return bool(
+            own.keys.room(PUBLISHED_KEYS - (sync.one_time_key_count or 0))
+            or own.fallback.waiting
+            or own.fallback.is_due(unused=sync.fallback_key_unused, now=now)
+            or (sync.silent_since is not None and now - sync.silent_since >= SILENCE)
         )
 
     def _make_one_time_keys(self, own: OwnAccount, sync: SyncState, now: int) -> dict[KeyId, JsonObject]:

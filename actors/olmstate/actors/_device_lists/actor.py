@@ -122,7 +122,7 @@ Asked: TypeAlias = (
 
 
 class DeviceListsActor(Actor[Asked]):
-    """See the module."""
+    """Owns whose devices are tracked, and which of these users are outdated."""
 
     name: ClassVar[str] = "device_lists"
 

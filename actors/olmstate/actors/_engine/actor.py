@@ -111,8 +111,6 @@ class Environment:
     newest: Newest
     capacity: Callable[[Table], int]
     """Entries of a data type that may be cached."""
-    fresh: Callable[[], bool]
-    """Whether nobody has committed since the last look."""
     write_later: Callable[[], None]
     """Have a turn come, some time from now, if none comes by before: `Actor.before_commit` has something."""
     presence: Presence
@@ -361,7 +359,9 @@ class Actor(abc.ABC, Generic[M_contra]):
     async def _load(self, message: M_contra) -> None:
         page: object = message
         if isinstance(page, PageQuery):
-            self.page = await self._store.page(page.table, page.after, page.limit, self._group_of(page))
+            self.page = await self._store.page(
+                page.table, page.after, page.limit, self._group_key(page.table, page.group)
+            )
         first = True
         complete = False
         committed = isinstance(message, Query)
@@ -380,10 +380,10 @@ class Actor(abc.ABC, Generic[M_contra]):
             if not isinstance(wanted, tuple):
                 wanted = self.wanted(message)
 
-    def _group_of(self, page: PageQuery[Any]) -> bytes | None:
-        if not page.group:
-            return None if page.group is None else b""
-        return self._store.key(page.table, *page.group)
+    def _group_key(self, table: Table, group: tuple[str, ...] | None) -> bytes | None:
+        if not group:
+            return None if group is None else b""
+        return self._store.key(table, *group)
 
     def decoded_page(self, table: Table, decode: Callable[[Row], T]) -> tuple[Position, tuple[T, ...]]:
         """Where the page that was read ends, and what its rows stand for.

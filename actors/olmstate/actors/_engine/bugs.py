@@ -8,6 +8,7 @@ Why: a device's supervisor serves all tasks of a process. One event that nobody 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from types import TracebackType
 
 import trio
@@ -27,6 +28,13 @@ def internal_error(error: BaseException) -> InternalError:
     told = InternalError(reason=f"{type(error).__name__} in {_place(error.__traceback__)}")
     told.__cause__ = error
     return told
+
+
+class left_to_the_next(AbstractContextManager[None]):  # noqa: N801 - used like a function
+    """For what nobody has asked for: what goes wrong in the block is told to whoever asks for something next."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        return error is not None and is_bug(error)
 
 
 def _place(trace: TracebackType | None) -> str:

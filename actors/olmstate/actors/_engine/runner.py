@@ -50,7 +50,7 @@ from olmstate.messages import (
 from olmstate.storage import Changes, Fenced, Row, Store, Table
 
 from .actor import Actor, Committed, Environment, Invalidate, Newest, Notice, RolledBack
-from .bugs import internal_error, is_bug
+from .bugs import internal_error, is_bug, left_to_the_next
 from .capability import Capability, WithoutTurn, check_routes
 from .envelope import Envelope, own_error
 from .options import Options
@@ -131,7 +131,6 @@ class Runner:
             store=store,
             newest=self._newest,
             capacity=self._options.capacity,
-            fresh=self._fresh,
             write_later=self._write_later,
             presence=store.presence,
             user_id=user_id,
@@ -166,7 +165,7 @@ class Runner:
             raise TypeError(f"{kind.__name__} is no message that olmstate knows")
         try:
             if answer is not None:
-                self.refresh()
+                await self.refresh()
             return cast("R", await run(message))
         except OlmStateError:
             raise
@@ -213,28 +212,29 @@ class Runner:
 
     # --- what others write ----------------------------------------------------------------------------------
 
-    def refresh(self) -> None:
+    @property
+    def generation(self) -> int:
+        """The newest that was learnt of."""
+        return self._newest.generation
+
+    async def refresh(self) -> None:
         """Learn what others have committed and tell the actors: nothing older answers what is asked from now on."""
         if self._poison is not None:
             raise own_error(self._poison)
         if self._state is State.CLOSED:
             raise ActorStopped
         try:
-            if self._refreshed and not self._store.changed():
-                return
-            self._apply_changes(self._store.changes(self._newest.generation if self._refreshed else None))
+            changes = await self._store.look(self._newest.generation if self._refreshed else None)
         except StorePoisoned as error:
             self._poison_with(error)
             raise
-
-    def _fresh(self) -> bool:
-        """Whether nobody has committed since the last look."""
-        return self._poison is None and not self._store.changed()
+        if changes is not None:
+            self._apply_changes(changes)
 
     def _apply_changes(self, changes: Changes) -> None:
         first, self._refreshed = not self._refreshed, True
-        if changes.generation == self._newest.generation and not first:
-            return  # it was our own commit
+        if changes.generation <= self._newest.generation and not first:
+            return  # it was our own commit, or another look was quicker
         self._newest.generation = changes.generation
         if changes.ours and not first:
             # a query was quicker than the commit's own answer
@@ -381,6 +381,8 @@ class Runner:
             return
         alone = len(batch) == 1 or self._state is State.ACQUIRING
         self._roll_back()
+        if self._state is State.ACQUIRING and self._store.lock.held:
+            self._store.lock.release()
         self._move(Move.BUSY if self._state is State.ACQUIRING else Move.FAILED)
         if alone:
             for envelope in batch:
@@ -409,7 +411,7 @@ class Runner:
         lock = self._store.lock
         keep = False
         if self._inbox.statistics().current_buffer_used:
-            with contextlib.suppress(StoreError):  # whoever can't be seen is waited for
+            with left_to_the_next():  # whoever can't be seen is waited for
                 keep = not lock.contended()
         if keep:
             self._move(Move.KEPT)
@@ -422,7 +424,7 @@ class Runner:
     ) -> tuple[dict[Envelope[Any], Outcome[Any]], list[Event]]:
         """Run the batch and commit what it changed, again from fresh state for as long as somebody else is quicker."""
         for _ in range(MOST_FENCED):
-            self.refresh()
+            await self.refresh()
             seen = self._newest.generation
             self._move(Move.REFRESHED)
             results, events = await self._run_all(batch)
@@ -538,7 +540,7 @@ class Runner:
             await trio.sleep(self._options.write_behind)
             if any(actor.before_commit() for actor in self._all):
                 # it still waits, and the next turn takes it along, if there is one
-                with contextlib.suppress(StoreError, ActorStopped):
+                with left_to_the_next():
                     await self.ask_in_turn(Flush())
             if not any(actor.before_commit() for actor in self._all):
                 self._unwritten = trio.Event()
@@ -547,8 +549,8 @@ class Runner:
         """Look for others' writes while anybody wants to hear of them."""
         while True:
             if self._subscriptions.wanted(StoreChanged):
-                with contextlib.suppress(StoreError):  # whoever asks something next is told
-                    self.refresh()
+                with left_to_the_next():
+                    await self.refresh()
                 await trio.sleep(self._options.watch)
             else:
                 await self._subscriptions.wait_changed()
@@ -566,7 +568,7 @@ class Runner:
 
 
 async def _statistics_of(supervisor: Runner, query: Statistics) -> SupervisorStatistics:  # noqa: ARG001 - the route's
-    supervisor.refresh()
+    await supervisor.refresh()
     await trio.lowlevel.checkpoint()
     return supervisor.statistics()
 

@@ -64,7 +64,7 @@ class _Waiting:
 
 
 class Courier:
-    """See the module."""
+    """Sends this process's requests."""
 
     def __init__(self, supervisor: BesideTurns) -> None:
         """Over a supervisor; it sends nothing before `run`."""

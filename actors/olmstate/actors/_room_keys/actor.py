@@ -307,7 +307,7 @@ Asked: TypeAlias = (
 
 
 class InboundGroupSessionsActor(Actor[Asked]):
-    """See the module."""
+    """Owns the room keys, the withheld notices, and which event used which message index."""
 
     name: ClassVar[str] = "inbound_group_sessions"
 

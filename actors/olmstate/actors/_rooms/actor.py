@@ -4,15 +4,15 @@ Its invariants:
 
 - A message index is used once. Indices are *reserved*: a turn stores, durably, that those below
   `OutboundSession.reserved` may have been used; only then does this process use them, one after another, without the
-  lock and without a commit. Whoever loads the session, after a crash or in another process, goes on behind the
+  lock and without a commit. A process that loads the session, after a crash or beside this one, goes on behind the
   reserved ones.
 - What is reserved stays ours when others write: an invalidation drops the cached row, not the reservation. It ends
   with its session, or with its *epoch*: exporting the key begins a new one, so that no message with an index before
   the exported one is sent after it, which the new recipient could not read.
 - Nothing is encrypted on a session that is due for rotation, or that was not marked as shared.
-- Who may have the key is recorded before it leaves, and with which identity key: it was *offered* to him. That he has
-  it is recorded only once the server has taken it. The first decides whether the session must be replaced when he has
-  left, the second whether he must be sent it again.
+- Which device may have the key is recorded before the key leaves, and with which identity key: the key was *offered*
+  to that device. That the device has it is recorded only once the server has taken it. The first decides whether the
+  session must be replaced when the device has left, the second whether the device must be sent the key again.
 
 One session a room. Its recipients are in a table of their own, so that a message doesn't rewrite a thousand of them;
 there the partition is (room, session).
@@ -311,6 +311,15 @@ class EncryptReserved(Query[tuple[MegolmCiphertext | None, ...]]):
     events: tuple[tuple[RoomId, bytes, MegolmSessionId | None], ...] = attrs.field(repr=False)
     """Room, plaintext, and the session on which it must be, if any."""
     now: int
+    seen: int
+    """The generation that the asker's look has found; whatever was learnt of since needs a turn."""
+
+
+@attrs.frozen(kw_only=True)
+class LoadSession(Query[None]):
+    """Have the room's session loaded, for `EncryptReserved`."""
+
+    room_id: RoomId
 
 
 @attrs.frozen(kw_only=True)
@@ -318,11 +327,13 @@ class GiveBack(Message[None]):
     """Give back what is reserved and was not used."""
 
 
-Asked: TypeAlias = Current | Export | Replace | Discard | Offer | MarkShared | Encrypt | EncryptReserved | GiveBack
+Asked: TypeAlias = (
+    Current | Export | Replace | Discard | Offer | MarkShared | Encrypt | EncryptReserved | LoadSession | GiveBack
+)
 
 
 class OutboundGroupSessionsActor(Actor[Asked]):
-    """See the module."""
+    """Owns the sessions that we encrypt to rooms with, and who was given their keys."""
 
     name: ClassVar[str] = "outbound_group_sessions"
 
@@ -336,7 +347,6 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         self._recipients = Cache[Recipients](
             Table.ROOM_KEY_RECIPIENTS, self._recipients_codec, capacity(Table.ROOM_KEY_RECIPIENTS)
         )
-        self._fresh = environment.fresh
         self._reserved: dict[bytes, Reservation] = {}
         self._tentative: set[bytes] = set()
         """Reservations that this turn has made or renewed."""
@@ -361,12 +371,12 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             return
         partition = self._partition(message.room_id)
         yield self._sessions, [partition]
-        if not isinstance(message, Encrypt):
+        if not isinstance(message, Encrypt | LoadSession):
             session = self._sessions.peek(partition, committed=False)
             if session is not None:
                 yield self._recipients, [self._recipients_partition(message.room_id, session.session_id)]
 
-    def handle(self, message: Asked) -> Reply:
+    def handle(self, message: Asked) -> Reply:  # noqa: C901 - one case a message
         """Answer one message."""
         match message:
             case Current():
@@ -388,6 +398,8 @@ class OutboundGroupSessionsActor(Actor[Asked]):
                 return message.reply(self._encrypt(message))
             case EncryptReserved():
                 return message.reply(tuple(self._encrypt_reserved(message)))
+            case LoadSession():
+                return message.reply(None)
             case GiveBack():
                 self._give_back()
                 return message.reply(None)
@@ -515,8 +527,8 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         return _encrypt_on(own, asked.plaintext)
 
     def _encrypt_reserved(self, asked: EncryptReserved) -> Iterable[MegolmCiphertext | None]:
-        # looked at once for all: nothing waits until the last ciphertext, so nobody can end an epoch in between unseen
-        fresh = self._fresh()
+        # once for all: nothing waits until the last ciphertext, so nobody can end an epoch in between unseen
+        fresh = asked.seen == self._newest.generation
         usable = {
             room_id: self._usable_beside(self._partition(room_id), asked.now) if fresh else None
             for room_id in {room_id for room_id, _, _ in asked.events}

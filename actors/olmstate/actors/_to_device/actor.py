@@ -53,8 +53,8 @@ from .stored import OlmSessionRecord
 
 SESSIONS_A_DEVICE = 10
 """Of those that it has started, and of those that we have with one user's one-time keys; more are dropped, the least
-recently used first. Never fewer than 4 (spec). They are counted apart, or whoever publishes another's identity key as
-his own devices' could have all sessions with its owner dropped."""
+recently used first. Never fewer than 4 (spec). They are counted apart: a user who publishes another's identity key
+as a device's of their own could otherwise have all sessions with its owner dropped."""
 
 REMEMBERED = 128
 """Normal messages that each session's row knows by their `DIGEST_BYTES`. A sync brings 100 at most (Synapse)."""
@@ -315,7 +315,7 @@ Asked: TypeAlias = AddSessions | Decrypt | WereDecrypted | Remember | Save | Und
 
 
 class OlmSessionsActor(Actor[Asked]):
-    """See the module."""
+    """Owns the Olm sessions, and which Olm messages were decrypted."""
 
     name: ClassVar[str] = "olm_sessions"
 

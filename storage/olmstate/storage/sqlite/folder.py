@@ -127,7 +127,7 @@ def require_own_file(path: Path) -> None:
 
 
 def sync_folders_above(folder: Path) -> None:
-    """Make ``folder``, and those above it, outlive a power cut, whoever has made them: he may have been killed then.
+    """Make ``folder``, and those above it, outlive a power cut, also if a process has made them that was killed then.
 
     Only in the file system that ``folder`` is in.
 

@@ -61,7 +61,7 @@ from .statements import CHANGED, COUNT, DELETE, FACTS, FENCE, FORGET, MOST_PARAM
 
 MANY_CHANGES = 4096
 """So many changed rows are not worth telling by key."""
-MARKS_KEPT = 10_000
+TOMBSTONES_KEPT = 10_000
 """Generations for which a deleted row's tombstone is kept at least."""
 FORGET_EVERY = 1_000
 """Generations between two sweeps of older tombstones."""
@@ -304,6 +304,12 @@ class SqliteStore:
         value = sealed if table in KEYS_ONLY else self._unlocked.unseal(table, key, partition, sealed, generation)
         return Row(key, partition, value, generation)
 
+    async def look(self, since: int | None) -> Changes | None:
+        """What was committed after ``since``; None if nobody has committed since the last look. Waits for nothing."""
+        if self._doubt is None and not self._closed and self._wal_index.header() == self._seen_header:
+            return None
+        return self.changes(since)
+
     def changed(self) -> bool:
         """Whether anybody, we too, has committed since the last `changes`."""
         if self._doubt is not None or self._closed:
@@ -486,7 +492,7 @@ class SqliteStore:
             for sql, parameters in statements:
                 writer.executemany(sql, parameters)
             if generation % FORGET_EVERY == 0:
-                _forget_marks(writer, generation - MARKS_KEPT)
+                _forget_marks(writer, generation - TOMBSTONES_KEPT)
 
         self._commits += 1
         self._transact(write, seen, self._lock, self._writing())

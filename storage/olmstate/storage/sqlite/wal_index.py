@@ -7,9 +7,9 @@ else changes it costs a needless question. How long the log is, `log_pages`, is 
 Why: ``PRAGMA data_version`` goes by the same header, but it is a statement to run and locks to take. Each query would
 pay 4 µs for it, and three times as much where it pushes other code out of the processor's caches.
 
-Whoever closes any descriptor of a file loses all POSIX locks that his process has on it, and SQLite has its locks on
-just this file. So the descriptor is closed after the last connection, whoever has opened that. So is one of the
-database itself, which is opened only to see whether the system can read it.
+A process that closes any descriptor of a file loses all POSIX locks that it has on it, and SQLite has its locks on
+just this file. So the descriptor is closed after the last connection, also if others have opened that. So is one of
+the database itself, which is opened only to see whether the system can read it.
 
 SQLite keeps a list of the locks of its process, and a fork copies the list but not the locks. In a child SQLite would
 take for held what nobody holds, and others would cut or begin anew a log that the child is using. So there a database

@@ -1,0 +1,201 @@
+"""The supervisor as asyncio code holds it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import partial
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+import trio
+
+import olmstate.actors
+from olmstate.actors import Options
+from olmstate.messages import ActorStopped, Event, Message, Request, Response
+from olmstate.storage import Secret
+
+from ._guest import Guest, finished
+
+R = TypeVar("R")
+V = TypeVar("V", bound=Event)
+
+Transport = Callable[[Request], Coroutine[Any, Any, Response]]
+"""An ``async def`` of asyncio that sends a request and gives the answer."""
+
+
+class Events(AsyncIterator[V], Generic[V]):
+    """What a subscriber hears: ``async for event in events``. It ends with the supervisor."""
+
+    def __init__(self) -> None:
+        self._queue = asyncio.Queue[V | None]()
+
+    def put(self, event: V | None) -> None:
+        """Hear an event; None is the end."""
+        self._queue.put_nowait(event)
+
+    async def __anext__(self) -> V:
+        """The next one."""
+        event = await self._queue.get()
+        if event is None:
+            self._queue.put_nowait(None)  # for whoever asks again
+            raise StopAsyncIteration
+        return event
+
+
+class Supervisor:
+    """The way in to a device's state, from asyncio. `open_supervisor` runs one."""
+
+    def __init__(self, guest: Guest, supervisor: olmstate.actors.Supervisor) -> None:
+        self._guest = guest
+        self._supervisor = supervisor
+        self._closed = False
+
+    async def ask(self, message: Message[R]) -> R:
+        """Send a message and wait for its reply.
+
+        Cancelled before its command was begun, nothing happens; after, the command is finished and its reply is lost.
+
+        Raises:
+            OlmStateError: What the message's class names, `StoreError`, or, which is a bug, `InternalError`.
+            ActorStopped: The supervisor was closed.
+            TypeError: It is no message that olmstate knows.
+        """
+        if self._closed:
+            raise ActorStopped
+        return await self._guest.run(partial(self._supervisor.ask, message))
+
+    @contextmanager
+    def subscribe(self, *types: type[V]) -> Generator[Events[V]]:
+        """Receive the events of ``types`` that are published in a ``with supervisor.subscribe(…) as events:``."""
+        events, scope = Events[V](), trio.CancelScope()
+        with self._supervisor.subscribe(*types) as channel:
+
+            async def forward() -> None:
+                with scope:
+                    try:
+                        async for event in channel:
+                            events.put(event)
+                    except trio.ClosedResourceError:
+                        pass  # the block has ended
+                events.put(None)
+
+            self._guest.start(forward)
+            try:
+                yield events
+            finally:
+                scope.cancel()
+
+    def close(self) -> None:
+        """Whoever asks from now on is told that it has stopped."""
+        self._closed = True
+
+
+def open_supervisor(
+    folder: str | os.PathLike[str],
+    *,
+    user_id: str,
+    device_id: str,
+    key: Secret | None,
+    options: Options | None = None,
+    transport: Transport | None = None,
+) -> AbstractAsyncContextManager[Supervisor]:
+    """Open the store of a device and run its supervisor while the block runs, on the running asyncio loop.
+
+    Several may be open, on one loop, in one process, or in many.
+
+    Args:
+        folder: The store's own folder; made, with mode 0700, if it isn't there.
+        user_id: Whose device.
+        device_id: Which device.
+        key: 32 random bytes, or a passphrase, which takes 0.1 s and 64 MiB at each opening; None leaves the store
+            unsealed.
+        options: Capacities and waiting times.
+        transport: Sends requests to the homeserver, as `olmstate.actors.open_supervisor` describes; of asyncio.
+
+    Raises:
+        StoreError: The store can't be opened.
+        RuntimeError: Trio runs in this thread by itself.
+    """
+    return _Opened(
+        folder, user_id=user_id, device_id=device_id, key=key, options=options or Options(), transport=transport
+    )
+
+
+class _Opened(AbstractAsyncContextManager[Supervisor]):
+    """A supervisor that runs while the block does. If it fails, the block is cancelled, and raises why."""
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        user_id: str,
+        device_id: str,
+        key: Secret | None,
+        options: Options,
+        transport: Transport | None,
+    ) -> None:
+        self._open = partial(
+            olmstate.actors.open_supervisor, folder, user_id=user_id, device_id=device_id, key=key, options=options
+        )
+        self._transport = transport
+        self._stop = trio.Event()
+        self._leaving = False
+
+    async def __aenter__(self) -> Supervisor:
+        self._guest = await Guest.enter()
+        self._task = asyncio.current_task()
+        self._opened: asyncio.Future[olmstate.actors.Supervisor] = self._guest.loop.create_future()
+        self._ended: asyncio.Future[None] = self._guest.loop.create_future()
+        self._guest.start(self._serve)
+        try:
+            self._supervisor = Supervisor(self._guest, await asyncio.shield(self._opened))
+        except BaseException:
+            self._leaving = True
+            self._stop.set()
+            try:
+                await finished(asyncio.gather(self._ended, return_exceptions=True))
+            finally:
+                await self._guest.leave()
+            raise
+        return self._supervisor
+
+    async def _serve(self) -> None:
+        transport = None if self._transport is None else self._guest.from_trio(self._transport)
+        try:
+            async with self._open(transport=transport) as supervisor:
+                self._opened.set_result(supervisor)
+                await self._stop.wait()
+        except Exception as error:  # noqa: BLE001 - the block's
+            if not self._opened.done():
+                self._opened.set_exception(error)
+                self._ended.set_result(None)
+                return
+            self._ended.set_exception(error)
+            if not self._leaving and self._task is not None:
+                self._task.cancel()
+        except BaseException:
+            if not self._opened.done():
+                self._opened.cancel()
+            self._ended.cancel()
+            raise
+        else:
+            self._ended.set_result(None)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        failed = self._ended.done()
+        self._leaving = True
+        self._supervisor.close()
+        self._stop.set()
+        try:
+            await finished(self._ended)
+        except Exception:
+            if failed and self._task is not None:
+                self._task.uncancel()  # it was cancelled for this
+            raise
+        finally:
+            await self._guest.leave()

@@ -1,0 +1,340 @@
+"""The same supervisor from asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+import olmstate.actors
+from olmstate.actors import Options
+from olmstate.actors._engine.runner import Runner
+from olmstate.asyncio import Supervisor, open_supervisor
+from olmstate.messages import (
+    AccountExists,
+    ActorStopped,
+    CreateAccount,
+    DeviceId,
+    IdentityKeys,
+    NoAccount,
+    PrepareRoomKey,
+    Request,
+    Response,
+    RoomId,
+    RoomKeysReceived,
+    StoreBusy,
+    StoreChanged,
+    SyncToken,
+    TrackUsers,
+    UpdateDevices,
+    UserId,
+    WrongKey,
+)
+from olmstate.storage import Turnstile
+
+KEY = bytes(range(32))
+BOB = UserId("@bob:example.org")
+
+
+def opened(folder: Path, **changes: Any) -> AbstractAsyncContextManager[Supervisor]:  # noqa: ANN401 - of the call's
+    arguments: dict[str, Any] = {"user_id": "@alice:example.org", "device_id": "ALICE", "key": KEY, **changes}
+    return open_supervisor(folder, **arguments)
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(main())
+
+
+def test_a_device_is_made_and_found_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "store") as device:
+            with pytest.raises(NoAccount):
+                await device.ask(IdentityKeys())
+            made = await device.ask(CreateAccount())
+        async with opened(tmp_path / "store") as device:
+            assert made == await device.ask(IdentityKeys())
+            with pytest.raises(AccountExists):
+                await device.ask(CreateAccount())
+
+    run(main)
+    run(lambda: _reads(tmp_path))
+
+
+async def _reads(folder: Path) -> None:
+    async with opened(folder / "store") as device:
+        assert DeviceId("ALICE") == (await device.ask(IdentityKeys())).device_id
+
+
+def test_a_store_that_can_not_be_opened_is_the_same_error(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "store"):
+            pass
+        with pytest.raises(WrongKey):
+            async with opened(tmp_path / "store", key=bytes(32)):
+                pass
+        async with opened(tmp_path / "store") as device:
+            assert await device.ask(SyncToken()) is None
+
+    run(main)
+
+
+def test_many_ask_at_once_in_a_task_group(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "store") as device:
+            await device.ask(CreateAccount())
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(device.ask(IdentityKeys())) for _ in range(1000)]
+            assert 1 == len({task.result() for task in asked})
+
+    run(main)
+
+
+def test_several_supervisors_share_a_loop_and_a_store(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "store") as one:
+            made = await one.ask(CreateAccount())
+            async with opened(tmp_path / "store") as other, opened(tmp_path / "another"):
+                assert made == await other.ask(IdentityKeys())
+            assert made == await one.ask(IdentityKeys())
+
+    run(main)
+
+
+def test_after_the_block_nobody_is_answered(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "store") as device:
+            pass
+        with pytest.raises(ActorStopped):
+            await device.ask(SyncToken())
+
+    run(main)
+
+
+def test_whoever_asks_can_be_cancelled(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "store") as device, opened(tmp_path / "store") as other:
+            await device.ask(CreateAccount())
+            asked = asyncio.create_task(device.ask(PrepareRoomKey(room_id=RoomId("!room:example.org"))))
+            await asyncio.sleep(0)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            assert await other.ask(IdentityKeys()) == await device.ask(IdentityKeys())
+
+    run(main)
+
+
+def test_subscribers_hear_what_was_committed_until_the_supervisor_ends(tmp_path: Path) -> None:
+    async def main() -> None:
+        heard: list[StoreChanged] = []
+
+        async def listen(device: Supervisor) -> None:
+            with device.subscribe(StoreChanged) as events:
+                ready.set()
+                heard.extend([event async for event in events])
+
+        ready = asyncio.Event()
+        async with opened(tmp_path / "store", options=Options(watch=0.01)) as device:
+            listening = asyncio.create_task(listen(device))
+            await ready.wait()
+            async with opened(tmp_path / "store") as other:
+                await other.ask(CreateAccount())
+            await asyncio.sleep(0.1)  # real time: the supervisor looks each hundredth of a second
+        await listening
+        assert {"account"} <= heard[0].tables
+
+    run(main)
+
+
+def test_a_subscriber_leaves_when_it_likes(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "store") as device:
+            with device.subscribe(RoomKeysReceived):
+                await device.ask(CreateAccount())
+
+    run(main)
+
+
+def test_the_transport_is_a_function_of_asyncio(tmp_path: Path) -> None:
+    asked: list[Request] = []
+
+    async def send(request: Request) -> Response:
+        await asyncio.sleep(0.001)
+        asked.append(request)
+        return Response(status=200, body=b'{"device_keys": {}}')
+
+    async def main() -> None:
+        async with opened(tmp_path / "store", transport=send) as device:
+            await device.ask(CreateAccount())
+            assert () == await device.ask(UpdateDevices(users=(BOB,)))
+
+    run(main)
+    assert any(request.path.endswith("/keys/query") for request in asked)
+
+
+def test_a_transport_that_is_under_way_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    began, cancelled = asyncio.Event(), False
+
+    async def send(request: Request) -> Response:
+        nonlocal cancelled
+        began.set()
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
+        raise AssertionError
+
+    async def main() -> None:
+        async with opened(tmp_path / "store", transport=send) as device:
+            await device.ask(CreateAccount())
+            await device.ask(TrackUsers(users=(BOB,)))
+            await began.wait()
+        await asyncio.sleep(0)
+        assert cancelled
+
+    run(main)
+
+
+def test_a_supervisor_that_fails_ends_the_block_with_what_it_failed_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Exception):
+        pass
+
+    async def fail(_: Runner) -> None:
+        await trio.sleep(0.01)
+        raise Broken
+
+    async def main() -> None:
+        monkeypatch.setattr(Runner, "_watch", fail)
+        with pytest.raises(Broken):
+            async with opened(tmp_path / "store"):
+                await asyncio.sleep(3600)
+        task = asyncio.current_task()
+        assert task is not None
+        assert 0 == task.cancelling()
+        monkeypatch.undo()
+        async with opened(tmp_path / "store") as device:
+            assert await device.ask(SyncToken()) is None
+
+    run(main)
+
+
+def test_a_cancelled_block_ends_and_says_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        entered = asyncio.Event()
+
+        async def block() -> None:
+            async with opened(tmp_path / "store") as device:
+                await device.ask(CreateAccount())
+                entered.set()
+                await asyncio.sleep(3600)
+
+        task = asyncio.create_task(block())
+        await entered.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with opened(tmp_path / "store") as device:
+            await device.ask(IdentityKeys())
+
+    run(main)
+
+
+def test_opening_can_be_cancelled(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "store"):
+            pass
+        for _ in range(20):
+            task = asyncio.create_task(opened(tmp_path / "store").__aenter__())
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        async with opened(tmp_path / "store") as device:
+            assert await device.ask(SyncToken()) is None
+
+    run(main)
+
+
+PROGRAM = """
+import asyncio, sys
+from olmstate.asyncio import open_supervisor
+from olmstate.messages import CreateAccount
+
+async def main():
+    async with open_supervisor(sys.argv[1], user_id="@alice:example.org", device_id="ALICE", key=bytes(32)) as device:
+        await device.ask(CreateAccount())
+        print("ready", flush=True)
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            print("ending", flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_ctrl_c_ends_a_program_as_it_ends_others(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "store")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    with process:
+        assert process.stdout is not None
+        assert "ready\n" == process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        said, complained = process.communicate(timeout=60)
+    assert "ending\n" == said
+    assert "KeyboardInterrupt" in complained
+    assert "never retrieved" not in complained
+    assert -signal.SIGINT == process.returncode
+
+    async def main() -> None:
+        async with opened(tmp_path / "store", key=bytes(32)) as device:
+            await device.ask(IdentityKeys())
+
+    run(main)
+
+
+def test_a_store_that_is_busy_is_the_same_error(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "store", options=Options(lock_timeout=0)) as device:
+            with closing(Turnstile(tmp_path / "store")) as lock:
+                assert lock.acquire_nowait()
+                with pytest.raises(StoreBusy):
+                    await device.ask(CreateAccount())
+            await device.ask(CreateAccount())
+
+    run(main)
+
+
+def test_nothing_but_the_bridge_imports_asyncio() -> None:
+    program = "import sys, olmstate.actors, olmstate.messages, olmstate.storage; sys.exit('asyncio' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert 0 == subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode
+
+
+def test_under_asyncio_the_one_of_trio_says_which_to_import(tmp_path: Path) -> None:
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match=r"olmstate\.asyncio"):
+            async with olmstate.actors.open_supervisor(
+                tmp_path / "store", user_id="@alice:example.org", device_id="ALICE", key=None
+            ):
+                pass
+
+    run(main)
