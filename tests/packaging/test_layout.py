@@ -78,7 +78,7 @@ CAPABILITIES = [
 """Folders, in the order of the tuple that the supervisor is built from."""
 
 
-NOT_YET = ("_identities", "_secrets", "_verification")
+NOT_YET = ("_identities", "_secrets")
 """Capabilities to be, in order: their pure parts are there, their actors aren't."""
 
 

@@ -11,8 +11,11 @@ import trio
 
 from olmstate.actors.testing import DEVICE, USER
 from olmstate.messages import (
+    AcceptVerification,
     AddDevices,
     AddRoomKey,
+    CancelVerification,
+    ConfirmVerification,
     DecryptedToDevice,
     DecryptToDevice,
     DeviceAddress,
@@ -26,12 +29,22 @@ from olmstate.messages import (
     OwnDeviceReplaced,
     ReceiveSync,
     RequestGivenUp,
+    RequestVerification,
     RoomKeyImportProgress,
     RoomKeysReceived,
+    StartSas,
+    VerificationChanged,
 )
 from tests.faults.history import Json
 
-OWN_EVENTS = (RoomKeysReceived, DevicesChanged, OwnDeviceReplaced, RoomKeyImportProgress, RequestGivenUp)
+OWN_EVENTS = (
+    RoomKeysReceived,
+    DevicesChanged,
+    OwnDeviceReplaced,
+    RoomKeyImportProgress,
+    RequestGivenUp,
+    VerificationChanged,
+)
 """Events of what was asked; a `StoreChanged` is of what others did."""
 
 
@@ -46,6 +59,7 @@ class News:
     """Times that a server was said to have other keys under this device's id."""
     progress: list[RoomKeyImportProgress] = attrs.field(factory=list[RoomKeyImportProgress])
     given_up: list[RequestGivenUp] = attrs.field(factory=list[RequestGivenUp])
+    verifications: list[VerificationChanged] = attrs.field(factory=list[VerificationChanged])
 
 
 NOTHING = News()
@@ -79,6 +93,8 @@ class Ear:
                     news.progress.append(event)
                 case RequestGivenUp():
                     news.given_up.append(event)
+                case VerificationChanged():
+                    news.verifications.append(event)
                 case _:
                     raise AssertionError(event)
         return news
@@ -105,6 +121,7 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             right = told == heard
             enough = set(told.room_keys) <= set(heard.room_keys) and all(each in heard.devices for each in told.devices)
             enough = enough and told.replaced <= heard.replaced
+            enough = enough and all(each in heard.verifications for each in told.verifications)
     return None if right or (more and enough) else f"{reply} was replied, and {heard} heard"
 
 
@@ -121,5 +138,8 @@ def _told(message: Message[Json], reply: Json) -> News:
             changed = [DevicesChanged(added=reply.added, removed=reply.removed)]
             own = DeviceAddress(user_id=USER, device_id=DEVICE)
             return News(devices=changed if reply.added or reply.removed else [], replaced=int(own in reply.rejected))
+        case RequestVerification() | AcceptVerification() | StartSas() | ConfirmVerification() | CancelVerification():
+            changed = VerificationChanged(user_id=reply.user_id, flow_id=reply.flow_id, stage=reply.stage)
+            return News(verifications=[changed])
         case _:
             return News()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import _account, _device_lists, _devices, _requests, _room_keys, _rooms, _sync, _to_device
+from . import _account, _device_lists, _devices, _requests, _room_keys, _rooms, _sync, _to_device, _verification
 
 CAPABILITIES = (
     _requests.CAPABILITY,
@@ -12,5 +12,6 @@ CAPABILITIES = (
     _to_device.CAPABILITY,
     _room_keys.CAPABILITY,
     _rooms.CAPABILITY,
+    _verification.CAPABILITY,
     _sync.CAPABILITY,
 )

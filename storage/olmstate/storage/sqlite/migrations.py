@@ -94,6 +94,12 @@ def rows_by_room(db: Database) -> None:
         db.conn.execute(f"CREATE INDEX {name}_grouped ON {name} (grouped, key)")
 
 
+def verifications(db: Database) -> None:
+    """Verifications that are going on, and the devices that were verified."""
+    make_partitioned_table(db, "verifications")
+    make_partitioned_table(db, "verified_devices")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -102,6 +108,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     facts,
     claims_and_fingerprints,
     rows_by_room,
+    verifications,
 )
 """In order: the first makes version 1."""
 
