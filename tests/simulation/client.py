@@ -292,7 +292,8 @@ class Client:
     async def verify(self) -> None:
         """Ask somebody, and do what comes to mind with one of the verifications that there are."""
         await self.supervisor.ask(RequestVerification(user_id=self.rng.choice(self.world.known_devices).user_id))
-        flow = self.rng.choice(await self.supervisor.ask(Verifications()))
+        flows = await self.supervisor.ask(Verifications())
+        flow = self.rng.choice(flows)
         wish = self.rng.choice((AcceptVerification, StartSas, ConfirmVerification, CancelVerification))
         with contextlib.suppress(VerificationError):  # it may be at another stage, or over
             await self.supervisor.ask(wish(user_id=flow.user_id, flow_id=flow.flow_id))

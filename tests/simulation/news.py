@@ -139,7 +139,7 @@ def _told(message: Message[Json], reply: Json) -> News:
             own = DeviceAddress(user_id=USER, device_id=DEVICE)
             return News(devices=changed if reply.added or reply.removed else [], replaced=int(own in reply.rejected))
         case RequestVerification() | AcceptVerification() | StartSas() | ConfirmVerification() | CancelVerification():
-            changed = VerificationChanged(user_id=reply.user_id, flow_id=reply.flow_id, stage=reply.stage)
-            return News(verifications=[changed])
+            stage = VerificationChanged(user_id=reply.user_id, flow_id=reply.flow_id, stage=reply.stage)
+            return News(verifications=[stage])
         case _:
             return News()

@@ -119,7 +119,8 @@ class Device:
         return Ed25519Key(keys["keys"][f"ed25519:{self.device_id}"])
 
     async def verified(self, user_id: UserId) -> dict[Ed25519Key, DeviceId]:
-        return dict(await self.process.ask(VerifiedDevices(user_id=user_id)))
+        verified = await self.process.ask(VerifiedDevices(user_id=user_id))
+        return dict(verified)
 
 
 @attrs.define
