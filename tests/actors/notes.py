@@ -119,7 +119,6 @@ class Notes(Actor[Asked]):
             store=store,
             newest=self.newest,
             capacity=lambda _: capacity,
-            fresh=lambda: True,
             write_later=lambda: None,
             presence=MemoryStore(MemoryDisk()).presence,
             user_id=USER,

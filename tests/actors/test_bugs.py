@@ -18,7 +18,7 @@ from olmstate.actors._engine.records import dumps
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import InboundGroupSessionsActor
 from olmstate.actors._room_keys.stored import RoomKeyRecord
-from olmstate.actors._rooms.actor import OutboundGroupSessionsActor
+from olmstate.actors._rooms.actor import Encrypt, EncryptReserved, OutboundGroupSessionsActor
 from olmstate.actors.testing import MemoryDisk, MemoryStore
 from olmstate.messages import (
     AddRoomKey,
@@ -239,8 +239,13 @@ async def test_of_several_events_that_are_encrypted_at_once_a_bug_costs_the_one_
     other, handle = RoomId("!other:example.org"), OutboundGroupSessionsActor.handle
 
     def meet(self: OutboundGroupSessionsActor, message: Any) -> Reply:  # noqa: ANN401 - as the actor's
-        if any(room_id == other for room_id, *_ in getattr(message, "events", ())):
-            raise Bug
+        match message:
+            case Encrypt(room_id=room_id) if room_id == other:
+                raise Bug
+            case EncryptReserved(events=events) if other in {room_id for room_id, *_ in events}:
+                raise Bug
+            case _:
+                pass
         return handle(self, message)
 
     async with supervised(MemoryDisk()) as supervisor:

@@ -66,7 +66,7 @@ async def test_a_commit_with_an_unknown_outcome_poisons_the_supervisor() -> None
 async def test_a_doubt_that_a_query_finds_is_the_supervisors() -> None:
     faults = Faults()
     async with supervised(MemoryDisk(), faults=faults) as supervisor:
-        faults.at("changes", REPLACED)
+        faults.at("look", REPLACED)
         assert isinstance(await refusal(supervisor, SyncToken()), StorePoisoned)
         assert isinstance(await refusal(supervisor, CreateAccount()), StorePoisoned)
         assert state_of(supervisor) is State.POISONED
@@ -86,7 +86,7 @@ async def test_a_doubt_that_a_query_finds_while_a_turn_waits_for_the_lock_ends_t
             beside = Beside(supervisor, nursery)
             await trio.sleep(1)
             assert state_of(supervisor) is State.ACQUIRING
-            faults.at("changes", REPLACED)
+            faults.at("look", REPLACED)
             assert isinstance(await refusal(supervisor, SyncToken()), StorePoisoned)
             if gets_it:
                 holder.release()
@@ -110,7 +110,7 @@ async def test_a_doubt_that_a_query_finds_beside_a_turn_ends_the_turn(
             assert state_of(supervisor) is state
             if fails_itself:
                 faults.at("read" if state is State.RUNNING else "commit", UNAVAILABLE, when="after")
-            faults.at("changed", REPLACED)
+            faults.at("look", REPLACED)
             assert isinstance(await refusal(supervisor, Statistics()), StorePoisoned)
         assert isinstance(beside.refusal, StorePoisoned)
         assert state_of(supervisor) is State.POISONED
@@ -134,7 +134,7 @@ async def test_refusals_do_not_grow_with_their_number(autojump_clock: MockClock)
     # one exception was raised again and again, and collected the frames of each time
     faults, found = Faults(), StorePoisoned(reason="the file was replaced")
     async with supervised(MemoryDisk(), faults=faults) as supervisor:
-        faults.at("changes", found)
+        faults.at("look", found)
         with supervisor.subscribe(StoreChanged):  # the watch is refused every 0.1 s
             await trio.sleep(60)
             error = await refusal(supervisor, SyncToken())
@@ -153,12 +153,10 @@ def _frames(error: BaseException) -> int:
 # --- other failures -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("operation", ["acquire_nowait", "changed", "changes", "read", "commit"])
+@pytest.mark.parametrize("operation", ["acquire_nowait", "look", "read", "commit"])
 async def test_a_store_that_refuses_fails_the_turn_and_not_the_next_one(operation: Operation) -> None:
     disk, faults = MemoryDisk(), Faults()
     async with supervised(disk, faults=faults) as supervisor:
-        if operation == "changed":
-            await supervisor.ask(SyncToken())  # the first look doesn't ask
         faults.at(operation, UNAVAILABLE)
         assert isinstance(await refusal(supervisor, CreateAccount()), StoreUnavailable)
         assert state_of(supervisor) is State.IDLE

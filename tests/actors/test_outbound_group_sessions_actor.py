@@ -45,10 +45,6 @@ def turn(now: int = NOW) -> Encrypt:
     return Encrypt(room_id=ROOM, plaintext=b"hello", now=now)
 
 
-def beside(now: int = NOW) -> EncryptReserved:
-    return EncryptReserved(events=((ROOM, b"hello", None),), now=now)
-
-
 def current(now: int = NOW) -> Current:
     return Current(room_id=ROOM, now=now)
 
@@ -67,12 +63,16 @@ class Process:
     async def encrypt(self, now: int = NOW) -> MegolmCiphertext:
         """As the supervisor does: with a reserved index, or in a turn."""
         self.actors.refresh()
-        (reserved,) = await self.outbound.ask(beside(now))
+        (reserved,) = await self.outbound.ask(self.beside(now))
         if reserved is not None:
             return reserved
         encrypted = await self.outbound.ask(turn(now))
         await self.commit()
         return encrypted
+
+    def beside(self, now: int = NOW) -> EncryptReserved:
+        """An event for an index that is reserved, of whoever has looked just now."""
+        return EncryptReserved(events=((ROOM, b"hello", None),), now=now, seen=self.actors.newest.generation)
 
     async def commit(self) -> None:
         await self.actors.commit()
@@ -168,7 +168,7 @@ async def test_a_reservation_that_is_not_on_the_disk_is_no_reservation(
     await process.outbound.ask(turn())
     with pytest.raises(StoreFull):
         await process.actors.commit()
-    assert (None,) == await process.outbound.ask(beside())
+    assert (None,) == await process.outbound.ask(process.beside())
     assert await another.indices(1) == [0]  # nobody has seen the other message
     assert await process.indices(1) == [LEAST_RESERVED]
 
@@ -176,20 +176,21 @@ async def test_a_reservation_that_is_not_on_the_disk_is_no_reservation(
 async def test_an_index_of_a_turn_that_may_yet_fail_is_not_used_beside_it(process: Process) -> None:
     encrypted = await process.outbound.ask(turn())
     assert encrypted.message_index == 0
-    assert (None,) == await process.outbound.ask(beside())
+    assert (None,) == await process.outbound.ask(process.beside())
     await process.commit()
     assert await process.indices(1) == [1]
 
 
-async def test_nothing_is_used_beside_a_turn_once_somebody_has_committed_unseen(
+async def test_nothing_is_used_beside_a_turn_once_it_is_known_that_somebody_has_committed_since_the_look(
     process: Process, disk: MemoryDisk
 ) -> None:
     await process.encrypt()
-    assert (None,) != await process.outbound.ask(beside())
+    asked = process.beside()
+    assert (None,) != await process.outbound.ask(asked)
     disk.write_from_elsewhere()
-    assert (None,) == await process.outbound.ask(beside())
     process.actors.refresh()
-    assert (None,) != await process.outbound.ask(beside())
+    assert (None,) == await process.outbound.ask(asked)
+    assert (None,) != await process.outbound.ask(process.beside())
 
 
 async def test_a_reservation_grows_while_nobody_comes_in_between(

@@ -19,6 +19,7 @@ from olmstate.actors._account.stored import AccountRecord, SyncRecord
 from olmstate.actors._device_lists.stored import OutdatedUserRecord, TrackedUserRecord
 from olmstate.actors._devices.stored import DeviceRecord
 from olmstate.actors._engine.records import Record, dumps, loads
+from olmstate.actors._identities.stored import IdentityRecord
 from olmstate.actors._requests.stored import BackOffRecord, RequestContentRecord, RequestRecord
 from olmstate.actors._room_keys.stored import (
     ClaimedKeysRecord,
@@ -29,6 +30,7 @@ from olmstate.actors._room_keys.stored import (
     WithheldRecord,
 )
 from olmstate.actors._rooms.stored import OutboundSessionRecord, RecipientsRecord, RotationRecord
+from olmstate.actors._secrets.stored import SecretRecord
 from olmstate.actors._to_device.actor import STEPS_FOR_ANYBODY
 from olmstate.actors._to_device.stored import OlmSessionRecord
 from olmstate.actors._verification.flow import State
@@ -72,10 +74,13 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             algorithms=("m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"),
             gone=True,
             listed=True,
+            cross_signed_by=Ed25519Key("a self-signing key"),
+            signed_json=b"{}",
         ),
         (
             b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"a curve","ed25519":"a fingerprint",'
-            b'"algorithms":["m.olm.v1.curve25519-aes-sha2","m.megolm.v1.aes-sha2"],"gone":true,"listed":true}'
+            b'"algorithms":["m.olm.v1.curve25519-aes-sha2","m.megolm.v1.aes-sha2"],"gone":true,"listed":true,'
+            b'"cross_signed_by":"a self-signing key","signed_json":"e30="}'
         ),
     ),
     (
@@ -189,6 +194,28 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         b'{"user_id":"@bob:example.org","invalidation":"0123456789abcdef"}',
     ),
     (
+        IdentityRecord(
+            user_id=BOB,
+            master=b"{}",
+            self_signing=b"{}",
+            user_signing=b"{}",
+            trusted_master_key=Ed25519Key("a master key"),
+            trusted_signers=(Ed25519Key("a user-signing key"),),
+            pinned_master_key=Ed25519Key("another"),
+            was_verified=True,
+            withdrawn_signer=Ed25519Key("one more"),
+        ),
+        (
+            b'{"user_id":"@bob:example.org","master":"e30=","self_signing":"e30=","user_signing":"e30=",'
+            b'"trusted_master_key":"a master key","trusted_signers":["a user-signing key"],'
+            b'"pinned_master_key":"another","was_verified":true,"withdrawn_signer":"one more"}'
+        ),
+    ),
+    (
+        SecretRecord(name="m.cross_signing.master", value=b"{}", origin="made_here", pending=True),
+        b'{"name":"m.cross_signing.master","value":"e30=","origin":"made_here","pending":true}',
+    ),
+    (
         VerificationRecord(
             user_id=BOB,
             flow_id="flow",
@@ -281,6 +308,21 @@ EARLIER: list[tuple[bytes, Record]] = [
                     signed=False,
                 )
             ],
+        ),
+    ),
+    (
+        (
+            b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"c","ed25519":"e",'
+            b'"algorithms":[],"gone":false,"listed":true}'
+        ),
+        DeviceRecord(
+            user_id=BOB,
+            device_id=DeviceId("BOB"),
+            curve25519=Curve25519Key("c"),
+            ed25519=Ed25519Key("e"),
+            listed=True,
+            cross_signed_by=None,
+            signed_json=None,
         ),
     ),
     (

@@ -212,5 +212,5 @@ async def test_a_look_that_fails_is_made_again(autojump_clock: MockClock) -> Non
         with supervisor.subscribe(StoreChanged) as events:
             await trio.sleep(1)
             disk.write_from_elsewhere()
-            faults.at("changes", StoreFull())
+            faults.at("look", StoreFull())
             assert (await events.receive()).generation == 1

@@ -16,7 +16,7 @@ from olmstate.actors._capabilities import CAPABILITIES
 from olmstate.actors._engine.runner import Runner
 from olmstate.actors._engine.states import LOCKED, TRANSITIONS, IllegalMove, Move, State, next_state
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors.testing import DEVICE, USER, Faults, MemoryDisk, MemoryStore, Step
+from olmstate.actors.testing import DEVICE, USER, Faults, MemoryDisk, MemoryStore, Operation, Step
 from olmstate.messages import (
     AddRoomKey,
     CreateAccount,
@@ -201,7 +201,8 @@ async def test_all_of_the_table_is_gone_through_and_the_lock_is_held_as_it_says(
         await ask(supervisor, room.room_key())
         faults.at("commit", Fenced())
         await ask(supervisor, Room(Peer()).room_key())
-        for operation in ("changed", "read", "commit"):
+        operations: tuple[Operation, ...] = ("look", "read", "commit")
+        for operation in operations:
             faults.at(operation, StoreUnavailable(reason="I/O error"))
             await ask(supervisor, Room(Peer()).room_key())
         holder = MemoryStore(disk, pid=2).lock
@@ -218,7 +219,7 @@ async def test_all_of_the_table_is_gone_through_and_the_lock_is_held_as_it_says(
 
     # nothing waits in this state, so only what ends the program ends it
     disk, faults = MemoryDisk(), Faults()
-    faults.at("changes", interrupt)
+    faults.at("look", interrupt)
     with pytest.raises(KeyboardInterrupt):
         async with supervised(disk, faults=faults) as supervisor:
             await ask(supervisor, CreateAccount())
@@ -247,15 +248,14 @@ async def stop_in(state: State, trace: Trace, *, doubt: bool) -> None:
             if state is State.ACQUIRING:
                 holder.acquire_nowait()
             if state is State.REFRESHING:
-                faults.at("changes", found)
+                faults.at("look", found)
             if state is not State.IDLE:
                 nursery.start_soon(ask, supervisor, CreateAccount())
                 # the account was looked for with the room key already
                 await trio.sleep(1.5 if state is State.COMMITTING and doubt else 0.5)
             if doubt and state is not State.REFRESHING:
                 assert state_of(supervisor) is state
-                faults.at("changed", found)
-                faults.at("changes", found)
+                faults.at("look", found)
                 await ask(supervisor, SyncToken())
             if doubt and state is State.ACQUIRING:
                 holder.release()

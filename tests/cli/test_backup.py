@@ -25,3 +25,13 @@ def test_a_store_that_is_there_is_never_replaced(olmstate: Olmstate, store: Path
 
     assert "there is a store in" in complaint(olmstate("backup", store, store, "--key-file", key_file))
     assert before.info == inspect_store(store).info
+
+
+def test_a_folder_whose_parent_is_not_there_is_a_typo(
+    olmstate: Olmstate, store: Path, key_file: Path, tmp_path: Path
+) -> None:
+    # all folders above it were made, and the backup was somewhere that nobody looks
+    result = olmstate("backup", store, tmp_path / "bakcups" / "today", "--key-file", key_file)
+
+    assert f"{tmp_path / 'bakcups'} is no folder: make it first" in complaint(result)
+    assert not (tmp_path / "bakcups").exists()

@@ -42,8 +42,9 @@ def test_what_one_store_exports_another_takes_in(
     imported = olmstate("import-keys", other, file, "--key-file", key_file, "--json")
 
     assert file.stat().st_size == last_json(exported)["bytes"]
-    assert {"total": 2, "imported": 2, "rejected": 0} == {
-        name: last_json(imported)[name] for name in ("total", "imported", "rejected")
+    assert 2 == last_json(exported)["keys"]
+    assert {"total": 2, "imported": 2, "known": 0, "rejected": 0} == {
+        name: last_json(imported)[name] for name in ("total", "imported", "known", "rejected")
     }
     assert room_keys(other) == 2
 
@@ -58,7 +59,21 @@ def test_an_import_shows_progress_on_stderr_only(
     result = olmstate("import-keys", other, file, "--key-file", key_file)
 
     assert "importing" in result.stderr
-    assert "2 new or better, 0 refused" in result.stdout
+    assert f"2 room keys in {file}: 2 new or better, 0 known already, 0 refused\n" == result.stdout
+
+
+@pytest.mark.usefixtures("words")
+def test_keys_that_are_there_already_are_told_as_such(
+    olmstate: Olmstate, store: Path, key_file: Path, tmp_path: Path
+) -> None:
+    # "0 new or better, 0 refused" read as if it had failed
+    file = tmp_path / "keys.txt"
+    exported = olmstate("export-keys", store, file, "--key-file", key_file, *FEW_ROUNDS)
+
+    result = olmstate("import-keys", store, file, "--key-file", key_file)
+
+    assert f"wrote 2 room keys to {file}, {file.stat().st_size:,} bytes\n" == exported.stdout
+    assert f"2 room keys in {file}: 0 new or better, 2 known already, 0 refused\n" == result.stdout
 
 
 @pytest.mark.usefixtures("words")
@@ -71,6 +86,50 @@ def test_only_one_rooms_keys_are_exported_if_asked(
     last_json(olmstate("import-keys", other, file, "--key-file", key_file, "--json"))
 
     assert room_keys(other) == 1
+
+
+@pytest.mark.usefixtures("words")
+def test_a_room_without_keys_is_told_and_no_file_is_written(
+    olmstate: Olmstate, store: Path, key_file: Path, tmp_path: Path
+) -> None:
+    # a typo gave an empty file, and exit code 0
+    file = tmp_path / "keys.txt"
+    result = olmstate("export-keys", store, file, "--key-file", key_file, "--room", "!typo:example.org", *FEW_ROUNDS)
+
+    assert "there are no room keys of !typo:example.org" in complaint(result)
+    assert not file.exists()
+
+
+@pytest.mark.usefixtures("words")
+def test_a_file_that_cannot_be_written_is_found_before_the_store_is_opened(
+    olmstate: Olmstate, store: Path, tmp_path: Path
+) -> None:
+    # and before anybody types a passphrase
+    result = olmstate("export-keys", store, tmp_path / "missing" / "keys.txt", *FEW_ROUNDS)
+
+    assert "keys.txt can't be written: No such file or directory" in complaint(result)
+    assert "reading" not in result.stderr
+
+
+@pytest.mark.usefixtures("words")
+def test_a_dash_is_standard_output_and_standard_input(
+    olmstate: Olmstate, store: Path, other: Path, key_file: Path
+) -> None:
+    exported = olmstate("export-keys", store, "-", "--key-file", key_file, *FEW_ROUNDS)
+    assert exported.stdout.startswith("-----BEGIN MEGOLM SESSION DATA-----")
+    assert "wrote 2 room keys to -" in exported.stderr
+    assert not Path("-").exists()
+
+    imported = olmstate("import-keys", other, "-", "--key-file", key_file, "--json", typed=exported.stdout)
+
+    assert 2 == last_json(imported)["imported"]
+
+
+def test_what_a_program_reads_is_not_mixed_with_keys(olmstate: Olmstate, store: Path, key_file: Path) -> None:
+    result = olmstate("export-keys", store, "-", "--key-file", key_file, "--json")
+
+    assert 2 == result.exit_code
+    assert "--json and - both want standard output" in result.stderr
 
 
 @pytest.mark.usefixtures("words")
@@ -165,3 +224,22 @@ def test_a_wrong_key_of_the_store_is_one_clear_line(olmstate: Olmstate, store: P
 
     assert "that key does not open the store" in complaint(refused)
     assert not (tmp_path / "keys.txt").exists()
+
+
+def test_nothing_more_is_asked_for_once_the_store_has_refused_its_passphrase(
+    olmstate: Olmstate, tmp_path: Path
+) -> None:
+    # all three were asked for first
+    make_store(tmp_path / "sealed", "words", rooms=())
+    (tmp_path / "keys.txt").write_text("")
+    for command in (
+        ("export-keys", tmp_path / "sealed", tmp_path / "new.txt", *FEW_ROUNDS),
+        ("import-keys", tmp_path / "sealed", tmp_path / "keys.txt"),
+        ("change-passphrase", tmp_path / "sealed"),
+    ):
+        result = olmstate(*command, typed="other words\nmore\nmore\n")
+
+        assert "that key does not open the store" in complaint(result)
+        assert 1 == result.stderr.count("assphrase of the store")
+        assert "key file" not in result.stderr
+        assert "New" not in result.stderr

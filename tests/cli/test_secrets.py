@@ -8,13 +8,19 @@ import click
 import pytest
 
 from olmstate.cli._secrets import Secret
-from tests.cli.conftest import KEY, Olmstate, complaint
+from tests.cli.conftest import KEY, Olmstate, complaint, make_store
 
 WORDS = "OLMSTATE_PASSPHRASE"
 
 
 def secret(*, passphrase_file: Path | None = None, key_file: Path | None = None) -> Secret:
-    return Secret(what="Passphrase", variable=WORDS, passphrase_file=passphrase_file, key_file=key_file)
+    return Secret(
+        what="Passphrase",
+        variable=WORDS,
+        option="--passphrase-file",
+        passphrase_file=passphrase_file,
+        key_file=key_file,
+    )
 
 
 @pytest.mark.parametrize("content", ["some words", "some words\n", "some words\r\n"])
@@ -81,16 +87,35 @@ def test_a_key_and_a_passphrase_together_are_a_mistake(tmp_path: Path) -> None:
         secret(passphrase_file=tmp_path, key_file=tmp_path).for_store("key")
 
 
-def test_a_prompt_without_anybody_to_answer_ends_the_program(olmstate: Olmstate, tmp_path: Path, store: Path) -> None:
-    # the store's key is found, then the file's passphrase is asked for
-    key = tmp_path / "key"
-    key.write_bytes(KEY)
-
-    result = olmstate("export-keys", store, tmp_path / "keys.txt", "--key-file", key, typed="")
-
-    assert result.exit_code == 1
-    assert "Aborted!" in result.stderr
+def test_a_prompt_without_anybody_to_answer_says_what_else_there_is(
+    olmstate: Olmstate, tmp_path: Path, store: Path, key_file: Path
+) -> None:
+    # it said "Aborted!"
+    for name, command in {
+        "EXPORT": ("export-keys", store, tmp_path / "keys.txt", "--key-file", key_file),
+        "NEW": ("change-passphrase", store, "--key-file", key_file),
+    }.items():
+        said = complaint(olmstate(*command, typed=""))
+        assert f"--{name.lower()}-passphrase-file" in said
+        assert f"OLMSTATE_{name}_PASSPHRASE" in said
     assert not (tmp_path / "keys.txt").exists()
+
+
+def test_a_store_with_a_passphrase_and_nobody_to_ask_says_what_there_is(olmstate: Olmstate, tmp_path: Path) -> None:
+    make_store(tmp_path / "sealed", "words", rooms=())
+
+    said = complaint(olmstate("backup", tmp_path / "sealed", tmp_path / "backup", typed=""))
+    assert "--passphrase-file" in said
+    assert "OLMSTATE_PASSPHRASE" in said
+
+
+def test_ctrl_c_at_a_prompt_is_no_lack_of_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("click.termui.hidden_prompt_func", interrupt)
+    with pytest.raises(click.Abort):
+        secret().for_store("passphrase")
 
 
 def test_a_sealed_store_without_its_key_is_one_clear_line(olmstate: Olmstate, store: Path, tmp_path: Path) -> None:

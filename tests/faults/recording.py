@@ -148,12 +148,13 @@ class RecordingStore(WrappedStore):
         self.generation = 0
         """The newest that its user was told."""
 
-    def changes(self, since: int | None) -> Changes:
+    async def look(self, since: int | None) -> Changes | None:
         """What was committed."""
         begun = self._log.now()
-        changes = super().changes(since)
-        self.generation = changes.generation
-        self._log.write("seen", generation=changes.generation, begun=begun)
+        changes = await super().look(since)
+        if changes is not None:
+            self.generation = changes.generation
+            self._log.write("seen", generation=changes.generation, begun=begun)
         return changes
 
     async def commit(self, rows: Rows, seen: int) -> int:

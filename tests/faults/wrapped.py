@@ -80,13 +80,9 @@ class WrappedStore:
         """Some of all rows."""
         return await self.inner.page(table, after, limit, group)
 
-    def changed(self) -> bool:
-        """Whether anybody has committed."""
-        return self.inner.changed()
-
-    def changes(self, since: int | None) -> Changes:
+    async def look(self, since: int | None) -> Changes | None:
         """What was committed."""
-        return self.inner.changes(since)
+        return await self.inner.look(since)
 
     async def commit(self, rows: Rows, seen: int) -> int:
         """Write rows."""

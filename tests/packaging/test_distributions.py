@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SOURCE_ROOTS = ("actors", "messages", "storage")
 INSTALLED = {"__pycache__", "node_modules"}
-PORTIONS = {"actors", "cli", "messages", "storage"}
+PORTIONS = {"actors", "asyncio", "cli", "messages", "storage"}
 
 
 def files_below(folder: Path) -> set[str]:
@@ -41,7 +41,8 @@ def test_the_wheel_holds_every_file_of_the_three_source_roots_and_no_other(wheel
 
 
 def test_every_portion_of_the_namespace_is_there_and_marked_as_typed(wheel_files: set[str]) -> None:
-    assert PORTIONS == {name.split("/")[1] for name in wheel_files if name.startswith("olmstate/")}
+    program = {"__main__.py"}  # of ``python -m olmstate``: the one file that is in no portion
+    assert PORTIONS | program == {name.split("/")[1] for name in wheel_files if name.startswith("olmstate/")}
     assert {f"olmstate/{portion}/py.typed" for portion in PORTIONS} <= wheel_files
 
 
@@ -58,7 +59,7 @@ def test_the_wheel_is_small_but_for_the_recording_of_the_demo(distributions: Dis
     with zipfile.ZipFile(distributions.wheel) as archive:
         recordings = sum(file.compress_size for file in archive.infolist() if "/recordings/" in file.filename)
     assert recordings > 0
-    assert distributions.wheel.stat().st_size - recordings <= 350_000
+    assert distributions.wheel.stat().st_size - recordings <= 500_000
 
 
 def test_the_sdist_holds_what_it_takes_to_test_and_to_document(sdist_files: set[str]) -> None:

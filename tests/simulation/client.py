@@ -34,6 +34,7 @@ from olmstate.messages import (
     EncryptToDevice,
     ExportKeyFile,
     ExportRoomKeys,
+    Identity,
     IdentityKeys,
     ImportAccount,
     ImportKeyFile,
@@ -45,6 +46,7 @@ from olmstate.messages import (
     NoTransport,
     OutdatedUsers,
     OutgoingRequests,
+    PinIdentity,
     PrepareOneTimeKeys,
     PrepareRoomKey,
     ReceiveSync,
@@ -63,9 +65,11 @@ from olmstate.messages import (
     UpdateDevices,
     VerificationError,
     Verifications,
+    WithdrawVerification,
 )
 from tests.faults.recording import RecordingSupervisor
 from tests.operations.peer import keys_query
+from tests.peer.identity import USAGES, PeerIdentity
 from tests.simulation.world import BOB, CAROL, PICKLE_KEY, ROOMS, RoomEvent, World
 
 PASSPHRASE = "correct horse"
@@ -278,6 +282,16 @@ class Client:
         with contextlib.suppress(NoTransport):
             await self.supervisor.ask(UpdateDevices(users=users))
 
+    async def look_at_identities(self) -> None:
+        """Somebody has another one, perhaps, and that is agreed to."""
+        seeds = {usage: bytes([self.rng.randrange(2), at]) * 16 for at, usage in enumerate(USAGES)}
+        response = {"device_keys": {}, **PeerIdentity(BOB, seeds).answer()}
+        await self.supervisor.ask(AddDevices(response=response))
+        known = await self.supervisor.ask(Identity(user_id=BOB))
+        assert known is not None
+        decide = self.rng.choice((PinIdentity, WithdrawVerification))
+        await self.supervisor.ask(decide(user_id=BOB))
+
     async def encrypt_for_room(self) -> None:
         """Say something to oneself, if all is known of oneself."""
         message = EncryptForRoom(
@@ -340,6 +354,7 @@ ACTIONS: Sequence[tuple[int, Action]] = (
     (1, Client.move_key_file),
     (2, Client.keep_devices),
     (1, Client.encrypt_for_room),
+    (1, Client.look_at_identities),
     (1, Client.verify),
     (1, Client.look_at_itself),
     (1, Client.try_another_account),

@@ -165,8 +165,9 @@ class Case:
 
     def look(self) -> None:
         """Somebody else's query makes the supervisor look."""
-        with suppress(ActorStopped):  # it may be closed by now
-            runner_of(self._supervisor).refresh()
+        looking = runner_of(self._supervisor).refresh()
+        with suppress(ActorStopped, StopIteration):  # it may be closed by now; else it ends, as it waits for nothing
+            looking.send(None)
 
     def start_rival(self) -> None:
         """Another process begins to ask the same."""

@@ -21,19 +21,25 @@ from olmstate.messages import (
     DeviceAddress,
     DevicesChanged,
     Event,
+    ExportKeyFile,
+    ExportRoomKeys,
+    IdentitiesChanged,
     ImportKeyFile,
     ImportRoomKeys,
     MarkRequestFailed,
     MarkRequestSent,
     Message,
     OwnDeviceReplaced,
+    PinIdentity,
     ReceiveSync,
     RequestGivenUp,
     RequestVerification,
+    RoomKeyExportProgress,
     RoomKeyImportProgress,
     RoomKeysReceived,
     StartSas,
     VerificationChanged,
+    WithdrawVerification,
 )
 from tests.faults.history import Json
 
@@ -41,8 +47,10 @@ OWN_EVENTS = (
     RoomKeysReceived,
     DevicesChanged,
     OwnDeviceReplaced,
-    RoomKeyImportProgress,
+    IdentitiesChanged,
     RequestGivenUp,
+    RoomKeyExportProgress,
+    RoomKeyImportProgress,
     VerificationChanged,
 )
 """Events of what was asked; a `StoreChanged` is of what others did."""
@@ -58,7 +66,10 @@ class News:
     replaced: int = 0
     """Times that a server was said to have other keys under this device's id."""
     progress: list[RoomKeyImportProgress] = attrs.field(factory=list[RoomKeyImportProgress])
+    exported: list[int] = attrs.field(factory=list[int])
+    """Keys in an export, so far."""
     given_up: list[RequestGivenUp] = attrs.field(factory=list[RequestGivenUp])
+    identities: list[IdentitiesChanged] = attrs.field(factory=list[IdentitiesChanged])
     verifications: list[VerificationChanged] = attrs.field(factory=list[VerificationChanged])
 
 
@@ -91,8 +102,12 @@ class Ear:
                     news.replaced += 1
                 case RoomKeyImportProgress():
                     news.progress.append(event)
+                case RoomKeyExportProgress():
+                    news.exported.append(event.done)
                 case RequestGivenUp():
                     news.given_up.append(event)
+                case IdentitiesChanged():
+                    news.identities.append(event)
                 case VerificationChanged():
                     news.verifications.append(event)
                 case _:
@@ -114,18 +129,24 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             keys, done = len(heard.room_keys), [step.done for step in heard.progress]
             right = reply.imported == keys and done == sorted(set(done)) and done[-1:] == [reply.total]
             enough = reply.imported <= keys and reply.total in done
+        case ExportRoomKeys():
+            right = heard.exported == sorted(set(heard.exported)) and heard.exported[-1:] == [len(reply)][: len(reply)]
+            enough = not reply or len(reply) in heard.exported
+        case ExportKeyFile():
+            return None  # nobody can see how many keys are in it
         case MarkRequestSent() | MarkRequestFailed():
             return None  # the reply doesn't tell what the request was about, and it may have been answered before
         case _:
-            told = _told(message, reply)
+            told = _told(message, reply, heard)
             right = told == heard
             enough = set(told.room_keys) <= set(heard.room_keys) and all(each in heard.devices for each in told.devices)
+            enough = enough and all(each in heard.identities for each in told.identities)
             enough = enough and told.replaced <= heard.replaced
             enough = enough and all(each in heard.verifications for each in told.verifications)
     return None if right or (more and enough) else f"{reply} was replied, and {heard} heard"
 
 
-def _told(message: Message[Json], reply: Json) -> News:
+def _told(message: Message[Json], reply: Json, heard: News) -> News:
     match message:
         case AddRoomKey():
             return News(room_keys=[] if reply == "known" else [message.session_id])
@@ -137,7 +158,17 @@ def _told(message: Message[Json], reply: Json) -> News:
         case AddDevices():
             changed = [DevicesChanged(added=reply.added, removed=reply.removed)]
             own = DeviceAddress(user_id=USER, device_id=DEVICE)
-            return News(devices=changed if reply.added or reply.removed else [], replaced=int(own in reply.rejected))
+            # its reply says nothing of identities
+            heard_of = (
+                heard.identities if isinstance(message.response, dict) and "master_keys" in message.response else []
+            )
+            return News(
+                identities=heard_of,
+                devices=changed if reply.added or reply.removed else [],
+                replaced=int(own in reply.rejected),
+            )
+        case PinIdentity() | WithdrawVerification():
+            return News(identities=[IdentitiesChanged(users=(message.user_id,))])
         case RequestVerification() | AcceptVerification() | StartSas() | ConfirmVerification() | CancelVerification():
             stage = VerificationChanged(user_id=reply.user_id, flow_id=reply.flow_id, stage=reply.stage)
             return News(verifications=[stage])

@@ -143,17 +143,10 @@ class MortalStore(WrappedStore):
         with self._life.until_end():
             return await super().page(table, after, limit, group)
 
-    def changed(self) -> bool:
-        """Whether anybody has committed."""
-        self._life.check()
-        changed = super().changed()
-        self._life.check()
-        return changed
-
-    def changes(self, since: int | None) -> Changes:
+    async def look(self, since: int | None) -> Changes | None:
         """What was committed."""
         self._life.check()
-        changes = super().changes(since)
+        changes = await super().look(since)
         self._life.check()
         return changes
 

@@ -247,7 +247,7 @@ class _Simulation:
         lock.release()
 
 
-KILL_AT: Sequence[Operation] = ("commit", "commit", "read", "changes", "acquire", "acquire_nowait")
+KILL_AT: Sequence[Operation] = ("commit", "commit", "read", "look", "acquire", "acquire_nowait")
 WRITE_AT: Sequence[Operation] = ("commit", "read")
 MOMENTS: Sequence[When] = ("before", "after")
 
@@ -257,8 +257,8 @@ ERRORS: Sequence[tuple[Operation, Sequence[StoreError]]] = (
         (StoreUnavailable(reason="I/O error"), StoreBusy(holder_pid=None, waited=0), StorePoisoned(reason="doubt")),
     ),
     ("page", (StoreUnavailable(reason="I/O error"),)),
-    ("changes", (StoreUnavailable(reason="I/O error"), StoreBusy(holder_pid=None, waited=0))),
-    ("changed", (StoreUnavailable(reason="I/O error"), StorePoisoned(reason="doubt"))),
+    ("look", (StoreUnavailable(reason="I/O error"), StoreBusy(holder_pid=None, waited=0))),
+    ("look", (StoreUnavailable(reason="I/O error"), StorePoisoned(reason="doubt"))),
     ("acquire", (StoreBusy(holder_pid=99, waited=5),)),
     ("acquire_nowait", (StoreUnavailable(reason="I/O error"),)),
     ("commit", (StoreFull(), StoreBusy(holder_pid=None, waited=0), StoreUnavailable(reason="I/O error"))),

@@ -31,7 +31,7 @@ from olmstate.messages import (
     StoreFull,
     StoreUnavailable,
 )
-from olmstate.storage import Store
+from olmstate.storage import Changes, Store
 from tests.actors.capabilities import with_actor, with_run
 from tests.faults.wrapped import WrappedLock, WrappedStore
 from tests.simulation.every_step import Mode
@@ -119,10 +119,12 @@ class UnlookingStore(WrappedStore):
     def __init__(self, inner: Store, disk: MemoryDisk) -> None:  # noqa: ARG002 - as all of them
         """Over a store."""
         super().__init__(inner)
+        self._looked = False
 
-    def changed(self) -> bool:
-        """Never."""
-        return False
+    async def look(self, since: int | None) -> Changes | None:
+        """Nothing, after the first time."""
+        first, self._looked = not self._looked, True
+        return await super().look(since) if first else None
 
 
 class HoardingCache(Cache[E]):

@@ -151,7 +151,7 @@ def _overtake(name: str, do: Callable[[Struck], None], unit: Unit = "task step",
 BLIND: frozenset[Operation] = frozenset({"contended"})
 """Whoever fails to see whether others wait for the lock takes it that they do."""
 FAILING = frozenset(get_args(Operation)) - BLIND
-READING: frozenset[Operation] = frozenset({"read", "page", "changed", "changes"})
+READING: frozenset[Operation] = frozenset({"read", "page", "look"})
 COMMIT: frozenset[Operation] = frozenset({"commit"})
 
 

@@ -18,18 +18,23 @@ DEAD_MAN_SWITCH = 128
 """The byte of the ``-shm`` file that each process with the database open has a shared lock on. Whoever finds it free
 takes the file for a dead process's and cuts it to nothing, under the feet of those who have it in their memory."""
 
-TRY = f"""
+SHARED_FIRST = 0x40000002
+"""The first of the bytes of the database that who reads it has a shared lock on."""
+
+TRY = """
 import fcntl, sys
 with open(sys.argv[1], "r+b") as file:
-    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, {DEAD_MAN_SWITCH})
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(sys.argv[2]))
 """
 
 
 def is_locked(folder: Path) -> bool:
     """Whether another process finds the switch taken."""
-    tried = subprocess.run(
-        [sys.executable, "-c", TRY, folder / "olmstate.sqlite-shm"], capture_output=True, check=False, text=True
-    )
+    return _is_locked(folder / "olmstate.sqlite-shm", DEAD_MAN_SWITCH)
+
+
+def _is_locked(file: Path, byte: int) -> bool:
+    tried = subprocess.run([sys.executable, "-c", TRY, file, str(byte)], capture_output=True, check=False, text=True)
     assert tried.returncode == 0 or "BlockingIOError" in tried.stderr
     return tried.returncode != 0
 
@@ -47,6 +52,38 @@ async def test_closing_a_handle_leaves_the_locks_of_the_others_in_this_process(s
 
     await other.aclose()
     assert not is_locked(stores.folder)
+
+
+async def test_reading_the_files_as_they_are_takes_no_lock_away_either(stores: Handles) -> None:
+    before = descriptors()
+    store = await stores.open()
+    await put(store, device(1))
+    index = store._wal_index  # pyright: ignore[reportPrivateUsage]
+    assert _is_locked(stores.database, SHARED_FIRST)
+    assert index.read_error() is None
+    assert index.read_error() is None
+    assert _is_locked(stores.database, SHARED_FIRST)
+    assert is_locked(stores.folder)
+    await store.aclose()
+    assert not _is_locked(stores.database, SHARED_FIRST)
+    assert before == descriptors()
+
+
+async def test_files_that_can_not_be_read_say_so(stores: Handles, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await stores.open()
+    await put(store, device(1))
+    index = store._wal_index  # pyright: ignore[reportPrivateUsage]
+    refused = OSError(5, "Input/output error")
+
+    def refuse(_descriptor: int, _number: int, _offset: int) -> bytes:
+        raise refused
+
+    with monkeypatch.context() as failing:
+        failing.setattr("olmstate.storage.sqlite.wal_index.os.pread", refuse)
+        found = index.read_error()
+    assert found is not None
+    assert (5, "Input/output error", str(stores.database)) == (found.errno, found.strerror, found.filename)
+    assert index.read_error() is None
 
 
 async def test_what_was_closed_is_opened_anew(stores: Handles) -> None:

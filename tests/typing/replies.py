@@ -34,6 +34,7 @@ from olmstate.messages import (
     EncryptToDevice,
     ExportKeyFile,
     ExportRoomKeys,
+    Identity,
     IdentityKeys,
     ImportAccount,
     ImportKeyFile,
@@ -47,6 +48,7 @@ from olmstate.messages import (
     OutboundRoomKey,
     OutdatedUsers,
     OutgoingRequests,
+    PinIdentity,
     PrepareOneTimeKeys,
     PrepareRoomKey,
     ReceiveSync,
@@ -68,8 +70,10 @@ from olmstate.messages import (
     UnpublishedKeys,
     UpdateDevices,
     UserId,
+    UserIdentity,
     Verification,
     Verifications,
+    WithdrawVerification,
 )
 
 
@@ -147,6 +151,14 @@ async def device_lists(supervisor: Supervisor, *, track: TrackUsers, update: Upd
     assert_type(await supervisor.ask(OutdatedUsers()), tuple[UserId, ...])
     assert_type(await supervisor.ask(track), tuple[UserId, ...])
     assert_type(await supervisor.ask(update), tuple[UserId, ...])
+
+
+async def identities(
+    supervisor: Supervisor, of_user: Identity, pin: PinIdentity, give_up: WithdrawVerification
+) -> None:
+    assert_type(await supervisor.ask(of_user), UserIdentity | None)
+    assert_type(await supervisor.ask(pin), None)
+    assert_type(await supervisor.ask(give_up), None)
 
 
 async def requests(supervisor: Supervisor, *, sent: MarkRequestSent, failed: MarkRequestFailed) -> None:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from . import _account, _device_lists, _devices, _requests, _room_keys, _rooms, _sync, _to_device, _verification
+from . import (
+    _account,
+    _device_lists,
+    _devices,
+    _identities,
+    _requests,
+    _room_keys,
+    _rooms,
+    _secrets,
+    _sync,
+    _to_device,
+    _verification,
+)
 
 CAPABILITIES = (
     _requests.CAPABILITY,
     _account.CAPABILITY,
+    _identities.CAPABILITY,
     _devices.CAPABILITY,
     _device_lists.CAPABILITY,
+    _secrets.CAPABILITY,
     _to_device.CAPABILITY,
     _room_keys.CAPABILITY,
     _rooms.CAPABILITY,

@@ -25,7 +25,10 @@ def backup(store: Path, folder: Path, *, passphrase_file: Path | None, key_file:
     Others may use the store meanwhile. A store that is in FOLDER already is never replaced: somebody may have it open.
     Never run a store and a backup of it side by side; a backup that is opened makes new room keys for every room.
     """
-    key = store_secret(passphrase_file, key_file).for_store(inspect_store(store).info.sealed)
+    sealed = inspect_store(store).info.sealed
+    if not folder.parent.is_dir():
+        raise click.ClickException(f"{folder.parent} is no folder: make it first, if it is meant")
+    key = store_secret(passphrase_file, key_file).for_store(sealed)
 
     async def copy() -> None:
         opened = await open_store(store, key=key)

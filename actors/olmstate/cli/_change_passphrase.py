@@ -10,7 +10,7 @@ from olmstate.storage import inspect_store, open_store
 
 from ._commands import commands, run
 from ._output import Output, json_option
-from ._secrets import FILE, Secret, store_secret, store_secret_options
+from ._secrets import FILE, Secret, check_store_secret, store_secret, store_secret_options
 
 
 @commands.command("change-passphrase")
@@ -37,12 +37,16 @@ def change_passphrase(
     if sealed == "none":
         raise click.ClickException("the store is not sealed, and stays so: a passphrase wouldn't protect it")
     old = store_secret(passphrase_file, key_file).for_store(sealed)
-    new = Secret(
+    new_secret = Secret(
         what="New passphrase",
         variable="OLMSTATE_NEW_PASSPHRASE",
+        option="--new-passphrase-file",
         passphrase_file=new_passphrase_file,
         key_file=new_key_file,
-    ).key_or_passphrase(new=True)
+    )
+    if new_secret.is_asked_for:
+        check_store_secret(store, old)
+    new = new_secret.key_or_passphrase(new=True)
 
     async def change() -> None:
         opened = await open_store(store, key=old)

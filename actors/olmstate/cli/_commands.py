@@ -1,12 +1,16 @@
 """The program: the group that commands add themselves to, and how each of them ends.
 
-Rule: what went wrong is one line on stderr and exit code 1, never a traceback. A traceback is a bug of ours.
+Rule: what went wrong is one line on stderr and exit code 1, never a traceback. A traceback is a bug of ours. Exit code
+2 is for a command line that makes no sense; its one line comes after the usage.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import click
 import trio
@@ -25,6 +29,25 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except OlmStateError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
+
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's own
+        """Run the program; that what it says can't be written, to a full disk say, is one line, too."""
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            with suppress(OSError):
+                click.echo(f"Error: {error}", err=True)
+            _forget_output()
+            sys.exit(1)
+
+
+def _forget_output() -> None:
+    """Have Python not try to write once more what could not be written, when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -9,19 +9,27 @@ import click
 import trio
 
 from olmstate.actors import open_supervisor
-from olmstate.messages import ExportKeyFile, ImportKeyFile, RoomId, RoomKeyImportProgress, RoomKeysImported
+from olmstate.messages import (
+    ExportKeyFile,
+    ImportKeyFile,
+    RoomId,
+    RoomKeyExportProgress,
+    RoomKeyImportProgress,
+    RoomKeysImported,
+)
 from olmstate.storage import Table, inspect_store
 
 from ._commands import commands, run
 from ._output import Output, json_option
-from ._private_files import refuse_existing, write_private_file
-from ._secrets import FILE, Secret, store_secret, store_secret_options
+from ._private_files import STANDARD, PrivateFile
+from ._secrets import FILE, Secret, check_store_secret, store_secret, store_secret_options
 
 
 def _file_secret(passphrase_file: Path | None) -> Secret:
     return Secret(
         what="Passphrase of the key file",
         variable="OLMSTATE_EXPORT_PASSPHRASE",
+        option="--export-passphrase-file",
         passphrase_file=passphrase_file,
     )
 
@@ -33,7 +41,7 @@ export_passphrase_option = click.option(
 
 @commands.command("export-keys")
 @click.argument("store", type=click.Path(path_type=Path, file_okay=False))
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @store_secret_options
 @export_passphrase_option
 @click.option("--room", help="Only the keys of this room.")
@@ -52,32 +60,47 @@ def export_keys(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write the room keys in STORE to FILE, encrypted, as all clients read them.
+    """Write the room keys in STORE to FILE, encrypted, as all clients read them; - is standard output.
 
     Without the options, the passphrases come from OLMSTATE_PASSPHRASE and OLMSTATE_EXPORT_PASSPHRASE, or are asked for.
     """
-    refuse_existing(file, force=force)
+    output = Output(as_json, taken=file == STANDARD)
     inspection = inspect_store(store)
-    key = store_secret(passphrase_file, key_file).for_store(inspection.info.sealed)
-    passphrase = _file_secret(export_passphrase_file).passphrase(new=True)
-    message = ExportKeyFile(passphrase=passphrase, rounds=rounds, room_id=RoomId(room) if room else None)
+    info = inspection.info
+    with PrivateFile(file, force=force) as target:
+        key = store_secret(passphrase_file, key_file).for_store(info.sealed)
+        secret = _file_secret(export_passphrase_file)
+        if secret.is_asked_for:
+            check_store_secret(store, key)
+        message = ExportKeyFile(
+            passphrase=secret.passphrase(new=True), rounds=rounds, room_id=RoomId(room) if room else None
+        )
 
-    async def export() -> str:
-        info = inspection.info
-        async with open_supervisor(store, user_id=info.user_id, device_id=info.device_id, key=key) as supervisor:
-            return await supervisor.ask(message)
+        async def export() -> tuple[bytes, int]:
+            async with open_supervisor(store, user_id=info.user_id, device_id=info.device_id, key=key) as supervisor:
+                with supervisor.subscribe(RoomKeyExportProgress) as events:
+                    content = (await supervisor.ask(message)).encode()
+                    done = 0
+                    while events.statistics().current_buffer_used:
+                        done = events.receive_nowait().done
+                    return content, done
 
-    click.echo(f"reading {inspection.rows[Table.INBOUND_GROUP_SESSIONS]:,} room keys …", err=True)
-    content = run(export).encode()
-    write_private_file(file, content, force=force)
-    output = Output(as_json)
-    output.say(f"wrote {file}, {len(content):,} bytes")
-    output.finish({"store": str(store), "file": str(file), "bytes": len(content)})
+        click.echo(f"reading {inspection.rows[Table.INBOUND_GROUP_SESSIONS]:,} room keys …", err=True)
+        content, keys = run(export)
+        if room and not keys:
+            raise click.ClickException(f"there are no room keys of {room} in {store}")
+        target.write(content)
+    output.say(f"wrote {keys:,} room {_keys(keys)} to {file}, {len(content):,} bytes")
+    output.finish({"store": str(store), "file": str(file), "keys": keys, "bytes": len(content)})
+
+
+def _keys(number: int) -> str:
+    return "key" if number == 1 else "keys"
 
 
 @commands.command("import-keys")
 @click.argument("store", type=click.Path(path_type=Path, file_okay=False))
-@click.argument("file", type=FILE)
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, readable=True, allow_dash=True))
 @store_secret_options
 @export_passphrase_option
 @json_option
@@ -90,14 +113,18 @@ def import_keys(
     export_passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Take the room keys in FILE into STORE.
+    """Take the room keys in FILE into STORE; - is standard input.
 
     Broken off half-way, it keeps what it has taken in; the same command again takes in the rest. Without the options,
     the passphrases come from OLMSTATE_PASSPHRASE and OLMSTATE_EXPORT_PASSPHRASE, or are asked for.
     """
     info = inspect_store(store).info
+    content = _text(file)
     key = store_secret(passphrase_file, key_file).for_store(info.sealed)
-    message = ImportKeyFile(file=_text(file), passphrase=_file_secret(export_passphrase_file).passphrase())
+    secret = _file_secret(export_passphrase_file)
+    if secret.is_asked_for:
+        check_store_secret(store, key)
+    message = ImportKeyFile(file=content, passphrase=secret.passphrase())
 
     async def import_all() -> RoomKeysImported:
         async with open_supervisor(store, user_id=info.user_id, device_id=info.device_id, key=key) as supervisor:
@@ -111,8 +138,10 @@ def import_keys(
 
     imported = run(import_all)
     output = Output(as_json)
+    known = imported.total - imported.imported - imported.rejected
     output.say(
-        f"{imported.total:,} room keys in {file}: {imported.imported:,} new or better, {imported.rejected:,} refused"
+        f"{imported.total:,} room {_keys(imported.total)} in {file}: {imported.imported:,} new or better, "
+        f"{known:,} known already, {imported.rejected:,} refused"
     )
     output.finish(
         {
@@ -120,6 +149,7 @@ def import_keys(
             "file": str(file),
             "total": imported.total,
             "imported": imported.imported,
+            "known": known,
             "rejected": imported.rejected,
         }
     )
@@ -127,7 +157,8 @@ def import_keys(
 
 def _text(file: Path) -> str:
     try:
-        return file.read_bytes().decode("utf-8", "replace")  # what isn't text is no key file, and is told so
+        content = sys.stdin.buffer.read() if file == STANDARD else file.read_bytes()
+        return content.decode("utf-8", "replace")  # what isn't text is no key file, and is told so
     except OSError as error:
         raise click.ClickException(f"{file}: {error.strerror}") from error
 

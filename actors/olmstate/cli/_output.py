@@ -22,10 +22,17 @@ class Output:
     """One command's output."""
 
     as_json: bool
+    taken: bool = False
+    """Stdout gets something else."""
+
+    def __attrs_post_init__(self) -> None:
+        """Make sure that stdout gets one thing."""
+        if self.as_json and self.taken:
+            raise click.UsageError("--json and - both want standard output.")
 
     def say(self, text: str) -> None:
         """Tell people."""
-        click.echo(text, err=self.as_json)
+        click.echo(text, err=self.as_json or self.taken)
 
     def finish(self, result: JsonObject) -> None:
         """Tell programs, if asked to."""

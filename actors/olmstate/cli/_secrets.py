@@ -12,6 +12,10 @@ from pathlib import Path
 import attrs
 import click
 
+from olmstate.storage import open_store
+
+from ._commands import run
+
 KEY_BYTES = 32
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False, readable=True)
@@ -25,6 +29,8 @@ class Secret:
     """As a prompt: ``Passphrase of the store``."""
     variable: str
     """The environment variable."""
+    option: str
+    """What names a file with a passphrase."""
     passphrase_file: Path | None = None
     key_file: Path | None = None
 
@@ -37,7 +43,23 @@ class Secret:
             return passphrase
         if os.environ.get(self.variable):
             return os.environ[self.variable]
-        typed: str = click.prompt(self.what, hide_input=True, confirmation_prompt=new, err=True)
+        return self._ask(new=new)
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether it comes from the prompt."""
+        return self.passphrase_file is None and self.key_file is None and not os.environ.get(self.variable)
+
+    def _ask(self, *, new: bool) -> str:
+        try:
+            typed: str = click.prompt(self.what, hide_input=True, confirmation_prompt=new, err=True)
+        except click.Abort as abort:
+            if isinstance(abort.__context__, EOFError):
+                raise click.ClickException(
+                    f"there is nobody to ask for this: {self.what}. Name a file that has it with {self.option}, "
+                    f"or set {self.variable}"
+                ) from None
+            raise
         return typed
 
     def key_or_passphrase(self, *, new: bool = False) -> bytes | str:
@@ -88,6 +110,21 @@ def store_secret(passphrase_file: Path | None, key_file: Path | None) -> Secret:
     return Secret(
         what="Passphrase of the store",
         variable="OLMSTATE_PASSPHRASE",
+        option="--passphrase-file",
         passphrase_file=passphrase_file,
         key_file=key_file,
     )
+
+
+def check_store_secret(store: Path, secret: bytes | str | None) -> None:
+    """Make sure that ``secret`` opens ``store``, before anything else is asked for.
+
+    Raises:
+        OlmStateError: It doesn't.
+    """
+
+    async def look() -> None:
+        opened = await open_store(store, key=secret)
+        await opened.aclose()
+
+    run(look)

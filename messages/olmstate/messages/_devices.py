@@ -19,6 +19,11 @@ class DeviceKeys:
     curve25519: Curve25519Key
     ed25519: Ed25519Key
     algorithms: tuple[str, ...] = ()
+    cross_signed_by: Ed25519Key | None = None
+    """The self-signing key of its owner that has signed it. It counts for as long as that is the owner's
+    `UserIdentity.self_signing_key`."""
+    signed_json: bytes | None = attrs.field(default=None, repr=False)
+    """Of the own user's devices: canonical JSON of what its signatures are over."""
 
 
 @attrs.frozen(kw_only=True, order=True, field_transformer=checked)

@@ -208,6 +208,14 @@ class InvalidSignature(OlmStateError):
 
 
 @attrs.define(kw_only=True, eq=False)
+class UnknownIdentity(OlmStateError):
+    """No cross-signing identity of this user is known."""
+
+    text = "no cross-signing identity of {user_id} is known"
+    user_id: UserId
+
+
+@attrs.define(kw_only=True, eq=False)
 class DeviceKeyChanged(OlmStateError):
     """A known device came with another Ed25519 key; the first one stays: devices never change their keys."""
 

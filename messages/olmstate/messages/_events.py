@@ -53,6 +53,13 @@ class RoomKeyImportProgress(Event):
 
 
 @attrs.frozen(kw_only=True)
+class RoomKeyExportProgress(Event):
+    """An export goes on. The last one of an export says how many keys it has."""
+
+    done: int
+
+
+@attrs.frozen(kw_only=True)
 class StoreChanged(Event):
     """Another process, or another supervisor in this one, has written. Cached copies were dropped; nothing else was.
 

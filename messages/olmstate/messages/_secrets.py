@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import enum
+
 import attrs
 
 from ._errors import OlmStateError
+
+
+class SecretOrigin(enum.StrEnum):
+    """Where a private key comes from."""
+
+    MADE_HERE = "made_here"
+    """By this device."""
+    IMPORTED = "imported"
+    """By `ImportCrossSigningKeys`."""
+    SECRET_STORAGE = "secret_storage"  # noqa: S105 - no password
+    OTHER_DEVICE = "other_device"
+    """Another device of the own user's has sent it."""
 
 
 @attrs.define(kw_only=True, eq=False)

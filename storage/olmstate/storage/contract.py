@@ -158,12 +158,18 @@ class Store(RowReader, Protocol):
         """The lock under which everything is written."""
         ...
 
-    def changed(self) -> bool:
-        """Whether anybody, we too, has committed since the last `changes`. Cheap; no false negatives."""
-        ...
+    async def look(self, since: int | None) -> Changes | None:
+        """What was committed after generation ``since``; with None, only how far the store is.
 
-    def changes(self, since: int | None) -> Changes:
-        """What was committed after generation ``since``; with None, only how far the store is."""
+        None: nobody, we too, has committed since this handle last looked. That is cheap, and never wrong. An engine
+        that can tell without waiting never reaches a checkpoint here; its asker goes on in the slice of time in which
+        nobody had committed.
+
+        Raises:
+            StorePoisoned: The store is an earlier one than it was.
+            SchemaTooNew: A later olmstate has migrated the store.
+            StoreError: It can't be read.
+        """
         ...
 
     async def commit(self, rows: Rows, seen: int) -> int:

@@ -73,6 +73,10 @@ class Table(enum.StrEnum):
     """What is sent; apart, since it may be large."""
     BACK_OFFS = "back_offs"
     """Servers and devices that have failed, and until when nobody asks them."""
+    IDENTITIES = "identities"
+    """Users' public cross-signing keys, and how far each user's is trusted."""
+    SECRETS = "secrets", _PARTITIONED
+    """Private cross-signing keys; all are one partition."""
     VERIFICATIONS = "verifications", _PARTITIONED, _NOT_IN_BACKUPS
     """Verifications that are going on, with their secrets; all are one partition."""
     VERIFIED_DEVICES = "verified_devices", _PARTITIONED

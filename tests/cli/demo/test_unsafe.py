@@ -70,8 +70,7 @@ async def test_it_writes_whatever_the_rows_derive_from_and_hears_of_nothing(tmp_
     for value in (b"first", b"second"):
         assert await unsafe.commit({Table.DEVICES: [Row(key, key, value)]}, 0) == 0
 
-    assert not unsafe.changed()
-    assert unsafe.changes(0).partitions == {}
+    assert await unsafe.look(0) is None
     [row] = (await unsafe.read(Table.DEVICES, [key]))[key]
     assert row.value == b"second"
     assert store.info().generation == 2

@@ -17,13 +17,14 @@ from olmstate.messages import (
     MismatchedRecipient,
     MismatchedSender,
     UndecryptableToDevice,
+    UnknownSender,
     UserId,
 )
 from tests.faults.fuzz.device import ROOM, Device, lived, on_device
 from tests.faults.fuzz.sealed import PICKLE_KEY
 from tests.faults.fuzz.target import Target, dump
 
-DOCUMENTED = MalformedMessage, MismatchedRecipient, MismatchedSender
+DOCUMENTED = MalformedMessage, MismatchedRecipient, MismatchedSender, UnknownSender
 
 
 def _seeds() -> Iterable[bytes]:

@@ -13,6 +13,7 @@ from olmstate.actors._account.actor import AccountActor, LookUpOwnDevice
 from olmstate.actors._devices.operations import add_devices
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.turn import Turn
+from olmstate.actors._identities.operations import IDENTITY_FIELDS
 from olmstate.actors._requests.actor import (
     AnsweredRequest,
     BackedOff,
@@ -26,7 +27,7 @@ from olmstate.actors._requests.actor import (
     RequestsActor,
 )
 from olmstate.actors._requests.points import Refused
-from olmstate.actors._wire.untrusted_json import is_object, json_object, optional, strings
+from olmstate.actors._wire.untrusted_json import if_sound, is_object, json_object, optional, strings
 from olmstate.messages import (
     AddDevices,
     Command,
@@ -190,13 +191,20 @@ async def take_query_answer(turn: Turn, answered: AnsweredRequest, response: Jso
     # a remote server's garbage must not cost the others of its answer
     garbage = {server_of(UserId(user_id)) for user_id, devices in told.items() if not is_object(devices)}
     believed = {user_id: told[user_id] for user_id in invalidations if is_object(told.get(user_id))}
-    await add_devices(turn, AddDevices(response={"device_keys": believed}))
+    keys = {name: _of_users(response, name, invalidations) for name in IDENTITY_FIELDS}
+    await add_devices(turn, AddDevices(response={"device_keys": believed, **keys}))
     own = (await turn[AccountActor].ask(LookUpOwnDevice())).identity
     failed = {*(optional(json_object, response, "failures") or {}), *garbage} - {server_of(own.user_id)}
     learned = {user_id: token for user_id, token in invalidations.items() if server_of(user_id) not in failed}
     asked = {server_of(user_id) for user_id in invalidations}
     await turn[RequestsActor].ask(BackOff(failed=tuple(asked & failed), succeeded=tuple(asked - failed), now=turn.now))
     await turn[DeviceListsActor].ask(UpToDate(invalidations=learned))
+
+
+def _of_users(response: JsonObject, field: str, users: Collection[UserId]) -> JsonObject:
+    """What an answer has for those who were asked for; nothing where it is garbage."""
+    told = if_sound(json_object, response, field) or {}
+    return {user_id: told[user_id] for user_id in users if user_id in told}
 
 
 def server_of(user_id: UserId) -> str:

@@ -131,6 +131,8 @@ def device_keys(record: DeviceRecord) -> DeviceKeys:
         curve25519=record.curve25519,
         ed25519=record.ed25519,
         algorithms=record.algorithms,
+        cross_signed_by=record.cross_signed_by,
+        signed_json=record.signed_json,
     )
 
 
@@ -141,6 +143,8 @@ def _record(device: DeviceKeys, *, gone: bool) -> DeviceRecord:
         curve25519=device.curve25519,
         ed25519=device.ed25519,
         algorithms=device.algorithms,
+        cross_signed_by=device.cross_signed_by,
+        signed_json=device.signed_json,
         gone=gone,
         listed=True,
     )

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+import attrs
+
 from olmstate.actors._account.operations import own_identity
 from olmstate.actors._devices.actor import DevicesActor, LookUp, LookUpSenders, StoreDevices, WereKnown
 from olmstate.actors._devices.senders import KnownSender
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._wire.signatures import check_device_keys
+from olmstate.actors._identities.identity import has_signed_device
+from olmstate.actors._identities.known import KnownIdentity
+from olmstate.actors._identities.operations import known_identities, take_identities
+from olmstate.actors._wire.signatures import check_device_keys, signing_bytes
 from olmstate.actors._wire.untrusted_json import answer, check_depth, entries
 from olmstate.messages import (
     AddDevices,
@@ -21,6 +26,7 @@ from olmstate.messages import (
     DevicesAdded,
     DevicesChanged,
     Ed25519Key,
+    Json,
     OlmStateError,
     OwnDeviceReplaced,
     UserId,
@@ -37,10 +43,14 @@ async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
     response = answer(command.response, "the response")
     check_depth(response)
     own = await own_identity(turn)
+    await take_identities(turn, response)
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]] = {}
-    for user_id, devices in entries(response.get("device_keys"), "device_keys"):
-        users[UserId(user_id)] = {
-            DeviceId(device_id): _checked(UserId(user_id), DeviceId(device_id), device)
+    told = {UserId(user_id): devices for user_id, devices in entries(response.get("device_keys"), "device_keys")}
+    identities = await known_identities(turn, told)
+    for user_id, devices in told.items():
+        known, is_own = identities[user_id], own is not None and user_id == own.user_id
+        users[user_id] = {
+            DeviceId(device_id): _checked(user_id, DeviceId(device_id), device, known, is_own=is_own)
             for device_id, device in entries(devices, "a user's devices")
         }
     replaced = None if own is None else _refuse_other_own(users, own)
@@ -52,11 +62,19 @@ async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
     return added
 
 
-def _checked(user_id: UserId, device_id: DeviceId, device: object) -> DeviceKeys | OlmStateError:
+def _checked(
+    user_id: UserId, device_id: DeviceId, told: Json, known: KnownIdentity | None, *, is_own: bool
+) -> DeviceKeys | OlmStateError:
     try:
-        return check_device_keys(user_id, device_id, device)
+        device = check_device_keys(user_id, device_id, told)
     except OlmStateError as error:
         return error
+    identity = None if known is None else known.identity
+    return attrs.evolve(
+        device,
+        cross_signed_by=identity.self_signing.public_key if identity and has_signed_device(identity, told) else None,
+        signed_json=signing_bytes(told) if is_own else None,
+    )
 
 
 def _refuse_other_own(

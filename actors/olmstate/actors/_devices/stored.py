@@ -23,3 +23,7 @@ class DeviceRecord(Record, kw_only=True, frozen=True):
     """The server doesn't list it any more. It is kept, so that another can't come in its place."""
     listed: bool = False
     """Its Ed25519 key is in `Table.DEVICE_FINGERPRINTS`."""
+    cross_signed_by: Ed25519Key | None = None
+    """The self-signing key whose signature on it was checked."""
+    signed_json: bytes | None = None
+    """Of own devices: canonical JSON of what is signed of them, unknown fields too."""

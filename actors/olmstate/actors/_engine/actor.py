@@ -111,8 +111,6 @@ class Environment:
     newest: Newest
     capacity: Callable[[Table], int]
     """Entries of a data type that may be cached."""
-    fresh: Callable[[], bool]
-    """Whether nobody has committed since the last look."""
     write_later: Callable[[], None]
     """Have a turn come, some time from now, if none comes by before: `Actor.before_commit` has something."""
     presence: Presence

@@ -68,8 +68,13 @@ class BesideTurns(Asking, Protocol):
         """Its actors."""
         ...
 
-    def refresh(self) -> None:
-        """Learn what others have committed and tell the actors.
+    @property
+    def generation(self) -> int:
+        """The newest that was learnt of."""
+        ...
+
+    async def refresh(self) -> None:
+        """Learn what others have committed and tell the actors; where the store can tell at once, without waiting.
 
         Raises:
             StoreError, ActorStopped: Nothing can be answered.

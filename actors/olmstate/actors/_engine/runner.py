@@ -131,7 +131,6 @@ class Runner:
             store=store,
             newest=self._newest,
             capacity=self._options.capacity,
-            fresh=self._fresh,
             write_later=self._write_later,
             presence=store.presence,
             user_id=user_id,
@@ -166,7 +165,7 @@ class Runner:
             raise TypeError(f"{kind.__name__} is no message that olmstate knows")
         try:
             if answer is not None:
-                self.refresh()
+                await self.refresh()
             return cast("R", await run(message))
         except OlmStateError:
             raise
@@ -213,28 +212,29 @@ class Runner:
 
     # --- what others write ----------------------------------------------------------------------------------
 
-    def refresh(self) -> None:
+    @property
+    def generation(self) -> int:
+        """The newest that was learnt of."""
+        return self._newest.generation
+
+    async def refresh(self) -> None:
         """Learn what others have committed and tell the actors: nothing older answers what is asked from now on."""
         if self._poison is not None:
             raise own_error(self._poison)
         if self._state is State.CLOSED:
             raise ActorStopped
         try:
-            if self._refreshed and not self._store.changed():
-                return
-            self._apply_changes(self._store.changes(self._newest.generation if self._refreshed else None))
+            changes = await self._store.look(self._newest.generation if self._refreshed else None)
         except StorePoisoned as error:
             self._poison_with(error)
             raise
-
-    def _fresh(self) -> bool:
-        """Whether nobody has committed since the last look."""
-        return self._poison is None and not self._store.changed()
+        if changes is not None:
+            self._apply_changes(changes)
 
     def _apply_changes(self, changes: Changes) -> None:
         first, self._refreshed = not self._refreshed, True
-        if changes.generation == self._newest.generation and not first:
-            return  # it was our own commit
+        if changes.generation <= self._newest.generation and not first:
+            return  # it was our own commit, or another look was quicker
         self._newest.generation = changes.generation
         if changes.ours and not first:
             # a query was quicker than the commit's own answer
@@ -424,7 +424,7 @@ class Runner:
     ) -> tuple[dict[Envelope[Any], Outcome[Any]], list[Event]]:
         """Run the batch and commit what it changed, again from fresh state for as long as somebody else is quicker."""
         for _ in range(MOST_FENCED):
-            self.refresh()
+            await self.refresh()
             seen = self._newest.generation
             self._move(Move.REFRESHED)
             results, events = await self._run_all(batch)
@@ -550,7 +550,7 @@ class Runner:
         while True:
             if self._subscriptions.wanted(StoreChanged):
                 with left_to_the_next():
-                    self.refresh()
+                    await self.refresh()
                 await trio.sleep(self._options.watch)
             else:
                 await self._subscriptions.wait_changed()
@@ -568,7 +568,7 @@ class Runner:
 
 
 async def _statistics_of(supervisor: Runner, query: Statistics) -> SupervisorStatistics:  # noqa: ARG001 - the route's
-    supervisor.refresh()
+    await supervisor.refresh()
     await trio.lowlevel.checkpoint()
     return supervisor.statistics()
 

@@ -1,3 +1,19 @@
 """Users' cross-signing identities: who signed what, and how far each is to be trusted."""
 
 from __future__ import annotations
+
+from olmstate.actors._engine.capability import Capability
+from olmstate.messages import Identity, PinIdentity, WithdrawVerification
+
+from .actor import IdentitiesActor
+from .operations import MarkVerified, mark_verified, pin_identity, withdraw_verification
+
+CAPABILITY = Capability(
+    actor=IdentitiesActor,
+    commands=(
+        MarkVerified.by(mark_verified),
+        PinIdentity.by(pin_identity),
+        WithdrawVerification.by(withdraw_verification),
+    ),
+    queries=(Identity.answered_by(IdentitiesActor),),
+)

@@ -139,6 +139,15 @@ def has_signed_identity(own: Identity, other: Identity) -> bool:
     return own.user_signing is not None and _signed(other.master.json, own.user_signing)
 
 
+def is_signed_by_key(key: CrossSigningKey, user_id: UserId, public_key: Ed25519Key) -> bool:
+    """Whether another cross-signing key, of a user, has signed this one."""
+    try:
+        verify_signed(key.json, user_id, public_key, public_key)
+    except (InvalidSignature, MalformedMessage):
+        return False
+    return True
+
+
 def is_signed_by_device(identity: Identity, device_id: str, ed25519: Ed25519Key) -> bool:
     """Whether a device has signed the master key of its own user."""
     try:

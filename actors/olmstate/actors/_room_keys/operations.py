@@ -59,6 +59,7 @@ from olmstate.messages import (
     RejectedRoomKey,
     RoomId,
     RoomKeyChange,
+    RoomKeyExportProgress,
     RoomKeyImportProgress,
     RoomKeysImported,
     RoomKeysReceived,
@@ -276,9 +277,13 @@ async def _export(supervisor: Asking, room_id: RoomId | None, take: Callable[[Se
         await _group_all(supervisor)
         group = (room_id,)
     more_claims = await _more_claims(supervisor, [None] if room_id is None else [(room_id,), ()])
+    done = 0
     after, page = await supervisor.ask(RoomKeysPage(limit=PAGE, group=group))
     while page:
-        take([exported for entry in page for exported in _exports(entry, more_claims)])
+        exported = [exported for entry in page for exported in _exports(entry, more_claims)]
+        take(exported)
+        done += len(exported)
+        supervisor.publish(RoomKeyExportProgress(done=done))
         after, page = await supervisor.ask(RoomKeysPage(after=after, limit=PAGE, group=group))
 
 

@@ -311,6 +311,15 @@ class EncryptReserved(Query[tuple[MegolmCiphertext | None, ...]]):
     events: tuple[tuple[RoomId, bytes, MegolmSessionId | None], ...] = attrs.field(repr=False)
     """Room, plaintext, and the session on which it must be, if any."""
     now: int
+    seen: int
+    """The generation that the asker's look has found; whatever was learnt of since needs a turn."""
+
+
+@attrs.frozen(kw_only=True)
+class LoadSession(Query[None]):
+    """Have the room's session loaded, for `EncryptReserved`."""
+
+    room_id: RoomId
 
 
 @attrs.frozen(kw_only=True)
@@ -318,7 +327,9 @@ class GiveBack(Message[None]):
     """Give back what is reserved and was not used."""
 
 
-Asked: TypeAlias = Current | Export | Replace | Discard | Offer | MarkShared | Encrypt | EncryptReserved | GiveBack
+Asked: TypeAlias = (
+    Current | Export | Replace | Discard | Offer | MarkShared | Encrypt | EncryptReserved | LoadSession | GiveBack
+)
 
 
 class OutboundGroupSessionsActor(Actor[Asked]):
@@ -336,7 +347,6 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         self._recipients = Cache[Recipients](
             Table.ROOM_KEY_RECIPIENTS, self._recipients_codec, capacity(Table.ROOM_KEY_RECIPIENTS)
         )
-        self._fresh = environment.fresh
         self._reserved: dict[bytes, Reservation] = {}
         self._tentative: set[bytes] = set()
         """Reservations that this turn has made or renewed."""
@@ -361,12 +371,12 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             return
         partition = self._partition(message.room_id)
         yield self._sessions, [partition]
-        if not isinstance(message, Encrypt):
+        if not isinstance(message, Encrypt | LoadSession):
             session = self._sessions.peek(partition, committed=False)
             if session is not None:
                 yield self._recipients, [self._recipients_partition(message.room_id, session.session_id)]
 
-    def handle(self, message: Asked) -> Reply:
+    def handle(self, message: Asked) -> Reply:  # noqa: C901 - one case a message
         """Answer one message."""
         match message:
             case Current():
@@ -388,6 +398,8 @@ class OutboundGroupSessionsActor(Actor[Asked]):
                 return message.reply(self._encrypt(message))
             case EncryptReserved():
                 return message.reply(tuple(self._encrypt_reserved(message)))
+            case LoadSession():
+                return message.reply(None)
             case GiveBack():
                 self._give_back()
                 return message.reply(None)
@@ -515,8 +527,8 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         return _encrypt_on(own, asked.plaintext)
 
     def _encrypt_reserved(self, asked: EncryptReserved) -> Iterable[MegolmCiphertext | None]:
-        # looked at once for all: nothing waits until the last ciphertext, so nobody can end an epoch in between unseen
-        fresh = self._fresh()
+        # once for all: nothing waits until the last ciphertext, so nobody can end an epoch in between unseen
+        fresh = asked.seen == self._newest.generation
         usable = {
             room_id: self._usable_beside(self._partition(room_id), asked.now) if fresh else None
             for room_id in {room_id for room_id, _, _ in asked.events}

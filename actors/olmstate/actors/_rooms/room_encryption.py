@@ -1,7 +1,7 @@
 """Encrypting to rooms beside the turns, with message indices that a turn has reserved.
 
 Owns: the events that wait to be encrypted, and who of their askers reserves more indices.
-Rule: one look at the store serves all events that were asked for before it. From the look to the ciphertexts nothing
+Rule: one look at the store serves all events that were asked for before it. From its answer to the ciphertexts nothing
 waits, so nobody in this process ends a reservation in between; what another process commits in between came after.
 Why: alone, an asker pays for the look and for a message to the actor. Of a hundred that ask at once, each would pay as
 much for those as for encrypting.
@@ -11,6 +11,8 @@ encrypts them all, and the others find theirs done.
 """
 
 from __future__ import annotations
+
+import contextlib
 
 import attrs
 import trio
@@ -29,7 +31,7 @@ from olmstate.messages import (
     StoreError,
 )
 
-from .actor import EncryptReserved, MegolmCiphertext, OutboundGroupSessionsActor
+from .actor import EncryptReserved, LoadSession, MegolmCiphertext, OutboundGroupSessionsActor
 
 
 @attrs.define(eq=False)
@@ -78,7 +80,7 @@ class RoomEncryption:
             self._queue.append(waiting)
             await trio.lowlevel.cancel_shielded_checkpoint()
             if not waiting.tried:
-                self._encrypt_all(self._queue)
+                await self._encrypt_all(self._queue)
         while waiting.encrypted is None:
             if waiting.error is not None:
                 raise waiting.error
@@ -91,7 +93,7 @@ class RoomEncryption:
                 await self._encrypt_alone(waiting)
         return encrypted_room_event(own.identity, waiting.encrypted)
 
-    def _encrypt_all(self, queue: list[_Waiting]) -> None:
+    async def _encrypt_all(self, queue: list[_Waiting]) -> None:
         """Empty a queue and try each, or none of them: then each loads what it needs.
 
         An event whose room is reserving indices waits for that reservation.
@@ -101,8 +103,7 @@ class RoomEncryption:
         if not batch:
             return
         try:
-            self._supervisor.refresh()
-            replies = self._outbound.ask_nowait(self._asked(batch))
+            replies = await self._encrypt_now(batch)
         except trio.WouldBlock:
             return
         except OlmStateError as error:
@@ -115,13 +116,23 @@ class RoomEncryption:
                 waiting.tried, waiting.encrypted = True, encrypted
 
     async def _encrypt_alone(self, waiting: _Waiting) -> None:
-        self._supervisor.refresh()
-        (waiting.encrypted,) = await self._outbound.ask(self._asked([waiting]))
+        await self._supervisor.refresh()
+        await self._outbound.ask(LoadSession(room_id=waiting.room_id))
+        with contextlib.suppress(trio.WouldBlock):  # then it takes a turn
+            (waiting.encrypted,) = await self._encrypt_now([waiting])
         waiting.tried = True
 
-    def _asked(self, batch: list[_Waiting]) -> EncryptReserved:
+    async def _encrypt_now(self, batch: list[_Waiting]) -> tuple[MegolmCiphertext | None, ...]:
+        """Encrypt each, if nothing must be waited for but the look.
+
+        Raises:
+            trio.WouldBlock: The actor has something else to do, or must load a session.
+            OlmStateError: None of them can be encrypted.
+        """
+        await self._supervisor.refresh()
         events = tuple([(waiting.room_id, waiting.plaintext, waiting.session_id) for waiting in batch])
-        return EncryptReserved(events=events, now=self._supervisor.now())
+        now, seen = self._supervisor.now(), self._supervisor.generation
+        return self._outbound.ask_nowait(EncryptReserved(events=events, now=now, seen=seen))
 
     async def _reserve(self, command: EncryptRoomEvent) -> EncryptedRoomEvent:
         """Encrypt in a turn, which reserves indices for more."""
@@ -148,4 +159,4 @@ class RoomEncryption:
         if other.error is not None:
             raise own_error(other.error)  # the store's: it would be the same for each
         if not waiting.tried:
-            self._encrypt_all(other.waiting)
+            await self._encrypt_all(other.waiting)

@@ -71,7 +71,7 @@ class RoomSending:
     async def encrypt(self, procedure: EncryptForRoom) -> EncryptedRoomEvent:
         """Encrypt an event, and do what has to be done before."""
         complete = self._complete.get(procedure.room_id)
-        self._supervisor.refresh()
+        await self._supervisor.refresh()
         if complete is None or not self._still_holds(complete, procedure):
             return await self._encrypt_anew(procedure)
         try:

@@ -24,7 +24,7 @@ Example:
     ...         await devices.ask(Devices(user_id=USER))
     ...     print([step.operation for step in faults.steps])
     >>> trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-    ['read', 'changes', 'read']
+    ['read', 'look', 'read']
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from olmstate.actors._account.actor import AccountActor
 from olmstate.actors._capabilities import CAPABILITIES
@@ -21,6 +21,7 @@ from olmstate.messages import DeviceId, StoreBusy, UserId
 from olmstate.storage import Row, Rows, Store, Table
 
 A = TypeVar("A", bound=Actor[Any])
+T = TypeVar("T")
 
 USER = UserId("@alice:example.org")
 DEVICE = DeviceId("ALICE")
@@ -73,7 +74,6 @@ class ActorsUnderTest:
             store=store,
             newest=self.newest,
             capacity=Options(capacities=capacities or {}).capacity,
-            fresh=lambda: not store.changed(),
             write_later=lambda: None,
             presence=store.presence,
             user_id=user_id,
@@ -117,8 +117,8 @@ class ActorsUnderTest:
 
     def refresh(self) -> None:
         """Tell the actors what others have written, as a supervisor does before it passes a message on."""
-        changes = self._store.changes(self.newest.generation)
-        if changes.generation != self.newest.generation:
+        changes = _at_once(self._store.look(self.newest.generation))
+        if changes is not None and changes.generation != self.newest.generation:
             self.newest.generation = changes.generation
             self._tell(Invalidate(generation=changes.generation, partitions=changes.partitions))
 
@@ -165,3 +165,13 @@ async def run_actor(actor: A) -> AsyncGenerator[A]:
         nursery.start_soon(actor.run)
         yield actor
         nursery.cancel_scope.cancel()
+
+
+def _at_once(looking: Coroutine[Any, Any, T]) -> T:
+    """What comes of a look that waits for nothing."""
+    try:
+        looking.send(None)
+    except StopIteration as looked:
+        return cast("T", looked.value)
+    looking.close()
+    raise RuntimeError("this store's look waits: ActorsUnderTest is for stores that can tell at once")

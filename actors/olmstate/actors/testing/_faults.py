@@ -14,7 +14,7 @@ import attrs
 
 from olmstate.storage import Table
 
-Operation: TypeAlias = Literal["read", "page", "changed", "changes", "commit", "acquire_nowait", "acquire", "contended"]
+Operation: TypeAlias = Literal["read", "page", "look", "commit", "acquire_nowait", "acquire", "contended"]
 """A step is named after the method that was called: of `Store`, or of its `Lock`."""
 
 When: TypeAlias = Literal["before", "after"]

@@ -223,19 +223,18 @@ class MemoryStore:
         await self._end(step, rest)
         return rows
 
-    def changed(self) -> bool:
-        """Whether anybody has committed since the last `changes`."""
-        step = self._count("changed")
-        self._strike_after(step)
-        return self._seen != self._disk.generation
+    async def look(self, since: int | None) -> Changes | None:
+        """What was committed after ``since``; with None, only how far the disk is. None: nothing since the last look.
 
-    def changes(self, since: int | None) -> Changes:
-        """What was committed after ``since``; with None, only how far the disk is.
+        It takes no time, as with the store on disk.
 
         Raises:
             StorePoisoned: That generation was never reached: the disk isn't what it was.
         """
-        step = self._count("changes")
+        step = self._count("look")
+        if self._seen == self._disk.generation:
+            self._strike_after(step)
+            return None
         since = self._disk.generation if since is None else since
         if since > self._disk.generation:
             self._poison = StorePoisoned(reason="the disk was replaced by an older one")

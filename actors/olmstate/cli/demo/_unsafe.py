@@ -89,13 +89,9 @@ class UnsafeStore:
         """The real one's."""
         return await self._store.page(table, after, limit, group)
 
-    def changed(self) -> bool:
-        """Never."""
-        return False
-
-    def changes(self, since: int | None) -> Changes:  # noqa: ARG002 - the protocol's
-        """None."""
-        return Changes(NEVER_MOVES, {})
+    async def look(self, since: int | None) -> Changes | None:
+        """Nothing, but how far the store is, which never moves."""
+        return Changes(NEVER_MOVES, {}) if since is None else None
 
     async def commit(self, rows: Rows, seen: int) -> int:
         """Write whatever it derives from: last one wins."""

@@ -77,7 +77,7 @@ def device_lists(db: Database) -> None:
 
 
 def facts(db: Database) -> None:
-    """What the store knows of itself, sealed; filled when the store is next unlocked (decision 0035)."""
+    """What the store knows of itself, sealed; filled when the store is next unlocked (decision 0037)."""
     db.conn.execute("ALTER TABLE meta ADD COLUMN facts BLOB")
 
 
@@ -94,6 +94,16 @@ def rows_by_room(db: Database) -> None:
         db.conn.execute(f"CREATE INDEX {name}_grouped ON {name} (grouped, key)")
 
 
+def identities(db: Database) -> None:
+    """Users' public cross-signing keys."""
+    make_table(db, "identities")
+
+
+def private_keys(db: Database) -> None:
+    """Our own private cross-signing keys."""
+    make_partitioned_table(db, "secrets")
+
+
 def verifications(db: Database) -> None:
     """Verifications that are going on, and the devices that were verified."""
     make_partitioned_table(db, "verifications")
@@ -108,6 +118,8 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     facts,
     claims_and_fingerprints,
     rows_by_room,
+    identities,
+    private_keys,
     verifications,
 )
 """In order: the first makes version 1."""

@@ -304,6 +304,12 @@ class SqliteStore:
         value = sealed if table in KEYS_ONLY else self._unlocked.unseal(table, key, partition, sealed, generation)
         return Row(key, partition, value, generation)
 
+    async def look(self, since: int | None) -> Changes | None:
+        """What was committed after ``since``; None if nobody has committed since the last look. Waits for nothing."""
+        if self._doubt is None and not self._closed and self._wal_index.header() == self._seen_header:
+            return None
+        return self.changes(since)
+
     def changed(self) -> bool:
         """Whether anybody, we too, has committed since the last `changes`."""
         if self._doubt is not None or self._closed:

@@ -1,0 +1,102 @@
+"""Taking in users' identities, looking them up, and what our user decides about them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+import attrs
+
+from olmstate.actors._account.operations import own_identity
+from olmstate.actors._engine.slices import SlicesOf
+from olmstate.actors._engine.turn import Turn
+from olmstate.actors._wire.untrusted_json import if_sound, json_object
+from olmstate.messages import (
+    Command,
+    Ed25519Key,
+    IdentitiesChanged,
+    InvalidSignature,
+    JsonObject,
+    MalformedMessage,
+    PinIdentity,
+    UserId,
+    WithdrawVerification,
+)
+
+from .actor import AgreeToIdentity, IdentitiesActor, LookUpIdentities, StoreIdentities, TrustIdentity
+from .identity import Identity, check_identity
+from .known import KnownIdentity
+
+IDENTITY_FIELDS: Final = ("master_keys", "self_signing_keys", "user_signing_keys")
+"""Of the answer to ``/keys/query``."""
+LARGEST: Final = 65_536
+"""Bytes of a key with its signatures: more is somebody's nonsense, and would have to be stored."""
+IDENTITIES_AT_ONCE: Final = 4
+"""Checked without giving other tasks a chance: a millisecond."""
+
+
+@attrs.frozen(kw_only=True)
+class MarkVerified(Command[None]):
+    """A user's identity, ours or another's, was verified with this master key: keys were compared, or are our own."""
+
+    user_id: UserId
+    master_key: Ed25519Key
+
+
+async def mark_verified(turn: Turn, command: MarkVerified) -> None:
+    """Store that, and tell."""
+    asked = TrustIdentity(user_id=command.user_id, master_key=command.master_key)
+    if await turn[IdentitiesActor].ask(asked):
+        turn.events.append(IdentitiesChanged(users=(command.user_id,)))
+
+
+async def take_identities(turn: Turn, response: JsonObject) -> None:
+    """Check the identities of a ``/keys/query`` response, and store what holds.
+
+    What doesn't is as if it weren't there: the identity that was known stays.
+    """
+    masters, self_signing, user_signing = (if_sound(json_object, response, name) or {} for name in IDENTITY_FIELDS)
+    own = await own_identity(turn)
+    identities: list[Identity] = []
+    refused: list[UserId] = []
+    async for some in SlicesOf(masters, IDENTITIES_AT_ONCE):
+        for user_id in map(UserId, some):
+            is_own = own is not None and user_id == own.user_id
+            try:
+                mine = user_signing.get(user_id) if is_own else None
+                identity = check_identity(user_id, masters[user_id], self_signing.get(user_id), mine)
+            except (MalformedMessage, InvalidSignature):
+                identity = None
+            if identity is None or (is_own and identity.user_signing is None) or _is_too_large(identity):
+                refused.append(user_id)
+            else:
+                identities.append(identity)
+    changed = await turn[IdentitiesActor].ask(StoreIdentities(identities=tuple(identities)))
+    if changed or refused:
+        turn.events.append(IdentitiesChanged(users=changed, refused=tuple(refused)))
+
+
+def _is_too_large(identity: Identity) -> bool:
+    return any(
+        key is not None and len(key.signed) > LARGEST
+        for key in (identity.master, identity.self_signing, identity.user_signing)
+    )
+
+
+async def known_identities(turn: Turn, users: Collection[UserId]) -> dict[UserId, KnownIdentity | None]:
+    """What is known of these users' identities."""
+    wanted = tuple(users)
+    found = await turn[IdentitiesActor].ask(LookUpIdentities(users=wanted))
+    return dict(zip(wanted, found, strict=True))
+
+
+async def pin_identity(turn: Turn, command: PinIdentity) -> None:
+    """Agree to the present one."""
+    await turn[IdentitiesActor].ask(AgreeToIdentity(user_id=command.user_id, withdraw=False))
+    turn.events.append(IdentitiesChanged(users=(command.user_id,)))
+
+
+async def withdraw_verification(turn: Turn, command: WithdrawVerification) -> None:
+    """Give up that it was verified."""
+    await turn[IdentitiesActor].ask(AgreeToIdentity(user_id=command.user_id, withdraw=True))
+    turn.events.append(IdentitiesChanged(users=(command.user_id,)))

@@ -1,0 +1,189 @@
+"""The secrets actor owns our user's private cross-signing keys.
+
+Its invariants:
+
+- A key is stored before anybody hears of its public half. New ones are *pending* until the homeserver has taken that,
+  beside those that they will replace: whoever gives up half-way has lost nothing.
+- None is removed or replaced because of what the homeserver says: whether a key is that of a published one is looked
+  at when it is used (`_identities.signing.compare`).
+
+All are one partition: they are few, and belong together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, TypeAlias, assert_never
+
+import attrs
+
+from olmstate.actors._engine.actor import Actor, Environment, Wanted
+from olmstate.actors._engine.cache import Cache
+from olmstate.actors._engine.records import dumps, loads, restore
+from olmstate.actors._identities.identity import Usage
+from olmstate.actors._identities.signing import Seeds
+from olmstate.actors._wire.quiet_struct import QuietStruct
+from olmstate.messages import Message, Query, Reply, SecretOrigin
+from olmstate.storage import Row, RowReader, Table
+
+from .stored import SecretRecord
+
+
+class PrivateKeys(QuietStruct, frozen=True, kw_only=True):
+    """The private cross-signing keys that are there."""
+
+    seeds: Seeds = Seeds()
+    origins: Mapping[Usage, SecretOrigin] = {}
+    """Where each of them comes from."""
+    pending: Seeds = Seeds()
+    """Made here, all three, and not published yet."""
+
+
+@attrs.define(kw_only=True)
+class _Secrets:
+    """All of them, by name and whether they are pending."""
+
+    records: dict[tuple[str, bool], SecretRecord] = attrs.field(
+        factory=dict[tuple[str, bool], SecretRecord], repr=False
+    )
+    changed: set[tuple[str, bool]] = attrs.field(factory=set[tuple[str, bool]])
+
+
+class _Codec:
+    def __init__(self, store: RowReader) -> None:
+        self._store = store
+
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> _Secrets:  # noqa: ARG002 - there is one
+        records = [loads(row, SecretRecord) for row in rows]
+        return _Secrets(records={(record.name, record.pending): record for record in records})
+
+    def encode(self, partition: bytes, entry: _Secrets) -> Iterable[Row]:
+        for name, pending in entry.changed:
+            record = entry.records.get((name, pending))
+            key = self._store.key(Table.SECRETS, name, "pending" if pending else "present")
+            yield Row(key, partition, None if record is None else dumps(record))
+        entry.changed.clear()
+
+
+# --- what it is asked ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class LookUpPrivateKeys(Message[PrivateKeys]):
+    """The private keys, as this turn sees them."""
+
+
+@attrs.frozen(kw_only=True)
+class CommittedPrivateKeys(Query[PrivateKeys]):
+    """The same; no turn is needed."""
+
+
+@attrs.frozen(kw_only=True)
+class StoreSeeds(Message[None]):
+    """Store those seeds that are given; others stay. Whoever asks has checked whose they are."""
+
+    seeds: Seeds = attrs.field(repr=False)
+    origin: SecretOrigin
+
+
+@attrs.frozen(kw_only=True)
+class StorePending(Message[None]):
+    """Three new seeds, to be published; others that were pending are gone."""
+
+    seeds: Seeds = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class PendingPublished(Message[None]):
+    """The homeserver has taken what is pending: it replaces what was there."""
+
+
+@attrs.frozen(kw_only=True)
+class DropPending(Message[None]):
+    """The homeserver has refused what is pending."""
+
+
+Asked: TypeAlias = LookUpPrivateKeys | CommittedPrivateKeys | StoreSeeds | StorePending | PendingPublished | DropPending
+
+
+class SecretsActor(Actor[Asked]):
+    """Owns our user's private cross-signing keys."""
+
+    name: ClassVar[str] = "secrets"
+
+    def __init__(self, environment: Environment) -> None:
+        """It has loaded nothing."""
+        store, capacity = environment.store, environment.capacity(Table.SECRETS)
+        self._secrets = Cache[_Secrets](Table.SECRETS, _Codec(store), capacity)
+        self._partition = store.key(Table.SECRETS, "secrets")
+        super().__init__(environment, [self._secrets])
+
+    def wanted(self, message: Asked) -> Wanted:  # noqa: ARG002 - each wants the same
+        """All secrets."""
+        return ((self._secrets, [self._partition]),)
+
+    def handle(self, message: Asked) -> Reply:
+        """Answer one message."""
+        match message:
+            case LookUpPrivateKeys():
+                return message.reply(_private_keys(self._secrets.current(self._partition)))
+            case CommittedPrivateKeys():
+                return message.reply(_private_keys(self._secrets.committed(self._partition)))
+            case StoreSeeds(seeds=seeds, origin=origin):
+                self._store_seeds(seeds, origin, pending=False)
+                return message.reply(None)
+            case StorePending(seeds=seeds):
+                self._store_seeds(seeds, SecretOrigin.MADE_HERE, pending=True)
+                return message.reply(None)
+            case PendingPublished():
+                pending = _private_keys(self._secrets.current(self._partition)).pending
+                self._store_seeds(pending, SecretOrigin.MADE_HERE, pending=False)
+                self._drop_pending()
+                return message.reply(None)
+            case DropPending():
+                self._drop_pending()
+                return message.reply(None)
+            case _:
+                assert_never(message)
+
+    def _store_seeds(self, seeds: Seeds, origin: SecretOrigin, *, pending: bool) -> None:
+        secrets = self._secrets.current(self._partition)
+        for usage in Usage:
+            seed, at = seeds.of(usage), (usage.secret_name, pending)
+            before = secrets.records.get(at)
+            if seed is not None and (before is None or before.value != seed):
+                secrets = self._secrets.change(self._partition)
+                secrets.records[at] = SecretRecord(
+                    name=usage.secret_name, value=seed, origin=origin.value, pending=pending
+                )
+                secrets.changed.add(at)
+
+    def _drop_pending(self) -> None:
+        secrets = self._secrets.current(self._partition)
+        gone = [at for at in secrets.records if at[1]]
+        if gone:
+            secrets = self._secrets.change(self._partition)
+            for at in gone:
+                del secrets.records[at]
+            secrets.changed.update(gone)
+
+
+def _private_keys(secrets: _Secrets) -> PrivateKeys:
+    present = {usage: secrets.records.get((usage.secret_name, False)) for usage in Usage}
+    pending = {usage: secrets.records.get((usage.secret_name, True)) for usage in Usage}
+    return PrivateKeys(
+        seeds=_seeds(present),
+        origins={
+            usage: restore(Table.SECRETS, SecretOrigin, record.origin)
+            for usage, record in present.items()
+            if record is not None
+        },
+        pending=_seeds(pending),
+    )
+
+
+def _seeds(records: Mapping[Usage, SecretRecord | None]) -> Seeds:
+    values = {usage: None if record is None else record.value for usage, record in records.items()}
+    return Seeds(
+        master=values[Usage.MASTER], self_signing=values[Usage.SELF_SIGNING], user_signing=values[Usage.USER_SIGNING]
+    )
