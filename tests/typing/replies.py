@@ -49,6 +49,7 @@ from olmstate.messages import (
     OutdatedUsers,
     OutgoingRequests,
     PinIdentity,
+    PrepareAccount,
     PrepareOneTimeKeys,
     PrepareRoomKey,
     ReceiveSync,
@@ -81,6 +82,7 @@ async def account(
     supervisor: Supervisor, import_account: ImportAccount, mark_keys_published: MarkKeysPublished
 ) -> None:
     assert_type(await supervisor.ask(CreateAccount()), DeviceIdentity)
+    assert_type(await supervisor.ask(PrepareAccount()), DeviceIdentity)
     assert_type(await supervisor.ask(import_account), DeviceIdentity)
     assert_type(await supervisor.ask(IdentityKeys()), DeviceIdentity)
     assert_type(await supervisor.ask(SignedDeviceKeys()), JsonObject)
