@@ -16,8 +16,11 @@ from typing import TypeAlias
 import attrs
 
 from olmstate.messages import (
+    AcceptVerification,
     AccountExists,
     AddDevices,
+    CancelVerification,
+    ConfirmVerification,
     CreateAccount,
     CreateOlmSessions,
     DecryptionError,
@@ -46,11 +49,13 @@ from olmstate.messages import (
     OutdatedUsers,
     OutgoingRequests,
     PinIdentity,
+    PrepareAccount,
     PrepareOneTimeKeys,
     PrepareRoomKey,
     ReceiveSync,
     Request,
     RequestKind,
+    RequestVerification,
     RoomId,
     RoomKeyNotShared,
     RoomKeyReplaced,
@@ -58,11 +63,14 @@ from olmstate.messages import (
     RotationPeriod,
     ShareRoomKey,
     SignedDeviceKeys,
+    StartSas,
     Statistics,
     SyncToken,
     TrackUsers,
     UnpublishedKeys,
     UpdateDevices,
+    VerificationError,
+    Verifications,
     WithdrawVerification,
 )
 from tests.faults.recording import RecordingSupervisor
@@ -320,10 +328,22 @@ class Client:
             encrypted = await self.supervisor.ask(message)
             self.world.see(ALONE, encrypted.content)
 
+    # --- verification ---------------------------------------------------------------------------------------
+
+    async def verify(self) -> None:
+        """Ask somebody, and do what comes to mind with one of the verifications that there are."""
+        await self.supervisor.ask(RequestVerification(user_id=self.rng.choice(self.world.known_devices).user_id))
+        flows = await self.supervisor.ask(Verifications())
+        flow = self.rng.choice(flows)
+        wish = self.rng.choice((AcceptVerification, StartSas, ConfirmVerification, CancelVerification))
+        with contextlib.suppress(VerificationError):  # it may be at another stage, or over
+            await self.supervisor.ask(wish(user_id=flow.user_id, flow_id=flow.flow_id))
+
     # --- what little is left --------------------------------------------------------------------------------
 
     async def look_at_itself(self) -> None:
         """Ask for what never changes."""
+        await self.supervisor.ask(PrepareAccount())
         await self.supervisor.ask(IdentityKeys())
         await self.supervisor.ask(SignedDeviceKeys())
         await self.supervisor.ask(Statistics())
@@ -363,6 +383,7 @@ ACTIONS: Sequence[tuple[int, Action]] = (
     (2, Client.keep_devices),
     (1, Client.encrypt_for_room),
     (1, Client.look_at_identities),
+    (1, Client.verify),
     (1, Client.look_at_itself),
     (1, Client.try_another_account),
 )

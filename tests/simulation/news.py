@@ -11,8 +11,11 @@ import trio
 
 from olmstate.actors.testing import DEVICE, USER
 from olmstate.messages import (
+    AcceptVerification,
     AddDevices,
     AddRoomKey,
+    CancelVerification,
+    ConfirmVerification,
     DecryptedToDevice,
     DecryptToDevice,
     DeviceAddress,
@@ -30,9 +33,12 @@ from olmstate.messages import (
     PinIdentity,
     ReceiveSync,
     RequestGivenUp,
+    RequestVerification,
     RoomKeyExportProgress,
     RoomKeyImportProgress,
     RoomKeysReceived,
+    StartSas,
+    VerificationChanged,
     WithdrawVerification,
 )
 from tests.faults.history import Json
@@ -41,10 +47,11 @@ OWN_EVENTS = (
     RoomKeysReceived,
     DevicesChanged,
     OwnDeviceReplaced,
+    IdentitiesChanged,
+    RequestGivenUp,
     RoomKeyExportProgress,
     RoomKeyImportProgress,
-    RequestGivenUp,
-    IdentitiesChanged,
+    VerificationChanged,
 )
 """Events of what was asked; a `StoreChanged` is of what others did."""
 
@@ -63,6 +70,7 @@ class News:
     """Keys in an export, so far."""
     given_up: list[RequestGivenUp] = attrs.field(factory=list[RequestGivenUp])
     identities: list[IdentitiesChanged] = attrs.field(factory=list[IdentitiesChanged])
+    verifications: list[VerificationChanged] = attrs.field(factory=list[VerificationChanged])
 
 
 NOTHING = News()
@@ -100,6 +108,8 @@ class Ear:
                     news.given_up.append(event)
                 case IdentitiesChanged():
                     news.identities.append(event)
+                case VerificationChanged():
+                    news.verifications.append(event)
                 case _:
                     raise AssertionError(event)
         return news
@@ -132,6 +142,7 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             enough = set(told.room_keys) <= set(heard.room_keys) and all(each in heard.devices for each in told.devices)
             enough = enough and all(each in heard.identities for each in told.identities)
             enough = enough and told.replaced <= heard.replaced
+            enough = enough and all(each in heard.verifications for each in told.verifications)
     return None if right or (more and enough) else f"{reply} was replied, and {heard} heard"
 
 
@@ -158,5 +169,8 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
             )
         case PinIdentity() | WithdrawVerification():
             return News(identities=[IdentitiesChanged(users=(message.user_id,))])
+        case RequestVerification() | AcceptVerification() | StartSas() | ConfirmVerification() | CancelVerification():
+            stage = VerificationChanged(user_id=reply.user_id, flow_id=reply.flow_id, stage=reply.stage)
+            return News(verifications=[stage])
         case _:
             return News()

@@ -10,8 +10,11 @@ from typing import assert_type
 
 from olmstate.actors import Supervisor
 from olmstate.messages import (
+    AcceptVerification,
     AddDevices,
     AddRoomKey,
+    CancelVerification,
+    ConfirmVerification,
     CreateAccount,
     CreateOlmSessions,
     DecryptedRoomEvent,
@@ -51,12 +54,14 @@ from olmstate.messages import (
     PrepareRoomKey,
     ReceiveSync,
     Request,
+    RequestVerification,
     RoomKeyChange,
     RoomKeyShare,
     RoomKeysImported,
     RotateRoomKey,
     ShareRoomKey,
     SignedDeviceKeys,
+    StartSas,
     Statistics,
     SupervisorStatistics,
     SyncReceived,
@@ -67,6 +72,8 @@ from olmstate.messages import (
     UpdateDevices,
     UserId,
     UserIdentity,
+    Verification,
+    Verifications,
     WithdrawVerification,
 )
 
@@ -160,6 +167,23 @@ async def requests(supervisor: Supervisor, *, sent: MarkRequestSent, failed: Mar
     assert_type(await supervisor.ask(OutgoingRequests()), tuple[Request, ...])
     assert_type(await supervisor.ask(sent), None)
     assert_type(await supervisor.ask(failed), None)
+
+
+async def verification(
+    supervisor: Supervisor,
+    *,
+    request: RequestVerification,
+    accept: AcceptVerification,
+    start: StartSas,
+    confirm: ConfirmVerification,
+    cancel: CancelVerification,
+) -> None:
+    assert_type(await supervisor.ask(request), Verification)
+    assert_type(await supervisor.ask(accept), Verification)
+    assert_type(await supervisor.ask(start), Verification)
+    assert_type(await supervisor.ask(confirm), Verification)
+    assert_type(await supervisor.ask(cancel), Verification)
+    assert_type(await supervisor.ask(Verifications()), tuple[Verification, ...])
 
 
 async def statistics(supervisor: Supervisor) -> None:
