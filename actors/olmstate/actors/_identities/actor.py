@@ -24,6 +24,7 @@ from olmstate.messages import (
     Identity,
     MalformedMessage,
     Message,
+    Query,
     Reply,
     UnknownIdentity,
     UserId,
@@ -138,7 +139,14 @@ class AgreeToIdentity(Message[None]):
     withdraw: bool
 
 
-Asked: TypeAlias = Identity | LookUpIdentities | StoreIdentities | TrustIdentity | AgreeToIdentity
+@attrs.frozen(kw_only=True)
+class CommittedIdentity(Query[KnownIdentity | None]):
+    """What is known of a user's identity; no turn is needed."""
+
+    user_id: UserId
+
+
+Asked: TypeAlias = Identity | CommittedIdentity | LookUpIdentities | StoreIdentities | TrustIdentity | AgreeToIdentity
 
 
 class IdentitiesActor(Actor[Asked]):
@@ -161,6 +169,8 @@ class IdentitiesActor(Actor[Asked]):
         match message:
             case Identity(user_id=user_id) | TrustIdentity(user_id=user_id) | AgreeToIdentity(user_id=user_id):
                 users: Iterable[UserId] = (user_id, self._own)
+            case CommittedIdentity(user_id=user_id):
+                users = (user_id,)
             case LookUpIdentities(users=users):
                 pass
             case StoreIdentities(identities=identities):
@@ -175,6 +185,8 @@ class IdentitiesActor(Actor[Asked]):
             case Identity(user_id=user_id):
                 known = self._identities.committed(self._partition(user_id))
                 return message.reply(_told(known, self._identities.committed(self._partition(self._own))))
+            case CommittedIdentity(user_id=user_id):
+                return message.reply(self._identities.committed(self._partition(user_id)))
             case LookUpIdentities(users=users):
                 return message.reply(tuple(self._identities.current(self._partition(user)) for user in users))
             case StoreIdentities(identities=identities):
