@@ -17,8 +17,11 @@ import attrs
 from olmstate.messages import (
     AccountExists,
     AddDevices,
+    BootstrapCrossSigning,
     CreateAccount,
     CreateOlmSessions,
+    CrossSigningSeeds,
+    CrossSigningStatus,
     DecryptionError,
     DecryptRoomEvent,
     DecryptRoomEvents,
@@ -29,11 +32,13 @@ from olmstate.messages import (
     EncryptForRoom,
     EncryptRoomEvent,
     EncryptToDevice,
+    ExportCrossSigningKeys,
     ExportKeyFile,
     ExportRoomKeys,
     Identity,
     IdentityKeys,
     ImportAccount,
+    ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
     MarkKeysPublished,
@@ -62,7 +67,7 @@ from olmstate.messages import (
 )
 from tests.faults.recording import RecordingSupervisor
 from tests.operations.peer import keys_query
-from tests.peer.identity import USAGES, PeerIdentity
+from tests.peer.identity import USAGES, PeerIdentity, unpadded_seeds
 from tests.simulation.world import BOB, CAROL, PICKLE_KEY, ROOMS, RoomEvent, World
 
 PASSPHRASE = "correct horse"
@@ -285,6 +290,17 @@ class Client:
         decide = self.rng.choice((PinIdentity, WithdrawVerification))
         await self.supervisor.ask(decide(user_id=BOB))
 
+    async def look_at_private_keys(self) -> None:
+        """Our user has an identity, and its private keys are brought here."""
+        own = PeerIdentity(USER, {usage: bytes([7, at]) * 16 for at, usage in enumerate(USAGES)})
+        await self.supervisor.ask(AddDevices(response={"device_keys": {}, **own.answer(own=True)}))
+        seeds = CrossSigningSeeds(**unpadded_seeds(own))
+        await self.supervisor.ask(ImportCrossSigningKeys(seeds=seeds))
+        assert (await self.supervisor.ask(CrossSigningStatus())).complete
+        assert seeds == await self.supervisor.ask(ExportCrossSigningKeys())
+        with contextlib.suppress(NoTransport):
+            await self.supervisor.ask(BootstrapCrossSigning())
+
     async def encrypt_for_room(self) -> None:
         """Say something to oneself, if all is known of oneself."""
         message = EncryptForRoom(
@@ -337,6 +353,7 @@ ACTIONS: Sequence[tuple[int, Action]] = (
     (2, Client.keep_devices),
     (1, Client.encrypt_for_room),
     (1, Client.look_at_identities),
+    (1, Client.look_at_private_keys),
     (1, Client.look_at_itself),
     (1, Client.try_another_account),
 )

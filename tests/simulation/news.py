@@ -21,6 +21,7 @@ from olmstate.messages import (
     ExportKeyFile,
     ExportRoomKeys,
     IdentitiesChanged,
+    ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
     MarkRequestFailed,
@@ -28,6 +29,7 @@ from olmstate.messages import (
     Message,
     OwnDeviceReplaced,
     PinIdentity,
+    PrivateCrossSigningKeysChanged,
     ReceiveSync,
     RequestGivenUp,
     RoomKeyExportProgress,
@@ -45,6 +47,7 @@ OWN_EVENTS = (
     RoomKeyImportProgress,
     RequestGivenUp,
     IdentitiesChanged,
+    PrivateCrossSigningKeysChanged,
 )
 """Events of what was asked; a `StoreChanged` is of what others did."""
 
@@ -63,6 +66,7 @@ class News:
     """Keys in an export, so far."""
     given_up: list[RequestGivenUp] = attrs.field(factory=list[RequestGivenUp])
     identities: list[IdentitiesChanged] = attrs.field(factory=list[IdentitiesChanged])
+    private_keys: list[PrivateCrossSigningKeysChanged] = attrs.field(factory=list[PrivateCrossSigningKeysChanged])
 
 
 NOTHING = News()
@@ -100,6 +104,8 @@ class Ear:
                     news.given_up.append(event)
                 case IdentitiesChanged():
                     news.identities.append(event)
+                case PrivateCrossSigningKeysChanged():
+                    news.private_keys.append(event)
                 case _:
                     raise AssertionError(event)
         return news
@@ -131,6 +137,7 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             right = told == heard
             enough = set(told.room_keys) <= set(heard.room_keys) and all(each in heard.devices for each in told.devices)
             enough = enough and all(each in heard.identities for each in told.identities)
+            enough = enough and all(each in heard.private_keys for each in told.private_keys)
             enough = enough and told.replaced <= heard.replaced
     return None if right or (more and enough) else f"{reply} was replied, and {heard} heard"
 
@@ -156,6 +163,9 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
                 devices=changed if reply.added or reply.removed else [],
                 replaced=int(own in reply.rejected),
             )
+        case ImportCrossSigningKeys():
+            told = [PrivateCrossSigningKeysChanged(keys=reply)]
+            return News(identities=heard.identities, private_keys=told)  # ours is verified by that, if it wasn't
         case PinIdentity() | WithdrawVerification():
             return News(identities=[IdentitiesChanged(users=(message.user_id,))])
         case _:

@@ -12,8 +12,11 @@ from olmstate.actors import Supervisor
 from olmstate.messages import (
     AddDevices,
     AddRoomKey,
+    BootstrapCrossSigning,
     CreateAccount,
     CreateOlmSessions,
+    CrossSigningSeeds,
+    CrossSigningStatus,
     DecryptedRoomEvent,
     DecryptionError,
     DecryptRoomEvent,
@@ -29,11 +32,13 @@ from olmstate.messages import (
     EncryptForRoom,
     EncryptRoomEvent,
     EncryptToDevice,
+    ExportCrossSigningKeys,
     ExportKeyFile,
     ExportRoomKeys,
     Identity,
     IdentityKeys,
     ImportAccount,
+    ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
     JsonObject,
@@ -48,6 +53,7 @@ from olmstate.messages import (
     PinIdentity,
     PrepareOneTimeKeys,
     PrepareRoomKey,
+    PrivateCrossSigningKeys,
     ReceiveSync,
     Request,
     RoomKeyChange,
@@ -152,6 +158,15 @@ async def identities(
     assert_type(await supervisor.ask(of_user), UserIdentity | None)
     assert_type(await supervisor.ask(pin), None)
     assert_type(await supervisor.ask(give_up), None)
+
+
+async def private_keys(
+    supervisor: Supervisor, bootstrap: BootstrapCrossSigning, import_keys: ImportCrossSigningKeys
+) -> None:
+    assert_type(await supervisor.ask(bootstrap), None)
+    assert_type(await supervisor.ask(import_keys), PrivateCrossSigningKeys)
+    assert_type(await supervisor.ask(CrossSigningStatus()), PrivateCrossSigningKeys)
+    assert_type(await supervisor.ask(ExportCrossSigningKeys()), CrossSigningSeeds)
 
 
 async def requests(supervisor: Supervisor, *, sent: MarkRequestSent, failed: MarkRequestFailed) -> None:
