@@ -33,6 +33,8 @@ ERRORS = {
 }
 """What a call may answer. Not ``flock``: half of its calls let a lock go, and no kernel ever refuses that."""
 SAMPLE, FULL = 30, 320
+ONCE = 8
+"""Calls that are refused once, in the short form; the long one refuses each."""
 
 
 @attrs.frozen(kw_only=True)
@@ -138,6 +140,6 @@ def test_one_call_that_is_refused_while_reading_costs_one_answer_at_most_and_is_
         errors = ["EIO"] if "read" in calls else ["EIO", "EACCES", "EMFILE", "EROFS"]
         chosen = [Refusal(point=point, error=error, for_ever=False) for point in found for error in errors]
         if not full:
-            chosen = random.Random(SAMPLE).sample(chosen, min(SAMPLE, len(chosen)))
+            chosen = random.Random(ONCE).sample(chosen, min(ONCE, len(chosen)))
         outcomes = share(patients, Patient.refuse, chosen)
     settle(f"refused once: {calls}", outcomes, f"{len(outcomes)} of {len(found)} calls")
