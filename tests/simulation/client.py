@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import attrs
 
+from olmstate.actors.testing import USER
 from olmstate.messages import (
     AccountExists,
     AddDevices,
@@ -41,6 +42,7 @@ from olmstate.messages import (
     ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
+    JsonObject,
     MarkKeysPublished,
     MarkRequestFailed,
     MarkRequestSent,
@@ -283,7 +285,7 @@ class Client:
     async def look_at_identities(self) -> None:
         """Somebody has another one, perhaps, and that is agreed to."""
         seeds = {usage: bytes([self.rng.randrange(2), at]) * 16 for at, usage in enumerate(USAGES)}
-        response = {"device_keys": {}, **PeerIdentity(BOB, seeds).answer()}
+        response: JsonObject = {"device_keys": {}, **PeerIdentity(BOB, seeds).answer()}
         await self.supervisor.ask(AddDevices(response=response))
         known = await self.supervisor.ask(Identity(user_id=BOB))
         assert known is not None

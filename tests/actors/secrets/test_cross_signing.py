@@ -39,6 +39,7 @@ from olmstate.messages import (
 )
 from tests.actors.world import World
 from tests.peer.identity import PeerIdentity, unpadded_seeds
+from tests.peer.transport import transport_of
 
 CHALLENGE: JsonObject = {"session": "xyz", "flows": [{"stages": ["m.login.password"]}], "params": {}}
 AUTH: JsonObject = {"type": "m.login.password", "session": "xyz", "password": "correct horse"}
@@ -54,7 +55,7 @@ class Strict(World):
     """Kinds of requests whose answers get lost, each time."""
 
     async def send(self, request: Request) -> Response:
-        body = json.loads(request.body) if request.body else {}
+        body: JsonObject = json.loads(request.body) if request.body else {}
         if self.wants_auth and request.kind is RequestKind.SIGNING_KEYS_UPLOAD and "auth" not in body:
             self.asked.append(request)
             return Response(status=401, body=json.dumps(CHALLENGE).encode())
@@ -217,7 +218,7 @@ async def test_by_hand_each_step_is_handed_out_once_the_one_before_is_answered(w
                         failed = MarkRequestFailed(request_id=request.request_id, status=401, response=CHALLENGE)
                         await device.ask(failed)
                     else:
-                        answer = await world._send(request)
+                        answer = await transport_of(world.session)(request)
                         await device.ask(MarkRequestSent(request_id=request.request_id, response=answer.body))
             else:
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
@@ -254,7 +255,7 @@ async def _tell(turn: Turn, user_id: UserId) -> PrivateCrossSigningKeys:
 
 def status_of(keys: PrivateKeys, published: Identity | None) -> PrivateCrossSigningKeys:
     """Which are there, and whether they are those of what is published."""
-    matches = {} if published is None else compare(keys.seeds, published)
+    matches: Mapping[Usage, bool] = {} if published is None else compare(keys.seeds, published)
     private = {
         usage: None if origin is None else PrivateKey(origin=origin, matches=matches.get(usage))
         for usage in Usage
