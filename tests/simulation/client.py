@@ -64,7 +64,9 @@ from olmstate.messages import (
     Statistics,
     SyncToken,
     TrackUsers,
+    UnknownIdentity,
     UpdateDevices,
+    VerifyUser,
     WithdrawVerification,
 )
 from tests.faults.recording import RecordingSupervisor
@@ -302,6 +304,10 @@ class Client:
         assert seeds == await self.supervisor.ask(ExportCrossSigningKeys())
         with contextlib.suppress(NoTransport):
             await self.supervisor.ask(BootstrapCrossSigning())
+        known = await self.supervisor.ask(Identity(user_id=BOB))
+        if known is not None:
+            with contextlib.suppress(NoTransport, UnknownIdentity):
+                await self.supervisor.ask(VerifyUser(user_id=BOB, master_key=known.master_key))
 
     async def encrypt_for_room(self) -> None:
         """Say something to oneself, if all is known of oneself."""

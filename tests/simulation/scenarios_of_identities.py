@@ -14,10 +14,12 @@ from olmstate.messages import (
     ImportCrossSigningKeys,
     JsonObject,
     MarkRequestSent,
+    NoTransport,
     OutgoingRequests,
     PinIdentity,
     SignedDeviceKeys,
     TrackUsers,
+    VerifyUser,
     WithdrawVerification,
 )
 from tests.peer.identity import USAGES, PeerIdentity, unpadded_seeds
@@ -98,6 +100,16 @@ async def bootstrap_cross_signing(client: Client) -> Prepared:
     return Prepared(BootstrapCrossSigning(), _has_the_keys, elsewhere=add_a_room_key(client))
 
 
+async def verify_user(client: Client) -> Prepared:
+    """Our private keys are here; there is nothing to send the signature with."""
+    await _publish(client)
+    await client.supervisor.ask(ImportCrossSigningKeys(seeds=SEEDS))
+    await client.supervisor.ask(AddDevices(response=_identity(1)))
+    known = await client.supervisor.ask(Identity(user_id=BOB))
+    assert known is not None
+    return Prepared(VerifyUser(user_id=BOB, master_key=known.master_key), elsewhere=add_a_room_key(client))
+
+
 async def cross_signing_status(client: Client) -> Prepared:
     """The private keys are here."""
     await _publish(client)
@@ -115,6 +127,7 @@ async def export_cross_signing_keys(client: Client) -> Prepared:
 SCENARIOS = (
     Scenario(prepare=import_cross_signing_keys),
     Scenario(prepare=bootstrap_cross_signing),
+    Scenario(prepare=verify_user, refused=(NoTransport,)),
     Scenario(prepare=cross_signing_status),
     Scenario(prepare=export_cross_signing_keys),
     Scenario(prepare=identity),

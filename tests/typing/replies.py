@@ -72,6 +72,7 @@ from olmstate.messages import (
     UpdateDevices,
     UserId,
     UserIdentity,
+    VerifyUser,
     WithdrawVerification,
 )
 
@@ -161,8 +162,9 @@ async def identities(
 
 
 async def private_keys(
-    supervisor: Supervisor, bootstrap: BootstrapCrossSigning, import_keys: ImportCrossSigningKeys
+    supervisor: Supervisor, bootstrap: BootstrapCrossSigning, import_keys: ImportCrossSigningKeys, verify: VerifyUser
 ) -> None:
+    assert_type(await supervisor.ask(verify), None)
     assert_type(await supervisor.ask(bootstrap), None)
     assert_type(await supervisor.ask(import_keys), PrivateCrossSigningKeys)
     assert_type(await supervisor.ask(CrossSigningStatus()), PrivateCrossSigningKeys)

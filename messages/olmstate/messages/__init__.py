@@ -169,6 +169,7 @@ from ._secrets import (
     SecretOrigin,
     SignatureRefused,
     UnsupportedSecretStorage,
+    VerifyUser,
 )
 from ._senders import (
     EncryptionInfo,
@@ -366,6 +367,7 @@ __all__ = [
     "UserId",
     "UserIdentity",
     "VerificationError",
+    "VerifyUser",
     "WithdrawVerification",
     "WrongDevice",
     "WrongKey",

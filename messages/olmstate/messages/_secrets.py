@@ -9,7 +9,7 @@ import attrs
 from ._errors import OlmStateError
 from ._events import Event
 from ._field_types import checked
-from ._ids import JsonObject
+from ._ids import Ed25519Key, JsonObject, UserId
 from ._message import Command, Procedure, Query
 
 
@@ -91,6 +91,29 @@ class BootstrapCrossSigning(Procedure[None]):
     """The user's answer to an `AuthenticationRequired`."""
     patience: float = 60.0
     """Seconds to wait for each request."""
+
+
+@attrs.frozen(kw_only=True, field_transformer=checked)
+class VerifyUser(Procedure[None]):
+    """Our user has made sure that this is another's master key: sign it, so that all our devices know.
+
+    The signature is stored before it leaves. The user is verified once the homeserver shows it.
+
+    Raises:
+        UnknownIdentity: None with that master key is known, of the other or of our own user.
+        MissingCrossSigningKeys: Our private user-signing key isn't here, or isn't the published one's.
+        SignatureRefused: The homeserver didn't take the signature.
+        NoAccount: The store is empty.
+        NoTransport: `OutgoingRequests` has the signature.
+        RequestDelayed: The homeserver couldn't be reached in time; the signature goes out later.
+        RequestRefused: It refused.
+    """
+
+    user_id: UserId
+    master_key: Ed25519Key
+    """As it was compared."""
+    patience: float = 60.0
+    """Seconds to wait."""
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)

@@ -36,11 +36,14 @@ from olmstate.messages import (
     SignatureRefused,
     UnknownIdentity,
     UpdateDevices,
+    UserId,
+    VerifyUser,
 )
 from tests.actors.world import World
 from tests.peer.identity import PeerIdentity, unpadded_seeds
 from tests.peer.transport import transport_of
 
+BOB = UserId("@bob:example.org")
 CHALLENGE: JsonObject = {"session": "xyz", "flows": [{"stages": ["m.login.password"]}], "params": {}}
 AUTH: JsonObject = {"type": "m.login.password", "session": "xyz", "password": "correct horse"}
 
@@ -223,6 +226,35 @@ async def test_by_hand_each_step_is_handed_out_once_the_one_before_is_answered(w
             else:
                 break
         assert await is_done(device)
+
+
+async def test_another_user_is_verified_once_our_signature_is_there(world: Strict, autojump_clock: MockClock) -> None:
+    bob = PeerIdentity(BOB)
+    await world.log_in(BOB)
+    world.homeserver.keys.identities[BOB] = bob.upload()
+    async with world.process() as device, world.process() as other:
+        await device.ask(BootstrapCrossSigning())
+        await device.ask(UpdateDevices(users=(BOB,)))
+        await device.ask(VerifyUser(user_id=BOB, master_key=bob.public_key("master")))
+        for process in (device, other):
+            identity = await process.ask(Identity(user_id=BOB))
+            assert identity is not None
+            assert IdentityState.VERIFIED is identity.state
+
+
+async def test_only_the_key_that_was_compared_is_signed_and_only_with_our_published_key(
+    world: Strict, autojump_clock: MockClock
+) -> None:
+    bob, theirs = PeerIdentity(BOB), PeerIdentity(USER)
+    await world.log_in(BOB)
+    world.homeserver.keys.identities.update({BOB: bob.upload(), USER: theirs.upload()})
+    async with world.process() as device:
+        await device.ask(UpdateDevices(users=(BOB, USER)))
+        with pytest.raises(UnknownIdentity):
+            await device.ask(VerifyUser(user_id=BOB, master_key=PeerIdentity(BOB).public_key("master")))
+        with pytest.raises(MissingCrossSigningKeys):
+            await device.ask(VerifyUser(user_id=BOB, master_key=bob.public_key("master")))
+    assert [] == uploads(world, RequestKind.SIGNATURES_UPLOAD)
 
 
 def test_no_private_key_is_shown() -> None:

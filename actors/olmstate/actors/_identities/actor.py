@@ -121,7 +121,10 @@ class StoreIdentities(Message[tuple[UserId, ...]]):
 
 @attrs.frozen(kw_only=True)
 class TrustIdentity(Message[bool]):
-    """A user's identity was verified with this master key: ours or another's. Whether anything has changed."""
+    """A user's master key was compared: ours is verified by that; another's is once our signature on it is seen.
+
+    The reply is whether anything has changed.
+    """
 
     user_id: UserId
     master_key: Ed25519Key
@@ -194,7 +197,7 @@ class IdentitiesActor(Actor[Asked]):
             case TrustIdentity(user_id=user_id, master_key=master_key):
                 known = self._known(user_id)
                 return message.reply(
-                    self._put(known.own_verified(master_key) if user_id == self._own else known.verified(master_key))
+                    self._put(known.own_verified(master_key) if user_id == self._own else known.compared(master_key))
                 )
             case AgreeToIdentity():
                 self._agree(message)

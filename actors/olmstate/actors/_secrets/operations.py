@@ -26,6 +26,7 @@ from olmstate.actors._identities.signing import (
     refusals,
     seed_from_base64,
     sign_device,
+    sign_identity,
     signatures_upload,
 )
 from olmstate.actors._requests.actor import (
@@ -38,6 +39,7 @@ from olmstate.actors._requests.actor import (
 from olmstate.actors._requests.points import Refused
 from olmstate.messages import (
     Command,
+    Ed25519Key,
     IdentitiesChanged,
     ImportCrossSigningKeys,
     JsonObject,
@@ -111,6 +113,42 @@ async def prepare_next_step(turn: Turn, command: PrepareNextStep) -> Step | None
     signed = sign_device(user_id, seeds.self_signing, json.loads(device.signed_json))
     body = signatures_upload([(user_id, device_id, signed)])
     return await _step(turn, RequestKind.SIGNATURES_UPLOAD, "signatures/upload", body)
+
+
+@attrs.frozen(kw_only=True)
+class SignUser(Command[Step]):
+    """Sign another user's master key, which was compared."""
+
+    user_id: UserId
+    master_key: Ed25519Key
+
+
+async def sign_user(turn: Turn, command: SignUser) -> Step:
+    """Make sure that it is the key that is known, and that ours is the published one."""
+    own = (await turn[AccountActor].ask(LookUpOwnDevice())).identity.user_id
+    ours = await _published(turn, own)
+    theirs = await _published(turn, command.user_id)
+    for user_id, identity in ((own, ours), (command.user_id, theirs)):
+        if identity is None:
+            raise UnknownIdentity(user_id=user_id)
+    assert ours is not None and theirs is not None  # noqa: S101, PT018 - see above
+    if theirs.master.public_key != command.master_key or command.user_id == own:
+        raise UnknownIdentity(user_id=command.user_id)
+    seeds = (await turn[SecretsActor].ask(LookUpPrivateKeys())).seeds
+    if seeds.user_signing is None or not compare(seeds, ours)[Usage.USER_SIGNING]:
+        raise MissingCrossSigningKeys(names=(Usage.USER_SIGNING.secret_name,))
+    signed = sign_identity(own, seeds.user_signing, theirs)
+    await mark_verified(turn, MarkVerified(user_id=command.user_id, master_key=command.master_key))
+    body = signatures_upload([(command.user_id, command.master_key, signed)])
+    request = NewRequest(
+        kind=RequestKind.SIGNATURES_UPLOAD,
+        method="POST",
+        path=f"{_API}/signatures/upload",
+        body=json.dumps(body).encode(),
+        subjects=(command.user_id,),
+    )
+    request_ids = await turn[RequestsActor].ask(PutRequests(requests=(request,), now=turn.now))
+    return Step(kind=RequestKind.SIGNATURES_UPLOAD, request_ids=request_ids)
 
 
 async def refresh_own_identity(turn: Turn, command: RefreshOwnIdentity) -> None:  # noqa: ARG001 - a command's function

@@ -18,10 +18,11 @@ from olmstate.messages import (
     RequestKind,
     UpdateDevices,
     UserId,
+    VerifyUser,
 )
 
 from .actor import CommittedPrivateKeys
-from .operations import PrepareNextStep, RefreshOwnIdentity, status_of
+from .operations import PrepareNextStep, RefreshOwnIdentity, SignUser, status_of
 
 MOST_QUERIES = 3
 MOST_STEPS = 6
@@ -44,12 +45,19 @@ async def bootstrap_cross_signing(supervisor: BesideTurns, procedure: BootstrapC
     raise RequestDelayed(kind=RequestKind.SIGNATURES_UPLOAD)
 
 
-async def _learn(supervisor: BesideTurns, own: UserId, patience: float) -> None:
-    """Have our own keys as they are now. A query that was under way may have been answered too early to count."""
+async def _learn(supervisor: BesideTurns, user_id: UserId, patience: float) -> None:
+    """Have a user's keys as they are now. A query that was under way may have been answered too early to count."""
     for _ in range(MOST_QUERIES):
-        if not await supervisor.ask(UpdateDevices(users=(own,), patience=patience)):
+        if not await supervisor.ask(UpdateDevices(users=(user_id,), patience=patience)):
             return
     raise RequestDelayed(kind=RequestKind.KEYS_QUERY)
+
+
+async def verify_user(supervisor: BesideTurns, procedure: VerifyUser) -> None:
+    """Sign, wait until the homeserver has the signature, and see it there."""
+    step = await supervisor.ask(SignUser(user_id=procedure.user_id, master_key=procedure.master_key))
+    await supervisor.services[Courier].deliver(step.kind, step.request_ids, patience=procedure.patience)
+    await _learn(supervisor, procedure.user_id, procedure.patience)
 
 
 async def cross_signing_status(supervisor: BesideTurns, query: CrossSigningStatus) -> PrivateCrossSigningKeys:  # noqa: ARG001 - a query's function
