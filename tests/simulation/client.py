@@ -54,6 +54,7 @@ from olmstate.messages import (
     PrepareOneTimeKeys,
     PrepareRoomKey,
     ReceiveSync,
+    RequestDelayed,
     RoomId,
     RoomKeyNotShared,
     RoomKeyReplaced,
@@ -302,7 +303,7 @@ class Client:
         await self.supervisor.ask(ImportCrossSigningKeys(seeds=seeds))
         assert (await self.supervisor.ask(CrossSigningStatus())).complete
         assert seeds == await self.supervisor.ask(ExportCrossSigningKeys())
-        with contextlib.suppress(NoTransport):
+        with contextlib.suppress(NoTransport, RequestDelayed):
             await self.supervisor.ask(BootstrapCrossSigning())
         known = await self.supervisor.ask(Identity(user_id=BOB))
         if known is not None:
