@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from olmstate.actors._account.actor import (
-    FALLBACK_KEY_MILLISECONDS,
     PUBLISHED_KEYS,
     AccountActor,
     Create,
@@ -20,6 +19,7 @@ from olmstate.actors._account.actor import (
     MakeKeys,
     StoreSync,
 )
+from olmstate.actors._account.fallback_key import WEEK
 from olmstate.actors._wire.olm_message import OlmMessage, parse_olm_message
 from olmstate.actors._wire.signatures import check_device_keys
 from olmstate.actors._wire.steps import at_once
@@ -35,15 +35,14 @@ from olmstate.messages import (
     SignedDeviceKeys,
     SyncToken,
     UnknownOlmSession,
+    UnpublishedKeys,
 )
 from olmstate.storage import Table
 from tests.actors.peers import Peer
 
-WEEK = FALLBACK_KEY_MILLISECONDS
-
 
 def sync(token: str, *, since: str | None = None, count: int = 0, unused: bool | None = None) -> StoreSync:
-    return StoreSync(next_batch=token, since=since, one_time_key_count=count, fallback_key_unused=unused)
+    return StoreSync(next_batch=token, since=since, one_time_key_count=count, fallback_key_unused=unused, now=0)
 
 
 @pytest.fixture
@@ -176,15 +175,19 @@ async def test_what_is_handed_out_is_a_copy(account: AccountActor) -> None:
 # --- keys for upload ----------------------------------------------------------------------------------------
 
 
-async def test_keys_that_wait_are_handed_out_again_and_no_more_are_made(
+async def test_one_time_keys_are_handed_out_once_and_no_more_are_made_before_the_server_was_heard(
     account: AccountActor, actors: ActorsUnderTest, disk: MemoryDisk
 ) -> None:
     made = await account.ask(MakeKeys(now=0))
     assert (len(made.one_time_keys), len(made.fallback_keys)) == (PUBLISHED_KEYS, 1)
     await actors.commit()
-    assert made == await account.ask(MakeKeys(now=0))
+    again = await account.ask(MakeKeys(now=0))
+    assert again == UnpublishedKeys(one_time_keys={}, fallback_keys=made.fallback_keys, count_wanted=True)
     async with run_actor(ActorsUnderTest(MemoryStore(disk)).account) as another:
-        assert made == await another.ask(MakeKeys(now=0))
+        assert not (await another.ask(MakeKeys(now=0))).is_due
+    await account.ask(sync("s1", count=0))
+    keys = (await account.ask(MakeKeys(now=0))).one_time_keys
+    assert (len(keys), keys.keys() & made.one_time_keys.keys()) == (PUBLISHED_KEYS, set())
 
 
 async def test_keys_of_a_turn_that_failed_are_never_handed_out_again(
@@ -204,26 +207,24 @@ async def test_as_many_keys_are_made_as_the_server_lacks(account: AccountActor) 
 
 async def test_published_keys_no_longer_wait(account: AccountActor, actors: ActorsUnderTest) -> None:
     made = await account.ask(MakeKeys(now=0))
-    first, *others = made.key_ids
-    await account.ask(KeysPublished(key_ids=(first,), one_time_key_count=None))
-    assert set(others) == set((await account.ask(MakeKeys(now=0))).key_ids)
-    await account.ask(KeysPublished(key_ids=(*others, KeyId("signed_curve25519:nobody")), one_time_key_count=50))
+    ids = (*made.key_ids, KeyId("signed_curve25519:nobody"))
+    await account.ask(KeysPublished(key_ids=ids, one_time_key_count=50, now=0))
     await actors.commit()
     assert () == (await account.ask(MakeKeys(now=0))).key_ids
 
 
 async def test_publishing_counts_what_the_server_has_by_now(account: AccountActor) -> None:
     made = await account.ask(MakeKeys(now=0))
-    await account.ask(KeysPublished(key_ids=made.key_ids, one_time_key_count=None))
+    await account.ask(KeysPublished(key_ids=made.key_ids, one_time_key_count=None, now=0))
     assert () == (await account.ask(MakeKeys(now=0))).key_ids  # 50 are there
-    await account.ask(KeysPublished(key_ids=(), one_time_key_count=48))
+    await account.ask(KeysPublished(key_ids=(), one_time_key_count=48, now=0))
     assert len((await account.ask(MakeKeys(now=0))).key_ids) == 2
 
 
 async def test_publishing_nothing_new_writes_nothing(account: AccountActor, actors: ActorsUnderTest) -> None:
-    await account.ask(KeysPublished(key_ids=(), one_time_key_count=None))
+    await account.ask(KeysPublished(key_ids=(), one_time_key_count=None, now=0))
     await actors.commit()
-    await account.ask(KeysPublished(key_ids=(), one_time_key_count=None))
+    await account.ask(KeysPublished(key_ids=(), one_time_key_count=None, now=0))
     assert at_once(account.changed_rows()) == {}
 
 
@@ -238,7 +239,7 @@ async def test_a_fallback_key_is_replaced_when_it_was_used_or_is_a_week_old(
     made: bool,  # noqa: FBT001 - what is expected
 ) -> None:
     first = await account.ask(MakeKeys(now=0))
-    await account.ask(KeysPublished(key_ids=first.key_ids, one_time_key_count=50))
+    await account.ask(KeysPublished(key_ids=first.key_ids, one_time_key_count=50, now=0))
     await account.ask(sync("s1", count=50, unused=unused))
     second = await account.ask(MakeKeys(now=now))
     assert bool(second.fallback_keys) == made
@@ -332,7 +333,7 @@ async def test_a_response_to_a_request_that_went_on_elsewhere_tells_of_keys_wher
 ) -> None:
     """As of a client that has moved in with a token of its own, and keeps that itself."""
     made = await account.ask(MakeKeys(now=0))
-    await account.ask(KeysPublished(key_ids=made.key_ids, one_time_key_count=50))
+    await account.ask(KeysPublished(key_ids=made.key_ids, one_time_key_count=50, now=0))
     assert not await account.ask(sync("s8", since="s7", count=48, unused=False))
     due = await account.ask(MakeKeys(now=0))
     assert (len(due.one_time_keys), len(due.fallback_keys)) == (2, 1)
@@ -343,7 +344,7 @@ async def test_what_an_older_response_says_of_the_fallback_key_is_older_too(acco
     await account.ask(sync("s1", since=None))
     made = await account.ask(MakeKeys(now=0))
     await account.ask(sync("s2", since="s1", count=50, unused=False))
-    await account.ask(KeysPublished(key_ids=made.key_ids, one_time_key_count=50))
+    await account.ask(KeysPublished(key_ids=made.key_ids, one_time_key_count=50, now=0))
     assert not await account.ask(sync("s2b", since="s1", count=50, unused=False))
     assert not (await account.ask(MakeKeys(now=0))).fallback_keys
 

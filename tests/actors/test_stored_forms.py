@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import olmstate.actors
-from olmstate.actors._account.stored import AccountRecord, SyncRecord
+from olmstate.actors._account.stored import AccountRecord, FallbackRecord, SyncRecord, UploadRecord
 from olmstate.actors._device_lists.stored import OutdatedUserRecord, TrackedUserRecord
 from olmstate.actors._devices.stored import DeviceRecord
 from olmstate.actors._engine.records import Record, dumps, loads
@@ -49,17 +49,24 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             fallback_keys={"signed_curve25519:AAAAAg": {"key": "another", "fallback": True}},
             fallback_made=1_700_000_000_000,
             mark="0123abcd",
+            upload=UploadRecord(keys={"signed_curve25519:AAAAAw": "a third"}, owner="a handle", begun=9, count=7),
+            in_doubt={"signed_curve25519:AAAABA": "a fourth"},
+            published=["a fifth", "a sixth"],
+            fallback=FallbackRecord(number=3, published=1_700_000_000_002, was_unused=False, in_doubt=True),
         ),
         (
             b'{"pickle":"a pickle",'
             b'"one_time_keys":{"signed_curve25519:AAAAAQ":{"key":"a key","signatures":{}}},'
             b'"fallback_keys":{"signed_curve25519:AAAAAg":{"key":"another","fallback":true}},'
-            b'"fallback_made":1700000000000,"mark":"0123abcd"}'
+            b'"fallback_made":1700000000000,"mark":"0123abcd",'
+            b'"upload":{"keys":{"signed_curve25519:AAAAAw":"a third"},"owner":"a handle","begun":9,"count":7},'
+            b'"in_doubt":{"signed_curve25519:AAAABA":"a fourth"},"published":["a fifth","a sixth"],'
+            b'"fallback":{"number":3,"published":1700000000002,"was_unused":false,"in_doubt":true}}'
         ),
     ),
     (
-        SyncRecord(next_batch="s1", one_time_key_count=50, fallback_key_unused=True),
-        b'{"next_batch":"s1","one_time_key_count":50,"fallback_key_unused":true}',
+        SyncRecord(next_batch="s1", one_time_key_count=50, fallback_key_unused=True, highest_count=51, silent_since=1),
+        (b'{"next_batch":"s1","one_time_key_count":50,"fallback_key_unused":true,"highest_count":51,"silent_since":1}'),
     ),
     (
         DeviceRecord(
@@ -177,7 +184,7 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         ),
         (
             b'{"request_id":"a request","kind":"keys_query","owner":"0123456789abcdef",'
-            b'"subjects":["@bob:example.org"],"made":1700000000000,"number":7,"failures":1,"not_before":1700000015000}'
+            b'"subjects":["@bob:example.org"],"made":1700000000000,"number":7,"failures":1,"not_before":1700000015000,"repeatable":true}'
         ),
     ),
     (

@@ -285,12 +285,14 @@ async def create_account(supervisor: Asking, homeserver: Homeserver) -> None:
 
 
 async def upload_keys(supervisor: Asking, homeserver: Homeserver) -> None:
-    """What waits for upload."""
-    keys = await supervisor.ask(PrepareOneTimeKeys())
-    homeserver.upload(keys.one_time_keys)
-    homeserver.upload(keys.fallback_keys)
-    await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=homeserver.key_counts))
-    homeserver.marked_published(keys.key_ids)
+    """What is due: if an upload was interrupted, the count of what the server has, and then what it lacks."""
+    for _ in range(2):
+        keys = await supervisor.ask(PrepareOneTimeKeys())
+        if keys.is_due:
+            homeserver.upload(keys.one_time_keys)
+            homeserver.upload(keys.fallback_keys)
+            await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=homeserver.key_counts))
+            homeserver.marked_published(keys.key_ids)
 
 
 async def sync(supervisor: Asking, homeserver: Homeserver) -> None:

@@ -111,6 +111,7 @@ class Homeserver:
         """Uploaded keys by id, used up or not."""
         self.published: set[str] = set()
         self.claimable: dict[str, JsonObject] = {}
+        """One-time keys by id. What was claimed is forgotten, and taken anew if it is offered."""
         self.syncs: list[Sync] = []
         self._syncs_made = 0
         self.taken: str | None = None
@@ -223,7 +224,8 @@ class Homeserver:
         for key_id, key in event["keys"].items():
             require(self.keys.get(key_id, key) == key, f"{key_id} was uploaded with two different keys")
             require(key_id not in self.published, f"{key_id} was uploaded again, after it was marked as published")
-            if key_id not in self.keys and not key.get("fallback"):
+            if not key.get("fallback"):
+                require(key_id not in self.keys, f"{key_id} was offered twice: somebody may have claimed it")
                 self.claimable[key_id] = key
             self.keys[key_id] = key
 

@@ -79,8 +79,11 @@ def describe(store: RowReader, table: Table, row: Row) -> list[Json]:
     value: dict[str, Json] = {} if table is Table.OLM_SESSIONS else json.loads(row.value)
     match table:
         case Table.ACCOUNT:
-            keys = {**value["one_time_keys"], **value["fallback_keys"]}
-            return [*name, "account", {"keys": {key_id: key["key"] for key_id, key in keys.items()}}]
+            # those without an id are known by themselves; the history has rows of earlier versions, too
+            keys = {key: key for key in value.get("published", ())} | value.get("in_doubt", {})
+            keys |= (value.get("upload") or {}).get("keys", {})
+            signed = {**value["one_time_keys"], **value["fallback_keys"]}
+            return [*name, "account", {"keys": keys | {key_id: key["key"] for key_id, key in signed.items()}}]
         case Table.SYNC:
             return [*name, value["next_batch"] or "", None]
         case Table.INBOUND_GROUP_SESSIONS:

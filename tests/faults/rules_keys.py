@@ -38,6 +38,15 @@ def one_key_a_key_id(evidence: Evidence) -> Iterator[Finding]:
             yield Finding("it was used up before", (use, entry))
 
 
+def a_one_time_key_is_offered_once(evidence: Evidence) -> Iterator[Finding]:
+    """Somebody may have claimed it the first time: a homeserver forgets claimed keys, and would give it once more."""
+    first: dict[str, Entry] = {}
+    for entry in evidence.of("uploaded"):
+        before = first.setdefault(entry.data["key"], entry)
+        if before is not entry and not entry.data["fallback"]:
+            yield Finding("it was handed out before", (before, entry))
+
+
 def one_identity(evidence: Evidence) -> Iterator[Finding]:
     """The device's identity never changes."""
     entries = evidence.of("identity")
@@ -132,6 +141,7 @@ def the_token_is_never_ahead(evidence: Evidence) -> Iterator[Finding]:
 RULES = (
     one_session_a_one_time_key,
     one_key_a_key_id,
+    a_one_time_key_is_offered_once,
     one_identity,
     durable_before_it_leaves,
     the_token_is_never_ahead,

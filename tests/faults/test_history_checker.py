@@ -403,6 +403,17 @@ def a_used_key_handed_out_again() -> Forge:
     return forge
 
 
+def a_key_handed_out_twice() -> Forge:
+    forge = good()
+    key_id = "signed_curve25519:AAAAAg"
+    forge.commit(A, 5, row(ACCOUNT, "account", {"keys": {key_id: "new key"}}))
+    for process in (A, B):
+        ask = forge.asked(process)
+        forge.write(process, "uploaded", ask=ask, key_id=key_id, key="new key", fallback=False)
+        forge.reply(ask, 6, process)
+    return forge
+
+
 def another_identity() -> Forge:
     forge = good()
     forge.write(B, "identity", ask=forge.asked(B), curve25519="another", ed25519="my fingerprint")
@@ -495,6 +506,7 @@ REJECTED: Sequence[tuple[str, Callable[[], Forge]]] = (
     ("one session a one time key", a_one_time_key_twice),
     ("one key a key id", another_key_under_the_same_id),
     ("one key a key id", a_used_key_handed_out_again),
+    ("a one time key is offered once", a_key_handed_out_twice),
     ("one identity", another_identity),
     ("durable before it leaves", sent_before_the_commit),
     ("durable before it leaves", decrypted_before_the_commit),

@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 
 from olmstate.actors import Supervisor
-from olmstate.messages import JsonObject, KeyId, MarkKeysPublished, PrepareOneTimeKeys, ReceiveSync
+from olmstate.messages import DeviceIdentity, JsonObject, KeyId, MarkKeysPublished, PrepareOneTimeKeys, ReceiveSync
 from olmstate.storage import backup, open_store
 from tests.operations.conftest import Device
-from tests.operations.device import KEY
+from tests.operations.device import DAY, KEY, Clock, decrypt
+from tests.operations.peer import Peer
 
-USED_UP: JsonObject = {"next_batch": "s1", "device_one_time_keys_count": {}, "device_unused_fallback_key_types": []}
+USED_UP: JsonObject = {
+    "next_batch": "s1",
+    "device_one_time_keys_count": {"signed_curve25519": 0},
+    "device_unused_fallback_key_types": [],
+}
 
 
 @pytest.fixture
@@ -31,8 +36,9 @@ def back_up(device: Device, tmp_path: Path) -> Callable[[str], Awaitable[Path]]:
     return make
 
 
-async def _upload(supervisor: Supervisor) -> dict[KeyId, JsonObject]:
-    """What waits; everything that was uploaded before was used up."""
+async def _upload(supervisor: Supervisor, clock: Clock) -> dict[KeyId, JsonObject]:
+    """What is due, an hour later; everything that was uploaded before was used up."""
+    clock.now += DAY // 24
     await supervisor.ask(ReceiveSync(sync=USED_UP))
     keys = await supervisor.ask(PrepareOneTimeKeys())
     await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids))
@@ -42,22 +48,28 @@ async def _upload(supervisor: Supervisor) -> dict[KeyId, JsonObject]:
 
 
 async def test_no_key_id_of_the_originals_is_given_to_another_key(
-    alice: Supervisor, device: Device, back_up: Callable[[str], Awaitable[Path]]
+    alice: Supervisor, device: Device, clock: Clock, back_up: Callable[[str], Awaitable[Path]]
 ) -> None:
-    uploads = [await _upload(alice)]
+    uploads = [await _upload(alice, clock)]
     folders = [await back_up("first"), await back_up("of the same generation")]
-    uploads.append(await _upload(alice))
+    uploads.append(await _upload(alice, clock))
     for folder in folders:
         async with device.open(folder) as restored:
-            uploads.append(await _upload(restored))
+            uploads.append(await _upload(restored, clock))
         async with device.open(folder) as reopened:
-            uploads.append(await _upload(reopened))
+            uploads.append(await _upload(reopened, clock))
     assert len({key_id for keys in uploads for key_id in keys}) == len(uploads) * 51
 
 
-async def test_keys_that_waited_when_it_was_made_keep_their_ids(
-    alice: Supervisor, device: Device, back_up: Callable[[str], Awaitable[Path]]
+async def test_one_time_keys_that_were_handed_out_when_it_was_made_are_the_originals_to_upload(
+    alice: Supervisor, device: Device, me: DeviceIdentity, back_up: Callable[[str], Awaitable[Path]]
 ) -> None:
-    waiting = await alice.ask(PrepareOneTimeKeys())
+    keys = await alice.ask(PrepareOneTimeKeys())
     async with device.open(await back_up("backup")) as restored:
-        assert waiting == await restored.ask(PrepareOneTimeKeys())
+        new = await restored.ask(PrepareOneTimeKeys())
+        assert 50 == len(new.one_time_keys)
+        assert not keys.one_time_keys.keys() & new.one_time_keys.keys()
+        assert keys.fallback_keys == new.fallback_keys
+        bob = Peer()
+        bob.start_session(me, next(iter(keys.one_time_keys.values())))
+        await decrypt(restored, bob.event(me))

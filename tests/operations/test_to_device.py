@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -41,6 +42,7 @@ from olmstate.messages import (
 from tests.operations.conftest import Device
 from tests.operations.device import ROOM, KeyServer, decrypt, meet, send, unchanged
 from tests.operations.peer import MEGOLM, OLM, Peer, keys_query, padded, unpadded
+from tests.operations.relatives import relatives
 from tests.operations.spelling import spell_olm_message, spell_pre_key_message, with_keys_of, without_keys
 
 MALLORY = UserId("@mallory:example.org")
@@ -252,6 +254,12 @@ REWRITES: dict[str, Callable[[bytes], bytes]] = {
 """The same message to vodozemac, in other bytes."""
 
 
+def _instead(new: bytes, old: bytes) -> bytes:
+    """Something else altogether."""
+    assert new != old
+    return new
+
+
 def _rewritten(event: JsonObject, me: DeviceIdentity, rewrite: Callable[[bytes], bytes], **changes: Json) -> JsonObject:
     """The event with another body."""
     copy: JsonObject = json.loads(json.dumps(event))
@@ -321,6 +329,28 @@ async def test_a_session_begins_once_whatever_was_decrypted_on_it(
             outcome = await outcome_of(supervisor, again)
             assert isinstance(outcome, UndecryptableToDevice)
             assert isinstance(outcome.error, UnknownOlmSession)
+
+
+@pytest.mark.parametrize("which", ["base-key", "identity-key", "both"])
+async def test_a_session_begins_once_whatever_relatives_of_its_keys_name_it(
+    which: str, alice: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
+) -> None:
+    """A point of low order changes no secret, and the key that it is added to looks like another's."""
+    await server.upload(alice)
+    assert server.fallback_key is not None
+    event = bob.event(me, session=bob.start_session(me, server.fallback_key))
+    await decrypt(alice, event)
+    ours = padded(event["content"]["ciphertext"][me.curve25519]["body"])
+    base_keys = relatives(ours[37:69]) if which != "identity-key" else [ours[37:69]]
+    identity_keys = relatives(ours[71:103]) if which != "base-key" else [ours[71:103]]
+    assert 4 <= max(len(base_keys), len(identity_keys))
+
+    for base_key, identity_key in zip(cycle(base_keys), identity_keys + identity_keys[:1] * 8, strict=False):
+        body = ours[:37] + base_key + ours[69:71] + identity_key + ours[103:]
+        copy = _rewritten(event, me, partial(_instead, body))
+        copy["content"]["sender_key"] = unpadded(identity_key)
+        outcome = await outcome_of(alice, copy)
+        assert isinstance(outcome, UndecryptableToDevice | ReplayedToDevice), outcome
 
 
 # --- replays

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "actors": {"actors", "storage", "messages"},
     "cli": {"cli", "actors", "storage", "messages"},
     "asyncio": {"asyncio", "actors", "storage", "messages"},
+    "http": {"http", "messages"},
 }
 # What a room must never touch, whoever brought it in.
 MUST_NOT_NEED = {
@@ -24,6 +25,7 @@ MUST_NOT_NEED = {
     "actors": {"click", "asyncio"},
     "cli": set[str](),
     "asyncio": {"click"},
+    "http": {"click", "trio", "asyncio"},
 }
 
 

@@ -230,10 +230,17 @@ class Client:
     # --- keys -----------------------------------------------------------------------------------------------
 
     async def upload_keys(self) -> None:
-        """Upload what is due."""
+        """Upload what is due; the request may be lost, or its answer, or it may come when nobody waits for it."""
         keys = await self.supervisor.ask(PrepareOneTimeKeys())
-        self.world.upload(keys)
-        await self.supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=self.world.counts))
+        if not keys.is_due:
+            return
+        fate = self.rng.choice(("answered", "answered", "answered", "request lost", "answer lost", "late"))
+        if fate == "late":
+            self.world.upload_late(keys)
+        elif fate != "request lost":
+            self.world.upload(keys)
+        if fate == "answered":
+            await self.supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=self.world.counts))
 
     async def query_devices(self) -> None:
         """Learn which devices there are, and look at some."""

@@ -212,6 +212,7 @@ def _patched(name: str, patches: Patches, *where: Where, found_by: tuple[str, ..
 Patches: TypeAlias = Callable[[], AbstractContextManager[None]]
 
 IN_ALL: dict[str, tuple[tuple[Where, ...], tuple[str, ...]]] = {
+    "keys offered again": ((("one_time_keys", "warm", "kill"),), ("a one time key is offered once",)),
     "no lock": ((("add_room_key", "queued", "invalidate"),), ("one at a time",)),
     "no lock and no fence": (
         (

@@ -14,12 +14,13 @@ from typing import Any
 import attrs
 from outcome import Outcome
 
+from olmstate.actors._account.actor import AccountActor, OwnAccount, SyncState
 from olmstate.actors._engine.actor import Invalidate, Notice
 from olmstate.actors._engine.envelope import Envelope
 from olmstate.actors._engine.runner import Runner
 from olmstate.actors._rooms.actor import OutboundGroupSessionsActor, OutboundSession, Reservation
 from olmstate.actors.testing import MemoryDisk
-from olmstate.messages import Event
+from olmstate.messages import Event, JsonObject, KeyId
 from olmstate.storage import Changes, Fenced, Rows, Store
 from tests.actors.capabilities import with_actor
 from tests.faults.wrapped import WrappedLock, WrappedStore
@@ -160,6 +161,20 @@ class ForgetfulActor(OutboundGroupSessionsActor):
         return own
 
 
+# --- without thinking of those who have claimed ---------------------------------------------------------------
+
+
+def _offer_again(self: AccountActor, own: OwnAccount, sync: SyncState, now: int) -> dict[KeyId, JsonObject]:
+    """Of an upload that isn't answered, the same keys are handed out again."""
+    upload = own.keys.upload
+    if upload is None:
+        return _MAKE(self, own, sync, now)
+    return {key_id: self._signed(own.account, {"key": key}) for key_id, key in upload.keys.items()}
+
+
+_MAKE = AccountActor._make_one_time_keys
+
+
 # --- all of them --------------------------------------------------------------------------------------------
 
 
@@ -184,6 +199,13 @@ LOCKLESS = _store("no lock", LocklessStore)
 """With the fence. It wastes turns, but breaks no ratchet: the fence is there for when a lock is lost."""
 
 BROKEN = (
+    Broken(
+        variant=Variant(
+            name="keys offered again",
+            patches=instead("olmstate.actors._account.actor", "AccountActor._make_one_time_keys", _offer_again),
+        ),
+        found_by=("a one time key is offered once",),
+    ),
     Broken(variant=LOCKLESS, found_by=("one at a time",)),
     Broken(
         variant=_store("no lock and no fence", LocklessUnfencedStore),

@@ -150,7 +150,7 @@ class World:
         self.known_devices = self.peers[:2]
         """Of which keys the device knows that they are up to date."""
         self._waiting = dict(base.one_time_keys)
-        self._uploaded = set(self._waiting)
+        self._late: list[UnpublishedKeys] = []
         self._fallback_key = base.fallback_key
         log.write("fallback", key=base.fallback_key["key"])
         self._queue: list[JsonObject] = []
@@ -161,13 +161,14 @@ class World:
     # --- keys -----------------------------------------------------------------------------------------------
 
     def upload(self, keys: UnpublishedKeys) -> None:
-        """Take keys; one that comes again is known."""
-        for key_id, key in keys.one_time_keys.items():
-            if key_id not in self._uploaded:
-                self._uploaded.add(key_id)
-                self._waiting[key_id] = key
+        """Take keys. What was claimed is forgotten: a key that came again would be given to somebody else."""
+        self._waiting.update(keys.one_time_keys)
         for key in keys.fallback_keys.values():
             self._fallback_key = key
+
+    def upload_late(self, keys: UnpublishedKeys) -> None:
+        """The request is on its way, and nobody waits for it any more."""
+        self._late.append(keys)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -224,7 +225,9 @@ class World:
         peer.start_session(self.me, self._claim_ours())
 
     def stir(self) -> None:
-        """Let somebody send something to the device."""
+        """Let somebody send something to the device, or a late request arrive."""
+        if self._late and self.rng.random() < 0.3:
+            self.upload(self._late.pop(self.rng.randrange(len(self._late))))
         peer = self.rng.choice(self.peers)
         match self.rng.randrange(4):
             case 0:
@@ -261,6 +264,8 @@ class World:
             "to_device": {"events": self._queue[position:upto]},
             "device_one_time_keys_count": self.counts,
         }
+        if self.rng.random() < 0.1:
+            del sync["device_one_time_keys_count"]
         if self.rng.random() < 0.2:
             sync["device_unused_fallback_key_types"] = []  # used up
         return sync

@@ -50,9 +50,11 @@ class DeviceMachine(KeyRules, LetterRules, RoomKeyRules, RoomRules):
         at %= self.fleet.size
         if what == "reopen":
             self.fleet.reopen(at)
+            self.lives[at] += 1
             self.room_keys.turn(at)
         elif what == "kill":
             if self.fleet.kill(at):
+                self.lives[at] += 1
                 self.room_keys.killed(at)
         else:
             hours = {"earlier": -1, "later": 1, "a day": 24, "eight days": 8 * 24}[what]

@@ -20,45 +20,110 @@ SessionKey: TypeAlias = tuple[str, str]
 # --- one-time keys ------------------------------------------------------------------------------------------
 
 
+HOUR = DAY // 24
+PATIENCE = 10 * 60_000
+MOST, AT_ONCE, MOST_IN_DOUBT = 200, 10, 50
+"""One-time keys that are kept, how many go at once, and how many in doubt stay before published ones go."""
+
+
 @attrs.define
 class Keys:
-    """One-time keys and fallback keys: what waits for upload, and what the server was heard to have."""
+    """One-time keys and fallback keys: what was handed out to whom, and what the server was heard to have."""
 
-    waiting: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
-    waiting_fallback: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
+    upload: dict[KeyId, str] | None = None
+    """Public keys that were handed out, and nobody has said what became of them."""
+    uploader: tuple[int, int] | None = None
+    """To which supervisor, and which of its lives; None: nobody who lives."""
+    begun: int = 0
+    before: int = 0
+    """How many the server had then."""
+    in_doubt: dict[KeyId, str] = attrs.field(factory=dict[KeyId, str])
+    published: list[str] = attrs.field(factory=list[str])
+    forgotten: set[str] = attrs.field(factory=set[str])
     count: int = 0
+    highest: int | None = None
+
+    waiting_fallback: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
     fallback_unused: bool | None = None
+    fallback_was_unused: bool | None = None
     fallback_made: int | None = None
+    fallback_published: int = 0
+    fallback_number: int = 0
+    fallback_in_doubt: bool = False
     fallbacks: list[str] = attrs.field(factory=list[str])
     """Public keys, newest last; the last two can be used."""
     seen: dict[KeyId, str] = attrs.field(factory=dict[KeyId, str])
     """Every public key that was ever handed out, by its id."""
 
-    imported: set[str] = attrs.field(factory=set[str])
-    """Public keys that wait since another library's account was taken over."""
+    def imported(self, keys: dict[KeyId, str]) -> None:
+        """Another library's account was taken over; it may have uploaded these, and they are never handed out."""
+        self.in_doubt = dict(keys)
+        self.seen = dict(keys)
+        self.fallback_number = 1
 
-    def handed_out(self, keys: UnpublishedKeys, now: int) -> None:
-        """`PrepareOneTimeKeys` was answered with ``keys``."""
-        if self.imported:
-            assert self.imported == {key["key"] for key in keys.one_time_keys.values()}
-            self.imported = set()
-            self.waiting = dict(keys.one_time_keys)
+    def handed_out(self, keys: UnpublishedKeys, now: int, to: tuple[int, int], alive: set[tuple[int, int]]) -> None:
+        """`PrepareOneTimeKeys` was answered with ``keys``; ``alive``: the supervisors' present lives."""
+        wanted = False
+        if self.upload is not None:
+            if self.highest is not None and self.highest > self.before:
+                self._over(self.upload)
+            elif self.uploader != to and self.uploader in alive and now - self.begun < PATIENCE:
+                assert UnpublishedKeys(one_time_keys={}, fallback_keys={}) == keys
+                return
+            elif self.highest is None:
+                wanted = True
+            else:
+                self._over({})
+        assert wanted == keys.count_wanted
+        kept = len(self.published) + len(self.in_doubt)
+        new = max(0, min(50 - self.count, MOST - kept + AT_ONCE)) if self.upload is None else 0
+        assert new == len(keys.one_time_keys)
+        if new:
+            self._forget(kept + new - MOST)
             self._new(keys.one_time_keys)
-        if self.waiting or self.count >= 50:
-            assert self.waiting == keys.one_time_keys
-        else:
-            assert 50 - self.count == len(keys.one_time_keys)
-            self._new(keys.one_time_keys)
-            self.waiting = dict(keys.one_time_keys)
-        due = self.fallback_made is None or self.fallback_unused is False or now - self.fallback_made >= 7 * DAY
-        if self.waiting_fallback or not due:
+            self.upload = {key_id: key["key"] for key_id, key in keys.one_time_keys.items()}
+            self.uploader, self.begun, self.before, self.highest = to, now, self.count, None
+        self._fallback_handed_out(keys, now)
+
+    def _forget(self, number: int) -> None:
+        for _ in range(number):
+            if len(self.in_doubt) > MOST_IN_DOUBT or not self.published:
+                self.forgotten.add(self.in_doubt.pop(next(iter(self.in_doubt))))
+            else:
+                self.forgotten.add(self.published.pop(0))
+
+    def _over(self, landed: dict[KeyId, str]) -> None:
+        assert self.upload is not None
+        self.in_doubt |= self.upload
+        self.upload = None
+        for key_id in landed:
+            self.published.append(self.in_doubt.pop(key_id))
+
+    def _fallback_handed_out(self, keys: UnpublishedKeys, now: int) -> None:
+        if self.waiting_fallback:
+            if self.fallback_unused is True and self.fallback_was_unused is False:
+                self.waiting_fallback, self.fallback_published = {}, now
+            else:
+                self.fallback_in_doubt = True
             assert self.waiting_fallback == keys.fallback_keys
-        else:
+        elif self._fallback_is_due(now):
             assert 1 == len(keys.fallback_keys)
             self._new(keys.fallback_keys)
             self.waiting_fallback = dict(keys.fallback_keys)
             self.fallback_made = now
+            self.fallback_number += 1
+            self.fallback_in_doubt = False
+            self.fallback_was_unused = self.fallback_unused
             self.fallbacks += [key["key"] for key in keys.fallback_keys.values()]
+        else:
+            assert {} == keys.fallback_keys
+
+    def _fallback_is_due(self, now: int) -> bool:
+        if self.fallback_made is None:
+            return True
+        if self.fallback_number > 1 and 0 <= now - self.fallback_published < HOUR:
+            return False
+        return self.fallback_unused is False or self.fallback_in_doubt or now - self.fallback_made >= 7 * DAY
 
     def _new(self, keys: dict[KeyId, JsonObject]) -> None:
         for key_id, key in keys.items():
@@ -66,26 +131,44 @@ class Keys:
             assert key["key"] not in self.seen.values()
             self.seen[key_id] = key["key"]
 
-    def published(self, key_ids: tuple[KeyId, ...], count: int | None) -> None:
+    def marked(self, key_ids: tuple[KeyId, ...], count: int | None, now: int) -> None:
         """`MarkKeysPublished` was answered."""
-        taken = [key_id for key_id in key_ids if self.waiting.pop(key_id, None) is not None]
-        fallback = [key_id for key_id in key_ids if self.waiting_fallback.pop(key_id, None) is not None]
-        self.count = self.count + len(taken) if count is None else count
-        if fallback:
+        named = {} if self.upload is None else {at: key for at, key in self.upload.items() if at in key_ids}
+        if named:
+            self._over(named)
+        for key_id in key_ids:
+            if key_id in self.in_doubt:
+                self.published.append(self.in_doubt.pop(key_id))
+        if count is not None:
+            self._counted(count)
+        else:
+            self.count += len(named)
+        if self.waiting_fallback.keys() & set(key_ids):
+            self.waiting_fallback, self.fallback_published = {}, now
             self.fallback_unused = True
+
+    def _counted(self, count: int) -> None:
+        self.count = count
+        self.highest = max(count, self.highest or 0)
 
     def told(self, count: int, *, fallback_unused: bool | None) -> None:
         """A sync said so."""
-        self.count = count
+        self._counted(count)
         self.fallback_unused = fallback_unused
 
     def used(self, public_key: str) -> None:
         """A session was made with this one-time or fallback key."""
-        self.waiting = {key_id: key for key_id, key in self.waiting.items() if key["key"] != public_key}
+        if self.upload is not None and public_key in self.upload.values():
+            self.count += len(self.upload)
+            self._over(self.upload)
+        if public_key in self.published:
+            self.published.remove(public_key)
+            self.count = max(0, self.count - 1)
+        self.in_doubt = {key_id: key for key_id, key in self.in_doubt.items() if key != public_key}
 
-    def usable_fallback(self, public_key: str) -> bool:
-        """Whether a session can still be made with this fallback key."""
-        return public_key in self.fallbacks[-2:]
+    def usable(self, public_key: str, *, fallback: bool) -> bool:
+        """Whether a session can still be made with this key."""
+        return public_key in self.fallbacks[-2:] if fallback else public_key not in self.forgotten
 
 
 # --- room keys that came ------------------------------------------------------------------------------------

@@ -41,28 +41,25 @@ class Server:
     fallback_key: JsonObject | None = None
     fallback_used: bool = False
     uploaded: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
-    claimed: set[KeyId] = attrs.field(factory=set[KeyId])
 
     def take(self, one_time_keys: dict[KeyId, JsonObject], fallback_keys: dict[KeyId, JsonObject]) -> None:
-        """Keys are uploaded: under an id that was taken before, they must be the same again."""
+        """Keys are uploaded. No one-time key was before: a server that forgets claimed keys would give it twice."""
+        assert one_time_keys.keys().isdisjoint(self.uploaded)
         for key_id, key in (*one_time_keys.items(), *fallback_keys.items()):
             assert self.uploaded.setdefault(key_id, key) == key
-        self.one_time_keys.update({key_id: key for key_id, key in one_time_keys.items() if key_id not in self.claimed})
+        self.one_time_keys.update(one_time_keys)
         for key in fallback_keys.values():
             if key != self.fallback_key:
                 self.fallback_key, self.fallback_used = key, False
 
     def run_dry(self) -> None:
         """Strangers claim all one-time keys that are left."""
-        self.claimed.update(self.one_time_keys)
         self.one_time_keys.clear()
 
     def claim(self) -> JsonObject | None:
         """A one-time key, or the fallback key."""
         if self.one_time_keys:
-            key_id, key = self.one_time_keys.popitem()  # the newest, which may be uploaded again
-            self.claimed.add(key_id)
-            return key
+            return self.one_time_keys.popitem()[1]
         self.fallback_used = True
         return self.fallback_key
 
@@ -259,18 +256,18 @@ def _decrypt(letter: Letter, keys: Keys, room_keys: RoomKeys) -> tuple[str, str 
     olm, person = letter.olm, letter.person
     assert olm is not None
     if letter.read:
-        return "undecryptable" if letter.kind == "lie" else "replay", None
+        return "replay", None
     if not olm.established:
         assert olm.key is not None
-        if olm.fallback and not keys.usable_fallback(olm.key):
+        if letter.kind == "lie" or not keys.usable(olm.key, fallback=olm.fallback):
             return "undecryptable", None
         keys.used(olm.key)
         olm.established = True
+    if letter.kind == "lie":
+        return "undecryptable", None  # and it leaves no trace
     session_id = olm.session.session_id
     person.preferred = [*(known for known in person.preferred if known != session_id), session_id]
     letter.read = True
-    if letter.kind == "lie":
-        return "undecryptable", None
     if letter.kind == "message":
         return "decrypted", None
     assert letter.group is not None

@@ -28,16 +28,23 @@ class KeyRules(World):
 
     @rule(at=hosts, other=hosts, taken=st.integers(0, 60), marked=st.booleans(), counted=st.booleans())
     def upload_some(self, *, at: int, other: int, taken: int, marked: bool, counted: bool) -> None:
-        """All are given the same keys; the server takes some, and its answer reaches one of them, or none."""
-        replies = self.ask_all([(each, PrepareOneTimeKeys()) for each in range(self.fleet.size)])
-        for reply in replies:
-            assert isinstance(reply, UnpublishedKeys)
-            self.keys.handed_out(reply, self.fleet.now)
+        """One is handed keys; the server takes some, and its answer reaches any of them, or none."""
+        answers = self.ask_all([(each, PrepareOneTimeKeys()) for each in range(self.fleet.size)])
+        replies = [(each, reply) for each, reply in enumerate(answers) if isinstance(reply, UnpublishedKeys)]
+        assert self.fleet.size == len(replies)
+        # whoever was handed keys was the first: after that, all others wait
+        for each, reply in sorted(replies, key=lambda found: -len(found[1].one_time_keys)):
+            self.handed_out(each, reply)
         keys = self.ask(at, PrepareOneTimeKeys())
-        self.keys.handed_out(keys, self.fleet.now)
-        ids = keys.key_ids[:taken]
-        one_time_keys = {key_id: key for key_id, key in keys.one_time_keys.items() if key_id in ids}
-        fallback_keys = {key_id: key for key_id, key in keys.fallback_keys.items() if key_id in ids}
+        self.handed_out(at, keys)
+        handed = UnpublishedKeys(
+            one_time_keys={key_id: key for _, reply in replies for key_id, key in reply.one_time_keys.items()}
+            | keys.one_time_keys,
+            fallback_keys=keys.fallback_keys,
+        )
+        ids = handed.key_ids[:taken]
+        one_time_keys = {key_id: key for key_id, key in handed.one_time_keys.items() if key_id in ids}
+        fallback_keys = {key_id: key for key_id, key in handed.fallback_keys.items() if key_id in ids}
         self.server.take(one_time_keys, fallback_keys)
         if marked:
             self._mark_published(other, ids, len(self.server.one_time_keys) if counted else None)
@@ -45,7 +52,7 @@ class KeyRules(World):
     def _mark_published(self, at: int, key_ids: tuple[KeyId, ...], count: int | None) -> None:
         counts = None if count is None else {"signed_curve25519": count}
         self.ask(at, MarkKeysPublished(key_ids=key_ids, one_time_key_counts=counts))
-        self.keys.published(key_ids, count)
+        self.keys.marked(key_ids, count, self.fleet.now)
 
     @rule(at=hosts, other=hosts, phone=st.booleans(), desk=st.booleans(), carol=st.booleans())
     def query_devices(self, *, at: int, other: int, phone: bool, desk: bool, carol: bool) -> None:

@@ -156,8 +156,8 @@ class LetterRules(World):
         assert stored == received.token_stored
         if stored:
             self.token = response["next_batch"]
-        self._told(response, older=older)
         self._check(letters, received.to_device, received.room_keys)
+        self._told(response, older=older)
 
     def _check(
         self,
@@ -176,12 +176,12 @@ class LetterRules(World):
         response = self._response(letters, tells_fallback=True)
         message = ReceiveSync(sync=response, since=self.token)
         replies = self.ask_all([(at, message) for at in range(self.fleet.size)])
-        self._told(response)
         received = [reply for reply in replies if isinstance(reply, SyncReceived)]
         assert self.fleet.size == len(received)
         received.sort(key=_decrypted, reverse=True)  # whoever was first decrypted all that can be
         for reply in received:
             self._check(letters, reply.to_device, reply.room_keys)
+            self._told(response)
         assert (self.fleet.size if self.token is None else 1) == sum(reply.token_stored for reply in received)
         self.token = response["next_batch"]
 

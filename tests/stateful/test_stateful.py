@@ -85,11 +85,11 @@ def greedy(patch: pytest.MonkeyPatch) -> None:
 
 
 def wasteful(patch: pytest.MonkeyPatch) -> None:
-    """Supervisors that make new one-time keys though others wait."""
+    """Supervisors that make new one-time keys though nobody knows what became of the last ones."""
     make_keys = AccountActor._make_keys  # pyright: ignore[reportPrivateUsage]
 
     def make_all(self: AccountActor, now: int) -> object:
-        self._current().one_time_keys.clear()  # pyright: ignore[reportPrivateUsage]
+        self._current().keys.settle(landed=False)  # pyright: ignore[reportPrivateUsage]
         return make_keys(self, now)
 
     patch.setattr(AccountActor, "_make_keys", make_all)

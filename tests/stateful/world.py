@@ -34,6 +34,7 @@ from olmstate.messages import (
     PrepareOneTimeKeys,
     RoomId,
     SyncToken,
+    UnpublishedKeys,
     UserId,
 )
 from tests.operations.peer import Peer, keys_query
@@ -64,6 +65,8 @@ class World(RuleBasedStateMachine):
         self.me: DeviceIdentity
         self.server = Server()
         self.keys = Keys()
+        self.lives = [0] * self.fleet.size
+        """Which life of each supervisor this is."""
         self.room_keys = RoomKeys()
         self.rooms = Rooms()
         self.token: str | None = None
@@ -135,7 +138,9 @@ class World(RuleBasedStateMachine):
             ((key_id, key),) = owner.one_time_key().items()
             self.server.one_time_keys[KeyId(key_id)] = key
         account.generate_one_time_keys(3)
-        self.keys.imported = {key.to_base64() for key in account.one_time_keys.values()}
+        self.keys.imported(
+            {KeyId(f"signed_curve25519:{key_id}"): key.to_base64() for key_id, key in account.one_time_keys.items()}
+        )
         return account.pickle(PICKLE_KEY)
 
     def send_to(self, asked: list[tuple[int, list[Person]]]) -> None:
@@ -171,8 +176,13 @@ class World(RuleBasedStateMachine):
     def upload(self, at: int) -> None:
         """Have the device upload all that it should."""
         keys = self.ask(at, PrepareOneTimeKeys())
-        self.keys.handed_out(keys, self.fleet.now)
+        self.handed_out(at, keys)
         self.server.take(keys.one_time_keys, keys.fallback_keys)
         count = len(self.server.one_time_keys)
         self.ask(at, MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts={"signed_curve25519": count}))
-        self.keys.published(keys.key_ids, count)
+        self.keys.marked(keys.key_ids, count, self.fleet.now)
+
+    def handed_out(self, at: int, keys: UnpublishedKeys) -> None:
+        """A supervisor was handed these keys for upload."""
+        at %= self.fleet.size
+        self.keys.handed_out(keys, self.fleet.now, (at, self.lives[at]), set(enumerate(self.lives)))

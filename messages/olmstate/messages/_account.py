@@ -81,10 +81,20 @@ class SignedDeviceKeys(Query[JsonObject]):
 
 @attrs.frozen(kw_only=True)
 class UnpublishedKeys:
-    """``one_time_keys`` and ``fallback_keys`` for ``/keys/upload``: the stored signed objects, the same each time."""
+    """``one_time_keys`` and ``fallback_keys`` for ``/keys/upload``, signed."""
 
     one_time_keys: dict[KeyId, JsonObject]
+    """Never handed out again: upload them once. Whatever becomes of that, don't try the same keys again."""
     fallback_keys: dict[KeyId, JsonObject]
+    count_wanted: bool = False
+    """The server must say how many one-time keys it has: nobody knows what became of an upload, or its /sync responses
+    don't tell. Upload, though there may be nothing to: the answer has the count. A /sync response that tells will
+    do."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether to send an upload."""
+        return self.count_wanted or bool(self.one_time_keys or self.fallback_keys)
 
     @property
     def key_ids(self) -> tuple[KeyId, ...]:
@@ -96,9 +106,14 @@ class UnpublishedKeys:
 class PrepareOneTimeKeys(Command[UnpublishedKeys]):
     """The keys that the server should have and has not.
 
-    Generates one-time keys up to 50 on the server (by the counts of the last sync) and a fallback key when the server
-    says that it is used up or the last is 7 days old, but only when nothing generated earlier still waits: a retry,
-    or another process, uploads the same key under the same id.
+    Makes one-time keys up to 50 on the server, by what it has last said. **A key that somebody may have claimed is
+    never handed out again**: homeservers forget claimed keys, take them anew and give them to somebody else. So each is
+    handed out once. If its upload isn't answered by `MarkKeysPublished`, what the server says of its count decides what
+    became of it; keys in doubt stay for receiving. Until then, and while another process that lives was handed keys
+    within the last ten minutes, there are no more.
+
+    Makes a fallback key when the server says that it is used up or the last is 7 days old, an hour after the last at
+    the earliest. It is handed out again until it is marked: it is for everybody, and the server has one.
 
     Raises:
         NoAccount: The store is empty.
@@ -107,7 +122,9 @@ class PrepareOneTimeKeys(Command[UnpublishedKeys]):
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class MarkKeysPublished(Command[None]):
-    """The server has taken these keys. Ids that are not waiting are passed over.
+    """The server has answered an upload, and has these keys. Ids that are not waiting are passed over.
+
+    Without ids: the answer to an upload of nothing, which says how many keys the server has.
 
     Raises:
         NoAccount: The store is empty.

@@ -46,6 +46,12 @@ async def queries(supervisor: Supervisor) -> list[Request]:
     return [request for request in requests if request.kind is RequestKind.KEYS_QUERY]
 
 
+async def the_changes(supervisor: Supervisor) -> Request:
+    requests = await supervisor.ask(OutgoingRequests())
+    (changes,) = [request for request in requests if request.kind is RequestKind.KEYS_CHANGES]
+    return changes
+
+
 def users_of(request: Request) -> set[str]:
     return set(json.loads(request.body)["device_keys"])
 
@@ -215,7 +221,7 @@ async def test_after_a_sync_that_began_anew_one_asks_what_has_changed(world: Wor
         assert {BOB, CAROL, USER} == users_of(query)
         await device.ask(MarkRequestSent(request_id=query.request_id, response={"device_keys": {}}))
         await device.ask(ReceiveSync(sync={"next_batch": "s2"}, since=None))
-        (changes,) = await device.ask(OutgoingRequests())
+        changes = await the_changes(device)
         assert (RequestKind.KEYS_CHANGES, b"") == (changes.kind, changes.body)
         assert changes.path.endswith("/keys/changes?from=s+1%26&to=s2")
         await device.ask(MarkRequestSent(request_id=changes.request_id, response={"changed": [BOB], "left": [CAROL]}))
@@ -231,7 +237,7 @@ async def test_a_homeserver_that_does_not_know_what_has_changed_makes_everybody_
         (query,) = await queries(device)
         await device.ask(MarkRequestSent(request_id=query.request_id, response={"device_keys": {}}))
         await device.ask(ReceiveSync(sync={"next_batch": "s2"}))
-        (changes,) = await device.ask(OutgoingRequests())
+        changes = await the_changes(device)
         await device.ask(MarkRequestFailed(request_id=changes.request_id, status=400, errcode="M_UNKNOWN"))
         (query,) = await queries(device)
         assert {BOB, USER} == users_of(query)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from olmstate.actors._engine.capability import Capability
+from olmstate.actors._requests.points import ANSWERS, UPKEEP, Answer, Upkeep
 from olmstate.messages import (
     CreateAccount,
     IdentityKeys,
     MarkKeysPublished,
     PrepareOneTimeKeys,
+    RequestKind,
     SignedDeviceKeys,
     SyncToken,
 )
 
-from .actor import AccountActor
+from .actor import AccountActor, AreKeysDue
 from .operations import create_account, mark_keys_published, prepare_one_time_keys
+from .upkeep import make_upload, take_upload_answer, uploads_due
 
 CAPABILITY = Capability(
     actor=AccountActor,
@@ -23,8 +26,13 @@ CAPABILITY = Capability(
         PrepareOneTimeKeys.by(prepare_one_time_keys),
     ),
     queries=(
+        AreKeysDue.answered_by(AccountActor),
         IdentityKeys.answered_by(AccountActor),
         SignedDeviceKeys.answered_by(AccountActor),
         SyncToken.answered_by(AccountActor),
+    ),
+    additions=(
+        ANSWERS.add(Answer(kind=RequestKind.KEYS_UPLOAD, take=take_upload_answer)),
+        UPKEEP.add(Upkeep(due=uploads_due, make=make_upload)),
     ),
 )

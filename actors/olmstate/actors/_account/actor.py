@@ -2,10 +2,10 @@
 
 Its invariants:
 
-- A one-time key is stored, signed, before anybody sees it, and handed out as stored until it is marked as published:
-  two processes, or a retry, upload the same key under the same id.
+- A one-time key is stored before anybody sees it, and handed out once: see `one_time_keys`. New ones are made only when
+  it is known how many the server has.
 - A one-time key is gone from the account in the same commit that stores the session made with it.
-- New keys are made only when no earlier ones wait for upload.
+- A fallback key is handed out, the same, until it is on the server: see `fallback_key`.
 - A key id stands for one key for ever. vodozemac counts them, and a restored backup counts from where it was made; so
   what a restored account makes has a mark of its own in its ids.
 - The sync token moves only together with what it acknowledges, which is up to the operation: one turn, one commit.
@@ -15,6 +15,7 @@ The device's identity never changes: it is loaded once and never invalidated.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
@@ -43,6 +44,7 @@ from olmstate.messages import (
     MalformedPickle,
     Message,
     NoAccount,
+    Query,
     Reply,
     SignedDeviceKeys,
     SyncToken,
@@ -52,27 +54,30 @@ from olmstate.messages import (
 )
 from olmstate.storage import Row, RowReader, Table
 
-from .stored import AccountRecord, SyncRecord
+from .fallback_key import FallbackKey
+from .one_time_keys import Fate, OneTimeKeys, Upload
+from .stored import AccountRecord, FallbackRecord, SyncRecord, UploadRecord
 
 ALGORITHM = "signed_curve25519"
 
 PUBLISHED_KEYS = 50
 """How many one-time keys the server should hold."""
+SILENCE = 3600 * 1000
+"""Milliseconds without a word on how many the server has, after which it is asked."""
 MARK_BYTES = 4
-FALLBACK_KEY_MILLISECONDS = 7 * 24 * 3600 * 1000
-"""After which a fallback key is replaced though nobody was seen to use it."""
+ANYTHING = 2**53
+"""More than any server has: what earlier versions handed out has no evidence on its side but its use."""
 
 # --- what is stored -----------------------------------------------------------------------------------------
 
 
 @attrs.define(kw_only=True)
 class OwnAccount:
-    """The account and its signed keys that wait for upload."""
+    """The account, and where its keys are."""
 
     account: Account
-    one_time_keys: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
-    fallback_keys: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
-    fallback_made: int | None = None
+    keys: OneTimeKeys = attrs.field(factory=OneTimeKeys)
+    fallback: FallbackKey = attrs.field(factory=FallbackKey)
     mark: str = ""
     """Begins the id of each key that is made from now on."""
 
@@ -83,9 +88,14 @@ class SyncState:
 
     next_batch: str | None = None
     one_time_key_count: int | None = None
-    """One-time keys on the server; None: never told."""
+    """One-time keys on the server, as far as is known; None: it has never said."""
     fallback_key_unused: bool | None = None
     """None: the server has not told."""
+    highest_count: int | None = None
+    """The most one-time keys that it has said that it has, since any were last handed out. None: it has said
+    nothing."""
+    silent_since: int | None = None
+    """Since when its responses don't say."""
 
 
 class _AccountCodec:
@@ -99,9 +109,15 @@ class _AccountCodec:
         restored = rows[0].generation <= self._store.restored_generation
         return OwnAccount(
             account=restore(Table.ACCOUNT, Account.from_pickle, record.pickle, self._store.pickle_key),
-            one_time_keys={KeyId(key_id): key for key_id, key in record.one_time_keys.items()},
-            fallback_keys={KeyId(key_id): key for key_id, key in record.fallback_keys.items()},
-            fallback_made=record.fallback_made,
+            keys=_one_time_keys(record, restored=restored),
+            fallback=FallbackKey(
+                waiting={KeyId(key_id): key for key_id, key in record.fallback_keys.items()},
+                made=record.fallback_made,
+                published=record.fallback.published,
+                number=record.fallback.number,
+                was_unused=record.fallback.was_unused,
+                in_doubt=record.fallback.in_doubt or restored,
+            ),
             # random, since the same backup may be restored twice; stored with the first keys that it is given to
             mark=os.urandom(MARK_BYTES).hex() if restored else record.mark,
         )
@@ -110,12 +126,48 @@ class _AccountCodec:
         if entry is not None:
             record = AccountRecord(
                 pickle=entry.account.pickle(self._store.pickle_key),
-                one_time_keys=cast("dict[str, dict[str, Any]]", entry.one_time_keys),
-                fallback_keys=cast("dict[str, dict[str, Any]]", entry.fallback_keys),
-                fallback_made=entry.fallback_made,
+                one_time_keys={},
+                fallback_keys=cast("dict[str, dict[str, Any]]", entry.fallback.waiting),
+                fallback_made=entry.fallback.made,
                 mark=entry.mark,
+                upload=_upload_record(entry.keys.upload),
+                in_doubt=cast("dict[str, str]", entry.keys.in_doubt),
+                published=cast("list[str]", entry.keys.published),
+                fallback=FallbackRecord(
+                    number=entry.fallback.number,
+                    published=entry.fallback.published,
+                    was_unused=entry.fallback.was_unused,
+                    in_doubt=entry.fallback.in_doubt,
+                ),
             )
             yield Row(partition, partition, dumps(record))
+
+
+def _one_time_keys(record: AccountRecord, *, restored: bool) -> OneTimeKeys:
+    stored = record.upload
+    if stored is None and record.one_time_keys:
+        keys = {key_id: str(key["key"]) for key_id, key in record.one_time_keys.items()}
+        stored = UploadRecord(keys=keys, owner="", begun=0, count=ANYTHING)
+    own = OneTimeKeys(
+        upload=None if stored is None else _upload(stored),
+        in_doubt={KeyId(key_id): Curve25519Key(key) for key_id, key in record.in_doubt.items()},
+        published=[Curve25519Key(key) for key in record.published],
+    )
+    if restored:  # the original knows what became of it, and this one never will
+        own.settle(landed=False)
+    return own
+
+
+def _upload(record: UploadRecord) -> Upload:
+    keys = {KeyId(key_id): Curve25519Key(key) for key_id, key in record.keys.items()}
+    return Upload(keys=keys, owner=record.owner, begun=record.begun, count=record.count)
+
+
+def _upload_record(upload: Upload | None) -> UploadRecord | None:
+    if upload is None:
+        return None
+    keys = cast("dict[str, str]", upload.keys)
+    return UploadRecord(keys=keys, owner=upload.owner, begun=upload.begun, count=upload.count)
 
 
 class _SyncCodec:
@@ -127,6 +179,8 @@ class _SyncCodec:
             next_batch=record.next_batch,
             one_time_key_count=record.one_time_key_count,
             fallback_key_unused=record.fallback_key_unused,
+            highest_count=record.highest_count,
+            silent_since=record.silent_since,
         )
 
     def encode(self, partition: bytes, entry: SyncState) -> Iterable[Row]:
@@ -134,6 +188,8 @@ class _SyncCodec:
             next_batch=entry.next_batch,
             one_time_key_count=entry.one_time_key_count,
             fallback_key_unused=entry.fallback_key_unused,
+            highest_count=entry.highest_count,
+            silent_since=entry.silent_since,
         )
         yield Row(partition, partition, dumps(record))
 
@@ -184,7 +240,15 @@ class LookUpOwnDevice(Message[OwnDevice]):
 
 @attrs.frozen(kw_only=True)
 class MakeKeys(Message[UnpublishedKeys]):
-    """Make the keys that are due and hand out all that wait."""
+    """Hand out the keys that are due."""
+
+    now: int
+    """Milliseconds since 1970."""
+
+
+@attrs.frozen(kw_only=True)
+class AreKeysDue(Query[bool]):
+    """Whether there is something to upload, or to ask the server about; no turn is needed."""
 
     now: int
     """Milliseconds since 1970."""
@@ -196,6 +260,9 @@ class KeysPublished(Message[None]):
 
     key_ids: tuple[KeyId, ...]
     one_time_key_count: int | None
+    """How many it has now; None: it didn't say."""
+    now: int
+    """Milliseconds since 1970."""
 
 
 @attrs.frozen(kw_only=True)
@@ -229,11 +296,14 @@ class StoreSync(Message[bool]):
     one_time_key_count: int | None
     """None: it didn't say."""
     fallback_key_unused: bool | None
+    now: int
+    """Milliseconds since 1970."""
 
 
 Step: TypeAlias = (
     Create
     | LookUpOwnDevice
+    | AreKeysDue
     | MakeKeys
     | KeysPublished
     | CreateInboundSessions
@@ -256,7 +326,8 @@ class AccountActor(Actor[Asked]):
         self._device_id = environment.device_id
         self._own_device: OwnDevice | None = None
         self._just_made = False
-        self._saved: OwnAccount | None = None
+        self._saved: tuple[OwnAccount | None, SyncState | None] = (None, None)
+        self._presence = environment.presence
         self._account = Cache[OwnAccount | None](Table.ACCOUNT, _AccountCodec(store), capacity(Table.ACCOUNT))
         self._sync = Cache[SyncState](Table.SYNC, _SyncCodec(), capacity(Table.SYNC))
         self._account_key = store.key(Table.ACCOUNT, "account")
@@ -272,7 +343,7 @@ class AccountActor(Actor[Asked]):
                 return ((self._sync, [self._sync_key]),)
             case UndoInboundSessions():
                 return ()
-            case MakeKeys() | KeysPublished():
+            case AreKeysDue() | MakeKeys() | KeysPublished() | CreateInboundSessions():
                 return (self._account, [self._account_key]), (self._sync, [self._sync_key])
             case _:
                 return ((self._account, [self._account_key]),)
@@ -292,15 +363,17 @@ class AccountActor(Actor[Asked]):
                 return message.reply(self._sync.committed(self._sync_key).next_batch)
             case Create(account=account):
                 return message.reply(self._create(account))
+            case AreKeysDue(now=now):
+                return message.reply(self._are_keys_due(now))
             case MakeKeys(now=now):
                 return message.reply(self._make_keys(now))
-            case KeysPublished(key_ids=key_ids, one_time_key_count=count):
-                self._published(key_ids, count)
+            case KeysPublished():
+                self._published(message)
                 return message.reply(None)
             case CreateInboundSessions(messages=messages, first=first):
                 own = self._current()
                 if first:
-                    self._saved = self._copy() if self._account.dirty else None
+                    self._save()
                 return message.reply(tuple(self._create_inbound(own, olm) for olm in messages))
             case UndoInboundSessions():
                 self._undo()
@@ -322,9 +395,10 @@ class AccountActor(Actor[Asked]):
     def _create(self, account: Account | None) -> DeviceIdentity:
         if self._account.current(self._account_key) is not None:
             raise AccountExists
-        own = OwnAccount(account=account or Account())
-        # another library's account may have keys that were made and not uploaded
-        own.one_time_keys = self._sign_one_time_keys(own, known=set())
+        own = OwnAccount(account=account or Account(), fallback=FallbackKey(number=0 if account is None else 1))
+        # another library's account may have keys that it has made, and perhaps uploaded
+        own.keys.in_doubt = _unpublished(own)
+        own.account.mark_keys_as_published()
         self._account.put(self._account_key, own)
         self._just_made = True
         return self._known(own).identity
@@ -344,7 +418,7 @@ class AccountActor(Actor[Asked]):
     def notify(self, notice: Notice) -> None:
         """Tell the actor something, which holds from now on."""
         super().notify(notice)
-        self._saved = None
+        self._saved = (None, None)
         if self._just_made and not isinstance(notice, Committed):
             self._own_device = None  # it may be another's by now
         if not isinstance(notice, Invalidate):
@@ -375,32 +449,77 @@ class AccountActor(Actor[Asked]):
         signature = account.sign(signing_bytes(obj)).to_base64()
         return {**obj, "signatures": {self._user_id: {f"ed25519:{self._device_id}": signature}}}
 
-    def _sign_one_time_keys(self, own: OwnAccount, known: set[str]) -> dict[KeyId, JsonObject]:
-        return {
-            KeyId(f"{ALGORITHM}:{own.mark}{key_id}"): self._signed(own.account, {"key": key.to_base64()})
-            for key_id, key in own.account.one_time_keys.items()
-            if key_id not in known
-        }
-
     def _make_keys(self, now: int) -> UnpublishedKeys:
         own = self._current()
         sync = self._sync.current(self._sync_key)
-        due = PUBLISHED_KEYS - (sync.one_time_key_count or 0)
-        if not own.one_time_keys and due > 0:
-            known = set(own.account.one_time_keys)
+        count_wanted = sync.silent_since is not None and now - sync.silent_since >= SILENCE
+        if own.keys.upload is not None:
+            fate = own.keys.upload.fate(
+                sync.highest_count, now=now, asker=self._presence.token, is_alive=self._presence.is_alive
+            )
+            if fate is Fate.UNDER_WAY:
+                return UnpublishedKeys(one_time_keys={}, fallback_keys={})
+            if fate is Fate.UNKNOWN:
+                count_wanted = True
+            else:
+                own = self._changing()
+                own.keys.settle(landed=fate is Fate.LANDED)
+                self._presence.sweep()
+        return UnpublishedKeys(
+            one_time_keys=self._make_one_time_keys(own, sync, now),
+            fallback_keys=self._make_fallback_keys(own, sync, now),
+            count_wanted=count_wanted,
+        )
+
+    def _are_keys_due(self, now: int) -> bool:
+        """Whether `_make_keys` would hand something out, or want the count."""
+        own, sync = self._account.committed(self._account_key), self._sync.committed(self._sync_key)
+        if own is None:
+            return False
+        if own.keys.upload is not None:
+            fate = own.keys.upload.fate(
+                sync.highest_count, now=now, asker=self._presence.token, is_alive=self._presence.is_alive
+            )
+            return fate is not Fate.UNDER_WAY
+        return bool(
+            own.keys.room(PUBLISHED_KEYS - (sync.one_time_key_count or 0))
+            or own.fallback.waiting
+            or own.fallback.is_due(unused=sync.fallback_key_unused, now=now)
+            or (sync.silent_since is not None and now - sync.silent_since >= SILENCE)
+        )
+
+    def _make_one_time_keys(self, own: OwnAccount, sync: SyncState, now: int) -> dict[KeyId, JsonObject]:
+        new = own.keys.room(PUBLISHED_KEYS - (sync.one_time_key_count or 0))
+        if own.keys.upload is not None or not new:
+            return {}
+        owner = self._presence.announce()
+        own = self._changing()
+        for key in own.keys.forget(new):
+            _use_up(own.account, key)
+        own.account.generate_one_time_keys(new)
+        keys = _unpublished(own)
+        own.account.mark_keys_as_published()  # as far as vodozemac is concerned
+        own.keys.upload = Upload(keys=keys, owner=owner, begun=now, count=sync.one_time_key_count or 0)
+        self._sync.put(self._sync_key, attrs.evolve(sync, highest_count=None))
+        return {key_id: self._signed(own.account, {"key": key}) for key_id, key in keys.items()}
+
+    def _make_fallback_keys(self, own: OwnAccount, sync: SyncState, now: int) -> dict[KeyId, JsonObject]:
+        if own.fallback.has_landed(unused=sync.fallback_key_unused):
             own = self._changing()
-            own.account.generate_one_time_keys(due)
-            own.one_time_keys = self._sign_one_time_keys(own, known)
-        if not own.fallback_keys and (
-            own.fallback_made is None
-            or sync.fallback_key_unused is False
-            or now - own.fallback_made >= FALLBACK_KEY_MILLISECONDS
-        ):
+            own.fallback.publish(now)
+        elif own.fallback.waiting and not own.fallback.in_doubt:
             own = self._changing()
-            own.fallback_keys = self._make_fallback_key(own)
-            own.fallback_made = now
-        # copies: the asker may do with them what it likes
-        return UnpublishedKeys(one_time_keys=deepcopy(own.one_time_keys), fallback_keys=deepcopy(own.fallback_keys))
+            own.fallback.in_doubt = True
+        elif own.fallback.is_due(unused=sync.fallback_key_unused, now=now):
+            own = self._changing()
+            own.fallback = FallbackKey(
+                waiting=self._make_fallback_key(own),
+                made=now,
+                number=own.fallback.number + 1,
+                was_unused=sync.fallback_key_unused,
+            )
+        # a copy: whoever is given it may do with it what they like
+        return deepcopy(own.fallback.waiting)
 
     def _changing(self) -> OwnAccount:
         own = self._account.change(self._account_key)
@@ -412,29 +531,28 @@ class AccountActor(Actor[Asked]):
         with_fallback.generate_fallback_key()
         keys: dict[str, Curve25519PublicKey] = with_fallback.fallback_key
         # vodozemac counts both kinds from 0; with the F, an id means one key for ever
-        return {
+        made = {
             KeyId(f"{ALGORITHM}:F{own.mark}{key_id}"): self._signed(
                 own.account, {"key": key.to_base64(), "fallback": True}
             )
             for key_id, key in keys.items()
         }
+        own.account.mark_keys_as_published()
+        return made
 
-    def _published(self, key_ids: tuple[KeyId, ...], count: int | None) -> None:
+    def _published(self, message: KeysPublished) -> None:
         own = self._current()
-        taken = own.one_time_keys.keys() & set(key_ids)
-        fallback = own.fallback_keys.keys() & set(key_ids)
-        if taken or fallback:
-            own = self._changing()
-            for key_id in taken:
-                del own.one_time_keys[key_id]
-            for key_id in fallback:
-                del own.fallback_keys[key_id]
-            if not own.one_time_keys and not own.fallback_keys:
-                own.account.mark_keys_as_published()
         sync = self._sync.current(self._sync_key)
-        told = (sync.one_time_key_count or 0) + len(taken) if count is None else count
-        unused = True if fallback else sync.fallback_key_unused
-        new = attrs.evolve(sync, one_time_key_count=told, fallback_key_unused=unused)
+        landed = 0
+        if own.keys.names(message.key_ids):
+            own = self._changing()
+            landed = own.keys.mark(message.key_ids)
+        unused = sync.fallback_key_unused
+        if own.fallback.waiting.keys() & set(message.key_ids):
+            own = self._changing()
+            own.fallback.publish(message.now)
+            unused = True
+        new = attrs.evolve(_told(sync, message.one_time_key_count, also=landed), fallback_key_unused=unused)
         if new != sync:
             self._sync.put(self._sync_key, new)
 
@@ -443,8 +561,10 @@ class AccountActor(Actor[Asked]):
     def _create_inbound(self, own: OwnAccount, olm: OlmMessage) -> InboundSession | DecryptionError:
         assert olm.pre_key is not None  # noqa: S101 - no other starts a session
         assert olm.session_keys is not None  # noqa: S101 - it has them
-        if not olm.session_keys.are_canonical:
-            return MalformedMessage(reason="a key of the pre-key message is not spelt as Curve25519 writes it")
+        assert olm.one_time_key is not None  # noqa: S101 - nor without this one
+        # a fallback key begins as many sessions as there are names for one
+        if not olm.session_keys.are_canonical or not (own.keys.has(olm.one_time_key) or olm.session_keys.are_made):
+            return MalformedMessage(reason="a key of the pre-key message is not as Curve25519 makes it")
         try:
             identity_key = Curve25519PublicKey.from_base64(olm.sender_key)
         except ValueError:
@@ -454,25 +574,38 @@ class AccountActor(Actor[Asked]):
         except ValueError as error:
             return UnknownOlmSession(reason=str(error))
         self._changing()
-        for key_id, key in list(own.one_time_keys.items()):
-            if key["key"] == olm.one_time_key:  # used before it was marked as published: it must not be uploaded again
-                del own.one_time_keys[key_id]
+        change = own.keys.use(olm.one_time_key)
+        sync = self._sync.current(self._sync_key)
+        if change:
+            count = max(0, (sync.one_time_key_count or 0) + change)
+            self._sync.put(self._sync_key, attrs.evolve(sync, one_time_key_count=count))
         return InboundSession(sender_key=olm.sender_key, session=session, plaintext=plaintext, digest=olm.digest)
 
-    def _copy(self) -> OwnAccount:
-        """What this turn has made of the account so far; nobody changes what hangs on it."""
-        own = self._current()
+    def _save(self) -> None:
+        """Make sure that all that is done from now on can be undone: what this turn hasn't changed is in the store."""
+        own, sync = self._account.changed(self._account_key), self._sync.changed(self._sync_key)
+        self._saved = (None if own is None else self._copy(own), sync)
+
+    def _copy(self, own: OwnAccount) -> OwnAccount:
+        """Another object of the same; nobody changes the signed keys that hang on it."""
         account = Account.from_pickle(own.account.pickle(self._store.pickle_key), self._store.pickle_key)
         return attrs.evolve(
-            own, account=account, one_time_keys={**own.one_time_keys}, fallback_keys={**own.fallback_keys}
+            own,
+            account=account,
+            keys=own.keys.copy(),
+            fallback=attrs.evolve(own.fallback, waiting={**own.fallback.waiting}),
         )
 
     def _undo(self) -> None:
-        if self._saved is None:
+        own, sync = self._saved
+        if own is None:
             self._account.undo(self._account_key)
         else:
-            self._account.put(self._account_key, self._saved)
-            self._saved = self._copy()
+            self._account.put(self._account_key, self._copy(own))
+        if sync is None:
+            self._sync.undo(self._sync_key)
+        else:
+            self._sync.put(self._sync_key, sync)
 
     # --- sync -----------------------------------------------------------------------------------------------
 
@@ -482,16 +615,55 @@ class AccountActor(Actor[Asked]):
         # an older response may speak of the fallback key before the present one: that would be replaced once more, and
         # the one before it, which messages are on their way for, forgotten
         speaks_of_the_present_one = advance or state.next_batch is None
-        new = SyncState(
+        new = attrs.evolve(
+            _told(state, told.one_time_key_count, now=told.now),
             next_batch=told.next_batch if advance else state.next_batch,
-            one_time_key_count=(
-                state.one_time_key_count if told.one_time_key_count is None else told.one_time_key_count
-            ),
             fallback_key_unused=told.fallback_key_unused if speaks_of_the_present_one else state.fallback_key_unused,
         )
         if new != state:
             self._sync.put(self._sync_key, new)
         return advance
+
+
+def _told(state: SyncState, count: int | None, *, also: int = 0, now: int | None = None) -> SyncState:
+    """What is known after a word of the server's.
+
+    Args: state: What was known before. count: How many one-time keys it has; None: it doesn't say. What it had, it has;
+    it may have none (spec), and it may be one that never says. So that is no reason to make more, and enough not to
+    wait for an upload's answer. also: So many are known to be there now, beside those that were; ``count`` has them.
+    now: Milliseconds since 1970, of a response that should say.
+    """
+    if count is None:
+        return attrs.evolve(
+            state,
+            one_time_key_count=(state.one_time_key_count or 0) + also if also else state.one_time_key_count,
+            highest_count=state.highest_count if now is None else state.highest_count or 0,
+            silent_since=state.silent_since if state.silent_since is not None else now,
+        )
+    return attrs.evolve(
+        state,
+        one_time_key_count=count,
+        highest_count=max(count, state.highest_count or 0),
+        silent_since=None,
+    )
+
+
+def _unpublished(own: OwnAccount) -> dict[KeyId, Curve25519Key]:
+    """The one-time keys that vodozemac has made last, and that it wasn't told of that they were handed out."""
+    return {
+        KeyId(f"{ALGORITHM}:{own.mark}{key_id}"): Curve25519Key(key.to_base64())
+        for key_id, key in own.account.one_time_keys.items()
+    }
+
+
+def _use_up(account: Account, key: Curve25519Key) -> None:
+    """Forget a one-time key: there is no other way than to have somebody make a session with it."""
+    somebody = Account()
+    session = somebody.create_outbound_session(account.curve25519_key, Curve25519PublicKey.from_base64(key))
+    message = session.encrypt(b"").to_pre_key()
+    if message is not None:
+        with contextlib.suppress(ValueError):  # it is used up
+            account.create_inbound_session(somebody.curve25519_key, message)
 
 
 def unpickle_account(pickle: str, pickle_key: bytes, pickle_format: str) -> Account:

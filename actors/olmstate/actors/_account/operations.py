@@ -57,19 +57,15 @@ async def mark_keys_published(turn: Turn, command: MarkKeysPublished) -> None:
         counts = answer(counts, "the counts")
         counts = counts.get("one_time_key_counts", counts)
     count = None if counts is None else one_time_key_count(counts)
-    await turn[AccountActor].ask(KeysPublished(key_ids=command.key_ids, one_time_key_count=count))
+    await turn[AccountActor].ask(KeysPublished(key_ids=command.key_ids, one_time_key_count=count, now=turn.now))
 
 
 def one_time_key_count(counts: Json) -> int | None:
-    """How many one-time keys a server has, by the counts that it tells; None: what it says is no number.
+    """How many one-time keys a server has, by the counts that it tells; None: it doesn't say, or not in a number.
 
-    No counts, or none of the algorithm, mean that it has none (spec).
+    One that doesn't say should have none (spec). But some never say.
     """
-    if counts is None:
-        return 0
     if not is_object(counts):
         return None
-    if counts.get(ALGORITHM) is None:
-        return 0
     count = if_sound(integer, counts, ALGORITHM)
     return None if count is None or count < 0 else count

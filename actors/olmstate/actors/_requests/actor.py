@@ -92,6 +92,8 @@ class NewRequest:
     those that were made before."""
     context: bytes = attrs.field(default=b"", repr=False)
     """What its maker needs when the answer comes."""
+    repeatable: bool = True
+    """Whether it may be sent again when nobody knows what became of it. If not, it is given up then."""
 
 
 @attrs.frozen(kw_only=True)
@@ -158,10 +160,15 @@ class RemoveRequest(Message[AnsweredRequest | None]):
 
 @attrs.frozen(kw_only=True)
 class PostponeRequest(Message[None]):
-    """It has failed, and is due again later. Nothing happens if it waits no more."""
+    """It has failed, and is due again later. Nothing happens if it waits no more.
+
+    One that can't be repeated is gone, unless it is known that the homeserver has not done what it asks for.
+    """
 
     request_id: RequestId
     now: int
+    refused: bool = False
+    """The homeserver has not done it."""
     retry_after: float | None = None
     """Seconds."""
 
@@ -333,6 +340,7 @@ class RequestsActor(Actor[Asked]):
                 subjects=new.subjects,
                 made=message.now,
                 number=number + len(request_ids),
+                repeatable=new.repeatable,
             )
             requests.changed.add(request_id)
             content = RequestContentRecord(
@@ -363,10 +371,7 @@ class RequestsActor(Actor[Asked]):
         content = self._contents.current(self._content_key(request_id))
         if request is None or content is None:
             return None
-        requests = self._requests.change(self._partition)
-        del requests.by_id[request_id]
-        requests.changed.add(request_id)
-        self._contents.put(self._content_key(request_id), None)
+        self._forget(request)
         return AnsweredRequest(
             request_id=request_id,
             kind=RequestKind(request.kind),
@@ -375,9 +380,18 @@ class RequestsActor(Actor[Asked]):
             context=content.context,
         )
 
+    def _forget(self, request: RequestRecord) -> None:
+        request_id = RequestId(request.request_id)
+        requests = self._requests.change(self._partition)
+        del requests.by_id[request_id]
+        requests.changed.add(request_id)
+        self._contents.put(self._content_key(request_id), None)
+
     def _postpone(self, message: PostponeRequest) -> None:
         request = self._requests.current(self._partition).by_id.get(message.request_id)
-        if request is not None:
+        if request is not None and not request.repeatable and not message.refused:
+            self._forget(request)
+        elif request is not None:
             failures = request.failures + 1
             self._replace(
                 msgspec.structs.replace(
@@ -388,11 +402,15 @@ class RequestsActor(Actor[Asked]):
     def _take_over(self) -> tuple[RequestId, ...]:
         requests = self._requests.current(self._partition).by_id
         dead = {owner for owner in {each.owner for each in requests.values()} if not self._presence.is_alive(owner)}
-        taken = [request for request in requests.values() if request.owner in dead]
-        if taken:
+        left = [request for request in requests.values() if request.owner in dead]
+        taken = [request for request in left if request.repeatable]
+        if left:
             owner = self._presence.announce()
-            for request in taken:
-                self._replace(msgspec.structs.replace(request, owner=owner))
+            for request in left:
+                if request.repeatable:
+                    self._replace(msgspec.structs.replace(request, owner=owner))
+                else:
+                    self._forget(request)  # it may have been sent
         self._presence.sweep()
         return tuple(RequestId(request.request_id) for request in taken)
 

@@ -61,7 +61,12 @@ async def mark_request_failed(turn: Turn, command: MarkRequestFailed) -> None:
     """Send it again later, or give it up."""
     if command.status is None or not (is_refusal(command.status) or challenge_of(command)):
         await turn[RequestsActor].ask(
-            PostponeRequest(request_id=command.request_id, now=turn.now, retry_after=command.retry_after)
+            PostponeRequest(
+                request_id=command.request_id,
+                now=turn.now,
+                retry_after=command.retry_after,
+                refused=command.status in PASSING,
+            )
         )
         return
     refused = await turn[RequestsActor].ask(RemoveRequest(request_id=command.request_id))

@@ -26,6 +26,8 @@ class RequestRecord(Record, kw_only=True, frozen=True):
     failures: int = 0
     not_before: int = 0
     """Milliseconds since 1970; until then it waits."""
+    repeatable: bool = True
+    """Whether it may be sent again when nobody knows what became of it."""
 
 
 class RequestContentRecord(Record, kw_only=True, frozen=True):

@@ -19,7 +19,7 @@ from vodozemac import AnyOlmMessage, PreKeyMessage
 from olmstate.messages import Curve25519Key, MalformedMessage, UserId
 
 from .base64 import encode
-from .curve25519 import is_canonical
+from .curve25519 import is_canonical, is_of_prime_order
 from .quiet_struct import QuietStruct
 
 PRE_KEY = 0
@@ -48,6 +48,11 @@ class SessionKeys(QuietStruct, kw_only=True, frozen=True):
     def are_canonical(self) -> bool:
         """Whether each is spelt as Curve25519 writes it, so that no other spelling names the same session."""
         return all(map(is_canonical, (self.one_time_key, self.base_key, self.identity_key)))
+
+    @property
+    def are_made(self) -> bool:
+        """Whether the sender's are such as a device makes, so that no others name the same session. Takes longer."""
+        return is_of_prime_order(self.base_key) and is_of_prime_order(self.identity_key)
 
 
 class OlmMessage(QuietStruct, kw_only=True, frozen=True):

@@ -1,0 +1,60 @@
+"""Who has left, by what a sync tells: then a room's key is replaced before anything more is sent (spec 1.19: Megolm).
+
+A member who left may have had the key though nobody here gave it to them: by an invitation that carried the room's
+history, say. So any leave that is seen ends the room's session, whoever is named to have the key. A join doesn't, nor
+does a change of name. A timeline that has a gap may have had a join and a leave in it: there, every membership but a
+join counts as both.
+
+Pure. What isn't of the right shape tells nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from olmstate.actors._wire.steps import Steps
+from olmstate.actors._wire.untrusted_json import is_array, is_object
+from olmstate.messages import Json, JsonObject, RoomId
+
+EVENTS_AT_ONCE: Final = 1_000
+_WERE_IN: Final = ("join", "invite", None)
+"""What somebody was who leaves by a leave; who knocked and was refused was never in. None: the server doesn't say."""
+
+
+def rooms_with_leaves(sync: JsonObject) -> Steps[tuple[RoomId, ...]]:
+    """The rooms in which a sync's response shows that somebody has left, and those that the user has left."""
+    rooms = _object(sync.get("rooms"))
+    found: dict[RoomId, None] = {RoomId(room_id): None for room_id in _object(rooms.get("leave"))}
+    number = 0
+    for room_id, room in _object(rooms.get("join")).items():
+        timeline = _object(_object(room).get("timeline"))
+        limited = timeline.get("limited") is True
+        for event in _members(timeline.get("events"), _object(_object(room).get("state")).get("events")):
+            number += 1
+            if number % EVENTS_AT_ONCE == 0:
+                yield
+            if _is_leave(event, limited=limited):
+                found[RoomId(room_id)] = None
+                break
+    return tuple(found)
+
+
+def _members(*lists: Json) -> Iterable[JsonObject]:
+    for events in lists:
+        if is_array(events):
+            for event in events:
+                if is_object(event) and event.get("type") == "m.room.member":
+                    yield event
+
+
+def _is_leave(event: JsonObject, *, limited: bool) -> bool:
+    membership = _object(event.get("content")).get("membership")
+    if limited and membership in ("invite", "knock"):
+        return True
+    before = _object(_object(event.get("unsigned")).get("prev_content")).get("membership")
+    return membership in ("leave", "ban") and (limited or before in _WERE_IN)
+
+
+def _object(value: Json) -> JsonObject:
+    return value if is_object(value) else {}

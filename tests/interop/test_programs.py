@@ -1,0 +1,145 @@
+"""The examples that are whole programs: a bot that syncs, and a command that sends beside it, on one store."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from olmstate.messages import RoomId
+from tests.interop.device import Device
+from tests.interop.homeserver import HttpSession
+from tests.interop.people import People, meet
+
+PROGRAMS = Path(__file__).parents[2] / "docs" / "examples"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+PATIENCE = 120
+"""Seconds until a test gives up: everything here is real, and the machine may be slow."""
+
+
+@pytest.fixture
+async def bot(people: People, tmp_path: Path) -> HttpSession:
+    """A device whose account the programs find in ``tmp_path``."""
+    session = await people.homeserver.register("bot")
+    account = {
+        "homeserver": session.url,
+        "user_id": session.user_id,
+        "device_id": session.device_id,
+        "access_token": session.token,
+        "key": bytes(range(32)).hex(),
+    }
+    (tmp_path / "account.json").write_text(json.dumps(account))
+    return session
+
+
+def command(program: str, *arguments: str) -> list[str]:
+    return [sys.executable, str(PROGRAMS / program), *arguments]
+
+
+@asynccontextmanager
+async def daemon(folder: Path) -> AsyncGenerator[trio.Process]:
+    """daemon.py, from when it syncs on, until it is killed."""
+    async with trio.open_nursery() as nursery:
+        start = partial(
+            trio.run_process,
+            command("daemon.py"),
+            cwd=folder,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            capture_stdout=False,
+            check=False,
+        )
+        process: trio.Process = await nursery.start(start)
+        assert process.stdout is not None
+        said = b""
+        while b"syncing" not in said:
+            chunk = await process.stdout.receive_some()
+            assert chunk, "the daemon has ended"
+            said += chunk
+        yield process
+        process.kill()
+
+
+async def until(true: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Wait for something that real programs do."""
+    with trio.move_on_after(PATIENCE):
+        while not await true():  # noqa: ASYNC110 - nothing tells when
+            await trio.sleep(0.1)
+        return
+    pytest.fail(f"waited in vain: {what}")
+
+
+async def joined(reader: Device, room: RoomId, bot: HttpSession) -> None:
+    async def is_in() -> bool:
+        return bot.user_id in await reader.session.members(room, ["join"])
+
+    await until(is_in, "the bot joins")
+
+
+async def reads(reader: Device, bodies: set[str]) -> None:
+    async def has_read() -> bool:
+        await reader.sync()
+        return bodies <= set(reader.ears.bodies.values())
+
+    await until(has_read, f"{bodies} are read")
+
+
+async def send_all(folder: Path, room: RoomId, texts: list[str]) -> None:
+    """Run send.py for each text, all at once."""
+
+    async def send(text: str) -> None:
+        ran = await trio.run_process(
+            command("send.py", room, text),
+            cwd=folder,
+            env=ENVIRONMENT,
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
+        assert (0, b"") == (ran.returncode, ran.stderr), ran.stderr.decode()
+
+    async with trio.open_nursery() as nursery:
+        for text in texts:
+            nursery.start_soon(send, text)
+
+
+async def test_a_bot_answers_and_goes_on_after_it_was_killed(people: People, bot: HttpSession, tmp_path: Path) -> None:
+    human = await people.rust()
+    room = await meet([human])
+    async with daemon(tmp_path):
+        await human.session.invite(room, bot.user_id)
+        await joined(human, room, bot)
+        await human.sync()
+        await human.send(room, "!ping")
+        await reads(human, {"pong"})
+    human.ears.heard.clear()
+    async with daemon(tmp_path):
+        await human.send(room, "!ping")
+        await reads(human, {"pong"})
+
+
+@pytest.mark.parametrize("senders", [10, pytest.param(50, marks=pytest.mark.full)])
+async def test_many_send_beside_the_bot_and_it_still_reads_and_answers(
+    people: People, bot: HttpSession, tmp_path: Path, senders: int
+) -> None:
+    human, other = await people.rust(), await people.nio()
+    room = await meet([human, other])
+    texts = [f"message {number}" for number in range(senders)]
+    async with daemon(tmp_path):
+        await human.session.invite(room, bot.user_id)
+        await joined(human, room, bot)
+        await send_all(tmp_path, room, texts)
+        for reader in (human, other):
+            await reads(reader, set(texts))
+        await human.send(room, "!ping")
+        await reads(human, {"pong"})
+    sessions = {heard.session_id for heard in human.ears.heard.values() if heard.content["body"] in texts}
+    assert len(sessions) <= 2, "one session, or two if the first was about to be used up"
