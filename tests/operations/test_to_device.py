@@ -857,3 +857,22 @@ async def test_any_other_event_is_handed_through_as_it_is(alice: Supervisor) -> 
         outcomes = await alice.ask(DecryptToDevice(events=tuple(events)))
 
     assert tuple(PlainToDevice(event=event) for event in events) == outcomes
+
+
+@pytest.mark.parametrize(
+    ("event", "shown"),
+    [
+        (
+            {"type": "m.secret.send", "sender": "@bob:example.org", "content": {"secret": "s3cret"}},
+            "PlainToDevice(event={'type': 'm.secret.send', 'sender': '@bob:example.org', …})",
+        ),
+        ({"type": 5, "sender": "@é\n:example.org"}, r"PlainToDevice(event={'sender': '@\xe9\n:example.org', …})"),
+        ({"content": {"secret": "s3cret"}}, "PlainToDevice(event={…})"),
+    ],
+)
+def test_what_came_unencrypted_shows_its_type_and_who_is_said_to_have_sent_it(event: JsonObject, shown: str) -> None:
+    assert shown == repr(PlainToDevice(event=event))
+
+
+def test_a_long_type_is_cut() -> None:
+    assert len(repr(PlainToDevice(event={"type": "x" * 1_000_000}))) < 200

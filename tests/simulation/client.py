@@ -16,9 +16,12 @@ import attrs
 
 from olmstate.actors.testing import USER
 from olmstate.messages import (
+    AcceptVerification,
     AccountExists,
     AddDevices,
     BootstrapCrossSigning,
+    CancelVerification,
+    ConfirmVerification,
     CreateAccount,
     CreateOlmSessions,
     CrossSigningSeeds,
@@ -55,6 +58,7 @@ from olmstate.messages import (
     PrepareRoomKey,
     ReceiveSync,
     RequestDelayed,
+    RequestVerification,
     RoomId,
     RoomKeyNotShared,
     RoomKeyReplaced,
@@ -62,11 +66,14 @@ from olmstate.messages import (
     RotationPeriod,
     ShareRoomKey,
     SignedDeviceKeys,
+    StartSas,
     Statistics,
     SyncToken,
     TrackUsers,
     UnknownIdentity,
     UpdateDevices,
+    VerificationError,
+    Verifications,
     VerifyUser,
     WithdrawVerification,
 )
@@ -326,6 +333,17 @@ class Client:
             encrypted = await self.supervisor.ask(message)
             self.world.see(ALONE, encrypted.content)
 
+    # --- verification ---------------------------------------------------------------------------------------
+
+    async def verify(self) -> None:
+        """Ask somebody, and do what comes to mind with one of the verifications that there are."""
+        await self.supervisor.ask(RequestVerification(user_id=self.rng.choice(self.world.known_devices).user_id))
+        flows = await self.supervisor.ask(Verifications())
+        flow = self.rng.choice(flows)
+        wish = self.rng.choice((AcceptVerification, StartSas, ConfirmVerification, CancelVerification))
+        with contextlib.suppress(VerificationError):  # it may be at another stage, or over
+            await self.supervisor.ask(wish(user_id=flow.user_id, flow_id=flow.flow_id))
+
     # --- what little is left --------------------------------------------------------------------------------
 
     async def look_at_itself(self) -> None:
@@ -370,6 +388,7 @@ ACTIONS: Sequence[tuple[int, Action]] = (
     (1, Client.encrypt_for_room),
     (1, Client.look_at_identities),
     (1, Client.look_at_private_keys),
+    (1, Client.verify),
     (1, Client.look_at_itself),
     (1, Client.try_another_account),
 )

@@ -11,8 +11,11 @@ import trio
 
 from olmstate.actors.testing import DEVICE, USER
 from olmstate.messages import (
+    AcceptVerification,
     AddDevices,
     AddRoomKey,
+    CancelVerification,
+    ConfirmVerification,
     DecryptedToDevice,
     DecryptToDevice,
     DeviceAddress,
@@ -32,9 +35,12 @@ from olmstate.messages import (
     PrivateCrossSigningKeysChanged,
     ReceiveSync,
     RequestGivenUp,
+    RequestVerification,
     RoomKeyExportProgress,
     RoomKeyImportProgress,
     RoomKeysReceived,
+    StartSas,
+    VerificationChanged,
     WithdrawVerification,
 )
 from tests.faults.history import Json
@@ -43,11 +49,14 @@ OWN_EVENTS = (
     RoomKeysReceived,
     DevicesChanged,
     OwnDeviceReplaced,
+    IdentitiesChanged,
+    RequestGivenUp,
     RoomKeyExportProgress,
     RoomKeyImportProgress,
     RequestGivenUp,
     IdentitiesChanged,
     PrivateCrossSigningKeysChanged,
+    VerificationChanged,
 )
 """Events of what was asked; a `StoreChanged` is of what others did."""
 
@@ -67,6 +76,7 @@ class News:
     given_up: list[RequestGivenUp] = attrs.field(factory=list[RequestGivenUp])
     identities: list[IdentitiesChanged] = attrs.field(factory=list[IdentitiesChanged])
     private_keys: list[PrivateCrossSigningKeysChanged] = attrs.field(factory=list[PrivateCrossSigningKeysChanged])
+    verifications: list[VerificationChanged] = attrs.field(factory=list[VerificationChanged])
 
 
 NOTHING = News()
@@ -82,7 +92,7 @@ class Ear:
     heard: set[type[Event]] = attrs.field(factory=set[type[Event]])
     """Of which kinds, ever."""
 
-    def hear(self) -> News:
+    def hear(self) -> News:  # noqa: C901 - one case an event
         """What has come since the last time."""
         news = News()
         while self._channel.statistics().current_buffer_used:
@@ -106,6 +116,8 @@ class Ear:
                     news.identities.append(event)
                 case PrivateCrossSigningKeysChanged():
                     news.private_keys.append(event)
+                case VerificationChanged():
+                    news.verifications.append(event)
                 case _:
                     raise AssertionError(event)
         return news
@@ -139,6 +151,7 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             enough = enough and all(each in heard.identities for each in told.identities)
             enough = enough and all(each in heard.private_keys for each in told.private_keys)
             enough = enough and told.replaced <= heard.replaced
+            enough = enough and all(each in heard.verifications for each in told.verifications)
     return None if right or (more and enough) else f"{reply} was replied, and {heard} heard"
 
 
@@ -168,5 +181,8 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
             return News(identities=heard.identities, private_keys=told)  # ours is verified by that, if it wasn't
         case PinIdentity() | WithdrawVerification():
             return News(identities=[IdentitiesChanged(users=(message.user_id,))])
+        case RequestVerification() | AcceptVerification() | StartSas() | ConfirmVerification() | CancelVerification():
+            stage = VerificationChanged(user_id=reply.user_id, flow_id=reply.flow_id, stage=reply.stage)
+            return News(verifications=[stage])
         case _:
             return News()

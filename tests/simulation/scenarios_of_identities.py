@@ -17,6 +17,7 @@ from olmstate.messages import (
     NoTransport,
     OutgoingRequests,
     PinIdentity,
+    RequestKind,
     SignedDeviceKeys,
     TrackUsers,
     VerifyUser,
@@ -76,7 +77,8 @@ async def _publish(client: Client) -> None:
     """Our user has an identity, which has signed this device."""
     device = OWN.sign_device(await client.supervisor.ask(SignedDeviceKeys()))
     await client.supervisor.ask(TrackUsers(users=()))
-    (query,) = await client.supervisor.ask(OutgoingRequests())
+    requests = await client.supervisor.ask(OutgoingRequests())
+    (query,) = [request for request in requests if request.kind is RequestKind.KEYS_QUERY]
     response = {"device_keys": {USER: {DEVICE: device}}, **OWN.answer(own=True)}
     await client.supervisor.ask(MarkRequestSent(request_id=query.request_id, response=response))
 

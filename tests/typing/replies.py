@@ -10,9 +10,12 @@ from typing import assert_type
 
 from olmstate.actors import Supervisor
 from olmstate.messages import (
+    AcceptVerification,
     AddDevices,
     AddRoomKey,
     BootstrapCrossSigning,
+    CancelVerification,
+    ConfirmVerification,
     CreateAccount,
     CreateOlmSessions,
     CrossSigningSeeds,
@@ -51,17 +54,20 @@ from olmstate.messages import (
     OutdatedUsers,
     OutgoingRequests,
     PinIdentity,
+    PrepareAccount,
     PrepareOneTimeKeys,
     PrepareRoomKey,
     PrivateCrossSigningKeys,
     ReceiveSync,
     Request,
+    RequestVerification,
     RoomKeyChange,
     RoomKeyShare,
     RoomKeysImported,
     RotateRoomKey,
     ShareRoomKey,
     SignedDeviceKeys,
+    StartSas,
     Statistics,
     SupervisorStatistics,
     SyncReceived,
@@ -72,6 +78,8 @@ from olmstate.messages import (
     UpdateDevices,
     UserId,
     UserIdentity,
+    Verification,
+    Verifications,
     VerifyUser,
     WithdrawVerification,
 )
@@ -81,6 +89,7 @@ async def account(
     supervisor: Supervisor, import_account: ImportAccount, mark_keys_published: MarkKeysPublished
 ) -> None:
     assert_type(await supervisor.ask(CreateAccount()), DeviceIdentity)
+    assert_type(await supervisor.ask(PrepareAccount()), DeviceIdentity)
     assert_type(await supervisor.ask(import_account), DeviceIdentity)
     assert_type(await supervisor.ask(IdentityKeys()), DeviceIdentity)
     assert_type(await supervisor.ask(SignedDeviceKeys()), JsonObject)
@@ -175,6 +184,23 @@ async def requests(supervisor: Supervisor, *, sent: MarkRequestSent, failed: Mar
     assert_type(await supervisor.ask(OutgoingRequests()), tuple[Request, ...])
     assert_type(await supervisor.ask(sent), None)
     assert_type(await supervisor.ask(failed), None)
+
+
+async def verification(
+    supervisor: Supervisor,
+    *,
+    request: RequestVerification,
+    accept: AcceptVerification,
+    start: StartSas,
+    confirm: ConfirmVerification,
+    cancel: CancelVerification,
+) -> None:
+    assert_type(await supervisor.ask(request), Verification)
+    assert_type(await supervisor.ask(accept), Verification)
+    assert_type(await supervisor.ask(start), Verification)
+    assert_type(await supervisor.ask(confirm), Verification)
+    assert_type(await supervisor.ask(cancel), Verification)
+    assert_type(await supervisor.ask(Verifications()), tuple[Verification, ...])
 
 
 async def statistics(supervisor: Supervisor) -> None:

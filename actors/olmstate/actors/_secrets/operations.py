@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 from olmstate.actors._account.actor import AccountActor, LookUpOwnDevice
+from olmstate.actors._account.upkeep import UPLOAD
 from olmstate.actors._device_lists.actor import DeviceListsActor, Invalidated
 from olmstate.actors._devices.operations import devices_of
 from olmstate.actors._engine.turn import Turn
@@ -100,7 +101,7 @@ async def prepare_next_step(turn: Turn, command: PrepareNextStep) -> Step | None
     published = await _published(turn, user_id)
     device = (await devices_of(turn, (user_id,)))[user_id].get(device_id)
     if device is None or device.signed_json is None:
-        return await _step(turn, RequestKind.KEYS_UPLOAD, "upload", {"device_keys": own.signed_device_keys})
+        return await _upload_device_keys(turn, own.signed_device_keys)
     if published is None:
         body = device_signing_upload(await _to_be_published(turn, user_id))
         if command.auth is not None:
@@ -205,6 +206,23 @@ async def _take_pending(turn: Turn, published: Identity) -> None:
     await turn[SecretsActor].ask(PendingPublished())
     await mark_verified(turn, MarkVerified(user_id=published.user_id, master_key=published.master.public_key))
     await _tell(turn, published.user_id)
+
+
+async def _upload_device_keys(turn: Turn, device_keys: JsonObject) -> Step:
+    """Wait for this process's upload of keys, or, if there is none, upload those of the device alone."""
+    pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.KEYS_UPLOAD))
+    waiting = tuple(each.request_id for each in pending if each.own)
+    if not waiting:
+        request = NewRequest(
+            kind=RequestKind.KEYS_UPLOAD,
+            method="POST",
+            path=f"{_API}/upload",
+            body=json.dumps({"device_keys": device_keys}).encode(),
+            subjects=(UPLOAD,),
+            context=json.dumps({"key_ids": []}).encode(),
+        )
+        waiting = await turn[RequestsActor].ask(PutRequests(requests=(request,), now=turn.now))
+    return Step(kind=RequestKind.KEYS_UPLOAD, request_ids=waiting)
 
 
 async def _step(turn: Turn, kind: RequestKind, path: str, body: JsonObject, *, anew: JsonObject | None = None) -> Step:
