@@ -40,15 +40,14 @@ API = "/_matrix/client/v3"
 async def upload_keys(supervisor: Supervisor, request: Request) -> None:
     """Publish the device's keys, and the one-time keys that the server lacks."""
     keys = await supervisor.ask(PrepareOneTimeKeys())
-    if keys.key_ids:
+    if keys.is_due:  # perhaps with nothing in it: the answer says how many keys the server has
         body: JsonObject = {
             "device_keys": await supervisor.ask(SignedDeviceKeys()),
             "one_time_keys": keys.one_time_keys,
             "fallback_keys": keys.fallback_keys,
         }
         answer = await request("POST", f"{API}/keys/upload", body)
-        counts = answer["one_time_key_counts"]
-        await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=counts))
+        await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=answer))
 
 
 async def sync(supervisor: Supervisor, request: Request) -> list[DecryptedRoomEvent]:
@@ -97,7 +96,7 @@ async def claim_keys(supervisor: Supervisor, request: Request, devices: tuple[De
     for device in devices:
         wanted.setdefault(device.user_id, {})[device.device_id] = "signed_curve25519"
     response = await request("POST", f"{API}/keys/claim", {"one_time_keys": wanted})
-    await supervisor.ask(CreateOlmSessions(one_time_keys=response["one_time_keys"]))
+    await supervisor.ask(CreateOlmSessions(one_time_keys=response))
 
 
 async def deliver(supervisor: Supervisor, request: Request, room_id: RoomId, share: RoomKeyShare) -> None:

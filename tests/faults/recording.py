@@ -37,6 +37,7 @@ from olmstate.messages import (
     MissingRoomKey,
     OlmStateError,
     OutboundRoomKey,
+    PrepareAccount,
     PrepareOneTimeKeys,
     PrepareRoomKey,
     ReceiveSync,
@@ -257,14 +258,16 @@ class _Note:
             case DecryptRoomEvents():
                 for (room_id, event), outcome in zip(message.events, reply, strict=True):
                     self._decrypted(room_id, event, outcome)
-            case CreateAccount() | ImportAccount() | IdentityKeys():
+            case CreateAccount() | ImportAccount() | PrepareAccount() | IdentityKeys():
                 identity = cast("DeviceIdentity", reply)
                 self._write("identity", curve25519=identity.curve25519, ed25519=identity.ed25519)
             case SyncToken():
                 self._answer(Table.SYNC, "sync", values=[] if reply is None else [reply])
             case Devices():
-                values = [f"{device.device_id} {device.ed25519}" for device in reply]
-                self._answer(Table.DEVICES, message.user_id, values=values)
+                for user in message.named:
+                    of_user = [device for device in reply if device.user_id == user]
+                    values = [f"{device.device_id} {device.ed25519}" for device in of_user]
+                    self._answer(Table.DEVICES, user, values=values)
             case _:
                 pass
         self._write("replied", generation=self._store.generation)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from vodozemac import Account, AnyOlmMessage, Curve25519PublicKey, GroupSession, PreKeyMessage, Session
 
 from olmstate.actors import Supervisor
@@ -32,6 +33,7 @@ from olmstate.messages import (
     Message,
     NoAccount,
     OlmSessionPickle,
+    PrepareAccount,
     PrepareOneTimeKeys,
     PrepareRoomKey,
     ReceiveSync,
@@ -42,7 +44,7 @@ from olmstate.messages import (
     SyncToken,
 )
 from tests.operations.conftest import Device
-from tests.operations.device import ALICE, ALICE_DEVICE, ROOM, decrypt, refused, send
+from tests.operations.device import ALICE, ALICE_DEVICE, ROOM, decrypt, refused, send, unchanged
 from tests.operations.peer import Peer, keys_query, padded
 
 PICKLE_KEY = bytes(range(32, 64))
@@ -318,6 +320,34 @@ async def test_libolm_reads_what_is_sent_on_a_session_that_it_pickled(empty: Sup
 
     assert {"body": "from the new home"} == payload["content"]
     assert 1 == len(bob.sessions)
+
+
+# --- one or another
+
+
+async def test_whoever_prepares_an_account_gets_the_one_that_there_is(empty: Supervisor, device: Device) -> None:
+    made = await empty.ask(PrepareAccount())
+
+    async with unchanged(empty):
+        assert made == await empty.ask(PrepareAccount())
+        assert made == await empty.ask(IdentityKeys())
+    async with device.open() as another:
+        assert made == await another.ask(PrepareAccount())
+    async with refused(empty, AccountExists):
+        await empty.ask(CreateAccount())
+
+
+async def test_of_many_who_prepare_an_account_at_once_one_makes_it(empty: Supervisor, device: Device) -> None:
+    made: list[DeviceIdentity] = []
+
+    async def prepare(supervisor: Supervisor) -> None:
+        made.append(await supervisor.ask(PrepareAccount()))
+
+    async with device.open() as another, trio.open_nursery() as nursery:
+        for supervisor in (empty, another) * 10:
+            nursery.start_soon(prepare, supervisor)
+    assert 20 == len(made)
+    assert 1 == len(set(made))
 
 
 # --- no account

@@ -41,6 +41,25 @@ def known(peer: Peer) -> DeviceKeys:
     )
 
 
+async def test_the_devices_of_several_users_come_user_by_user(alice: Supervisor) -> None:
+    phones, carol = peers(3), Peer(user_id=UserId("@carol:example.org"))
+    await alice.ask(AddDevices(response=keys_query(carol, *phones)))
+    of_bob, of_carol = tuple(map(known, phones)), (known(carol),)
+
+    assert (*of_carol, *of_bob) == await alice.ask(Devices(users=(carol.user_id, BOB)))
+    assert (*of_bob, *of_carol) == await alice.ask(Devices(user_id=BOB, users=(carol.user_id, BOB)))
+    assert of_bob == await alice.ask(Devices(users=(BOB, UserId("@nobody:example.org"))))
+
+
+def test_devices_of_nobody_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="must name somebody"):
+        Devices()
+
+
+def test_a_device_knows_its_address() -> None:
+    assert Peer().address == known(Peer()).address
+
+
 async def test_devices_are_taken_in_for_all_supervisors(alice: Supervisor, other: Supervisor, device: Device) -> None:
     phones = peers(3)
     carol = Peer(user_id=UserId("@carol:example.org"))

@@ -29,6 +29,7 @@ from olmstate.messages import (
     OlmSessionPickle,
     OlmSessionsCreated,
     PlainToDevice,
+    PrepareAccount,
     PrepareOneTimeKeys,
     ReceiveSync,
     ReplayedToDevice,
@@ -57,6 +58,17 @@ async def create_account(client: Client) -> Prepared:
 async def create_another_account(client: Client) -> Prepared:
     """There is one."""
     return Prepared(CreateAccount())
+
+
+async def prepare_account(client: Client) -> Prepared:
+    """A new device, or so it thinks."""
+    return Prepared(PrepareAccount(), _has_keys)
+
+
+async def prepare_the_account_that_there_is(client: Client) -> Prepared:
+    """One that has started before."""
+    own = await client.supervisor.ask(IdentityKeys())
+    return Prepared(PrepareAccount(), right=lambda reply: reply == own)
 
 
 async def import_account(client: Client) -> Prepared:
@@ -321,6 +333,8 @@ async def sync_token_of_nobody(client: Client) -> Prepared:
 SCENARIOS = (
     Scenario(prepare=create_account, empty=True, again=(AccountExists,)),
     Scenario(prepare=create_another_account, refused=(AccountExists,)),
+    Scenario(prepare=prepare_account, empty=True),
+    Scenario(prepare=prepare_the_account_that_there_is),
     Scenario(prepare=import_account, empty=True, again=(AccountExists,)),
     Scenario(prepare=one_time_keys),
     Scenario(prepare=one_time_keys_of_nobody, empty=True, refused=(NoAccount,)),

@@ -13,7 +13,15 @@ from olmstate.actors._devices.actor import DevicesActor
 from olmstate.actors._engine.actor import Actor
 from olmstate.actors._rooms.actor import EncryptReserved, MegolmCiphertext
 from olmstate.actors.testing import DEVICE, USER, ActorsUnderTest, MemoryDisk, MemoryLock, MemoryStore, run_actor
-from olmstate.messages import DeviceIdentity, DevicesChanged, SyncToken, UnpublishedKeys
+from olmstate.messages import (
+    DeviceIdentity,
+    DevicesChanged,
+    RoomKeyImportProgress,
+    RoomKeysReceived,
+    StoreChanged,
+    SyncToken,
+    UnpublishedKeys,
+)
 from olmstate.storage import Lock, RowReader, SqliteStore, Store, Turnstile
 
 
@@ -47,6 +55,15 @@ async def steps_and_queries_name_their_replies(actors: ActorsUnderTest, encrypt:
     assert_type(await actors.account.ask(LookUpOwnDevice()), OwnDevice)
     assert_type(await actors.account.ask(MakeKeys(now=0)), UnpublishedKeys)
     assert_type(await actors.outbound_group_sessions.ask(encrypt), tuple[MegolmCiphertext | None, ...])
+
+
+async def a_subscription_to_several_gives_a_union(supervisor: Supervisor) -> None:
+    with supervisor.subscribe(DevicesChanged, StoreChanged) as two:
+        assert_type(await two.receive(), DevicesChanged | StoreChanged)
+    with supervisor.subscribe(DevicesChanged, StoreChanged, RoomKeysReceived) as three:
+        assert_type(await three.receive(), DevicesChanged | StoreChanged | RoomKeysReceived)
+    with supervisor.subscribe(DevicesChanged, StoreChanged, RoomKeysReceived, RoomKeyImportProgress) as four:
+        assert_type(await four.receive(), DevicesChanged | StoreChanged | RoomKeysReceived | RoomKeyImportProgress)
 
 
 async def a_subscription_gives_its_events(supervisor: Supervisor) -> None:

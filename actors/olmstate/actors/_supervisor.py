@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import trio
 
@@ -15,6 +15,9 @@ from ._engine.states import State
 
 R = TypeVar("R")
 V = TypeVar("V", bound=Event)
+V2 = TypeVar("V2", bound=Event)
+V3 = TypeVar("V3", bound=Event)
+V4 = TypeVar("V4", bound=Event)
 
 
 class Supervisor:
@@ -37,7 +40,25 @@ class Supervisor:
         """
         return self._runner.ask(message)  # not awaited here: that would cost each message another coroutine
 
-    def subscribe(self, *types: type[V]) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]:
+    # mypy has but the base of several classes for one type variable, and no union
+    @overload
+    def subscribe(self, one: type[V], /) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]: ...
+    @overload
+    def subscribe(
+        self, one: type[V], two: type[V2], /
+    ) -> AbstractContextManager[trio.MemoryReceiveChannel[V | V2]]: ...
+    @overload
+    def subscribe(
+        self, one: type[V], two: type[V2], three: type[V3], /
+    ) -> AbstractContextManager[trio.MemoryReceiveChannel[V | V2 | V3]]: ...
+    @overload
+    def subscribe(
+        self, one: type[V], two: type[V2], three: type[V3], four: type[V4], /
+    ) -> AbstractContextManager[trio.MemoryReceiveChannel[V | V2 | V3 | V4]]: ...
+    @overload
+    def subscribe(self, *types: type[V]) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]: ...
+
+    def subscribe(self, *types: type[Event]) -> AbstractContextManager[trio.MemoryReceiveChannel[Any]]:
         """Receive the events of ``types`` that are published in a ``with supervisor.subscribe(…) as events:``."""
         return self._runner.subscribe(*types)
 

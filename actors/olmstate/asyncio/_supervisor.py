@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import trio
 
@@ -21,6 +21,9 @@ from ._guest import Guest, finished
 
 R = TypeVar("R")
 V = TypeVar("V", bound=Event)
+V2 = TypeVar("V2", bound=Event)
+V3 = TypeVar("V3", bound=Event)
+V4 = TypeVar("V4", bound=Event)
 
 Transport = Callable[[Request], Coroutine[Any, Any, Response]]
 """An ``async def`` of asyncio that sends a request and gives the answer."""
@@ -67,10 +70,29 @@ class Supervisor:
             raise ActorStopped
         return await self._guest.run(partial(self._supervisor.ask, message))
 
-    @contextmanager
-    def subscribe(self, *types: type[V]) -> Generator[Events[V]]:
+    # mypy has but the base of several classes for one type variable, and no union
+    @overload
+    def subscribe(self, one: type[V], /) -> AbstractContextManager[Events[V]]: ...
+    @overload
+    def subscribe(self, one: type[V], two: type[V2], /) -> AbstractContextManager[Events[V | V2]]: ...
+    @overload
+    def subscribe(
+        self, one: type[V], two: type[V2], three: type[V3], /
+    ) -> AbstractContextManager[Events[V | V2 | V3]]: ...
+    @overload
+    def subscribe(
+        self, one: type[V], two: type[V2], three: type[V3], four: type[V4], /
+    ) -> AbstractContextManager[Events[V | V2 | V3 | V4]]: ...
+    @overload
+    def subscribe(self, *types: type[V]) -> AbstractContextManager[Events[V]]: ...
+
+    def subscribe(self, *types: type[Event]) -> AbstractContextManager[Events[Any]]:
         """Receive the events of ``types`` that are published in a ``with supervisor.subscribe(…) as events:``."""
-        events, scope = Events[V](), trio.CancelScope()
+        return self._subscribe(*types)
+
+    @contextmanager
+    def _subscribe(self, *types: type[Event]) -> Generator[Events[Any]]:
+        events, scope = Events[Any](), trio.CancelScope()
         with self._supervisor.subscribe(*types) as channel:
 
             async def forward() -> None:

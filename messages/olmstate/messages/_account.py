@@ -23,10 +23,18 @@ class DeviceIdentity:
 
 @attrs.frozen(kw_only=True)
 class CreateAccount(Command[DeviceIdentity]):
-    """Make a new Olm account in an empty store.
+    """Make a new Olm account in an empty store. `PrepareAccount` does so only if there is none.
 
     Raises:
         AccountExists: The store has one.
+    """
+
+
+@attrs.frozen(kw_only=True)
+class PrepareAccount(Command[DeviceIdentity]):
+    """This device's account, made if there is none: what a program begins with, the first time and each time.
+
+    Nothing is written if there is one. If several processes ask at once, one makes it, and all get the same.
     """
 
 

@@ -10,6 +10,14 @@ from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, UserId
 from ._message import Command, Query
 
 
+@attrs.frozen(kw_only=True, order=True, field_transformer=checked)
+class DeviceAddress:
+    """Where a to-device message goes."""
+
+    user_id: UserId
+    device_id: DeviceId
+
+
 @attrs.frozen(kw_only=True)
 class DeviceKeys:
     """A device whose self-signature was checked."""
@@ -25,13 +33,10 @@ class DeviceKeys:
     signed_json: bytes | None = attrs.field(default=None, repr=False)
     """Of the own user's devices: canonical JSON of what its signatures are over."""
 
-
-@attrs.frozen(kw_only=True, order=True, field_transformer=checked)
-class DeviceAddress:
-    """Where a to-device message goes."""
-
-    user_id: UserId
-    device_id: DeviceId
+    @property
+    def address(self) -> DeviceAddress:
+        """Where it is reached."""
+        return DeviceAddress(user_id=self.user_id, device_id=self.device_id)
 
 
 @attrs.frozen(kw_only=True)
@@ -61,6 +66,18 @@ class AddDevices(Command[DevicesAdded]):
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class Devices(Query[tuple[DeviceKeys, ...]]):
-    """A user's devices, as far as they are known, by device id."""
+    """Devices of a user, or of several, as far as they are known: user by user, each one's by device id."""
 
-    user_id: UserId
+    user_id: UserId | None = None
+    users: tuple[UserId, ...] = ()
+    """Several; a ValueError if nobody is named."""
+
+    def __attrs_post_init__(self) -> None:
+        """Make sure that somebody is meant."""
+        if self.user_id is None and not self.users:
+            raise ValueError("Devices.user_id or Devices.users must name somebody")
+
+    @property
+    def named(self) -> tuple[UserId, ...]:
+        """All of them, each once."""
+        return tuple(dict.fromkeys(self.users if self.user_id is None else (self.user_id, *self.users)))

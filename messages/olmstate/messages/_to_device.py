@@ -84,11 +84,17 @@ class DecryptedToDevice:
     """Whoever sent it has this key: no other decrypts it."""
 
 
+def _type_and_sender(event: JsonObject) -> str:
+    """What of an event may be shown: anybody can send one, of any size, with a secret in it by mistake."""
+    shown = {field: event[field][:80] for field in ("type", "sender") if isinstance(event.get(field), str)}
+    return f"{ascii(shown)[:-1]}{', ' if shown else ''}…}}"
+
+
 @attrs.frozen(kw_only=True)
 class PlainToDevice:
     """A to-device event that came unencrypted. Never believe keys or secrets in one."""
 
-    event: JsonObject = attrs.field(repr=False)
+    event: JsonObject = attrs.field(repr=_type_and_sender)
 
 
 @attrs.frozen(kw_only=True)

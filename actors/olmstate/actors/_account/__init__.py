@@ -8,6 +8,7 @@ from olmstate.messages import (
     CreateAccount,
     IdentityKeys,
     MarkKeysPublished,
+    PrepareAccount,
     PrepareOneTimeKeys,
     RequestKind,
     SignedDeviceKeys,
@@ -15,7 +16,7 @@ from olmstate.messages import (
 )
 
 from .actor import AccountActor, AreKeysDue
-from .operations import create_account, mark_keys_published, prepare_one_time_keys
+from .operations import create_account, mark_keys_published, prepare_account, prepare_one_time_keys
 from .upkeep import make_upload, take_upload_answer, uploads_due
 
 CAPABILITY = Capability(
@@ -23,6 +24,7 @@ CAPABILITY = Capability(
     commands=(
         CreateAccount.by(create_account),
         MarkKeysPublished.by(mark_keys_published),
+        PrepareAccount.by(prepare_account),
         PrepareOneTimeKeys.by(prepare_one_time_keys),
     ),
     queries=(

@@ -19,6 +19,7 @@ from olmstate.messages import (
     Json,
     MarkKeysPublished,
     NoAccount,
+    PrepareAccount,
     PrepareOneTimeKeys,
     UnpublishedKeys,
 )
@@ -27,6 +28,12 @@ from olmstate.messages import (
 async def create_account(turn: Turn, command: CreateAccount) -> DeviceIdentity:  # noqa: ARG001 - it has nothing
     """Make the account."""
     return await turn[AccountActor].ask(Create())
+
+
+async def prepare_account(turn: Turn, command: PrepareAccount) -> DeviceIdentity:  # noqa: ARG001 - it has nothing
+    """The account that is there, or a new one."""
+    known = await own_identity(turn)
+    return await turn[AccountActor].ask(Create()) if known is None else known
 
 
 async def prepare_one_time_keys(turn: Turn, command: PrepareOneTimeKeys) -> UnpublishedKeys:  # noqa: ARG001 - it has nothing

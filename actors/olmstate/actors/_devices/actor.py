@@ -219,9 +219,7 @@ class DevicesActor(Actor[Asked]):
     def wanted(self, message: Asked) -> Wanted:
         """The users, or the keys, named."""
         match message:
-            case Devices(user_id=user_id):
-                return ((self._devices, [self._partition(user_id)]),)
-            case LookUp(users=users) | LookUpSenders(users=users):
+            case Devices(named=users) | LookUp(users=users) | LookUpSenders(users=users):
                 return ((self._devices, [self._partition(user_id) for user_id in users]),)
             case StoreDevices(users=by_user):
                 return ((self._devices, [self._partition(user_id) for user_id in by_user]),)
@@ -235,9 +233,9 @@ class DevicesActor(Actor[Asked]):
     def handle(self, message: Asked) -> Reply:
         """Answer one message."""
         match message:
-            case Devices(user_id=user_id):
-                by_id = self._devices.committed(self._partition(user_id)).by_id
-                return message.reply(tuple(by_id[device_id] for device_id in sorted(by_id)))
+            case Devices(named=users):
+                of_each = [self._devices.committed(self._partition(user)).by_id for user in users]
+                return message.reply(tuple(by_id[device_id] for by_id in of_each for device_id in sorted(by_id)))
             case LookUp(users=users):
                 return message.reply(tuple(self._devices.current(self._partition(user)).by_id for user in users))
             case LookUpSenders(users=users):

@@ -23,8 +23,10 @@ from olmstate.storage import Row, Rows, Store, Table
 A = TypeVar("A", bound=Actor[Any])
 T = TypeVar("T")
 
-USER = UserId("@alice:example.org")
-DEVICE = DeviceId("ALICE")
+USER = UserId("@device-under-test:example.org")
+"""Whose device is tested, unless a test says otherwise: nobody whom a test would call so, such as Alice."""
+DEVICE = DeviceId("TESTED")
+"""Which device."""
 
 
 class ActorsUnderTest:
