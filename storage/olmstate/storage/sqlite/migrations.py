@@ -110,6 +110,11 @@ def verifications(db: Database) -> None:
     make_partitioned_table(db, "verified_devices")
 
 
+def account_data(db: Database) -> None:
+    """What the homeserver has of our user's account data."""
+    make_table(db, "account_data")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -121,6 +126,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     identities,
     private_keys,
     verifications,
+    account_data,
 )
 """In order: the first makes version 1."""
 
