@@ -79,7 +79,7 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
     if current is not None and await in_slices(current.is_known_to_others(wanted, wanted)):
         current = None
-    carrying = await _carrying(turn, command.room_id, current)
+    carrying = [] if current is None else await _carrying(turn, command.room_id, current.session_id)
     under_way, own = bool(carrying), tuple(each.request_id for each in carrying if each.own)
     pending = [address for address, device in wanted.items() if not _has(current, address, device, under_way)]
     if current is not None and not pending:
@@ -131,11 +131,9 @@ def prefix_of(room_id: RoomId, session_id: MegolmSessionId) -> str:
     return f"{session_id} {room_id} "
 
 
-async def _carrying(turn: Turn, room_id: RoomId, current: CurrentSession | None) -> list[PendingRequest]:
+async def _carrying(turn: Turn, room_id: RoomId, session_id: MegolmSessionId) -> list[PendingRequest]:
     """The requests that carry a session's key."""
-    if current is None:
-        return []
-    prefix = prefix_of(room_id, current.session_id)
+    prefix = prefix_of(room_id, session_id)
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
     return [each for each in pending if any(subject.startswith(prefix) for subject in each.subjects)]
 
@@ -174,9 +172,7 @@ async def take_delivery(turn: Turn, answered: AnsweredRequest, response: JsonObj
 
 
 async def _mark(turn: Turn, room_id: RoomId, session_id: MegolmSessionId, devices: Iterable[DeviceAddress]) -> None:
-    prefix = prefix_of(room_id, session_id)
-    pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
-    more = any(subject.startswith(prefix) for each in pending for subject in each.subjects)
+    more = await _carrying(turn, room_id, session_id)
     marked = MarkShared(room_id=room_id, session_id=session_id, devices=frozenset(devices), all_delivered=not more)
     with contextlib.suppress(RoomKeyReplaced):  # meanwhile; whoever sends next shares the new one
         await turn[OutboundGroupSessionsActor].ask(marked)
