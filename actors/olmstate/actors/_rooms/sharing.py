@@ -33,6 +33,7 @@ from olmstate.messages import (
     DeviceAddress,
     DeviceId,
     DeviceKeys,
+    DeviceTrust,
     JsonObject,
     MegolmSessionId,
     OutboundRoomKey,
@@ -106,7 +107,7 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
 
 
 async def _recipients(turn: Turn, users: Collection[UserId]) -> dict[DeviceAddress, DeviceKeys]:
-    """All devices of the users, and of our own, but this one."""
+    """All devices of the users, and of our own, but this one and those that are blocked."""
     own = (await own_device(turn)).identity
     known = await devices_of(turn, [*users, own.user_id])
     itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
@@ -114,6 +115,7 @@ async def _recipients(turn: Turn, users: Collection[UserId]) -> dict[DeviceAddre
         DeviceAddress(user_id=user_id, device_id=device_id): device
         for user_id, by_id in known.items()
         for device_id, device in by_id.items()
+        if device.trust is not DeviceTrust.BLOCKED
     }
     devices.pop(itself, None)
     return devices

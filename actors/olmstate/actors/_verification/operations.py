@@ -11,7 +11,7 @@ import secrets
 from typing import Final
 
 from olmstate.actors._account.operations import own_device
-from olmstate.actors._devices.operations import devices_of, look_up
+from olmstate.actors._devices.operations import devices_of, look_up, set_device_trust
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import NewRequest, PutRequests, RequestsActor
@@ -21,9 +21,11 @@ from olmstate.messages import (
     ConfirmVerification,
     DeviceAddress,
     DeviceId,
+    DeviceTrust,
     Ed25519Key,
     RequestKind,
     RequestVerification,
+    SetDeviceTrust,
     StartSas,
     UnknownVerification,
     UserId,
@@ -179,6 +181,16 @@ async def carry_out(turn: Turn, key: FlowKey, effects: tuple[Effect, ...]) -> No
                 now=turn.now,
             )
             await turn[VerificationsActor].ask(mark)
+            await _trust_device(turn, mark)
+
+
+async def _trust_device(turn: Turn, mark: MarkDeviceVerified) -> None:
+    """The device counts as verified where room keys are shared, if it is known by the key that was."""
+    address = DeviceAddress(user_id=mark.user_id, device_id=mark.device_id)
+    device = (await look_up(turn, (address,))).get(address)
+    if device is not None and device.ed25519 == mark.ed25519:
+        trust = SetDeviceTrust(user_id=mark.user_id, device_id=mark.device_id, trust=DeviceTrust.VERIFIED)
+        await set_device_trust(turn, trust)
 
 
 def _request(key: FlowKey, send: Send) -> NewRequest:
