@@ -94,10 +94,8 @@ def _record(device: DeviceAddress, repair: Repair) -> RepairRecord:
 
 
 @attrs.frozen(kw_only=True)
-class Repairs(Message[tuple[Repair, ...]]):
-    """What was done lately for each of these devices, as this turn sees it."""
-
-    devices: tuple[DeviceAddress, ...]
+class Repairs(Message[Mapping[DeviceAddress, Repair]]):
+    """What was done lately, as this turn sees it; not to be changed. Of devices that aren't in it, nothing was."""
 
 
 @attrs.frozen(kw_only=True)
@@ -130,9 +128,8 @@ class UnwedgingActor(Actor[Asked]):
     def handle(self, message: Asked) -> Reply:
         """Answer one message."""
         match message:
-            case Repairs(devices=devices):
-                known = self._repairs.current(self._partition).by_device
-                return message.reply(tuple(known.get(device, Repair()) for device in devices))
+            case Repairs():
+                return message.reply(self._repairs.current(self._partition).by_device)
             case PutRepairs(repairs=repairs, now=now):
                 self._put(repairs, now)
                 return message.reply(None)

@@ -47,6 +47,7 @@ from .actor import HOUR, PutRepairs, Repair, Repairs, UnwedgingActor
 DEVICES_A_REQUEST: Final = 250
 TIMES_AN_HOUR: Final = 4
 """That a device's room keys are sent again: a hostile one could begin one session after another."""
+_NONE: Final = Repair()
 MOST_WAITING: Final = 64
 """Room keys that wait to be sent again to a device: nobody may be sending any."""
 
@@ -83,8 +84,8 @@ async def _have_sessions(turn: Turn, named: Collection[tuple[UserId, Curve25519K
         and OLM in device.algorithms
         and (device.user_id, device.device_id) != (itself.user_id, itself.device_id)
     )
-    repairs = await _repairs(turn, devices)
-    due = {device: repair for device, repair in repairs.items() if repair.may_begin(turn.now)}
+    repairs = await turn[UnwedgingActor].ask(Repairs())
+    due = {device: repair for device in devices if (repair := repairs.get(device, _NONE)).may_begin(turn.now)}
     if due:
         wanted = {device: attrs.evolve(repair, wanted=turn.now) for device, repair in due.items()}
         await turn[UnwedgingActor].ask(PutRepairs(repairs=wanted, now=turn.now))
@@ -93,15 +94,17 @@ async def _have_sessions(turn: Turn, named: Collection[tuple[UserId, Curve25519K
 
 async def greet(turn: Turn, devices: Sequence[DeviceAddress]) -> None:
     """There are new sessions with these devices: where that was wanted, let them have it."""
-    repairs = await _repairs(turn, devices)
-    wanting = {device: repair for device, repair in repairs.items() if repair.wanted is not None}
-    if not wanting:
-        return
+    repairs = await turn[UnwedgingActor].ask(Repairs())
+    wanted = [device for device, repair in repairs.items() if repair.wanted is not None]
+    if not wanted:
+        return  # as nearly always, however many sessions there are
+    begun = frozenset(devices)
+    wanting = {device: repairs[device] for device in wanted if device in begun}
     encrypted = await encrypt_to(turn, wanting, "m.dummy", {})
     requests = [await to_device_request(some) async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)]
     await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
-    begun = {device: attrs.evolve(repair, wanted=None, begun=turn.now) for device, repair in wanting.items()}
-    await turn[UnwedgingActor].ask(PutRepairs(repairs=begun, now=turn.now))
+    done = {device: attrs.evolve(repair, wanted=None, begun=turn.now) for device, repair in wanting.items()}
+    await turn[UnwedgingActor].ask(PutRepairs(repairs=done, now=turn.now))
 
 
 async def share_again(turn: Turn, events: Sequence[DecryptedEvent]) -> None:
@@ -112,11 +115,11 @@ async def share_again(turn: Turn, events: Sequence[DecryptedEvent]) -> None:
         if (device := event.payload.device) is not None
     }
     sent = {device: await turn[OlmSessionsActor].ask(SentRoomKeys(sender_key=key)) for device, key in devices.items()}
-    repairs = await _repairs(turn, [device for device, room_keys in sent.items() if room_keys])
-    known = await look_up(turn, repairs)
-    for address, repair in repairs.items():
+    known = await look_up(turn, [address for address, room_keys in sent.items() if room_keys])
+    for address, keys in known.items():
+        repair = (await turn[UnwedgingActor].ask(Repairs())).get(address, _NONE)
         lately = tuple(at for at in repair.shared_again if 0 <= turn.now - at < HOUR)
-        if address in known and len(lately) < TIMES_AN_HOUR and await _share_again(turn, known[address], sent[address]):
+        if len(lately) < TIMES_AN_HOUR and await _share_again(turn, keys, sent[address]):
             done = attrs.evolve(repair, shared_again=(*lately, turn.now))
             await turn[UnwedgingActor].ask(PutRepairs(repairs={address: done}, now=turn.now))
 
@@ -150,9 +153,3 @@ async def _still_current(
         if room_key is not None:
             current.append(room_key)
     return current
-
-
-async def _repairs(turn: Turn, devices: Collection[DeviceAddress]) -> dict[DeviceAddress, Repair]:
-    if not devices:
-        return {}
-    return dict(zip(devices, await turn[UnwedgingActor].ask(Repairs(devices=tuple(devices))), strict=True))
