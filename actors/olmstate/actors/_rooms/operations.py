@@ -114,9 +114,17 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
     if shared is None:
         shared = await new_room_key(turn, command.room_id, command.rotation)
     pending = await _without(wanted, shared.shared_with)
-    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, known)
+    named = command.room_id, shared.session_id
+    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, known, room_key=named)
     async for some in SlicesOf(encrypted.keys.items(), RECIPIENTS_A_ROW):
-        await outbound.ask(Offer(room_id=command.room_id, session_id=shared.session_id, devices=dict(some)))
+        await outbound.ask(
+            Offer(
+                room_id=command.room_id,
+                session_id=shared.session_id,
+                devices=dict(some),
+                session_key=shared.session_key,
+            )
+        )
     requests = [await by_user(some) async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)]
     return RoomKeyShare(
         session_id=shared.session_id,

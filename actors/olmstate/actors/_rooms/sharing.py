@@ -27,7 +27,7 @@ from olmstate.actors._requests.actor import (
     PutRequests,
     RequestsActor,
 )
-from olmstate.actors._to_device.sending import by_user, encrypt_to
+from olmstate.actors._to_device.sending import encrypt_to, to_device_request
 from olmstate.messages import (
     Command,
     DeviceAddress,
@@ -93,9 +93,17 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
     if shared is None:
         shared = await new_room_key(turn, command.room_id, command.rotation)
         pending, under_way, own = list(wanted), False, ()
-    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, wanted)
+    named = command.room_id, shared.session_id
+    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, wanted, room_key=named)
     if encrypted.keys:
-        await outbound.ask(Offer(room_id=command.room_id, session_id=shared.session_id, devices=encrypted.keys))
+        await outbound.ask(
+            Offer(
+                room_id=command.room_id,
+                session_id=shared.session_id,
+                devices=encrypted.keys,
+                session_key=shared.session_key,
+            )
+        )
     requests = [
         await _request(command.room_id, shared.session_id, dict(some))
         async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)
@@ -150,11 +158,8 @@ async def _request(
             "devices": [[address.user_id, address.device_id] for address in contents],
         }
     }
-    return NewRequest(
-        kind=RequestKind.TO_DEVICE,
-        method="PUT",
-        path="/_matrix/client/v3/sendToDevice/m.room.encrypted/{transaction_id}",
-        body=json.dumps({"messages": await by_user(contents.items())}).encode(),
+    return await to_device_request(
+        contents.items(),
         subjects=(prefix_of(room_id, session_id) + secrets.token_hex(4),),  # the requests go out at the same time
         context=json.dumps(context).encode(),
     )
