@@ -29,6 +29,8 @@ from ._devices import (
     DeviceKeys,
     Devices,
     DevicesAdded,
+    DeviceTrust,
+    SetDeviceTrust,
 )
 from ._errors import (
     AccountError,
@@ -74,6 +76,7 @@ from ._errors import (
 )
 from ._events import (
     DevicesChanged,
+    DeviceTrustChanged,
     Event,
     OwnDeviceReplaced,
     RoomKeyExportProgress,
@@ -271,6 +274,8 @@ __all__ = [
     "DeviceIdentity",
     "DeviceKeyChanged",
     "DeviceKeys",
+    "DeviceTrust",
+    "DeviceTrustChanged",
     "Devices",
     "DevicesAdded",
     "DevicesChanged",
@@ -390,6 +395,7 @@ __all__ = [
     "SenderState",
     "SetBackupWanted",
     "SetDefaultSecretStorageKey",
+    "SetDeviceTrust",
     "ShareRoomKey",
     "SignatureRefused",
     "SignedDeviceKeys",

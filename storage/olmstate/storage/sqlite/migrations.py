@@ -110,6 +110,11 @@ def verifications(db: Database) -> None:
     make_partitioned_table(db, "verified_devices")
 
 
+def olm_repairs(db: Database) -> None:
+    """What was done lately about Olm sessions that were of no use."""
+    make_partitioned_table(db, "olm_repairs")
+
+
 def account_data(db: Database) -> None:
     """What the homeserver has of our user's account data."""
     make_table(db, "account_data")
@@ -126,6 +131,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     identities,
     private_keys,
     verifications,
+    olm_repairs,
     account_data,
 )
 """In order: the first makes version 1."""
