@@ -36,7 +36,12 @@ from olmstate.actors._to_device.stored import OlmSessionRecord
 from olmstate.actors._verification.flow import State
 from olmstate.actors._verification.qr import Mode
 from olmstate.actors._verification.record import Flow, Party
-from olmstate.actors._verification.stored import VerificationRecord, VerifiedDeviceRecord, WaitingEventRecord
+from olmstate.actors._verification.stored import (
+    RoomMessageRecord,
+    VerificationRecord,
+    VerifiedDeviceRecord,
+    WaitingEventRecord,
+)
 from olmstate.messages import Curve25519Key, DeviceId, Ed25519Key, MegolmSessionId, RoomId, StoreCorrupt, UserId
 from olmstate.storage import START, Row, Table, open_store
 from olmstate.storage.tables import KEYS_ONLY
@@ -257,7 +262,18 @@ EXAMPLES: list[tuple[Record, bytes]] = [
                 shown_secret=b"shown",
                 scanned_mode=None,
             ),
-            waiting=(WaitingEventRecord(type="m.key", content=b"{}", sender_device="BOB", came=1_700_000_002_000),),
+            waiting=(
+                WaitingEventRecord(
+                    type="m.key",
+                    content=b"{}",
+                    sender_device="BOB",
+                    came=1_700_000_002_000,
+                    room_id="!r",
+                    event_id="$e",
+                    timestamp=1_700_000_001_000,
+                ),
+            ),
+            unsent=(RoomMessageRecord(transaction_id="t", type="m.key", content=b"{}"),),
         ),
         (
             b'{"user_id":"@bob:example.org","flow_id":"flow","flow":{"flow_id":"flow","room_id":null,"txn_id":nu'
@@ -270,7 +286,8 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             b'od":"hkdf-hmac-sha256.v2","sas_methods":["decimal"],"ephemeral":"c2VjcmV0","commitment":"c","peer_'
             b'key":"k","vouched":["ed25519:BOB"],"shown_mode":0,"shown_secret":"c2hvd24=","scanned_mode":null,"s'
             b'canned_secret":""},"waiting":[{"type":"m.key","content":"e30=","sender_device":"BOB","came":170000'
-            b"0002000}]}"
+            b'0002000,"room_id":"!r","event_id":"$e","timestamp":1700000001000}],"unsent":[{"transaction_id":"t",'
+            b'"type":"m.key","content":"e30="}]}'
         ),
     ),
     (
@@ -293,6 +310,17 @@ EARLIER: list[tuple[bytes, Record]] = [
         OlmSessionRecord(pickle="p", rank=1, in_set=True, owner=None, steps_for_anybody=STEPS_FOR_ANYBODY),
     ),
     (b'{"devices":[]}', RecipientsRecord()),
+    (
+        (
+            b'{"user_id":"@bob:example.org","flow_id":"f","flow":null,'
+            b'"waiting":[{"type":"m.key","content":"e30=","sender_device":null,"came":1}]}'
+        ),
+        VerificationRecord(
+            user_id=BOB,
+            flow_id="f",
+            waiting=(WaitingEventRecord(type="m.key", content=b"{}", sender_device=None, came=1),),
+        ),
+    ),
     (
         b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"c","ed25519":"e","algorithms":[]}',
         DeviceRecord(user_id=BOB, device_id=DeviceId("BOB"), curve25519=Curve25519Key("c"), ed25519=Ed25519Key("e")),

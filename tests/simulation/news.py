@@ -29,16 +29,19 @@ from olmstate.messages import (
     ImportRoomKeys,
     MarkRequestFailed,
     MarkRequestSent,
+    MarkVerificationMessageRefused,
     Message,
     OwnDeviceReplaced,
     PinIdentity,
     PrivateCrossSigningKeysChanged,
     ReceiveSync,
+    ReceiveVerificationEvent,
     RequestGivenUp,
     RequestVerification,
     RoomKeyExportProgress,
     RoomKeyImportProgress,
     RoomKeysReceived,
+    ScanQrCode,
     StartSas,
     ToDeviceDelayed,
     VerificationChanged,
@@ -146,6 +149,8 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             enough = not reply or len(reply) in heard.exported
         case ExportKeyFile():
             return None  # nobody can see how many keys are in it
+        case ReceiveVerificationEvent() | MarkVerificationMessageRefused():
+            return None  # the reply doesn't tell whether that was known before
         case MarkRequestSent() | MarkRequestFailed():
             return None  # the reply doesn't tell what the request was about, and it may have been answered before
         case _:
@@ -185,7 +190,14 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
             return News(identities=heard.identities, private_keys=told)  # ours is verified by that, if it wasn't
         case PinIdentity() | WithdrawVerification():
             return News(identities=[IdentitiesChanged(users=(message.user_id,))])
-        case RequestVerification() | AcceptVerification() | StartSas() | ConfirmVerification() | CancelVerification():
+        case (
+            RequestVerification()
+            | AcceptVerification()
+            | StartSas()
+            | ScanQrCode()
+            | ConfirmVerification()
+            | CancelVerification()
+        ):
             stage = VerificationChanged(user_id=reply.user_id, flow_id=reply.flow_id, stage=reply.stage)
             return News(verifications=[stage])
         case _:

@@ -49,6 +49,8 @@ from olmstate.messages import (
     MarkRequestFailed,
     MarkRequestSent,
     MarkRoomKeyShared,
+    MarkVerificationMessageRefused,
+    MarkVerificationMessageSent,
     OlmSessionsCreated,
     OutboundRoomKey,
     OutdatedUsers,
@@ -59,13 +61,16 @@ from olmstate.messages import (
     PrepareRoomKey,
     PrivateCrossSigningKeys,
     ReceiveSync,
+    ReceiveVerificationEvent,
     Request,
     RequestVerification,
     RoomKeyChange,
     RoomKeyShare,
     RoomKeysImported,
     RotateRoomKey,
+    ScanQrCode,
     ShareRoomKey,
+    ShowQrCode,
     SignedDeviceKeys,
     StartSas,
     Statistics,
@@ -79,6 +84,8 @@ from olmstate.messages import (
     UserId,
     UserIdentity,
     Verification,
+    VerificationMessage,
+    VerificationMessages,
     Verifications,
     VerifyUser,
     WithdrawVerification,
@@ -192,15 +199,32 @@ async def verification(
     request: RequestVerification,
     accept: AcceptVerification,
     start: StartSas,
+    show: ShowQrCode,
+    scan: ScanQrCode,
     confirm: ConfirmVerification,
     cancel: CancelVerification,
 ) -> None:
     assert_type(await supervisor.ask(request), Verification)
     assert_type(await supervisor.ask(accept), Verification)
     assert_type(await supervisor.ask(start), Verification)
+    assert_type(await supervisor.ask(show), Verification)
+    assert_type(await supervisor.ask(scan), Verification)
     assert_type(await supervisor.ask(confirm), Verification)
     assert_type(await supervisor.ask(cancel), Verification)
     assert_type(await supervisor.ask(Verifications()), tuple[Verification, ...])
+
+
+async def verification_in_rooms(
+    supervisor: Supervisor,
+    *,
+    receive: ReceiveVerificationEvent,
+    sent: MarkVerificationMessageSent,
+    refused: MarkVerificationMessageRefused,
+) -> None:
+    assert_type(await supervisor.ask(receive), Verification | None)
+    assert_type(await supervisor.ask(VerificationMessages()), tuple[VerificationMessage, ...])
+    assert_type(await supervisor.ask(sent), None)
+    assert_type(await supervisor.ask(refused), None)
 
 
 async def statistics(supervisor: Supervisor) -> None:
