@@ -20,6 +20,7 @@ from olmstate.messages import (
     DecryptToDevice,
     DeviceAddress,
     DevicesChanged,
+    DeviceTrustChanged,
     Event,
     ExportKeyFile,
     ExportRoomKeys,
@@ -42,6 +43,7 @@ from olmstate.messages import (
     RoomKeyImportProgress,
     RoomKeysReceived,
     ScanQrCode,
+    SetDeviceTrust,
     StartSas,
     ToDeviceDelayed,
     VerificationChanged,
@@ -53,6 +55,7 @@ OWN_EVENTS = (
     ToDeviceDelayed,
     RoomKeysReceived,
     DevicesChanged,
+    DeviceTrustChanged,
     OwnDeviceReplaced,
     IdentitiesChanged,
     RequestGivenUp,
@@ -81,6 +84,7 @@ class News:
     given_up: list[RequestGivenUp] = attrs.field(factory=list[RequestGivenUp])
     identities: list[IdentitiesChanged] = attrs.field(factory=list[IdentitiesChanged])
     private_keys: list[PrivateCrossSigningKeysChanged] = attrs.field(factory=list[PrivateCrossSigningKeysChanged])
+    trusts: list[DeviceTrustChanged] = attrs.field(factory=list[DeviceTrustChanged])
     verifications: list[VerificationChanged] = attrs.field(factory=list[VerificationChanged])
 
 
@@ -97,7 +101,7 @@ class Ear:
     heard: set[type[Event]] = attrs.field(factory=set[type[Event]])
     """Of which kinds, ever."""
 
-    def hear(self) -> News:  # noqa: C901 - one case an event
+    def hear(self) -> News:  # noqa: C901, PLR0912 - one case an event
         """What has come since the last time."""
         news = News()
         while self._channel.statistics().current_buffer_used:
@@ -121,6 +125,8 @@ class Ear:
                     news.identities.append(event)
                 case PrivateCrossSigningKeysChanged():
                     news.private_keys.append(event)
+                case DeviceTrustChanged():
+                    news.trusts.append(event)
                 case VerificationChanged():
                     news.verifications.append(event)
                 case ToDeviceDelayed():
@@ -190,6 +196,9 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
             return News(identities=heard.identities, private_keys=told)  # ours is verified by that, if it wasn't
         case PinIdentity() | WithdrawVerification():
             return News(identities=[IdentitiesChanged(users=(message.user_id,))])
+        case SetDeviceTrust():
+            told_of = DeviceTrustChanged(user_id=message.user_id, device_id=message.device_id, trust=message.trust)
+            return News(trusts=[told_of] if heard.trusts else [])  # nothing of what was so already
         case (
             RequestVerification()
             | AcceptVerification()
@@ -199,6 +208,6 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
             | CancelVerification()
         ):
             stage = VerificationChanged(user_id=reply.user_id, flow_id=reply.flow_id, stage=reply.stage)
-            return News(verifications=[stage])
+            return News(verifications=[stage], trusts=heard.trusts)  # the last step may have verified a device
         case _:
             return News()

@@ -69,6 +69,7 @@ from olmstate.messages import (
     RoomKeysImported,
     RotateRoomKey,
     ScanQrCode,
+    SetDeviceTrust,
     ShareRoomKey,
     ShowQrCode,
     SignedDeviceKeys,
@@ -163,10 +164,13 @@ async def room_keys(
     assert_type(await supervisor.ask(export_file), str)
 
 
-async def device_lists(supervisor: Supervisor, *, track: TrackUsers, update: UpdateDevices) -> None:
+async def device_lists(
+    supervisor: Supervisor, *, track: TrackUsers, update: UpdateDevices, trust: SetDeviceTrust
+) -> None:
     assert_type(await supervisor.ask(OutdatedUsers()), tuple[UserId, ...])
     assert_type(await supervisor.ask(track), tuple[UserId, ...])
     assert_type(await supervisor.ask(update), tuple[UserId, ...])
+    assert_type(await supervisor.ask(trust), None)
 
 
 async def identities(

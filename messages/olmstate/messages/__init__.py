@@ -29,6 +29,8 @@ from ._devices import (
     DeviceKeys,
     Devices,
     DevicesAdded,
+    DeviceTrust,
+    SetDeviceTrust,
 )
 from ._errors import (
     AccountError,
@@ -74,6 +76,7 @@ from ._errors import (
 )
 from ._events import (
     DevicesChanged,
+    DeviceTrustChanged,
     Event,
     OwnDeviceReplaced,
     RoomKeyExportProgress,
@@ -141,6 +144,7 @@ from ._room_keys import (
     RoomKeysImported,
 )
 from ._rooms import (
+    CrossSigningNotSetUp,
     DiscardRoomKey,
     EncryptedRoomEvent,
     EncryptForRoom,
@@ -151,7 +155,12 @@ from ._rooms import (
     RoomKeyShare,
     RotateRoomKey,
     RotationPeriod,
+    SendingFromUnsignedDevice,
     ShareRoomKey,
+    SharingRefused,
+    SharingStrategy,
+    VerifiedUserChangedIdentity,
+    VerifiedUserHasUnsignedDevice,
 )
 from ._secrets import (
     BootstrapCrossSigning,
@@ -242,6 +251,7 @@ __all__ = [
     "ConfirmVerification",
     "CreateAccount",
     "CreateOlmSessions",
+    "CrossSigningNotSetUp",
     "CrossSigningSeeds",
     "CrossSigningStatus",
     "Curve25519Key",
@@ -258,6 +268,8 @@ __all__ = [
     "DeviceIdentity",
     "DeviceKeyChanged",
     "DeviceKeys",
+    "DeviceTrust",
+    "DeviceTrustChanged",
     "Devices",
     "DevicesAdded",
     "DevicesChanged",
@@ -368,7 +380,11 @@ __all__ = [
     "SecretError",
     "SecretOrigin",
     "SenderState",
+    "SendingFromUnsignedDevice",
+    "SetDeviceTrust",
     "ShareRoomKey",
+    "SharingRefused",
+    "SharingStrategy",
     "ShowQrCode",
     "SignatureRefused",
     "SignedDeviceKeys",
@@ -409,6 +425,8 @@ __all__ = [
     "VerificationMethod",
     "VerificationStage",
     "Verifications",
+    "VerifiedUserChangedIdentity",
+    "VerifiedUserHasUnsignedDevice",
     "VerifyUser",
     "WithdrawVerification",
     "WrongDevice",
