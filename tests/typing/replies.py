@@ -51,6 +51,8 @@ from olmstate.messages import (
     MarkRequestFailed,
     MarkRequestSent,
     MarkRoomKeyShared,
+    MarkVerificationMessageRefused,
+    MarkVerificationMessageSent,
     OlmSessionsCreated,
     OpenSecretStorage,
     OutboundRoomKey,
@@ -63,6 +65,7 @@ from olmstate.messages import (
     PrivateCrossSigningKeys,
     ReadSecret,
     ReceiveSync,
+    ReceiveVerificationEvent,
     RemoveSecretStorageKey,
     Request,
     RequestVerification,
@@ -70,6 +73,7 @@ from olmstate.messages import (
     RoomKeyShare,
     RoomKeysImported,
     RotateRoomKey,
+    ScanQrCode,
     SecretStorageCreated,
     SecretStorageInfo,
     SecretStorageKey,
@@ -77,6 +81,7 @@ from olmstate.messages import (
     SetDefaultSecretStorageKey,
     SetDeviceTrust,
     ShareRoomKey,
+    ShowQrCode,
     SignedDeviceKeys,
     StartSas,
     Statistics,
@@ -90,6 +95,8 @@ from olmstate.messages import (
     UserId,
     UserIdentity,
     Verification,
+    VerificationMessage,
+    VerificationMessages,
     Verifications,
     VerifyUser,
     WithdrawVerification,
@@ -226,15 +233,32 @@ async def verification(
     request: RequestVerification,
     accept: AcceptVerification,
     start: StartSas,
+    show: ShowQrCode,
+    scan: ScanQrCode,
     confirm: ConfirmVerification,
     cancel: CancelVerification,
 ) -> None:
     assert_type(await supervisor.ask(request), Verification)
     assert_type(await supervisor.ask(accept), Verification)
     assert_type(await supervisor.ask(start), Verification)
+    assert_type(await supervisor.ask(show), Verification)
+    assert_type(await supervisor.ask(scan), Verification)
     assert_type(await supervisor.ask(confirm), Verification)
     assert_type(await supervisor.ask(cancel), Verification)
     assert_type(await supervisor.ask(Verifications()), tuple[Verification, ...])
+
+
+async def verification_in_rooms(
+    supervisor: Supervisor,
+    *,
+    receive: ReceiveVerificationEvent,
+    sent: MarkVerificationMessageSent,
+    refused: MarkVerificationMessageRefused,
+) -> None:
+    assert_type(await supervisor.ask(receive), Verification | None)
+    assert_type(await supervisor.ask(VerificationMessages()), tuple[VerificationMessage, ...])
+    assert_type(await supervisor.ask(sent), None)
+    assert_type(await supervisor.ask(refused), None)
 
 
 async def statistics(supervisor: Supervisor) -> None:
