@@ -37,6 +37,7 @@ from olmstate.messages import (
     PrivateCrossSigningKeysChanged,
     ReceiveSync,
     ReceiveVerificationEvent,
+    RecoverFromSecretStorage,
     RequestGivenUp,
     RequestVerification,
     RoomKeyExportProgress,
@@ -191,8 +192,9 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
                 devices=changed if reply.added or reply.removed else [],
                 replaced=int(own in reply.rejected),
             )
-        case ImportCrossSigningKeys():
-            told = [PrivateCrossSigningKeysChanged(keys=reply)]
+        case ImportCrossSigningKeys() | RecoverFromSecretStorage():
+            keys_told = reply if isinstance(message, ImportCrossSigningKeys) else reply.keys
+            told = [PrivateCrossSigningKeysChanged(keys=keys_told)]
             return News(identities=heard.identities, private_keys=told)  # ours is verified by that, if it wasn't
         case PinIdentity() | WithdrawVerification():
             return News(identities=[IdentitiesChanged(users=(message.user_id,))])

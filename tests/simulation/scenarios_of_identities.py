@@ -10,6 +10,7 @@ from olmstate.messages import (
     CrossSigningStatus,
     ExportCrossSigningKeys,
     Identity,
+    IdentityKeys,
     IdentityState,
     ImportCrossSigningKeys,
     JsonObject,
@@ -17,13 +18,18 @@ from olmstate.messages import (
     NoTransport,
     OutgoingRequests,
     PinIdentity,
+    ReceiveSync,
+    RecoverFromSecretStorage,
     RequestKind,
+    ResetCrossSigning,
+    SignDevice,
     SignedDeviceKeys,
     TrackUsers,
     VerifyUser,
     WithdrawVerification,
 )
 from tests.peer.identity import USAGES, PeerIdentity, unpadded_seeds
+from tests.peer.secret_storage import description, encrypt, recovery_key
 from tests.simulation.client import Client
 from tests.simulation.scenario import Elsewhere, Prepared, Scenario, add_a_room_key
 from tests.simulation.world import BOB
@@ -69,6 +75,7 @@ async def withdraw_verification(client: Client) -> Prepared:
     return Prepared(message, _is_pinned, elsewhere=Elsewhere(message))
 
 
+KEY = bytes(range(32))
 OWN = PeerIdentity(USER, {usage: bytes([7, at]) * 16 for at, usage in enumerate(USAGES)})
 SEEDS = CrossSigningSeeds(**unpadded_seeds(OWN))
 
@@ -112,6 +119,37 @@ async def verify_user(client: Client) -> Prepared:
     return Prepared(VerifyUser(user_id=BOB, master_key=known.master_key), elsewhere=add_a_room_key(client))
 
 
+async def sign_device(client: Client) -> Prepared:
+    """It is signed already."""
+    await _publish(client)
+    await client.supervisor.ask(ImportCrossSigningKeys(seeds=SEEDS))
+    own = await client.supervisor.ask(IdentityKeys())
+    message = SignDevice(device_id=own.device_id, ed25519=own.ed25519)
+    return Prepared(message, _has_the_keys, elsewhere=add_a_room_key(client))
+
+
+async def reset_cross_signing(client: Client) -> Prepared:
+    """There is nothing to send the new keys with."""
+    await _publish(client)
+    await client.supervisor.ask(ImportCrossSigningKeys(seeds=SEEDS))
+    return Prepared(ResetCrossSigning(), elsewhere=add_a_room_key(client))
+
+
+async def recover_from_secret_storage(client: Client) -> Prepared:
+    """Another client has stored the private keys, and a sync has brought them."""
+    stored = {f"m.cross_signing.{usage}": text for usage, text in unpadded_seeds(OWN).items()}
+    contents: JsonObject = {
+        "m.secret_storage.default_key": {"key": "theirs"},
+        "m.secret_storage.key.theirs": description(KEY),
+        "m.megolm_backup.v1": {},
+        **{name: {"encrypted": {"theirs": encrypt(KEY, name, text, bytes(16))}} for name, text in stored.items()},
+    }
+    events = [{"type": data_type, "content": content} for data_type, content in contents.items()]
+    await client.supervisor.ask(ReceiveSync(sync={"next_batch": "s9", "account_data": {"events": events}}))
+    await _publish(client)
+    return Prepared(RecoverFromSecretStorage(key=recovery_key(KEY)), _has_the_keys, elsewhere=add_a_room_key(client))
+
+
 async def cross_signing_status(client: Client) -> Prepared:
     """The private keys are here."""
     await _publish(client)
@@ -130,6 +168,9 @@ SCENARIOS = (
     Scenario(prepare=import_cross_signing_keys),
     Scenario(prepare=bootstrap_cross_signing),
     Scenario(prepare=verify_user, refused=(NoTransport,)),
+    Scenario(prepare=sign_device),
+    Scenario(prepare=reset_cross_signing, refused=(NoTransport,)),
+    Scenario(prepare=recover_from_secret_storage),
     Scenario(prepare=cross_signing_status),
     Scenario(prepare=export_cross_signing_keys),
     Scenario(prepare=identity),

@@ -66,9 +66,12 @@ from olmstate.messages import (
     ReadSecret,
     ReceiveSync,
     ReceiveVerificationEvent,
+    Recovered,
+    RecoverFromSecretStorage,
     RemoveSecretStorageKey,
     Request,
     RequestVerification,
+    ResetCrossSigning,
     RoomKeyChange,
     RoomKeyShare,
     RoomKeysImported,
@@ -82,6 +85,7 @@ from olmstate.messages import (
     SetDeviceTrust,
     ShareRoomKey,
     ShowQrCode,
+    SignDevice,
     SignedDeviceKeys,
     StartSas,
     Statistics,
@@ -193,11 +197,20 @@ async def identities(
 
 
 async def private_keys(
-    supervisor: Supervisor, bootstrap: BootstrapCrossSigning, import_keys: ImportCrossSigningKeys, verify: VerifyUser
+    supervisor: Supervisor,
+    *,
+    bootstrap: BootstrapCrossSigning,
+    import_keys: ImportCrossSigningKeys,
+    verify: VerifyUser,
+    sign: SignDevice,
+    recover: RecoverFromSecretStorage,
 ) -> None:
     assert_type(await supervisor.ask(verify), None)
     assert_type(await supervisor.ask(bootstrap), None)
     assert_type(await supervisor.ask(import_keys), PrivateCrossSigningKeys)
+    assert_type(await supervisor.ask(sign), None)
+    assert_type(await supervisor.ask(ResetCrossSigning()), None)
+    assert_type(await supervisor.ask(recover), Recovered)
     assert_type(await supervisor.ask(CrossSigningStatus()), PrivateCrossSigningKeys)
     assert_type(await supervisor.ask(ExportCrossSigningKeys()), CrossSigningSeeds)
 

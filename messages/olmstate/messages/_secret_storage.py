@@ -6,7 +6,7 @@ import attrs
 
 from ._field_types import checked, not_empty
 from ._message import Procedure
-from ._secrets import SecretError
+from ._secrets import PrivateCrossSigningKeys, SecretError
 
 
 @attrs.frozen(kw_only=True)
@@ -235,6 +235,39 @@ class SetBackupWanted(Procedure[None]):
     wanted: bool
     patience: float = 60.0
     """Seconds to wait."""
+
+
+@attrs.frozen(kw_only=True)
+class Recovered:
+    """What came out of secret storage."""
+
+    keys: PrivateCrossSigningKeys
+    backup_key: bool
+    """Whether there was one that can be read; it is kept. Whether it is that of the present backup is not said."""
+
+
+@attrs.frozen(kw_only=True, field_transformer=checked)
+class RecoverFromSecretStorage(Procedure[Recovered]):
+    """Sign this device in with the account's recovery key: no human is needed to compare anything.
+
+    The private cross-signing keys come out of secret storage, each is compared with the published key, our own identity
+    is verified by that, and signs this device. The backup key is kept, too. Asked again, it goes on where it was.
+
+    Raises:
+        UnknownIdentity: Our user has none: there is nothing to compare with.
+        MismatchedSecret: A private key isn't the published one's: secret storage is older than the identity, or
+            somebody lies. None is taken.
+        MissingCrossSigningKeys: Secret storage hasn't all of them. Those that it has are kept.
+        SignatureRefused: The homeserver didn't take this device's signature.
+        OlmStateError: As `OpenSecretStorage` and `ReadSecret`.
+    """
+
+    key: str = attrs.field(repr=False, validator=not_empty)
+    """A recovery key, or the passphrase."""
+    key_id: str | None = None
+    """None: the default key's."""
+    patience: float = 60.0
+    """Seconds to wait for each request."""
 
 
 @attrs.define(kw_only=True, eq=False)

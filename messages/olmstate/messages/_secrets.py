@@ -9,7 +9,7 @@ import attrs
 from ._errors import OlmStateError
 from ._events import Event
 from ._field_types import checked
-from ._ids import Ed25519Key, JsonObject, UserId
+from ._ids import DeviceId, Ed25519Key, JsonObject, UserId
 from ._message import Command, Procedure, Query
 
 
@@ -114,6 +114,52 @@ class VerifyUser(Procedure[None]):
     """As it was compared."""
     patience: float = 60.0
     """Seconds to wait."""
+
+
+@attrs.frozen(kw_only=True, field_transformer=checked)
+class SignDevice(Procedure[None]):
+    """Our user has made sure that this is a device of their own: sign it, so that others trust it.
+
+    The signature is stored before it leaves. The device is cross-signed once the homeserver shows it.
+
+    Raises:
+        UnknownIdentity: Our own isn't verified, or has no device with that id and that key.
+        MissingCrossSigningKeys: Our private self-signing key isn't here, or isn't the published one's.
+        SignatureRefused: The homeserver didn't take the signature.
+        NoAccount: The store is empty.
+        NoTransport: `OutgoingRequests` has the signature.
+        RequestDelayed: The homeserver couldn't be reached in time; the signature goes out later.
+        RequestRefused: It refused.
+    """
+
+    device_id: DeviceId
+    ed25519: Ed25519Key
+    """As it was compared."""
+    patience: float = 60.0
+    """Seconds to wait."""
+
+
+@attrs.frozen(kw_only=True, field_transformer=checked)
+class ResetCrossSigning(Procedure[None]):
+    """Give our user a new identity in the place of the one that is published, and have it sign this device.
+
+    It is for users who have lost the private keys of the old one. Whoever has verified them has to do it again, and so
+    have they with others. Asked again after an error or a crash, it goes on with the same keys until the homeserver has
+    taken them.
+
+    Raises:
+        AuthenticationRequired: Ask again with ``auth``.
+        SignatureRefused: The homeserver didn't take this device's new signature.
+        NoAccount: The store is empty.
+        NoTransport: `OutgoingRequests` has what is next; once that is answered, ask `BootstrapCrossSigning`.
+        RequestDelayed: The homeserver couldn't be reached in time.
+        RequestRefused: It refused. The old keys are still here.
+    """
+
+    auth: JsonObject | None = attrs.field(default=None, repr=False)
+    """The user's answer to an `AuthenticationRequired`."""
+    patience: float = 60.0
+    """Seconds to wait for each request."""
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)

@@ -16,6 +16,7 @@ from olmstate.messages import (
     BootstrapCrossSigning,
     CrossSigningSeeds,
     CrossSigningStatus,
+    DeviceId,
     Devices,
     ExportCrossSigningKeys,
     Identity,
@@ -33,9 +34,11 @@ from olmstate.messages import (
     Request,
     RequestDelayed,
     RequestKind,
+    ResetCrossSigning,
     Response,
     SecretOrigin,
     SignatureRefused,
+    SignDevice,
     UnknownIdentity,
     UpdateDevices,
     UserId,
@@ -264,3 +267,93 @@ def test_no_private_key_is_shown() -> None:
     assert "CrossSigningSeeds()" == repr(seeds)
     assert "ImportCrossSigningKeys()" == repr(ImportCrossSigningKeys(seeds=seeds))
     assert "correct" not in repr(BootstrapCrossSigning(auth=AUTH))
+
+
+async def test_another_device_of_our_own_is_signed_if_it_has_the_key_that_was_compared(
+    world: Strict, autojump_clock: MockClock
+) -> None:
+    tablet = (await world.log_in(USER, "TABLET")).peer
+    async with world.process() as device, world.process() as other:
+        await device.ask(BootstrapCrossSigning())
+        for wrong in (
+            SignDevice(device_id=tablet.device_id, ed25519=PeerIdentity(USER).public_key("master")),
+            SignDevice(device_id=DeviceId("NONE"), ed25519=tablet.ed25519),
+        ):
+            with pytest.raises(UnknownIdentity):
+                await device.ask(wrong)
+        for process in (device, other):
+            await process.ask(SignDevice(device_id=tablet.device_id, ed25519=tablet.ed25519))
+            identity = await process.ask(Identity(user_id=USER))
+            (signed,) = [e for e in await process.ask(Devices(user_id=USER)) if e.device_id == tablet.device_id]
+            assert identity is not None
+            assert signed.cross_signed_by == identity.self_signing_key
+    assert 2 == len(uploads(world, RequestKind.SIGNATURES_UPLOAD))  # of this device, and one of the other
+
+
+async def test_a_refused_signature_of_a_device_is_an_error_of_its_asker(
+    world: Strict, autojump_clock: MockClock
+) -> None:
+    tablet = (await world.log_in(USER, "TABLET")).peer
+    async with world.process() as device:
+        await device.ask(BootstrapCrossSigning())
+        world.refuses_signatures = True
+        with pytest.raises(SignatureRefused):
+            await device.ask(SignDevice(device_id=tablet.device_id, ed25519=tablet.ed25519))
+
+
+async def test_a_new_identity_takes_the_place_of_one_whose_private_keys_are_lost(
+    world: Strict, autojump_clock: MockClock
+) -> None:
+    theirs = PeerIdentity(USER)
+    world.homeserver.keys.identities[USER] = theirs.upload()
+    async with world.process() as device:
+        with pytest.raises(MissingCrossSigningKeys):
+            await device.ask(BootstrapCrossSigning())
+        await device.ask(ResetCrossSigning())
+        assert await is_done(device)
+        status = await device.ask(CrossSigningStatus())
+        assert (True, False) == (status.complete, status.pending)
+        first = await device.ask(Identity(user_id=USER))
+        await device.ask(ResetCrossSigning())
+        assert await is_done(device)
+        second = await device.ask(Identity(user_id=USER))
+        assert first is not None
+        assert second is not None
+        assert 3 == len({theirs.public_key("master"), first.master_key, second.master_key})
+
+
+async def test_a_reset_that_the_user_has_to_authenticate_for_keeps_the_old_keys_until_it_is_taken(
+    world: Strict, autojump_clock: MockClock
+) -> None:
+    async with world.process() as device:
+        await device.ask(BootstrapCrossSigning())
+        before = await device.ask(ExportCrossSigningKeys())
+        world.wants_auth = True
+        for _ in range(2):
+            with pytest.raises(AuthenticationRequired):
+                await device.ask(ResetCrossSigning())
+            assert before == await device.ask(ExportCrossSigningKeys())
+            assert await is_done(device)
+        await device.ask(ResetCrossSigning(auth=AUTH))
+        assert await is_done(device)
+        assert before != await device.ask(ExportCrossSigningKeys())
+    keys = [body["master_key"] for body in uploads(world, RequestKind.SIGNING_KEYS_UPLOAD)[1:]]
+    assert 3 == len(keys)
+    assert all(keys[0] == each for each in keys)
+
+
+async def test_a_reset_whose_answer_was_lost_goes_on_with_the_same_keys(
+    world: Strict, autojump_clock: MockClock
+) -> None:
+    async with world.process() as device:
+        await device.ask(BootstrapCrossSigning())
+    world.unheard.add(RequestKind.SIGNING_KEYS_UPLOAD)
+    async with world.process() as device:
+        with pytest.raises(RequestDelayed):
+            await device.ask(ResetCrossSigning(patience=5))
+    world.unheard.clear()
+    async with world.process() as device:
+        await device.ask(ResetCrossSigning())
+        assert await is_done(device)
+    keys = [body["master_key"] for body in uploads(world, RequestKind.SIGNING_KEYS_UPLOAD)]
+    assert 2 == len({str(key) for key in keys})

@@ -11,7 +11,18 @@ import attrs
 from olmstate.actors._account_data.operations import known_account_data, write_account_data
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._identities.identity import Usage
-from olmstate.messages import Command, JsonObject, RequestId, SecretStorageExists, SecretStorageKeyInUse
+from olmstate.actors._identities.signing import Seeds
+from olmstate.actors._secrets.actor import BACKUP_KEY, SecretsActor, StoreBackupKey
+from olmstate.actors._secrets.operations import take_seeds
+from olmstate.messages import (
+    Command,
+    JsonObject,
+    PrivateCrossSigningKeys,
+    RequestId,
+    SecretOrigin,
+    SecretStorageExists,
+    SecretStorageKeyInUse,
+)
 
 from .ssss import (
     DEFAULT_KEY,
@@ -27,7 +38,6 @@ from .ssss import (
     without_key,
 )
 
-BACKUP_KEY: Final = "m.megolm_backup.v1"
 NAMES: Final = (*(usage.secret_name for usage in Usage), BACKUP_KEY)
 """The secrets of the spec."""
 
@@ -126,3 +136,19 @@ class WriteOne(Command[tuple[RequestId, ...]]):
 async def write_one(turn: Turn, command: WriteOne) -> tuple[RequestId, ...]:
     """Store the request."""
     return await write_account_data(turn, [(command.type, command.content)])
+
+
+@attrs.frozen(kw_only=True)
+class TakeRecovered(Command[PrivateCrossSigningKeys]):
+    """Keep what came out of secret storage, each private key if it is the published one's."""
+
+    seeds: Seeds = attrs.field(repr=False)
+    backup_key: bytes | None = attrs.field(repr=False)
+
+
+async def take_recovered(turn: Turn, command: TakeRecovered) -> PrivateCrossSigningKeys:
+    """All of it, or nothing."""
+    status = await take_seeds(turn, command.seeds, SecretOrigin.SECRET_STORAGE)
+    if command.backup_key is not None:
+        await turn[SecretsActor].ask(StoreBackupKey(key=command.backup_key, origin=SecretOrigin.SECRET_STORAGE))
+    return status

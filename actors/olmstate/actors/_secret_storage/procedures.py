@@ -15,14 +15,19 @@ from olmstate.actors._account_data.procedures import account_data
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._identities.actor import CommittedIdentity
 from olmstate.actors._identities.identity import Usage
-from olmstate.actors._identities.signing import compare, seed_to_base64
+from olmstate.actors._identities.signing import Seeds, compare, seed_from_base64, seed_to_base64
 from olmstate.actors._requests.courier import Courier
-from olmstate.actors._secrets.actor import CommittedPrivateKeys
+from olmstate.actors._secrets.actor import BACKUP_KEY, CommittedPrivateKeys
+from olmstate.actors._secrets.procedures import learn_own_identity
+from olmstate.actors._wire import base64
 from olmstate.messages import (
+    BootstrapCrossSigning,
     CreateSecretStorage,
+    CrossSigningStatus,
     DescribeSecretStorage,
     IdentityKeys,
     JsonObject,
+    MalformedMessage,
     MalformedRecoveryKey,
     MalformedSecret,
     NoSecretStorage,
@@ -30,6 +35,8 @@ from olmstate.messages import (
     NoTransport,
     OpenSecretStorage,
     ReadSecret,
+    Recovered,
+    RecoverFromSecretStorage,
     RemoveSecretStorageKey,
     RequestDelayed,
     RequestId,
@@ -47,7 +54,7 @@ from olmstate.messages import (
 )
 from olmstate.storage import in_thread
 
-from .operations import ForgetKey, StoreNewKey, StoreSecret, WriteOne, with_names
+from .operations import NAMES, ForgetKey, StoreNewKey, StoreSecret, TakeRecovered, WriteOne, with_names
 from .recovery_key import read_recovery_key, recovery_key
 from .ssss import (
     DEFAULT_ITERATIONS,
@@ -228,7 +235,32 @@ async def secrets_here(supervisor: BesideTurns) -> dict[str, str]:
         seed = keys.seeds.of(usage)
         if seed is not None and matches.get(usage):
             found[usage.secret_name] = seed_to_base64(seed)
+    if keys.backup_key is not None:
+        found[BACKUP_KEY] = base64.encode(keys.backup_key)
     return found
+
+
+async def recover_from_secret_storage(supervisor: BesideTurns, procedure: RecoverFromSecretStorage) -> Recovered:
+    """Open, read, compare, keep; then all is as if this device had made the keys, and it gets its signature."""
+    patience = procedure.patience
+    opened = await open_key(supervisor, procedure.key, procedure.key_id, patience=patience)
+    found = await read_with(supervisor, opened, NAMES, patience=patience)
+    seeds = {
+        usage.value: seed_from_base64(found[usage.secret_name], usage) for usage in Usage if usage.secret_name in found
+    }
+    backup_key = _backup_key(found.get(BACKUP_KEY))
+    await learn_own_identity(supervisor, patience)
+    await supervisor.ask(TakeRecovered(seeds=Seeds(**seeds), backup_key=backup_key))
+    await supervisor.ask(BootstrapCrossSigning(patience=patience))
+    return Recovered(keys=await supervisor.ask(CrossSigningStatus()), backup_key=backup_key is not None)
+
+
+def _backup_key(text: str | None) -> bytes | None:
+    try:
+        key = base64.decode((text or "").strip(), "the backup key")
+    except MalformedMessage:
+        return None
+    return key if len(key) == KEY_BYTES else None
 
 
 async def _new_key(passphrase: str | None) -> tuple[bytes, Passphrase | None]:

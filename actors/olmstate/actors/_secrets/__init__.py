@@ -10,32 +10,47 @@ from olmstate.messages import (
     ExportCrossSigningKeys,
     ImportCrossSigningKeys,
     RequestKind,
+    ResetCrossSigning,
+    SignDevice,
     VerifyUser,
 )
 
 from .actor import CommittedPrivateKeys, SecretsActor
 from .operations import (
     PrepareNextStep,
+    PrepareReset,
     RefreshOwnIdentity,
+    SignOwnDevice,
     SignUser,
     import_cross_signing_keys,
     prepare_next_step,
+    prepare_reset,
     refresh_own_identity,
     refused_signature,
+    sign_own_device,
     sign_user,
     signing_keys_refused,
     take_keys_answer,
     take_signatures_answer,
     take_signing_keys_answer,
 )
-from .procedures import bootstrap_cross_signing, cross_signing_status, export_cross_signing_keys, verify_user
+from .procedures import (
+    bootstrap_cross_signing,
+    cross_signing_status,
+    export_cross_signing_keys,
+    reset_cross_signing,
+    sign_device,
+    verify_user,
+)
 
 CAPABILITY = Capability(
     actor=SecretsActor,
     commands=(
         ImportCrossSigningKeys.by(import_cross_signing_keys),
         PrepareNextStep.by(prepare_next_step),
+        PrepareReset.by(prepare_reset),
         RefreshOwnIdentity.by(refresh_own_identity),
+        SignOwnDevice.by(sign_own_device),
         SignUser.by(sign_user),
     ),
     queries=(CommittedPrivateKeys.answered_by(SecretsActor),),
@@ -43,6 +58,8 @@ CAPABILITY = Capability(
         BootstrapCrossSigning.by(bootstrap_cross_signing),
         CrossSigningStatus.by(cross_signing_status),
         ExportCrossSigningKeys.by(export_cross_signing_keys),
+        ResetCrossSigning.by(reset_cross_signing),
+        SignDevice.by(sign_device),
         VerifyUser.by(verify_user),
     ),
     additions=(

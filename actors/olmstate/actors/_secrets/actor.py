@@ -1,4 +1,4 @@
-"""The secrets actor owns our user's private cross-signing keys.
+"""The secrets actor owns our user's private cross-signing keys, and the backup key.
 
 Its invariants:
 
@@ -13,7 +13,7 @@ All are one partition: they are few, and belong together.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, TypeAlias, assert_never
+from typing import ClassVar, Final, TypeAlias, assert_never
 
 import attrs
 
@@ -28,6 +28,9 @@ from olmstate.storage import Row, RowReader, Table
 
 from .stored import SecretRecord
 
+BACKUP_KEY: Final = "m.megolm_backup.v1"
+"""Name of the secret."""
+
 
 class PrivateKeys(QuietStruct, frozen=True, kw_only=True):
     """The private cross-signing keys that are there."""
@@ -37,6 +40,8 @@ class PrivateKeys(QuietStruct, frozen=True, kw_only=True):
     """Where each of them comes from."""
     pending: Seeds = Seeds()
     """Made here, all three, and not published yet."""
+    backup_key: bytes | None = None
+    """As it came; nobody has compared it with a backup's."""
 
 
 @attrs.define(kw_only=True)
@@ -87,6 +92,14 @@ class StoreSeeds(Message[None]):
 
 
 @attrs.frozen(kw_only=True)
+class StoreBackupKey(Message[None]):
+    """Keep a backup key."""
+
+    key: bytes = attrs.field(repr=False)
+    origin: SecretOrigin
+
+
+@attrs.frozen(kw_only=True)
 class StorePending(Message[None]):
     """Three new seeds, to be published; others that were pending are gone."""
 
@@ -103,7 +116,15 @@ class DropPending(Message[None]):
     """The homeserver has refused what is pending."""
 
 
-Asked: TypeAlias = LookUpPrivateKeys | CommittedPrivateKeys | StoreSeeds | StorePending | PendingPublished | DropPending
+Asked: TypeAlias = (
+    LookUpPrivateKeys
+    | CommittedPrivateKeys
+    | StoreSeeds
+    | StoreBackupKey
+    | StorePending
+    | PendingPublished
+    | DropPending
+)
 
 
 class SecretsActor(Actor[Asked]):
@@ -132,6 +153,9 @@ class SecretsActor(Actor[Asked]):
             case StoreSeeds(seeds=seeds, origin=origin):
                 self._store_seeds(seeds, origin, pending=False)
                 return message.reply(None)
+            case StoreBackupKey(key=key, origin=origin):
+                self._store_one(BACKUP_KEY, key, origin, pending=False)
+                return message.reply(None)
             case StorePending(seeds=seeds):
                 self._store_seeds(seeds, SecretOrigin.MADE_HERE, pending=True)
                 return message.reply(None)
@@ -147,16 +171,18 @@ class SecretsActor(Actor[Asked]):
                 assert_never(message)
 
     def _store_seeds(self, seeds: Seeds, origin: SecretOrigin, *, pending: bool) -> None:
-        secrets = self._secrets.current(self._partition)
         for usage in Usage:
-            seed, at = seeds.of(usage), (usage.secret_name, pending)
-            before = secrets.records.get(at)
-            if seed is not None and (before is None or before.value != seed):
-                secrets = self._secrets.change(self._partition)
-                secrets.records[at] = SecretRecord(
-                    name=usage.secret_name, value=seed, origin=origin.value, pending=pending
-                )
-                secrets.changed.add(at)
+            seed = seeds.of(usage)
+            if seed is not None:
+                self._store_one(usage.secret_name, seed, origin, pending=pending)
+
+    def _store_one(self, name: str, value: bytes, origin: SecretOrigin, *, pending: bool) -> None:
+        at = name, pending
+        before = self._secrets.current(self._partition).records.get(at)
+        if before is None or before.value != value:
+            secrets = self._secrets.change(self._partition)
+            secrets.records[at] = SecretRecord(name=name, value=value, origin=origin.value, pending=pending)
+            secrets.changed.add(at)
 
     def _drop_pending(self) -> None:
         secrets = self._secrets.current(self._partition)
@@ -171,7 +197,9 @@ class SecretsActor(Actor[Asked]):
 def _private_keys(secrets: _Secrets) -> PrivateKeys:
     present = {usage: secrets.records.get((usage.secret_name, False)) for usage in Usage}
     pending = {usage: secrets.records.get((usage.secret_name, True)) for usage in Usage}
+    backup_key = secrets.records.get((BACKUP_KEY, False))
     return PrivateKeys(
+        backup_key=None if backup_key is None else backup_key.value,
         seeds=_seeds(present),
         origins={
             usage: restore(Table.SECRETS, SecretOrigin, record.origin)

@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 from olmstate.actors._account.actor import AccountActor, LookUpOwnDevice
+from olmstate.actors._account.operations import own_device
 from olmstate.actors._account.upkeep import UPLOAD
 from olmstate.actors._device_lists.actor import DeviceListsActor, Invalidated
 from olmstate.actors._devices.operations import devices_of
@@ -39,6 +40,8 @@ from olmstate.actors._requests.actor import (
 from olmstate.actors._requests.points import Refused
 from olmstate.messages import (
     Command,
+    DeviceAddress,
+    DeviceId,
     Ed25519Key,
     IdentitiesChanged,
     ImportCrossSigningKeys,
@@ -66,7 +69,7 @@ from .actor import (
     StorePending,
     StoreSeeds,
 )
-from .vouching import vouch_for_user
+from .vouching import vouch_for_device, vouch_for_user
 
 _API: Final = "/_matrix/client/v3/keys"
 OWN: Final = "our own identity"
@@ -103,10 +106,7 @@ async def prepare_next_step(turn: Turn, command: PrepareNextStep) -> Step | None
     if device is None or device.signed_json is None:
         return await _upload_device_keys(turn, own.signed_device_keys)
     if published is None:
-        body = device_signing_upload(await _to_be_published(turn, user_id))
-        if command.auth is not None:
-            body["auth"] = command.auth
-        return await _step(turn, RequestKind.SIGNING_KEYS_UPLOAD, "device_signing/upload", body, anew=command.auth)
+        return await _upload_identity(turn, await _to_be_published(turn, user_id), command.auth)
     seeds = await _usable_seeds(turn, published)
     if device.cross_signed_by == published.self_signing.public_key:
         return None
@@ -130,6 +130,46 @@ async def sign_user(turn: Turn, command: SignUser) -> Step:
     return Step(kind=RequestKind.SIGNATURES_UPLOAD, request_ids=request_ids)
 
 
+@attrs.frozen(kw_only=True)
+class SignOwnDevice(Command[Step]):
+    """Sign a device of our own, whose key was compared."""
+
+    device_id: DeviceId
+    ed25519: Ed25519Key
+
+
+async def sign_own_device(turn: Turn, command: SignOwnDevice) -> Step:
+    """Store the signature, if there is none yet."""
+    own = (await own_device(turn)).identity.user_id
+    device = DeviceAddress(user_id=own, device_id=command.device_id)
+    request_ids = await vouch_for_device(turn, device, command.ed25519)
+    return Step(kind=RequestKind.SIGNATURES_UPLOAD, request_ids=request_ids)
+
+
+@attrs.frozen(kw_only=True)
+class PrepareReset(Command[Step | None]):
+    """Have a new identity published; None: the homeserver has taken it."""
+
+    begin: bool
+    """Make it, unless one that was made before waits for the homeserver."""
+    auth: JsonObject | None = attrs.field(default=None, repr=False)
+
+
+async def prepare_reset(turn: Turn, command: PrepareReset) -> Step | None:
+    """New private keys beside the old ones, which stay until the homeserver has taken the new public halves."""
+    user_id = (await own_device(turn)).identity.user_id
+    pending = (await turn[SecretsActor].ask(LookUpPrivateKeys())).pending
+    published = await _published(turn, user_id)
+    if pending.complete and published is not None and all(compare(pending, published).values()):
+        await _take_pending(turn, published)
+        return None
+    if not pending.complete:
+        if not command.begin:
+            return None
+        pending = await _new_seeds(turn, user_id)
+    return await _upload_identity(turn, _identity(user_id, pending), command.auth)
+
+
 async def refresh_own_identity(turn: Turn, command: RefreshOwnIdentity) -> None:  # noqa: ARG001 - a command's function
     """Mark our own user as outdated."""
     own = await turn[AccountActor].ask(LookUpOwnDevice())
@@ -149,10 +189,22 @@ async def _to_be_published(turn: Turn, user_id: UserId) -> Identity:
         missing = _missing(seeds)
         if len(missing) < len(Usage):
             raise MissingCrossSigningKeys(names=missing)
-        seeds = Seeds(**{usage.value: secrets.token_bytes(SEED_BYTES) for usage in Usage})
-        await turn[SecretsActor].ask(StorePending(seeds=seeds))
-        await _tell(turn, user_id)
+        seeds = await _new_seeds(turn, user_id)
     return _identity(user_id, seeds)
+
+
+async def _new_seeds(turn: Turn, user_id: UserId) -> Seeds:
+    seeds = Seeds(**{usage.value: secrets.token_bytes(SEED_BYTES) for usage in Usage})
+    await turn[SecretsActor].ask(StorePending(seeds=seeds))
+    await _tell(turn, user_id)
+    return seeds
+
+
+async def _upload_identity(turn: Turn, identity: Identity, auth: JsonObject | None) -> Step:
+    body = device_signing_upload(identity)
+    if auth is not None:
+        body["auth"] = auth
+    return await _step(turn, RequestKind.SIGNING_KEYS_UPLOAD, "device_signing/upload", body, anew=auth)
 
 
 def _identity(user_id: UserId, seeds: Seeds) -> Identity:
@@ -262,10 +314,20 @@ def refused_signature(response: JsonObject) -> OlmStateError | None:
 
 
 async def import_cross_signing_keys(turn: Turn, command: ImportCrossSigningKeys) -> PrivateCrossSigningKeys:
-    """Compare private keys with what is published, and take them in."""
-    user_id = (await turn[AccountActor].ask(LookUpOwnDevice())).identity.user_id
+    """Read them, and take them in."""
     texts = {usage: getattr(command.seeds, usage.value) for usage in Usage}
     seeds = Seeds(**{usage.value: seed_from_base64(text, usage) for usage, text in texts.items() if text is not None})
+    return await take_seeds(turn, seeds, SecretOrigin.IMPORTED)
+
+
+async def take_seeds(turn: Turn, seeds: Seeds, origin: SecretOrigin) -> PrivateCrossSigningKeys:
+    """Compare private keys with what is published, and store them; with the master key, our identity is verified.
+
+    Raises:
+        UnknownIdentity: Our user has none.
+        MismatchedSecret: One isn't the published key's: none is stored.
+    """
+    user_id = (await own_device(turn)).identity.user_id
     published = await _published(turn, user_id)
     if published is None:
         raise UnknownIdentity(user_id=user_id)
@@ -273,7 +335,7 @@ async def import_cross_signing_keys(turn: Turn, command: ImportCrossSigningKeys)
     for usage, right in matches.items():
         if not right:
             raise MismatchedSecret(name=usage.secret_name)
-    await turn[SecretsActor].ask(StoreSeeds(seeds=seeds, origin=SecretOrigin.IMPORTED))
+    await turn[SecretsActor].ask(StoreSeeds(seeds=seeds, origin=origin))
     if seeds.master is not None:
         await mark_verified(turn, MarkVerified(user_id=user_id, master_key=published.master.public_key))
     return await _tell(turn, user_id)

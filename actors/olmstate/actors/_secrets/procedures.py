@@ -16,13 +16,15 @@ from olmstate.messages import (
     PrivateCrossSigningKeys,
     RequestDelayed,
     RequestKind,
+    ResetCrossSigning,
+    SignDevice,
     UpdateDevices,
     UserId,
     VerifyUser,
 )
 
 from .actor import CommittedPrivateKeys
-from .operations import PrepareNextStep, RefreshOwnIdentity, SignUser, status_of
+from .operations import PrepareNextStep, PrepareReset, RefreshOwnIdentity, SignOwnDevice, SignUser, status_of
 
 MOST_QUERIES = 3
 MOST_STEPS = 6
@@ -32,17 +34,25 @@ MOST_STEPS = 6
 async def bootstrap_cross_signing(supervisor: BesideTurns, procedure: BootstrapCrossSigning) -> None:
     """One step after another, each from what a query tells: so it goes on wherever it was left."""
     courier = supervisor.services[Courier]
-    own = (await supervisor.ask(IdentityKeys())).user_id
     auth = procedure.auth
     for _ in range(MOST_STEPS):
-        if courier.has_transport:
-            await supervisor.ask(RefreshOwnIdentity())
-        await _learn(supervisor, own, procedure.patience)
+        await learn_own_identity(supervisor, procedure.patience)
         step = await supervisor.ask(PrepareNextStep(auth=auth))
         if step is None:
             return
         await courier.deliver(step.kind, step.request_ids, patience=procedure.patience)
     raise RequestDelayed(kind=RequestKind.SIGNATURES_UPLOAD)
+
+
+async def learn_own_identity(supervisor: BesideTurns, patience: float) -> None:
+    """Have our own keys as they are at the homeserver now.
+
+    Raises:
+        NoAccount, NoTransport, RequestDelayed, RequestRefused: They can't be learned.
+    """
+    if supervisor.services[Courier].has_transport:
+        await supervisor.ask(RefreshOwnIdentity())
+    await _learn(supervisor, (await supervisor.ask(IdentityKeys())).user_id, patience)
 
 
 async def _learn(supervisor: BesideTurns, user_id: UserId, patience: float) -> None:
@@ -58,6 +68,28 @@ async def verify_user(supervisor: BesideTurns, procedure: VerifyUser) -> None:
     step = await supervisor.ask(SignUser(user_id=procedure.user_id, master_key=procedure.master_key))
     await supervisor.services[Courier].deliver(step.kind, step.request_ids, patience=procedure.patience)
     await _learn(supervisor, procedure.user_id, procedure.patience)
+
+
+async def sign_device(supervisor: BesideTurns, procedure: SignDevice) -> None:
+    """The same for a device."""
+    await learn_own_identity(supervisor, procedure.patience)
+    own = (await supervisor.ask(IdentityKeys())).user_id
+    step = await supervisor.ask(SignOwnDevice(device_id=procedure.device_id, ed25519=procedure.ed25519))
+    await supervisor.services[Courier].deliver(step.kind, step.request_ids, patience=procedure.patience)
+    await _learn(supervisor, own, procedure.patience)
+
+
+async def reset_cross_signing(supervisor: BesideTurns, procedure: ResetCrossSigning) -> None:
+    """Have a new identity taken, and go on as for the first one."""
+    for number in range(MOST_STEPS):
+        await learn_own_identity(supervisor, procedure.patience)
+        step = await supervisor.ask(PrepareReset(begin=number == 0, auth=procedure.auth))
+        if step is None:
+            break
+        await supervisor.services[Courier].deliver(step.kind, step.request_ids, patience=procedure.patience)
+    else:
+        raise RequestDelayed(kind=RequestKind.SIGNING_KEYS_UPLOAD)
+    await supervisor.ask(BootstrapCrossSigning(patience=procedure.patience))
 
 
 async def cross_signing_status(supervisor: BesideTurns, query: CrossSigningStatus) -> PrivateCrossSigningKeys:  # noqa: ARG001 - a query's function
