@@ -106,6 +106,7 @@ def run(seed: int, size: int, only: str) -> None:
             f'test-command = "{judge}"\n[cosmic-ray.distributor]\nname = "local"\n'
         )
         _cosmic_ray(folder, "init", "mutants.toml", SESSION)
+        _cosmic_ray(folder, "baseline", "mutants.toml")  # or else any failure would pass for a mutant that was found
         _sample(folder, seed=seed, size=size)
         _cosmic_ray(folder, "exec", "mutants.toml", SESSION)
         survivors = list(_survivors(folder))
@@ -117,10 +118,11 @@ def run(seed: int, size: int, only: str) -> None:
 
 @main.command()
 def judge() -> None:
-    """Run the tests of the file that is changed here; exit with their result."""
+    """Run the tests of the file that is changed here, or all of them; exit with their result."""
     diff = subprocess.run(["git", "diff", "--name-only"], check=True, capture_output=True, text=True)
     changed = diff.stdout.strip()
-    tests = next(tests for prefix, tests in JUDGES.items() if changed.startswith(prefix))
+    every = sorted({folder for folders in JUDGES.values() for folder in folders})
+    tests = next((folders for prefix, folders in JUDGES.items() if changed.startswith(prefix)), every)
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     sys.exit(subprocess.run(command, check=False).returncode)
 
