@@ -16,6 +16,7 @@ import pytest
 
 import olmstate.actors
 from olmstate.actors._account.stored import AccountRecord, FallbackRecord, SyncRecord, UploadRecord
+from olmstate.actors._account_data.stored import AccountDataRecord
 from olmstate.actors._device_lists.stored import OutdatedUserRecord, TrackedUserRecord
 from olmstate.actors._devices.stored import DeviceRecord
 from olmstate.actors._engine.records import Record, dumps, loads
@@ -319,6 +320,7 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         ),
         b'{"user_id":"@bob:example.org","device_id":"BOB","ed25519":"e","verified":1700000000000}',
     ),
+    (AccountDataRecord(content=b"{}"), b'{"content":"e30="}'),
     (BackOffRecord(failures=2, until=1_700_000_030_000), b'{"failures":2,"until":1700000030000}'),
 ]
 

@@ -18,6 +18,7 @@ from olmstate.messages import (
     ConfirmVerification,
     CreateAccount,
     CreateOlmSessions,
+    CreateSecretStorage,
     CrossSigningSeeds,
     CrossSigningStatus,
     DecryptedRoomEvent,
@@ -25,6 +26,7 @@ from olmstate.messages import (
     DecryptRoomEvent,
     DecryptRoomEvents,
     DecryptToDevice,
+    DescribeSecretStorage,
     DeviceIdentity,
     DeviceKeys,
     Devices,
@@ -52,6 +54,7 @@ from olmstate.messages import (
     MarkVerificationMessageRefused,
     MarkVerificationMessageSent,
     OlmSessionsCreated,
+    OpenSecretStorage,
     OutboundRoomKey,
     OutdatedUsers,
     OutgoingRequests,
@@ -60,8 +63,10 @@ from olmstate.messages import (
     PrepareOneTimeKeys,
     PrepareRoomKey,
     PrivateCrossSigningKeys,
+    ReadSecret,
     ReceiveSync,
     ReceiveVerificationEvent,
+    RemoveSecretStorageKey,
     Request,
     RequestVerification,
     RoomKeyChange,
@@ -69,6 +74,11 @@ from olmstate.messages import (
     RoomKeysImported,
     RotateRoomKey,
     ScanQrCode,
+    SecretStorageCreated,
+    SecretStorageInfo,
+    SecretStorageKey,
+    SetBackupWanted,
+    SetDefaultSecretStorageKey,
     SetDeviceTrust,
     ShareRoomKey,
     ShowQrCode,
@@ -90,6 +100,7 @@ from olmstate.messages import (
     Verifications,
     VerifyUser,
     WithdrawVerification,
+    WriteSecret,
 )
 
 
@@ -189,6 +200,25 @@ async def private_keys(
     assert_type(await supervisor.ask(import_keys), PrivateCrossSigningKeys)
     assert_type(await supervisor.ask(CrossSigningStatus()), PrivateCrossSigningKeys)
     assert_type(await supervisor.ask(ExportCrossSigningKeys()), CrossSigningSeeds)
+
+
+async def secret_storage(
+    supervisor: Supervisor,
+    *,
+    open_it: OpenSecretStorage,
+    read: ReadSecret,
+    write: WriteSecret,
+    default: SetDefaultSecretStorageKey,
+    remove: RemoveSecretStorageKey,
+) -> None:
+    assert_type(await supervisor.ask(CreateSecretStorage()), SecretStorageCreated)
+    assert_type(await supervisor.ask(DescribeSecretStorage()), SecretStorageInfo)
+    assert_type(await supervisor.ask(open_it), SecretStorageKey)
+    assert_type(await supervisor.ask(read), str)
+    assert_type(await supervisor.ask(write), None)
+    assert_type(await supervisor.ask(default), None)
+    assert_type(await supervisor.ask(remove), None)
+    assert_type(await supervisor.ask(SetBackupWanted(wanted=True)), None)
 
 
 async def requests(supervisor: Supervisor, *, sent: MarkRequestSent, failed: MarkRequestFailed) -> None:

@@ -115,6 +115,11 @@ def olm_repairs(db: Database) -> None:
     make_partitioned_table(db, "olm_repairs")
 
 
+def account_data(db: Database) -> None:
+    """What the homeserver has of our user's account data."""
+    make_table(db, "account_data")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -127,6 +132,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     private_keys,
     verifications,
     olm_repairs,
+    account_data,
 )
 """In order: the first makes version 1."""
 
