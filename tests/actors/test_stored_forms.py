@@ -38,7 +38,16 @@ from olmstate.actors._verification.flow import State
 from olmstate.actors._verification.qr import Mode
 from olmstate.actors._verification.record import Flow, Party
 from olmstate.actors._verification.stored import VerificationRecord, VerifiedDeviceRecord, WaitingEventRecord
-from olmstate.messages import Curve25519Key, DeviceId, Ed25519Key, MegolmSessionId, RoomId, StoreCorrupt, UserId
+from olmstate.messages import (
+    Curve25519Key,
+    DeviceId,
+    DeviceTrust,
+    Ed25519Key,
+    MegolmSessionId,
+    RoomId,
+    StoreCorrupt,
+    UserId,
+)
 from olmstate.storage import START, Row, Table, open_store
 from olmstate.storage.tables import KEYS_ONLY
 from tests.operations.device import KEY
@@ -86,11 +95,12 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             listed=True,
             cross_signed_by=Ed25519Key("a self-signing key"),
             signed_json=b"{}",
+            trust=DeviceTrust.BLOCKED,
         ),
         (
             b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"a curve","ed25519":"a fingerprint",'
             b'"algorithms":["m.olm.v1.curve25519-aes-sha2","m.megolm.v1.aes-sha2"],"gone":true,"listed":true,'
-            b'"cross_signed_by":"a self-signing key","signed_json":"e30="}'
+            b'"cross_signed_by":"a self-signing key","signed_json":"e30=","trust":"blocked"}'
         ),
     ),
     (
@@ -314,6 +324,20 @@ EARLIER: list[tuple[bytes, Record]] = [
     (
         b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"c","ed25519":"e","algorithms":[]}',
         DeviceRecord(user_id=BOB, device_id=DeviceId("BOB"), curve25519=Curve25519Key("c"), ed25519=Ed25519Key("e")),
+    ),
+    (
+        (
+            b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"c","ed25519":"e","algorithms":[],'
+            b'"gone":false,"listed":true,"cross_signed_by":null,"signed_json":null}'
+        ),
+        DeviceRecord(
+            user_id=BOB,
+            device_id=DeviceId("BOB"),
+            curve25519=Curve25519Key("c"),
+            ed25519=Ed25519Key("e"),
+            listed=True,
+            trust=DeviceTrust.UNSET,
+        ),
     ),
     (
         (

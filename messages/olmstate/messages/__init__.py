@@ -29,6 +29,8 @@ from ._devices import (
     DeviceKeys,
     Devices,
     DevicesAdded,
+    DeviceTrust,
+    SetDeviceTrust,
 )
 from ._errors import (
     AccountError,
@@ -74,6 +76,7 @@ from ._errors import (
 )
 from ._events import (
     DevicesChanged,
+    DeviceTrustChanged,
     Event,
     OwnDeviceReplaced,
     RoomKeyExportProgress,
@@ -250,6 +253,8 @@ __all__ = [
     "DeviceIdentity",
     "DeviceKeyChanged",
     "DeviceKeys",
+    "DeviceTrust",
+    "DeviceTrustChanged",
     "Devices",
     "DevicesAdded",
     "DevicesChanged",
@@ -356,6 +361,7 @@ __all__ = [
     "SecretError",
     "SecretOrigin",
     "SenderState",
+    "SetDeviceTrust",
     "ShareRoomKey",
     "SignatureRefused",
     "SignedDeviceKeys",

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 from olmstate.actors import Supervisor
 from olmstate.messages import (
     DeviceIdentity,
+    DeviceTrust,
     DiscardRoomKey,
     EncryptedRoomEvent,
     EncryptForRoom,
@@ -16,6 +17,7 @@ from olmstate.messages import (
     JsonObject,
     ReceiveSync,
     RoomId,
+    SetDeviceTrust,
     SyncToken,
     UpdateDevices,
     UserId,
@@ -211,6 +213,21 @@ async def test_who_begins_a_new_session_is_sent_again_the_room_key_that_it_may_h
         await sync(world, device)
         await trio.sleep(5)
         assert [HELLO] * 3 == [await bob.read(event) for event in events]
+
+
+async def test_a_blocked_device_that_begins_a_new_session_is_sent_nothing_again(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bob = await world.log_in(BOB, one_time_keys=1)
+    async with world.process() as device:
+        await send(device, BOB)
+        await trio.sleep(5)
+        await bob.sync()
+        await device.ask(SetDeviceTrust(user_id=BOB, device_id=bob.peer.device_id, trust=DeviceTrust.BLOCKED))
+        await begin_session(bob, await device.ask(IdentityKeys()))
+        await sync(world, device)
+        await trio.sleep(5)
+        assert [] == await read_all(bob)
 
 
 async def test_a_room_key_that_is_sent_again_begins_where_its_device_was_first_sent_it(

@@ -30,6 +30,7 @@ from olmstate.actors._wire.untrusted_json import string
 from olmstate.messages import (
     DeviceAddress,
     DeviceIdentity,
+    DeviceTrust,
     DiscardRoomKey,
     EncryptedRoomEvent,
     EncryptRoomEvent,
@@ -98,6 +99,9 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
     wanted = await distinct(command.devices)
     wanted.pop(itself, None)
     known = await look_up(turn, wanted)
+    for address, device in known.items():
+        if device.trust is DeviceTrust.BLOCKED:
+            del wanted[address]
     outbound = turn[OutboundGroupSessionsActor]
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
     if current is not None and await in_slices(current.is_known_to_others(wanted, known)):

@@ -33,6 +33,7 @@ from olmstate.messages import (
     DeviceAddress,
     DeviceId,
     DeviceKeys,
+    DeviceTrust,
     JsonObject,
     MegolmSessionId,
     OutboundRoomKey,
@@ -79,7 +80,7 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
     if current is not None and await in_slices(current.is_known_to_others(wanted, wanted)):
         current = None
-    carrying = await _carrying(turn, command.room_id, current)
+    carrying = [] if current is None else await _carrying(turn, command.room_id, current.session_id)
     under_way, own = bool(carrying), tuple(each.request_id for each in carrying if each.own)
     pending = [address for address, device in wanted.items() if not _has(current, address, device, under_way)]
     if current is not None and not pending:
@@ -114,7 +115,7 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
 
 
 async def _recipients(turn: Turn, users: Collection[UserId]) -> dict[DeviceAddress, DeviceKeys]:
-    """All devices of the users, and of our own, but this one."""
+    """All devices of the users, and of our own, but this one and those that are blocked."""
     own = (await own_device(turn)).identity
     known = await devices_of(turn, [*users, own.user_id])
     itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
@@ -122,6 +123,7 @@ async def _recipients(turn: Turn, users: Collection[UserId]) -> dict[DeviceAddre
         DeviceAddress(user_id=user_id, device_id=device_id): device
         for user_id, by_id in known.items()
         for device_id, device in by_id.items()
+        if device.trust is not DeviceTrust.BLOCKED
     }
     devices.pop(itself, None)
     return devices
@@ -139,11 +141,9 @@ def prefix_of(room_id: RoomId, session_id: MegolmSessionId) -> str:
     return f"{session_id} {room_id} "
 
 
-async def _carrying(turn: Turn, room_id: RoomId, current: CurrentSession | None) -> list[PendingRequest]:
+async def _carrying(turn: Turn, room_id: RoomId, session_id: MegolmSessionId) -> list[PendingRequest]:
     """The requests that carry a session's key."""
-    if current is None:
-        return []
-    prefix = prefix_of(room_id, current.session_id)
+    prefix = prefix_of(room_id, session_id)
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
     return [each for each in pending if any(subject.startswith(prefix) for subject in each.subjects)]
 
@@ -179,9 +179,7 @@ async def take_delivery(turn: Turn, answered: AnsweredRequest, response: JsonObj
 
 
 async def _mark(turn: Turn, room_id: RoomId, session_id: MegolmSessionId, devices: Iterable[DeviceAddress]) -> None:
-    prefix = prefix_of(room_id, session_id)
-    pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
-    more = any(subject.startswith(prefix) for each in pending for subject in each.subjects)
+    more = await _carrying(turn, room_id, session_id)
     marked = MarkShared(room_id=room_id, session_id=session_id, devices=frozenset(devices), all_delivered=not more)
     with contextlib.suppress(RoomKeyReplaced):  # meanwhile; whoever sends next shares the new one
         await turn[OutboundGroupSessionsActor].ask(marked)

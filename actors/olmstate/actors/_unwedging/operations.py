@@ -34,6 +34,7 @@ from olmstate.messages import (
     Curve25519Key,
     DeviceAddress,
     DeviceKeys,
+    DeviceTrust,
     MalformedMessage,
     MegolmSessionId,
     OutboundRoomKey,
@@ -117,6 +118,8 @@ async def share_again(turn: Turn, events: Sequence[DecryptedEvent]) -> None:
     sent = {device: await turn[OlmSessionsActor].ask(SentRoomKeys(sender_key=key)) for device, key in devices.items()}
     known = await look_up(turn, [address for address, room_keys in sent.items() if room_keys])
     for address, keys in known.items():
+        if keys.trust is DeviceTrust.BLOCKED:
+            continue
         repair = (await turn[UnwedgingActor].ask(Repairs())).get(address, _NONE)
         lately = tuple(at for at in repair.shared_again if 0 <= turn.now - at < HOUR)
         if len(lately) < TIMES_AN_HOUR and await _share_again(turn, keys, sent[address]):

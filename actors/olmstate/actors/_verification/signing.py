@@ -10,14 +10,17 @@ from __future__ import annotations
 from contextlib import suppress
 
 from olmstate.actors._account.operations import own_device
+from olmstate.actors._devices.operations import look_up, set_device_trust
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._identities.operations import MarkVerified, mark_verified
 from olmstate.actors._secrets.vouching import vouch_for_device, vouch_for_user
 from olmstate.messages import (
     DeviceAddress,
     DeviceId,
+    DeviceTrust,
     Ed25519Key,
     MissingCrossSigningKeys,
+    SetDeviceTrust,
     UnknownIdentity,
     UserId,
 )
@@ -51,6 +54,15 @@ async def _master_key(turn: Turn, user_id: UserId, master_key: Ed25519Key, *, is
 async def _device(turn: Turn, device: DeviceAddress, ed25519: Ed25519Key, *, is_own: bool) -> None:
     mark = MarkDeviceVerified(user_id=device.user_id, device_id=device.device_id, ed25519=ed25519, now=turn.now)
     await turn[VerificationsActor].ask(mark)
+    await _trust(turn, device, ed25519)
     if is_own:
         with suppress(MissingCrossSigningKeys, UnknownIdentity):
             await vouch_for_device(turn, device, ed25519)
+
+
+async def _trust(turn: Turn, device: DeviceAddress, ed25519: Ed25519Key) -> None:
+    """The device counts as verified where room keys are shared, if it is known by the key that was compared."""
+    known = (await look_up(turn, (device,))).get(device)
+    if known is not None and known.ed25519 == ed25519:
+        trust = SetDeviceTrust(user_id=device.user_id, device_id=device.device_id, trust=DeviceTrust.VERIFIED)
+        await set_device_trust(turn, trust)
