@@ -22,6 +22,7 @@ from olmstate.messages import (
     DevicesChanged,
     DeviceTrustChanged,
     Event,
+    EventsReadable,
     ExportKeyFile,
     ExportRoomKeys,
     IdentitiesChanged,
@@ -51,6 +52,7 @@ from tests.faults.history import Json
 OWN_EVENTS = (
     ToDeviceDelayed,
     RoomKeysReceived,
+    EventsReadable,
     DevicesChanged,
     DeviceTrustChanged,
     OwnDeviceReplaced,
@@ -128,6 +130,8 @@ class Ear:
                     news.verifications.append(event)
                 case ToDeviceDelayed():
                     pass  # how long a reply takes, which says nothing of it
+                case EventsReadable():
+                    pass  # of what was parked before, which no reply says
                 case _:
                     raise AssertionError(event)
         return news

@@ -116,6 +116,7 @@ from ._message import (
     Reply,
     Route,
 )
+from ._parked_events import EventsParked, EventsReadable, ForgetParkedEvents, ParkedEvent, ParkedEvents, ParkEvents
 from ._requests import (
     AuthenticationRequired,
     MarkRequestFailed,
@@ -269,9 +270,12 @@ __all__ = [
     "EncryptionInfo",
     "Event",
     "EventId",
+    "EventsParked",
+    "EventsReadable",
     "ExportCrossSigningKeys",
     "ExportKeyFile",
     "ExportRoomKeys",
+    "ForgetParkedEvents",
     "IdentitiesChanged",
     "Identity",
     "IdentityKeys",
@@ -317,6 +321,9 @@ __all__ = [
     "OutdatedUsers",
     "OutgoingRequests",
     "OwnDeviceReplaced",
+    "ParkEvents",
+    "ParkedEvent",
+    "ParkedEvents",
     "PinIdentity",
     "PlainToDevice",
     "PrepareAccount",

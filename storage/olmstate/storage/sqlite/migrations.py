@@ -115,6 +115,12 @@ def olm_repairs(db: Database) -> None:
     make_partitioned_table(db, "olm_repairs")
 
 
+def parked_events(db: Database) -> None:
+    """Room events that wait for their keys."""
+    make_partitioned_table(db, "parked_events")
+    make_table(db, "parked_contents")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -127,6 +133,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     private_keys,
     verifications,
     olm_repairs,
+    parked_events,
 )
 """In order: the first makes version 1."""
 
