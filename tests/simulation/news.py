@@ -22,6 +22,7 @@ from olmstate.messages import (
     DevicesChanged,
     DeviceTrustChanged,
     Event,
+    EventsReadable,
     ExportKeyFile,
     ExportRoomKeys,
     IdentitiesChanged,
@@ -55,6 +56,7 @@ from tests.faults.history import Json
 OWN_EVENTS = (
     ToDeviceDelayed,
     RoomKeysReceived,
+    EventsReadable,
     DevicesChanged,
     DeviceTrustChanged,
     OwnDeviceReplaced,
@@ -132,6 +134,8 @@ class Ear:
                     news.verifications.append(event)
                 case ToDeviceDelayed():
                     pass  # how long a reply takes, which says nothing of it
+                case EventsReadable():
+                    pass  # of what was parked before, which no reply says
                 case _:
                     raise AssertionError(event)
         return news

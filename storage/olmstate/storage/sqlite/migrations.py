@@ -120,6 +120,12 @@ def account_data(db: Database) -> None:
     make_table(db, "account_data")
 
 
+def parked_events(db: Database) -> None:
+    """Room events that wait for their keys."""
+    make_partitioned_table(db, "parked_events")
+    make_table(db, "parked_contents")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -133,6 +139,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     verifications,
     olm_repairs,
     account_data,
+    parked_events,
 )
 """In order: the first makes version 1."""
 
