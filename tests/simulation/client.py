@@ -11,7 +11,7 @@ import contextlib
 import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -25,12 +25,14 @@ from olmstate.messages import (
     ConfirmVerification,
     CreateAccount,
     CreateOlmSessions,
+    CreateSecretStorage,
     CrossSigningSeeds,
     CrossSigningStatus,
     DecryptionError,
     DecryptRoomEvent,
     DecryptRoomEvents,
     DecryptToDevice,
+    DescribeSecretStorage,
     DeviceAddress,
     Devices,
     DiscardRoomKey,
@@ -51,25 +53,35 @@ from olmstate.messages import (
     MarkRequestFailed,
     MarkRequestSent,
     MarkRoomKeyShared,
+    Message,
     NoTransport,
+    OpenSecretStorage,
     OutdatedUsers,
     OutgoingRequests,
     PinIdentity,
     PrepareAccount,
     PrepareOneTimeKeys,
     PrepareRoomKey,
+    ReadSecret,
     ReceiveSync,
+    RecoverFromSecretStorage,
+    RemoveSecretStorageKey,
     Request,
     RequestDelayed,
     RequestKind,
     RequestVerification,
+    ResetCrossSigning,
     RoomId,
     RoomKeyNotShared,
     RoomKeyReplaced,
     RotateRoomKey,
     RotationPeriod,
+    SecretError,
+    SetBackupWanted,
+    SetDefaultSecretStorageKey,
     ShareRoomKey,
     ShowQrCode,
+    SignDevice,
     SignedDeviceKeys,
     StartSas,
     Statistics,
@@ -82,10 +94,12 @@ from olmstate.messages import (
     Verifications,
     VerifyUser,
     WithdrawVerification,
+    WriteSecret,
 )
 from tests.faults.recording import RecordingSupervisor
 from tests.operations.peer import keys_query
 from tests.peer.identity import USAGES, PeerIdentity, unpadded_seeds
+from tests.peer.secret_storage import recovery_key
 from tests.simulation.world import BOB, CAROL, PICKLE_KEY, ROOMS, RoomEvent, World
 
 PASSPHRASE = "correct horse"
@@ -344,6 +358,26 @@ class Client:
             with contextlib.suppress(NoTransport, UnknownIdentity):
                 await self.supervisor.ask(VerifyUser(user_id=BOB, master_key=known.master_key))
 
+    async def keep_secrets(self) -> None:
+        """Set up secret storage, use it, and change who is signed: with nobody to answer, most of it only begins."""
+        own = await self.supervisor.ask(IdentityKeys())
+        messages: tuple[Message[Any], ...] = (
+            DescribeSecretStorage(patience=PATIENCE),
+            CreateSecretStorage(replace=True, patience=PATIENCE),
+            OpenSecretStorage(key=RECOVERY_KEY, patience=PATIENCE),
+            ReadSecret(name="m.mine", key=RECOVERY_KEY, patience=PATIENCE),
+            WriteSecret(name="m.mine", secret="mine", key=RECOVERY_KEY, patience=PATIENCE),
+            SetDefaultSecretStorageKey(key_id="none", patience=PATIENCE),
+            RemoveSecretStorageKey(key_id="none", patience=PATIENCE),
+            SetBackupWanted(wanted=True, patience=PATIENCE),
+            RecoverFromSecretStorage(key=RECOVERY_KEY, patience=PATIENCE),
+            SignDevice(device_id=own.device_id, ed25519=own.ed25519, patience=PATIENCE),
+            ResetCrossSigning(patience=PATIENCE),
+        )
+        for message in messages:
+            with contextlib.suppress(NoTransport, RequestDelayed, SecretError, UnknownIdentity):
+                await self.supervisor.ask(message)
+
     async def encrypt_for_room(self) -> None:
         """Say something to oneself, if all is known of oneself."""
         message = EncryptForRoom(
@@ -385,6 +419,9 @@ class Client:
                 await self.supervisor.ask(message)
 
 
+RECOVERY_KEY = recovery_key(bytes(range(32)))
+"""Of no storage that there is."""
+
 PATIENCE = 0.1
 """Seconds to wait for a request of another process, which may have lost it; where the clock is real, they count."""
 
@@ -416,6 +453,7 @@ ACTIONS: Sequence[tuple[int, Action]] = (
     (1, Client.encrypt_for_room),
     (1, Client.look_at_identities),
     (1, Client.look_at_private_keys),
+    (1, Client.keep_secrets),
     (1, Client.verify),
     (1, Client.look_at_itself),
     (1, Client.try_another_account),
