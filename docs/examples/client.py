@@ -47,7 +47,8 @@ USUAL = RotationPeriod()
 async def upload_keys(supervisor: Supervisor, request: Request) -> None:
     """Publish the device's keys, and the one-time keys that the server lacks."""
     keys = await supervisor.ask(PrepareOneTimeKeys())
-    if keys.key_ids:
+    if keys.is_due:
+        # perhaps with nothing in it: the answer says how many keys the server has
         body: JsonObject = {
             "device_keys": await supervisor.ask(SignedDeviceKeys()),
             "one_time_keys": keys.one_time_keys,

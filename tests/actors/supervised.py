@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,17 +15,22 @@ from olmstate.actors.testing import DEVICE, USER, Faults, Latency, MemoryDisk, M
 from olmstate.messages import Message, OlmStateError
 
 
-def supervised(
+@asynccontextmanager
+async def supervised(
     disk: MemoryDisk,
     *,
     faults: Faults | None = None,
     latency: Latency | None = None,
     pid: int | None = None,
     options: Options | None = None,
-) -> AbstractAsyncContextManager[Supervisor]:
+) -> AsyncGenerator[Supervisor]:
     """A supervisor of Alice's device, with a handle of its own."""
     store = MemoryStore(disk, faults=faults, latency=latency, pid=pid)
-    return run_supervisor(store, user_id=USER, device_id=DEVICE, options=options)
+    try:
+        async with run_supervisor(store, user_id=USER, device_id=DEVICE, options=options) as supervisor:
+            yield supervisor
+    finally:
+        store.presence.close()  # as closing the store does
 
 
 async def refusal(supervisor: Supervisor, message: Message[Any]) -> OlmStateError:

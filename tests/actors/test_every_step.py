@@ -90,10 +90,12 @@ class Day:
             message = EncryptRoomEvent(room_id=ROOM, type="m.room.message", content={"body": str(len(self.sent))})
             self.sent.append(await self._ask(supervisor, message))
         keys = await self._ask(supervisor, PrepareOneTimeKeys())
-        for key_id, key in keys.one_time_keys.items():
-            assert self.key_ids.setdefault(key_id, key["key"]) == key["key"]
+        assert not keys.one_time_keys.keys() & self.key_ids.keys(), "offered twice"
+        self.key_ids |= {key_id: key["key"] for key_id, key in keys.one_time_keys.items()}
         if self.token is None:
-            await self._receive(supervisor, next(iter(keys.one_time_keys.values()))["key"])
+            # of the fallback keys the same, if those that came first were lost with their answer
+            claimed = next(iter({**keys.one_time_keys, **keys.fallback_keys}.values()))
+            await self._receive(supervisor, claimed["key"])
             self.token = "s1"
         assert await self._ask(supervisor, SyncToken()) == "s1"
         event = DecryptRoomEvent(room_id=self.room.room_id, event=self.room.send("hello"))

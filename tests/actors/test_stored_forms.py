@@ -33,6 +33,10 @@ from olmstate.actors._rooms.stored import OutboundSessionRecord, RecipientsRecor
 from olmstate.actors._secrets.stored import SecretRecord
 from olmstate.actors._to_device.actor import STEPS_FOR_ANYBODY
 from olmstate.actors._to_device.stored import OlmSessionRecord
+from olmstate.actors._verification.flow import State
+from olmstate.actors._verification.qr import Mode
+from olmstate.actors._verification.record import Flow, Party
+from olmstate.actors._verification.stored import VerificationRecord, VerifiedDeviceRecord, WaitingEventRecord
 from olmstate.messages import Curve25519Key, DeviceId, Ed25519Key, MegolmSessionId, RoomId, StoreCorrupt, UserId
 from olmstate.storage import START, Row, Table, open_store
 from olmstate.storage.tables import KEYS_ONLY
@@ -217,6 +221,63 @@ EXAMPLES: list[tuple[Record, bytes]] = [
     (
         SecretRecord(name="m.cross_signing.master", value=b"{}", origin="made_here", pending=True),
         b'{"name":"m.cross_signing.master","value":"e30=","origin":"made_here","pending":true}',
+    ),
+    (
+        VerificationRecord(
+            user_id=BOB,
+            flow_id="flow",
+            flow=Flow(
+                flow_id="flow",
+                room_id=None,
+                txn_id=None,
+                own=Party(user_id="@alice:example.org", device_id="ALICE", ed25519="a", master_key=None),
+                peer_user_id=BOB,
+                peer=Party(user_id=BOB, device_id="BOB", ed25519="b", master_key="m"),
+                recipients=("BOB",),
+                we_requested=True,
+                requested=True,
+                own_methods=("m.sas.v1",),
+                peer_methods=("m.sas.v1",),
+                created_at=1_700_000_000_000,
+                deadline=1_700_000_600_000,
+                prompt_until=None,
+                touched_at=1_700_000_001_000,
+                state=State.COMPARING,
+                sent=3,
+                taken=("digest",),
+                we_started=True,
+                start_content=b"{}",
+                mac_method="hkdf-hmac-sha256.v2",
+                sas_methods=("decimal",),
+                ephemeral=b"secret",
+                commitment="c",
+                peer_key="k",
+                vouched=("ed25519:BOB",),
+                shown_mode=Mode.OTHER_USER,
+                shown_secret=b"shown",
+                scanned_mode=None,
+            ),
+            waiting=(WaitingEventRecord(type="m.key", content=b"{}", sender_device="BOB", came=1_700_000_002_000),),
+        ),
+        (
+            b'{"user_id":"@bob:example.org","flow_id":"flow","flow":{"flow_id":"flow","room_id":null,"txn_id":nu'
+            b'll,"own":{"user_id":"@alice:example.org","device_id":"ALICE","ed25519":"a","master_key":null},"pee'
+            b'r_user_id":"@bob:example.org","peer":{"user_id":"@bob:example.org","device_id":"BOB","ed25519":"b"'
+            b',"master_key":"m"},"recipients":["BOB"],"we_requested":true,"requested":true,"own_methods":["m.sas'
+            b'.v1"],"peer_methods":["m.sas.v1"],"created_at":1700000000000,"deadline":1700000600000,"prompt_unti'
+            b'l":null,"touched_at":1700000001000,"state":"comparing","code":null,"reason":"","cancelled_by_us":f'
+            b'alse,"echoed":false,"sent":3,"taken":["digest"],"we_started":true,"start_content":"e30=","mac_meth'
+            b'od":"hkdf-hmac-sha256.v2","sas_methods":["decimal"],"ephemeral":"c2VjcmV0","commitment":"c","peer_'
+            b'key":"k","vouched":["ed25519:BOB"],"shown_mode":0,"shown_secret":"c2hvd24=","scanned_mode":null,"s'
+            b'canned_secret":""},"waiting":[{"type":"m.key","content":"e30=","sender_device":"BOB","came":170000'
+            b"0002000}]}"
+        ),
+    ),
+    (
+        VerifiedDeviceRecord(
+            user_id=BOB, device_id=DeviceId("BOB"), ed25519=Ed25519Key("e"), verified=1_700_000_000_000
+        ),
+        b'{"user_id":"@bob:example.org","device_id":"BOB","ed25519":"e","verified":1700000000000}',
     ),
     (BackOffRecord(failures=2, until=1_700_000_030_000), b'{"failures":2,"until":1700000030000}'),
 ]

@@ -205,7 +205,8 @@ async def test_what_cannot_be_read_is_told_with_its_reason_and_what_is_not_encry
             "content": {},
             "unsigned": {"redacted_because": {"type": "m.room.redaction"}},
         }
-        settings: JsonObject = {"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": 7, "rotation_period_ms": "soon"}
+        numbers: JsonObject = {"rotation_period_msgs": 7, "rotation_period_ms": "soon"}
+        settings: JsonObject = {"algorithm": "m.megolm.v1.aes-sha2", **numbers}
         state: JsonObject = {"type": "m.room.encryption", "state_key": "", "content": settings}
         plain: JsonObject = {"type": "m.room.message", "content": {"body": "plain"}}
         join: JsonObject = {

@@ -57,7 +57,6 @@ async def test_after_a_failed_upload_the_homeserver_has_all_keys_each_under_an_i
     assert [said] * 2 == what_they_read([alice, bob], said)
 
 
-@pytest.mark.xfail(reason="an upload whose answer was lost is repeated as it was, even if one of its keys was claimed")
 async def test_a_key_that_was_claimed_before_its_upload_was_answered_is_not_offered_again(
     people: People, alice: OlmstateDevice, proxy: FaultProxy
 ) -> None:

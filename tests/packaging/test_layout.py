@@ -80,10 +80,6 @@ CAPABILITIES = [
 """Folders, in the order of the tuple that the supervisor is built from."""
 
 
-NOT_YET = ("_verification",)
-"""Capabilities to be: their pure parts are there, their actors aren't."""
-
-
 def folders_used_by(folder: str) -> dict[str, set[str]]:
     """By file, the folders and modules of the actors from which its files import."""
     used: dict[str, set[str]] = {}
@@ -96,15 +92,8 @@ def folders_used_by(folder: str) -> dict[str, set[str]]:
 
 def test_each_folder_of_the_actors_is_the_engine_the_wire_or_a_capability() -> None:
     folders = {path.parent.name for path in ACTORS.glob("_*/__init__.py")}
-    assert {"_engine", "_wire", *CAPABILITIES, *NOT_YET} == folders
+    assert {"_engine", "_wire", *CAPABILITIES} == folders
     assert len(CAPABILITIES) == len(set(CAPABILITIES))
-
-
-@pytest.mark.parametrize("folder", NOT_YET)
-def test_a_capability_without_an_actor_is_pure(folder: str) -> None:
-    for file, used in folders_used_by(folder).items():
-        assert used <= {"_wire", folder, "_identities"}, file
-        assert not imported_by(ACTORS / file) & {"trio", "olmstate.storage"}, file
 
 
 def test_an_import_from_another_folder_of_the_actors_is_absolute() -> None:

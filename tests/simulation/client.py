@@ -14,11 +14,18 @@ from typing import TypeAlias
 
 import attrs
 
+from olmstate.actors.testing import USER
 from olmstate.messages import (
+    AcceptVerification,
     AccountExists,
     AddDevices,
+    BootstrapCrossSigning,
+    CancelVerification,
+    ConfirmVerification,
     CreateAccount,
     CreateOlmSessions,
+    CrossSigningSeeds,
+    CrossSigningStatus,
     DecryptionError,
     DecryptRoomEvent,
     DecryptRoomEvents,
@@ -29,13 +36,16 @@ from olmstate.messages import (
     EncryptForRoom,
     EncryptRoomEvent,
     EncryptToDevice,
+    ExportCrossSigningKeys,
     ExportKeyFile,
     ExportRoomKeys,
     Identity,
     IdentityKeys,
     ImportAccount,
+    ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
+    JsonObject,
     MarkKeysPublished,
     MarkRequestFailed,
     MarkRequestSent,
@@ -47,6 +57,8 @@ from olmstate.messages import (
     PrepareOneTimeKeys,
     PrepareRoomKey,
     ReceiveSync,
+    RequestDelayed,
+    RequestVerification,
     RoomId,
     RoomKeyNotShared,
     RoomKeyReplaced,
@@ -54,15 +66,20 @@ from olmstate.messages import (
     RotationPeriod,
     ShareRoomKey,
     SignedDeviceKeys,
+    StartSas,
     Statistics,
     SyncToken,
     TrackUsers,
+    UnknownIdentity,
     UpdateDevices,
+    VerificationError,
+    Verifications,
+    VerifyUser,
     WithdrawVerification,
 )
 from tests.faults.recording import RecordingSupervisor
 from tests.operations.peer import keys_query
-from tests.peer.identity import USAGES, PeerIdentity
+from tests.peer.identity import USAGES, PeerIdentity, unpadded_seeds
 from tests.simulation.world import BOB, CAROL, PICKLE_KEY, ROOMS, RoomEvent, World
 
 PASSPHRASE = "correct horse"
@@ -285,12 +302,27 @@ class Client:
     async def look_at_identities(self) -> None:
         """Somebody has another one, perhaps, and that is agreed to."""
         seeds = {usage: bytes([self.rng.randrange(2), at]) * 16 for at, usage in enumerate(USAGES)}
-        response = {"device_keys": {}, **PeerIdentity(BOB, seeds).answer()}
+        response: JsonObject = {"device_keys": {}, **PeerIdentity(BOB, seeds).answer()}
         await self.supervisor.ask(AddDevices(response=response))
         known = await self.supervisor.ask(Identity(user_id=BOB))
         assert known is not None
         decide = self.rng.choice((PinIdentity, WithdrawVerification))
         await self.supervisor.ask(decide(user_id=BOB))
+
+    async def look_at_private_keys(self) -> None:
+        """Our user has an identity, and its private keys are brought here."""
+        own = PeerIdentity(USER, {usage: bytes([7, at]) * 16 for at, usage in enumerate(USAGES)})
+        await self.supervisor.ask(AddDevices(response={"device_keys": {}, **own.answer(own=True)}))
+        seeds = CrossSigningSeeds(**unpadded_seeds(own))
+        await self.supervisor.ask(ImportCrossSigningKeys(seeds=seeds))
+        assert (await self.supervisor.ask(CrossSigningStatus())).complete
+        assert seeds == await self.supervisor.ask(ExportCrossSigningKeys())
+        with contextlib.suppress(NoTransport, RequestDelayed):
+            await self.supervisor.ask(BootstrapCrossSigning())
+        known = await self.supervisor.ask(Identity(user_id=BOB))
+        if known is not None:
+            with contextlib.suppress(NoTransport, UnknownIdentity):
+                await self.supervisor.ask(VerifyUser(user_id=BOB, master_key=known.master_key))
 
     async def encrypt_for_room(self) -> None:
         """Say something to oneself, if all is known of oneself."""
@@ -300,6 +332,17 @@ class Client:
         with contextlib.suppress(NoTransport, RoomKeyNotShared):
             encrypted = await self.supervisor.ask(message)
             self.world.see(ALONE, encrypted.content)
+
+    # --- verification ---------------------------------------------------------------------------------------
+
+    async def verify(self) -> None:
+        """Ask somebody, and do what comes to mind with one of the verifications that there are."""
+        await self.supervisor.ask(RequestVerification(user_id=self.rng.choice(self.world.known_devices).user_id))
+        flows = await self.supervisor.ask(Verifications())
+        flow = self.rng.choice(flows)
+        wish = self.rng.choice((AcceptVerification, StartSas, ConfirmVerification, CancelVerification))
+        with contextlib.suppress(VerificationError):  # it may be at another stage, or over
+            await self.supervisor.ask(wish(user_id=flow.user_id, flow_id=flow.flow_id))
 
     # --- what little is left --------------------------------------------------------------------------------
 
@@ -344,6 +387,8 @@ ACTIONS: Sequence[tuple[int, Action]] = (
     (2, Client.keep_devices),
     (1, Client.encrypt_for_room),
     (1, Client.look_at_identities),
+    (1, Client.look_at_private_keys),
+    (1, Client.verify),
     (1, Client.look_at_itself),
     (1, Client.try_another_account),
 )

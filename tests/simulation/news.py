@@ -11,8 +11,11 @@ import trio
 
 from olmstate.actors.testing import DEVICE, USER
 from olmstate.messages import (
+    AcceptVerification,
     AddDevices,
     AddRoomKey,
+    CancelVerification,
+    ConfirmVerification,
     DecryptedToDevice,
     DecryptToDevice,
     DeviceAddress,
@@ -21,6 +24,7 @@ from olmstate.messages import (
     ExportKeyFile,
     ExportRoomKeys,
     IdentitiesChanged,
+    ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
     MarkRequestFailed,
@@ -28,11 +32,15 @@ from olmstate.messages import (
     Message,
     OwnDeviceReplaced,
     PinIdentity,
+    PrivateCrossSigningKeysChanged,
     ReceiveSync,
     RequestGivenUp,
+    RequestVerification,
     RoomKeyExportProgress,
     RoomKeyImportProgress,
     RoomKeysReceived,
+    StartSas,
+    VerificationChanged,
     WithdrawVerification,
 )
 from tests.faults.history import Json
@@ -41,10 +49,14 @@ OWN_EVENTS = (
     RoomKeysReceived,
     DevicesChanged,
     OwnDeviceReplaced,
+    IdentitiesChanged,
+    RequestGivenUp,
     RoomKeyExportProgress,
     RoomKeyImportProgress,
     RequestGivenUp,
     IdentitiesChanged,
+    PrivateCrossSigningKeysChanged,
+    VerificationChanged,
 )
 """Events of what was asked; a `StoreChanged` is of what others did."""
 
@@ -63,6 +75,8 @@ class News:
     """Keys in an export, so far."""
     given_up: list[RequestGivenUp] = attrs.field(factory=list[RequestGivenUp])
     identities: list[IdentitiesChanged] = attrs.field(factory=list[IdentitiesChanged])
+    private_keys: list[PrivateCrossSigningKeysChanged] = attrs.field(factory=list[PrivateCrossSigningKeysChanged])
+    verifications: list[VerificationChanged] = attrs.field(factory=list[VerificationChanged])
 
 
 NOTHING = News()
@@ -78,7 +92,7 @@ class Ear:
     heard: set[type[Event]] = attrs.field(factory=set[type[Event]])
     """Of which kinds, ever."""
 
-    def hear(self) -> News:
+    def hear(self) -> News:  # noqa: C901 - one case an event
         """What has come since the last time."""
         news = News()
         while self._channel.statistics().current_buffer_used:
@@ -100,6 +114,10 @@ class Ear:
                     news.given_up.append(event)
                 case IdentitiesChanged():
                     news.identities.append(event)
+                case PrivateCrossSigningKeysChanged():
+                    news.private_keys.append(event)
+                case VerificationChanged():
+                    news.verifications.append(event)
                 case _:
                     raise AssertionError(event)
         return news
@@ -131,7 +149,9 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             right = told == heard
             enough = set(told.room_keys) <= set(heard.room_keys) and all(each in heard.devices for each in told.devices)
             enough = enough and all(each in heard.identities for each in told.identities)
+            enough = enough and all(each in heard.private_keys for each in told.private_keys)
             enough = enough and told.replaced <= heard.replaced
+            enough = enough and all(each in heard.verifications for each in told.verifications)
     return None if right or (more and enough) else f"{reply} was replied, and {heard} heard"
 
 
@@ -156,7 +176,13 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
                 devices=changed if reply.added or reply.removed else [],
                 replaced=int(own in reply.rejected),
             )
+        case ImportCrossSigningKeys():
+            told = [PrivateCrossSigningKeysChanged(keys=reply)]
+            return News(identities=heard.identities, private_keys=told)  # ours is verified by that, if it wasn't
         case PinIdentity() | WithdrawVerification():
             return News(identities=[IdentitiesChanged(users=(message.user_id,))])
+        case RequestVerification() | AcceptVerification() | StartSas() | ConfirmVerification() | CancelVerification():
+            stage = VerificationChanged(user_id=reply.user_id, flow_id=reply.flow_id, stage=reply.stage)
+            return News(verifications=[stage])
         case _:
             return News()

@@ -21,7 +21,13 @@ from olmstate.messages import (
     Statistics,
     SyncToken,
 )
-from tests.simulation import scenarios_of_devices, scenarios_of_identities, scenarios_of_requests, scenarios_of_rooms
+from tests.simulation import (
+    scenarios_of_devices,
+    scenarios_of_identities,
+    scenarios_of_requests,
+    scenarios_of_rooms,
+    scenarios_of_verification,
+)
 from tests.simulation.client import Client
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import ROOMS
@@ -31,6 +37,7 @@ SCENARIOS: Sequence[Scenario] = (
     *scenarios_of_rooms.SCENARIOS,
     *scenarios_of_requests.SCENARIOS,
     *scenarios_of_identities.SCENARIOS,
+    *scenarios_of_verification.SCENARIOS,
 )
 
 Ignore: TypeAlias = Callable[[str], None]

@@ -10,10 +10,16 @@ from typing import assert_type
 
 from olmstate.actors import Supervisor
 from olmstate.messages import (
+    AcceptVerification,
     AddDevices,
     AddRoomKey,
+    BootstrapCrossSigning,
+    CancelVerification,
+    ConfirmVerification,
     CreateAccount,
     CreateOlmSessions,
+    CrossSigningSeeds,
+    CrossSigningStatus,
     DecryptedRoomEvent,
     DecryptionError,
     DecryptRoomEvent,
@@ -29,11 +35,13 @@ from olmstate.messages import (
     EncryptForRoom,
     EncryptRoomEvent,
     EncryptToDevice,
+    ExportCrossSigningKeys,
     ExportKeyFile,
     ExportRoomKeys,
     Identity,
     IdentityKeys,
     ImportAccount,
+    ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
     JsonObject,
@@ -49,14 +57,17 @@ from olmstate.messages import (
     PrepareAccount,
     PrepareOneTimeKeys,
     PrepareRoomKey,
+    PrivateCrossSigningKeys,
     ReceiveSync,
     Request,
+    RequestVerification,
     RoomKeyChange,
     RoomKeyShare,
     RoomKeysImported,
     RotateRoomKey,
     ShareRoomKey,
     SignedDeviceKeys,
+    StartSas,
     Statistics,
     SupervisorStatistics,
     SyncReceived,
@@ -67,6 +78,9 @@ from olmstate.messages import (
     UpdateDevices,
     UserId,
     UserIdentity,
+    Verification,
+    Verifications,
+    VerifyUser,
     WithdrawVerification,
 )
 
@@ -156,10 +170,37 @@ async def identities(
     assert_type(await supervisor.ask(give_up), None)
 
 
+async def private_keys(
+    supervisor: Supervisor, bootstrap: BootstrapCrossSigning, import_keys: ImportCrossSigningKeys, verify: VerifyUser
+) -> None:
+    assert_type(await supervisor.ask(verify), None)
+    assert_type(await supervisor.ask(bootstrap), None)
+    assert_type(await supervisor.ask(import_keys), PrivateCrossSigningKeys)
+    assert_type(await supervisor.ask(CrossSigningStatus()), PrivateCrossSigningKeys)
+    assert_type(await supervisor.ask(ExportCrossSigningKeys()), CrossSigningSeeds)
+
+
 async def requests(supervisor: Supervisor, *, sent: MarkRequestSent, failed: MarkRequestFailed) -> None:
     assert_type(await supervisor.ask(OutgoingRequests()), tuple[Request, ...])
     assert_type(await supervisor.ask(sent), None)
     assert_type(await supervisor.ask(failed), None)
+
+
+async def verification(
+    supervisor: Supervisor,
+    *,
+    request: RequestVerification,
+    accept: AcceptVerification,
+    start: StartSas,
+    confirm: ConfirmVerification,
+    cancel: CancelVerification,
+) -> None:
+    assert_type(await supervisor.ask(request), Verification)
+    assert_type(await supervisor.ask(accept), Verification)
+    assert_type(await supervisor.ask(start), Verification)
+    assert_type(await supervisor.ask(confirm), Verification)
+    assert_type(await supervisor.ask(cancel), Verification)
+    assert_type(await supervisor.ask(Verifications()), tuple[Verification, ...])
 
 
 async def statistics(supervisor: Supervisor) -> None:

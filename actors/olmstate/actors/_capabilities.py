@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from . import _account, _device_lists, _devices, _identities, _requests, _room_keys, _rooms, _secrets, _sync, _to_device
+from . import (
+    _account,
+    _device_lists,
+    _devices,
+    _identities,
+    _requests,
+    _room_keys,
+    _rooms,
+    _secrets,
+    _sync,
+    _to_device,
+    _verification,
+)
 
 CAPABILITIES = (
     _requests.CAPABILITY,
@@ -14,5 +26,6 @@ CAPABILITIES = (
     _to_device.CAPABILITY,
     _room_keys.CAPABILITY,
     _rooms.CAPABILITY,
+    _verification.CAPABILITY,
     _sync.CAPABILITY,
 )

@@ -77,6 +77,10 @@ class Table(enum.StrEnum):
     """Users' public cross-signing keys, and how far each user's is trusted."""
     SECRETS = "secrets", _PARTITIONED
     """Private cross-signing keys; all are one partition."""
+    VERIFICATIONS = "verifications", _PARTITIONED, _NOT_IN_BACKUPS
+    """Verifications that are going on, with their secrets; all are one partition."""
+    VERIFIED_DEVICES = "verified_devices", _PARTITIONED
+    """Fingerprint keys that this device's user has verified."""
 
 
 PARTITIONED = frozenset(table for table in Table if Trait.PARTITIONED in table.traits)

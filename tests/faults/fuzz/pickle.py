@@ -93,13 +93,11 @@ def _run(data: bytes) -> None:
         assert made == found
         for identity in made:
             # what was let in must come back from the store, and whoever kept it may have made public keys of no use
-            await device.supervisor.ask(PrepareOneTimeKeys())
+            keys = await device.supervisor.ask(PrepareOneTimeKeys())
             device.disk.write_from_elsewhere({table: device.disk.rows(table) for table in Table})
-            await device.supervisor.ask(PrepareOneTimeKeys())
+            assert not (await device.supervisor.ask(PrepareOneTimeKeys())).one_time_keys
             bob = friend("bob")
-            bob.start_session(
-                identity, next(iter((await device.supervisor.ask(PrepareOneTimeKeys())).one_time_keys.values()))
-            )
+            bob.start_session(identity, next(iter(keys.one_time_keys.values())))
             (outcome,) = await device.supervisor.ask(DecryptToDevice(events=(bob.event(identity),)))
             assert isinstance(outcome, DecryptedToDevice | UndecryptableToDevice), outcome
 

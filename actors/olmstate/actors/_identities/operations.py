@@ -37,7 +37,7 @@ IDENTITIES_AT_ONCE: Final = 4
 
 @attrs.frozen(kw_only=True)
 class MarkVerified(Command[None]):
-    """A user's identity, ours or another's, was verified with this master key: keys were compared, or are our own."""
+    """A user's master key was compared, or its private half is ours: see `TrustIdentity`."""
 
     user_id: UserId
     master_key: Ed25519Key

@@ -66,6 +66,7 @@ from .claims import (
     Claim,
     add_claim,
     attribute,
+    best_founded,
     shared,
     shared_alone,
 )
@@ -92,13 +93,27 @@ class RoomKeyEntry(QuietStruct, kw_only=True, frozen=True, gc=False):
     """Of those who have sent a signed copy: the first few users' of them."""
     more_claims: bool = False
     """There are claims of other users."""
+    only_claim: Claim | None
+    """If it is the only one, as nearly always: each event asks. None: there are more, or an export's."""
+
+    @classmethod
+    def of(
+        cls, room_id: RoomId, copies: tuple[RoomKeyCopy, ...], claims: tuple[Claim, ...], *, more_claims: bool
+    ) -> RoomKeyEntry:
+        """A room key with these claims."""
+        alone = len(claims) == 1 and not more_claims and len(copies) == 1 and not copies[0].exported
+        return cls(
+            room_id=room_id,
+            copies=copies,
+            claims=claims,
+            more_claims=more_claims,
+            only_claim=claims[0] if alone else None,
+        )
 
     @property
     def exported(self) -> bool:
         """Whether an export says whose it is, and so no user is named."""
-        if len(self.copies) == 1:  # nearly always, and each event asks
-            return bool(self.copies[0].exported)
-        return any(copy.exported for copy in self.copies)
+        return self.only_claim is None and any(copy.exported for copy in self.copies)
 
 
 class MoreClaims(QuietStruct, kw_only=True, frozen=True):
@@ -122,18 +137,18 @@ class _RoomKeyCodec:
             (copy,) = record.copies
             claims = shared_alone(_claim(copy))
             session = restore(RoomKeyRecord.table, _imported, copy.session_key)
-            return RoomKeyEntry(
-                room_id=_shared(record.room_id),
-                copies=(RoomKeyCopy(session=session, signed=copy.signed, exported=claims if copy.imported else ()),),
-                claims=() if copy.imported else claims,
+            return RoomKeyEntry.of(
+                _shared(record.room_id),
+                (RoomKeyCopy(session=session, signed=copy.signed, exported=claims if copy.imported else ()),),
+                () if copy.imported else claims,
                 more_claims=record.more_claims,
             )
         by_key: dict[str, list[CopyRecord]] = {}
         for copy in record.copies:
             by_key.setdefault(copy.session_key, []).append(copy)
-        return RoomKeyEntry(
-            room_id=_shared(record.room_id),
-            copies=tuple(
+        return RoomKeyEntry.of(
+            _shared(record.room_id),
+            tuple(
                 RoomKeyCopy(
                     session=restore(RoomKeyRecord.table, _imported, session_key),
                     signed=any(copy.signed for copy in of_one),
@@ -141,7 +156,7 @@ class _RoomKeyCodec:
                 )
                 for session_key, of_one in by_key.items()
             ),
-            claims=tuple(dict.fromkeys(_claim(copy) for copy in record.copies if not copy.imported)),
+            tuple(dict.fromkeys(_claim(copy) for copy in record.copies if not copy.imported)),
             more_claims=record.more_claims,
         )
 
@@ -387,9 +402,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
         ]
         yield self._room_keys, [self._partition(room_id, session_id) for room_id, session_id, *_ in named]
         guards: list[bytes] = []
-        notices: list[bytes] = []
-        more_claims: list[bytes] = []
         senders: list[bytes] = []
+        seldom: list[tuple[Cache[Any], list[bytes]]] = []
         for room_id, session_id, sender, block in dict.fromkeys(named):  # most of a batch are on few sessions
             entry = self._room_keys.peek(self._partition(room_id, session_id), committed=True)
             if entry is not None and block is not None:
@@ -397,15 +411,15 @@ class InboundGroupSessionsActor(Actor[Asked]):
             if sender is None:
                 continue
             if entry is None:
-                notices.append(self._notice(room_id, session_id, sender))
-            elif not _is_own(entry):
+                seldom.append((self._withheld, [self._notice(room_id, session_id, sender)]))
+            elif entry.only_claim is None or not entry.only_claim.own:
                 senders.append(self._sender_name(sender))
                 if entry.more_claims:
-                    more_claims.append(self._claims_name(room_id, session_id, sender))
+                    seldom.append((self._more_claims, [self._claims_name(room_id, session_id, sender)]))
         yield self._used, guards
-        for cache, names in ((self._senders, senders), (self._more_claims, more_claims), (self._withheld, notices)):
-            if names:
-                yield cache, names
+        if senders:
+            yield self._senders, senders
+        yield from seldom
 
     def _wanted_to_add(self, room_keys: Sequence[NewRoomKey]) -> Wanted:
         yield self._room_keys, [self._partition(new.room_id, new.session_id) for new in room_keys]
@@ -461,7 +475,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
         entry = self._room_keys.current(partition)
         if entry is None:
             claims = () if new.claim is None else shared_alone(new.claim)
-            self._room_keys.put(partition, RoomKeyEntry(room_id=new.room_id, copies=(new.copy,), claims=claims))
+            self._room_keys.put(partition, RoomKeyEntry.of(new.room_id, (new.copy,), claims, more_claims=False))
             return "new"
         claims, more_claims = entry.claims, entry.more_claims
         copies, change = add_copy(entry.copies, new.copy, claims if new.claim is None else (*claims, new.claim))
@@ -470,8 +484,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
             if change == "known" and another and not _said_before(entry, new.claim):
                 change = "unconnected"
         if copies is not entry.copies or claims is not entry.claims or more_claims != entry.more_claims:
-            changed = RoomKeyEntry(room_id=entry.room_id, copies=copies, claims=claims, more_claims=more_claims)
-            self._room_keys.put(partition, changed)
+            self._room_keys.put(partition, RoomKeyEntry.of(entry.room_id, copies, claims, more_claims=more_claims))
         return change
 
     def _add_claim(
@@ -550,22 +563,28 @@ class InboundGroupSessionsActor(Actor[Asked]):
         Raises:
             MismatchedSender: Others say that the session is theirs, and the event's sender doesn't.
         """
-        claims = copy.exported
-        if len(entry.claims) == 1 and not entry.more_claims:  # nearly always
-            if entry.claims[0].sender == sender and copy.signed:
-                claims = (*entry.claims, *claims) if claims else entry.claims
-        elif copy.signed and sender is not None:
-            more = None
-            if entry.more_claims:
-                more = self._more_claims.committed(self._claims_name(room_id, session_id, sender))
-            theirs = [claim for claim in entry.claims if claim.sender == sender]
-            claims = (*theirs, *(more.claims if more else ()), *claims)
-        if not claims:
-            raise MismatchedSender(reason="the room key is not from the event's sender")
-        known = NOBODY
-        if sender is not None and not _is_own(entry):
+        only = entry.only_claim
+        if only is not None:
+            if sender is None or only.sender != sender:
+                raise MismatchedSender(reason=_NOT_THEIRS)
+            known = NOBODY if only.own else self._senders.committed(self._sender_name(sender))
+            return attribute(only, sender, known, self._own)
+        if sender is None:
+            known, claims = NOBODY, copy.exported
+        else:
             known = self._senders.committed(self._sender_name(sender))
-        return attribute(claims, sender, known, self._own)
+            claims = (*self._claims_of(entry, room_id, session_id, sender), *copy.exported)
+            claims = claims if copy.signed else copy.exported
+        if not claims:
+            raise MismatchedSender(reason=_NOT_THEIRS)
+        return attribute(best_founded(claims, known), sender, known, self._own)
+
+    def _claims_of(self, entry: RoomKeyEntry, room_id: RoomId, session_id: str, sender: str) -> tuple[Claim, ...]:
+        """What one user says of a session."""
+        more = None
+        if entry.more_claims:
+            more = self._more_claims.committed(self._claims_name(room_id, session_id, sender))
+        return (*(claim for claim in entry.claims if claim.sender == sender), *(more.claims if more else ()))
 
     # --- the replay guard -----------------------------------------------------------------------------------
 
@@ -640,9 +659,7 @@ def _sender_of(event: JsonObject) -> str | None:
     return sender if isinstance(sender, str) else None
 
 
-def _is_own(entry: RoomKeyEntry) -> bool:
-    """Whether it is this device's own session, and nobody says anything else."""
-    return len(entry.claims) == 1 and entry.claims[0].own and not entry.more_claims and not entry.exported
+_NOT_THEIRS = "the room key is not from the event's sender"
 
 
 def _said_before(entry: RoomKeyEntry, claim: Claim) -> bool:

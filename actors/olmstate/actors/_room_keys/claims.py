@@ -123,22 +123,31 @@ NOBODY = KnownSender(())
 REMEMBERED = 256
 
 
-def attribute(claims: Sequence[Claim], sender: str | None, known: KnownSender, own: DeviceAddress) -> Attribution:
-    """Whose a session is, for an event of one user's.
+def best_founded(claims: Sequence[Claim], known: KnownSender) -> Claim:
+    """The claim that counts, of those in the name of an event's sender and of exports; the first of equally good ones.
 
     Args:
-        claims: Those in the name of the event's sender, and those of exports; one at the least.
+        claims: One at the least.
+        known: The devices of the event's sender.
+    """
+    return claims[0] if len(claims) == 1 else max(claims, key=lambda claim: _rank(claim, known))
+
+
+def attribute(claim: Claim, sender: str | None, known: KnownSender, own: DeviceAddress) -> Attribution:
+    """Whose a session is by the claim that counts, for an event of one user's.
+
+    Args:
+        claim: In the name of the event's sender, or an export's.
         sender: The event's.
         known: The devices of the event's sender.
         own: This device.
     """
-    best = claims[0] if len(claims) == 1 else max(claims, key=lambda claim: _rank(claim, known))
     worked_out = known.worked_out
-    attribution: Attribution | None = worked_out.get(best)
+    attribution: Attribution | None = worked_out.get(claim)
     if attribution is None:
         if len(worked_out) >= REMEMBERED:
             worked_out.clear()
-        attribution = worked_out[best] = _attribution(best, sender, known, own)
+        attribution = worked_out[claim] = _attribution(claim, sender, known, own)
     return attribution
 
 

@@ -1,3 +1,50 @@
 """Verifying keys with another device or user: SAS and QR codes, as flows that any process can go on with."""
 
 from __future__ import annotations
+
+from olmstate.actors._engine.capability import Capability
+from olmstate.actors._requests.points import ANSWERS, UPKEEP, Answer, Upkeep
+from olmstate.actors._to_device.handlers import ON_DECRYPTED, ON_PLAIN, Handler
+from olmstate.messages import (
+    AcceptVerification,
+    CancelVerification,
+    ConfirmVerification,
+    RequestKind,
+    RequestVerification,
+    StartSas,
+    Verifications,
+)
+
+from .actor import AnyFlowDue, VerificationsActor, VerifiedDevices
+from .operations import (
+    accept_verification,
+    cancel_verification,
+    confirm_verification,
+    end_flows,
+    flows_due,
+    request_verification,
+    start_sas,
+)
+from .receiving import TYPES, devices_learned, receive_decrypted, receive_plain
+
+CAPABILITY = Capability(
+    actor=VerificationsActor,
+    commands=(
+        AcceptVerification.by(accept_verification),
+        CancelVerification.by(cancel_verification),
+        ConfirmVerification.by(confirm_verification),
+        RequestVerification.by(request_verification),
+        StartSas.by(start_sas),
+    ),
+    queries=(
+        AnyFlowDue.answered_by(VerificationsActor),
+        Verifications.answered_by(VerificationsActor),
+        VerifiedDevices.answered_by(VerificationsActor),
+    ),
+    additions=(
+        ON_DECRYPTED.add(Handler(TYPES, receive_decrypted)),
+        ON_PLAIN.add(Handler(TYPES, receive_plain)),
+        ANSWERS.add(Answer(kind=RequestKind.KEYS_QUERY, take=devices_learned)),
+        UPKEEP.add(Upkeep(due=flows_due, make=end_flows)),
+    ),
+)

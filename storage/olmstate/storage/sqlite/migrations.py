@@ -104,6 +104,12 @@ def private_keys(db: Database) -> None:
     make_partitioned_table(db, "secrets")
 
 
+def verifications(db: Database) -> None:
+    """Verifications that are going on, and the devices that were verified."""
+    make_partitioned_table(db, "verifications")
+    make_partitioned_table(db, "verified_devices")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -114,6 +120,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     rows_by_room,
     identities,
     private_keys,
+    verifications,
 )
 """In order: the first makes version 1."""
 
