@@ -8,6 +8,7 @@ say; any other refusal comes out.
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
@@ -54,10 +55,13 @@ from olmstate.messages import (
     OutdatedUsers,
     OutgoingRequests,
     PinIdentity,
+    PrepareAccount,
     PrepareOneTimeKeys,
     PrepareRoomKey,
     ReceiveSync,
+    Request,
     RequestDelayed,
+    RequestKind,
     RequestVerification,
     RoomId,
     RoomKeyNotShared,
@@ -71,6 +75,7 @@ from olmstate.messages import (
     SyncToken,
     TrackUsers,
     UnknownIdentity,
+    UnpublishedKeys,
     UpdateDevices,
     VerificationError,
     Verifications,
@@ -294,7 +299,7 @@ class Client:
                     MarkRequestFailed(request_id=request.request_id, status=self.rng.choice((None, 400)))
                 )
             else:
-                answer = keys_query(*self.world.known_devices) if request.body else {}
+                answer = self._answer(request)
                 await self.supervisor.ask(MarkRequestSent(request_id=request.request_id, response=answer))
         with contextlib.suppress(NoTransport):
             await self.supervisor.ask(UpdateDevices(users=users))
@@ -308,6 +313,20 @@ class Client:
         assert known is not None
         decide = self.rng.choice((PinIdentity, WithdrawVerification))
         await self.supervisor.ask(decide(user_id=BOB))
+
+    def _answer(self, request: Request) -> JsonObject:
+        match request.kind:
+            case RequestKind.KEYS_UPLOAD:
+                body = json.loads(request.body)
+                keys = UnpublishedKeys(
+                    one_time_keys=body.get("one_time_keys", {}), fallback_keys=body.get("fallback_keys", {})
+                )
+                self.world.upload(keys)
+                return {"one_time_key_counts": self.world.counts}
+            case RequestKind.KEYS_QUERY:
+                return keys_query(*self.world.known_devices)
+            case _:
+                return {}
 
     async def look_at_private_keys(self) -> None:
         """Our user has an identity, and its private keys are brought here."""
@@ -348,6 +367,7 @@ class Client:
 
     async def look_at_itself(self) -> None:
         """Ask for what never changes."""
+        await self.supervisor.ask(PrepareAccount())
         await self.supervisor.ask(IdentityKeys())
         await self.supervisor.ask(SignedDeviceKeys())
         await self.supervisor.ask(Statistics())

@@ -80,6 +80,7 @@ from ._events import (
     RoomKeyImportProgress,
     RoomKeysReceived,
     StoreChanged,
+    ToDeviceDelayed,
 )
 from ._identities import (
     IdentitiesChanged,
@@ -370,6 +371,7 @@ __all__ = [
     "SupervisorStatistics",
     "SyncReceived",
     "SyncToken",
+    "ToDeviceDelayed",
     "ToDeviceOutcome",
     "TrackUsers",
     "Transport",
