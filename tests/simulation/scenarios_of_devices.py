@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from olmstate.messages import (
     DeviceKeys,
     Devices,
     DevicesAdded,
+    DeviceTrust,
     EncryptedToDevice,
     EncryptToDevice,
     IdentityKeys,
@@ -34,6 +36,7 @@ from olmstate.messages import (
     ReceiveSync,
     ReplayedToDevice,
     RoomKeyWithheld,
+    SetDeviceTrust,
     SignedDeviceKeys,
     Statistics,
     SupervisorStatistics,
@@ -43,6 +46,7 @@ from olmstate.messages import (
     UnpublishedKeys,
 )
 from tests.operations.peer import Peer, keys_query
+from tests.peer.forged import forged_message
 from tests.simulation.client import Client
 from tests.simulation.scenario import Elsewhere, Prepared, Scenario, add_a_room_key
 from tests.simulation.world import FULL, MOST_DUE, PICKLE_KEY, RoomEvent
@@ -198,6 +202,19 @@ async def devices(client: Client) -> Prepared:
     return Prepared(message, right=right, elsewhere=Elsewhere(elsewhere))
 
 
+async def set_device_trust(client: Client) -> Prepared:
+    """One is blocked."""
+    device = client.world.known_devices[0]
+    message = SetDeviceTrust(user_id=device.user_id, device_id=device.device_id, trust=DeviceTrust.BLOCKED)
+
+    async def is_blocked(client: Client) -> None:
+        known = await client.supervisor.ask(Devices(user_id=device.user_id))
+        blocked = [each.device_id for each in known if each.trust is DeviceTrust.BLOCKED]
+        assert [device.device_id] == blocked
+
+    return Prepared(message, is_blocked, elsewhere=Elsewhere(message))
+
+
 # --- Olm ----------------------------------------------------------------------------------------------------
 
 
@@ -289,6 +306,30 @@ async def receive_sync(client: Client) -> Prepared:
     return _new_room_keys(client, token="s2", token_stored=None)
 
 
+async def receive_a_flood(client: Client) -> Prepared:
+    """Messages that no session decrypts, and more of them than one turn tries."""
+    world = client.world
+    bob, *_ = world.peers
+    events: list[JsonObject] = []
+    for number in range(FLOOD):
+        body = base64.b64encode(forged_message(number)).decode().rstrip("=")
+        ciphertext = {world.me.curve25519: {"type": 1, "body": body}}
+        content = {"algorithm": "m.olm.v1.curve25519-aes-sha2", "sender_key": bob.curve25519, "ciphertext": ciphertext}
+        events.append({"type": "m.room.encrypted", "sender": bob.user_id, "content": content})
+
+    def right(reply: SyncReceived) -> bool:
+        return [UndecryptableToDevice] * FLOOD == [type(outcome) for outcome in reply.to_device]
+
+    async def the_token_is_stored(client: Client) -> None:
+        assert await client.supervisor.ask(SyncToken()) == "s2"
+
+    return Prepared(ReceiveSync(sync={"next_batch": "s2", "to_device": {"events": events}}), the_token_is_stored, right)
+
+
+FLOOD = 40
+"""A device's messages that are more work than a turn does for one."""
+
+
 async def receive_sync_behind_another(client: Client) -> Prepared:
     """Of a request that was made before another process has moved the token: the events count, the token stays."""
     await client.supervisor.ask(ReceiveSync(sync={"next_batch": "another"}))
@@ -345,11 +386,13 @@ SCENARIOS = (
     Scenario(prepare=statistics),
     Scenario(prepare=add_devices),
     Scenario(prepare=devices),
+    Scenario(prepare=set_device_trust),
     Scenario(prepare=create_olm_sessions),
     Scenario(prepare=encrypt_to_device),
     Scenario(prepare=decrypt_to_device),
     Scenario(prepare=receive_sync),
     Scenario(prepare=receive_sync_behind_another),
+    Scenario(prepare=receive_a_flood),
     Scenario(prepare=sync_token),
     Scenario(prepare=sync_token_of_nobody, empty=True),
 )

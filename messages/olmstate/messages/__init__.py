@@ -29,6 +29,8 @@ from ._devices import (
     DeviceKeys,
     Devices,
     DevicesAdded,
+    DeviceTrust,
+    SetDeviceTrust,
 )
 from ._errors import (
     AccountError,
@@ -74,6 +76,7 @@ from ._errors import (
 )
 from ._events import (
     DevicesChanged,
+    DeviceTrustChanged,
     Event,
     OwnDeviceReplaced,
     RoomKeyExportProgress,
@@ -141,6 +144,7 @@ from ._room_keys import (
     RoomKeysImported,
 )
 from ._rooms import (
+    CrossSigningNotSetUp,
     DiscardRoomKey,
     EncryptedRoomEvent,
     EncryptForRoom,
@@ -151,7 +155,12 @@ from ._rooms import (
     RoomKeyShare,
     RotateRoomKey,
     RotationPeriod,
+    SendingFromUnsignedDevice,
     ShareRoomKey,
+    SharingRefused,
+    SharingStrategy,
+    VerifiedUserChangedIdentity,
+    VerifiedUserHasUnsignedDevice,
 )
 from ._secrets import (
     BootstrapCrossSigning,
@@ -234,6 +243,7 @@ __all__ = [
     "ConfirmVerification",
     "CreateAccount",
     "CreateOlmSessions",
+    "CrossSigningNotSetUp",
     "CrossSigningSeeds",
     "CrossSigningStatus",
     "Curve25519Key",
@@ -250,6 +260,8 @@ __all__ = [
     "DeviceIdentity",
     "DeviceKeyChanged",
     "DeviceKeys",
+    "DeviceTrust",
+    "DeviceTrustChanged",
     "Devices",
     "DevicesAdded",
     "DevicesChanged",
@@ -356,7 +368,11 @@ __all__ = [
     "SecretError",
     "SecretOrigin",
     "SenderState",
+    "SendingFromUnsignedDevice",
+    "SetDeviceTrust",
     "ShareRoomKey",
+    "SharingRefused",
+    "SharingStrategy",
     "SignatureRefused",
     "SignedDeviceKeys",
     "StartSas",
@@ -393,6 +409,8 @@ __all__ = [
     "VerificationError",
     "VerificationStage",
     "Verifications",
+    "VerifiedUserChangedIdentity",
+    "VerifiedUserHasUnsignedDevice",
     "VerifyUser",
     "WithdrawVerification",
     "WrongDevice",

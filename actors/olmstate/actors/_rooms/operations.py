@@ -22,9 +22,11 @@ from olmstate.actors._rooms.actor import (
     OutboundGroupSessionsActor,
     Replace,
 )
+from olmstate.actors._rooms.recipients import chosen_of
 from olmstate.actors._to_device.sending import by_user, encrypt_to
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.payload import encode_payload
+from olmstate.actors._wire.relations import copy_to_clear
 from olmstate.actors._wire.untrusted_json import string
 from olmstate.messages import (
     DeviceAddress,
@@ -32,6 +34,7 @@ from olmstate.messages import (
     DiscardRoomKey,
     EncryptedRoomEvent,
     EncryptRoomEvent,
+    JsonObject,
     MalformedContent,
     MalformedMessage,
     MarkRoomKeyShared,
@@ -95,27 +98,41 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
     itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
     wanted = await distinct(command.devices)
     wanted.pop(itself, None)
-    known = await look_up(turn, wanted)
+    chosen = await chosen_of(turn, await look_up(turn, wanted), command.strategy)
+    known = chosen.allowed
+    for address in chosen.withheld:
+        del wanted[address]
     outbound = turn[OutboundGroupSessionsActor]
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
     if current is not None and await in_slices(current.is_known_to_others(wanted, known)):
         current = None
     if current is not None and not await _without(wanted, current.shared_with):
-        return RoomKeyShare(session_id=current.session_id, requests=(), recipients=(), missing=())
+        return RoomKeyShare(
+            session_id=current.session_id, requests=(), recipients=(), withheld=chosen.withheld, missing=()
+        )
     shared: OutboundRoomKey | None = None
     if current is not None:
         shared = await outbound.ask(Export(room_id=command.room_id))  # or None, as above
     if shared is None:
         shared = await new_room_key(turn, command.room_id, command.rotation)
     pending = await _without(wanted, shared.shared_with)
-    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, known)
+    named = command.room_id, shared.session_id
+    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, known, room_key=named)
     async for some in SlicesOf(encrypted.keys.items(), RECIPIENTS_A_ROW):
-        await outbound.ask(Offer(room_id=command.room_id, session_id=shared.session_id, devices=dict(some)))
+        await outbound.ask(
+            Offer(
+                room_id=command.room_id,
+                session_id=shared.session_id,
+                devices=dict(some),
+                session_key=shared.session_key,
+            )
+        )
     requests = [await by_user(some) async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)]
     return RoomKeyShare(
         session_id=shared.session_id,
         requests=tuple(requests),
         recipients=tuple(encrypted.contents),
+        withheld=chosen.withheld,
         missing=encrypted.missing,
     )
 
@@ -150,7 +167,7 @@ async def encrypt_room_event(turn: Turn, command: EncryptRoomEvent) -> Encrypted
     encrypted = await turn[OutboundGroupSessionsActor].ask(
         Encrypt(room_id=command.room_id, plaintext=event_payload(command), now=turn.now, session_id=command.session_id)
     )
-    return encrypted_room_event(own, encrypted)
+    return encrypted_room_event(own, encrypted, command.content)
 
 
 def event_payload(command: EncryptRoomEvent) -> bytes:
@@ -162,17 +179,22 @@ def event_payload(command: EncryptRoomEvent) -> bytes:
     return encode_payload({"type": command.type, "content": command.content, "room_id": command.room_id})
 
 
-def encrypted_room_event(own: DeviceIdentity, encrypted: MegolmCiphertext) -> EncryptedRoomEvent:
-    """What is sent to the room (spec: m.room.encrypted)."""
+def encrypted_room_event(own: DeviceIdentity, encrypted: MegolmCiphertext, content: JsonObject) -> EncryptedRoomEvent:
+    """What is sent to the room (spec: m.room.encrypted).
+
+    What an event relates to is in the clear too, so that the homeserver can find edits, replies and threads.
+    """
+    outer: JsonObject = {
+        "algorithm": MEGOLM,
+        "ciphertext": encrypted.ciphertext,
+        "session_id": encrypted.session_id,
+        # deprecated since v1.3 of the spec, and still read by older clients
+        "device_id": own.device_id,
+        "sender_key": own.curve25519,
+    }
+    copy_to_clear(content, outer)
     return EncryptedRoomEvent(
-        content={
-            "algorithm": MEGOLM,
-            "ciphertext": encrypted.ciphertext,
-            "session_id": encrypted.session_id,
-            # deprecated since v1.3 of the spec, and still read by older clients
-            "device_id": own.device_id,
-            "sender_key": own.curve25519,
-        },
+        content=outer,
         session_id=encrypted.session_id,
         message_index=encrypted.message_index,
     )

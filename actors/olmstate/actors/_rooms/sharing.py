@@ -10,13 +10,11 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import attrs
 
-from olmstate.actors._account.operations import own_device
-from olmstate.actors._devices.operations import devices_of
 from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import (
@@ -27,7 +25,8 @@ from olmstate.actors._requests.actor import (
     PutRequests,
     RequestsActor,
 )
-from olmstate.actors._to_device.sending import by_user, encrypt_to
+from olmstate.actors._to_device.claims import PreparedClaims, claim_keys, without_session
+from olmstate.actors._to_device.sending import encrypt_to, to_device_request
 from olmstate.messages import (
     Command,
     DeviceAddress,
@@ -41,11 +40,13 @@ from olmstate.messages import (
     RoomId,
     RoomKeyReplaced,
     RotationPeriod,
+    SharingStrategy,
     UserId,
 )
 
 from .actor import Current, CurrentSession, Export, MarkShared, Offer, OutboundGroupSessionsActor
 from .operations import DEVICES_A_REQUEST, new_room_key
+from .recipients import recipients
 
 _MARK: Final = "room_key"
 """What the context of a request is called that carries a room key."""
@@ -70,16 +71,31 @@ class PrepareShare(Command[PreparedShare]):
     room_id: RoomId
     users: tuple[UserId, ...]
     rotation: RotationPeriod
+    strategy: SharingStrategy = SharingStrategy.ALL_DEVICES
+
+
+@attrs.frozen(kw_only=True)
+class ClaimForRoom(Command[PreparedClaims]):
+    """Claim a key of each device that is to get a room's key and has no Olm session, unless somebody does."""
+
+    users: tuple[UserId, ...]
+    strategy: SharingStrategy
+
+
+async def claim_for_room(turn: Turn, command: ClaimForRoom) -> PreparedClaims:
+    """Nobody's keys are used up who gets no room key."""
+    chosen = await recipients(turn, command.users, command.strategy)
+    return await claim_keys(turn, await without_session(turn, chosen.allowed.values()))
 
 
 async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
     """Rotate if need be, encrypt the key to whom it must go, and store the requests."""
-    wanted = await _recipients(turn, command.users)
+    wanted = (await recipients(turn, command.users, command.strategy)).allowed
     outbound = turn[OutboundGroupSessionsActor]
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
     if current is not None and await in_slices(current.is_known_to_others(wanted, wanted)):
         current = None
-    carrying = await _carrying(turn, command.room_id, current)
+    carrying = [] if current is None else await _carrying(turn, command.room_id, current.session_id)
     under_way, own = bool(carrying), tuple(each.request_id for each in carrying if each.own)
     pending = [address for address, device in wanted.items() if not _has(current, address, device, under_way)]
     if current is not None and not pending:
@@ -92,9 +108,17 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
     if shared is None:
         shared = await new_room_key(turn, command.room_id, command.rotation)
         pending, under_way, own = list(wanted), False, ()
-    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, wanted)
+    named = command.room_id, shared.session_id
+    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, wanted, room_key=named)
     if encrypted.keys:
-        await outbound.ask(Offer(room_id=command.room_id, session_id=shared.session_id, devices=encrypted.keys))
+        await outbound.ask(
+            Offer(
+                room_id=command.room_id,
+                session_id=shared.session_id,
+                devices=encrypted.keys,
+                session_key=shared.session_key,
+            )
+        )
     requests = [
         await _request(command.room_id, shared.session_id, dict(some))
         async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)
@@ -103,20 +127,6 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
     if not requests and not under_way:
         await _mark(turn, command.room_id, shared.session_id, ())  # nobody can be reached
     return PreparedShare(session_id=shared.session_id, request_ids=own + request_ids, missing=encrypted.missing)
-
-
-async def _recipients(turn: Turn, users: Collection[UserId]) -> dict[DeviceAddress, DeviceKeys]:
-    """All devices of the users, and of our own, but this one."""
-    own = (await own_device(turn)).identity
-    known = await devices_of(turn, [*users, own.user_id])
-    itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
-    devices = {
-        DeviceAddress(user_id=user_id, device_id=device_id): device
-        for user_id, by_id in known.items()
-        for device_id, device in by_id.items()
-    }
-    devices.pop(itself, None)
-    return devices
 
 
 def _has(current: CurrentSession | None, address: DeviceAddress, device: DeviceKeys, under_way: bool) -> bool:  # noqa: FBT001 - of one caller
@@ -131,11 +141,9 @@ def prefix_of(room_id: RoomId, session_id: MegolmSessionId) -> str:
     return f"{session_id} {room_id} "
 
 
-async def _carrying(turn: Turn, room_id: RoomId, current: CurrentSession | None) -> list[PendingRequest]:
+async def _carrying(turn: Turn, room_id: RoomId, session_id: MegolmSessionId) -> list[PendingRequest]:
     """The requests that carry a session's key."""
-    if current is None:
-        return []
-    prefix = prefix_of(room_id, current.session_id)
+    prefix = prefix_of(room_id, session_id)
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
     return [each for each in pending if any(subject.startswith(prefix) for subject in each.subjects)]
 
@@ -150,11 +158,8 @@ async def _request(
             "devices": [[address.user_id, address.device_id] for address in contents],
         }
     }
-    return NewRequest(
-        kind=RequestKind.TO_DEVICE,
-        method="PUT",
-        path="/_matrix/client/v3/sendToDevice/m.room.encrypted/{transaction_id}",
-        body=json.dumps({"messages": await by_user(contents.items())}).encode(),
+    return await to_device_request(
+        contents.items(),
         subjects=(prefix_of(room_id, session_id) + secrets.token_hex(4),),  # the requests go out at the same time
         context=json.dumps(context).encode(),
     )
@@ -174,9 +179,7 @@ async def take_delivery(turn: Turn, answered: AnsweredRequest, response: JsonObj
 
 
 async def _mark(turn: Turn, room_id: RoomId, session_id: MegolmSessionId, devices: Iterable[DeviceAddress]) -> None:
-    prefix = prefix_of(room_id, session_id)
-    pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
-    more = any(subject.startswith(prefix) for each in pending for subject in each.subjects)
+    more = await _carrying(turn, room_id, session_id)
     marked = MarkShared(room_id=room_id, session_id=session_id, devices=frozenset(devices), all_delivered=not more)
     with contextlib.suppress(RoomKeyReplaced):  # meanwhile; whoever sends next shares the new one
         await turn[OutboundGroupSessionsActor].ask(marked)

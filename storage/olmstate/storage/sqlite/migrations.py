@@ -110,6 +110,11 @@ def verifications(db: Database) -> None:
     make_partitioned_table(db, "verified_devices")
 
 
+def olm_repairs(db: Database) -> None:
+    """What was done lately about Olm sessions that were of no use."""
+    make_partitioned_table(db, "olm_repairs")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -121,6 +126,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     identities,
     private_keys,
     verifications,
+    olm_repairs,
 )
 """In order: the first makes version 1."""
 
