@@ -114,6 +114,9 @@ class SetDeviceTrust(Command[None]):
     A blocked device gets no room keys any more: in each room whose key it has, the next `EncryptForRoom` or
     `ShareRoomKey` makes a new one.
 
+    Returns:
+        None
+
     Raises:
         UnknownDevice: No such device is known.
     """
