@@ -22,6 +22,7 @@ from olmstate.messages import (
     DevicesChanged,
     DeviceTrustChanged,
     Event,
+    EventsReadable,
     ExportKeyFile,
     ExportRoomKeys,
     IdentitiesChanged,
@@ -30,16 +31,19 @@ from olmstate.messages import (
     ImportRoomKeys,
     MarkRequestFailed,
     MarkRequestSent,
+    MarkVerificationMessageRefused,
     Message,
     OwnDeviceReplaced,
     PinIdentity,
     PrivateCrossSigningKeysChanged,
     ReceiveSync,
+    ReceiveVerificationEvent,
     RequestGivenUp,
     RequestVerification,
     RoomKeyExportProgress,
     RoomKeyImportProgress,
     RoomKeysReceived,
+    ScanQrCode,
     SetDeviceTrust,
     StartSas,
     ToDeviceDelayed,
@@ -51,6 +55,7 @@ from tests.faults.history import Json
 OWN_EVENTS = (
     ToDeviceDelayed,
     RoomKeysReceived,
+    EventsReadable,
     DevicesChanged,
     DeviceTrustChanged,
     OwnDeviceReplaced,
@@ -128,6 +133,8 @@ class Ear:
                     news.verifications.append(event)
                 case ToDeviceDelayed():
                     pass  # how long a reply takes, which says nothing of it
+                case EventsReadable():
+                    pass  # of what was parked before, which no reply says
                 case _:
                     raise AssertionError(event)
         return news
@@ -152,6 +159,8 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             enough = not reply or len(reply) in heard.exported
         case ExportKeyFile():
             return None  # nobody can see how many keys are in it
+        case ReceiveVerificationEvent() | MarkVerificationMessageRefused():
+            return None  # the reply doesn't tell whether that was known before
         case MarkRequestSent() | MarkRequestFailed():
             return None  # the reply doesn't tell what the request was about, and it may have been answered before
         case _:
@@ -194,7 +203,14 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
         case SetDeviceTrust():
             told_of = DeviceTrustChanged(user_id=message.user_id, device_id=message.device_id, trust=message.trust)
             return News(trusts=[told_of] if heard.trusts else [])  # nothing of what was so already
-        case RequestVerification() | AcceptVerification() | StartSas() | ConfirmVerification() | CancelVerification():
+        case (
+            RequestVerification()
+            | AcceptVerification()
+            | StartSas()
+            | ScanQrCode()
+            | ConfirmVerification()
+            | CancelVerification()
+        ):
             stage = VerificationChanged(user_id=reply.user_id, flow_id=reply.flow_id, stage=reply.stage)
             return News(verifications=[stage], trusts=heard.trusts)  # the last step may have verified a device
         case _:

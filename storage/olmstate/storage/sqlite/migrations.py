@@ -115,6 +115,17 @@ def olm_repairs(db: Database) -> None:
     make_partitioned_table(db, "olm_repairs")
 
 
+def account_data(db: Database) -> None:
+    """What the homeserver has of our user's account data."""
+    make_table(db, "account_data")
+
+
+def parked_events(db: Database) -> None:
+    """Room events that wait for their keys."""
+    make_partitioned_table(db, "parked_events")
+    make_table(db, "parked_contents")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -127,6 +138,8 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     private_keys,
     verifications,
     olm_repairs,
+    account_data,
+    parked_events,
 )
 """In order: the first makes version 1."""
 
