@@ -7,15 +7,9 @@ from html import unescape
 from pathlib import Path
 
 import click
-import pytest
-from docs.extensions.vocabulary import read_vocabulary
 
-import olmstate.messages
 from olmstate.cli import main
 from tests.docs.pages import DOCS
-
-VOCABULARY = read_vocabulary()
-MESSAGES = [name for name, entry in VOCABULARY.items() if entry.reply not in ("", "R")]
 
 
 def text_of(page: Path) -> str:
@@ -54,10 +48,3 @@ def test_the_front_page_has_a_sentence_for_each_page() -> None:
 
 def test_code_can_be_copied(html: Path) -> None:
     assert "copybutton.js" in (html / "quickstart.html").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("name", MESSAGES)
-def test_help_and_the_hover_of_a_message_name_its_reply(name: str) -> None:
-    documentation = getattr(olmstate.messages, name).__doc__
-    section = documentation.partition("    Returns:\n")[2].strip()
-    assert section.startswith(VOCABULARY[name].reply)

@@ -175,6 +175,9 @@ class ShowQrCode(Command[Verification]):
 class ScanQrCode(Command[Verification]):
     """The other side's QR code was scanned. One of another verification, or with other keys, ends this one.
 
+    Returns:
+        Verification
+
     Raises:
         UnknownVerification: There is none of these ids.
         WrongStep: It isn't `VerificationStage.READY`.
@@ -191,6 +194,9 @@ class ScanQrCode(Command[Verification]):
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class ConfirmVerification(Command[Verification]):
     """The user says that both devices show the same, or that the other device says that it has scanned our code.
+
+    Returns:
+        Verification
 
     Raises:
         UnknownVerification: There is none of these ids.
@@ -236,6 +242,9 @@ class ReceiveVerificationEvent(Procedure[Verification | None]):
     those of your own user, in the order in which the room has them. Twice does no harm. The reply is the verification
     as it is now; None: the event is of none, or its sender's devices are being queried.
 
+    Returns:
+        Verification | None
+
     Raises:
         NoAccount: The store is empty.
         DecryptionError: It is encrypted, and can't be decrypted: one of the errors of `DecryptRoomEvent`.
@@ -265,12 +274,19 @@ class VerificationMessages(Query[tuple[VerificationMessage, ...]]):
 
     Encrypt each if its room is encrypted (`EncryptForRoom`), send it, and say so: `MarkVerificationMessageSent`. They
     are stored: whoever asks next gets what a process that has died couldn't send.
+
+    Returns:
+        tuple[VerificationMessage, ...]
     """
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class MarkVerificationMessageSent(Command[None]):
-    """The homeserver has taken a message. One that was marked before, or is unknown, changes nothing."""
+    """The homeserver has taken a message. One that was marked before, or is unknown, changes nothing.
+
+    Returns:
+        None
+    """
 
     transaction_id: str = attrs.field(validator=not_empty)
     event_id: EventId = attrs.field(validator=not_empty)
@@ -279,7 +295,11 @@ class MarkVerificationMessageSent(Command[None]):
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class MarkVerificationMessageRefused(Command[None]):
-    """The homeserver doesn't take a message, and never will. If it is a request, its verification is over."""
+    """The homeserver doesn't take a message, and never will. If it is a request, its verification is over.
+
+    Returns:
+        None
+    """
 
     transaction_id: str = attrs.field(validator=not_empty)
 
