@@ -15,6 +15,7 @@ from . import (
     _to_device,
     _unwedging,
     _verification,
+    _withheld,
 )
 
 CAPABILITIES = (
@@ -26,6 +27,7 @@ CAPABILITIES = (
     _secrets.CAPABILITY,
     _to_device.CAPABILITY,
     _room_keys.CAPABILITY,
+    _withheld.CAPABILITY,
     _rooms.CAPABILITY,
     _unwedging.CAPABILITY,
     _verification.CAPABILITY,

@@ -115,6 +115,11 @@ def olm_repairs(db: Database) -> None:
     make_partitioned_table(db, "olm_repairs")
 
 
+def no_olm_notices(db: Database) -> None:
+    """Devices that were told that there is no Olm session with them."""
+    make_partitioned_table(db, "no_olm_notices")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -127,6 +132,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     private_keys,
     verifications,
     olm_repairs,
+    no_olm_notices,
 )
 """In order: the first makes version 1."""
 
