@@ -16,6 +16,7 @@ import pytest
 
 import olmstate.actors
 from olmstate.actors._account.stored import AccountRecord, FallbackRecord, SyncRecord, UploadRecord
+from olmstate.actors._account_data.stored import AccountDataRecord
 from olmstate.actors._device_lists.stored import OutdatedUserRecord, TrackedUserRecord
 from olmstate.actors._devices.stored import DeviceRecord
 from olmstate.actors._engine.records import Record, dumps, loads
@@ -37,7 +38,12 @@ from olmstate.actors._unwedging.stored import RepairRecord
 from olmstate.actors._verification.flow import State
 from olmstate.actors._verification.qr import Mode
 from olmstate.actors._verification.record import Flow, Party
-from olmstate.actors._verification.stored import VerificationRecord, VerifiedDeviceRecord, WaitingEventRecord
+from olmstate.actors._verification.stored import (
+    RoomMessageRecord,
+    VerificationRecord,
+    VerifiedDeviceRecord,
+    WaitingEventRecord,
+)
 from olmstate.actors._withheld.stored import NoOlmNoticeRecord
 from olmstate.messages import (
     Curve25519Key,
@@ -286,7 +292,18 @@ EXAMPLES: list[tuple[Record, bytes]] = [
                 shown_secret=b"shown",
                 scanned_mode=None,
             ),
-            waiting=(WaitingEventRecord(type="m.key", content=b"{}", sender_device="BOB", came=1_700_000_002_000),),
+            waiting=(
+                WaitingEventRecord(
+                    type="m.key",
+                    content=b"{}",
+                    sender_device="BOB",
+                    came=1_700_000_002_000,
+                    room_id="!r",
+                    event_id="$e",
+                    timestamp=1_700_000_001_000,
+                ),
+            ),
+            unsent=(RoomMessageRecord(transaction_id="t", type="m.key", content=b"{}"),),
         ),
         (
             b'{"user_id":"@bob:example.org","flow_id":"flow","flow":{"flow_id":"flow","room_id":null,"txn_id":nu'
@@ -299,7 +316,8 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             b'od":"hkdf-hmac-sha256.v2","sas_methods":["decimal"],"ephemeral":"c2VjcmV0","commitment":"c","peer_'
             b'key":"k","vouched":["ed25519:BOB"],"shown_mode":0,"shown_secret":"c2hvd24=","scanned_mode":null,"s'
             b'canned_secret":""},"waiting":[{"type":"m.key","content":"e30=","sender_device":"BOB","came":170000'
-            b"0002000}]}"
+            b'0002000,"room_id":"!r","event_id":"$e","timestamp":1700000001000}],"unsent":[{"transaction_id":"t",'
+            b'"type":"m.key","content":"e30="}]}'
         ),
     ),
     (
@@ -308,6 +326,7 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         ),
         b'{"user_id":"@bob:example.org","device_id":"BOB","ed25519":"e","verified":1700000000000}',
     ),
+    (AccountDataRecord(content=b"{}"), b'{"content":"e30="}'),
     (BackOffRecord(failures=2, until=1_700_000_030_000), b'{"failures":2,"until":1700000030000}'),
 ]
 
@@ -326,6 +345,17 @@ EARLIER: list[tuple[bytes, Record]] = [
     (
         b'{"pickle":"p","rank":1,"in_set":false,"owner":null,"steps_for_anybody":3}',
         OlmSessionRecord(pickle="p", rank=1, in_set=False, steps_for_anybody=3),
+    ),
+    (
+        (
+            b'{"user_id":"@bob:example.org","flow_id":"f","flow":null,'
+            b'"waiting":[{"type":"m.key","content":"e30=","sender_device":null,"came":1}]}'
+        ),
+        VerificationRecord(
+            user_id=BOB,
+            flow_id="f",
+            waiting=(WaitingEventRecord(type="m.key", content=b"{}", sender_device=None, came=1),),
+        ),
     ),
     (
         b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"c","ed25519":"e","algorithms":[]}',

@@ -30,16 +30,19 @@ from olmstate.messages import (
     ImportRoomKeys,
     MarkRequestFailed,
     MarkRequestSent,
+    MarkVerificationMessageRefused,
     Message,
     OwnDeviceReplaced,
     PinIdentity,
     PrivateCrossSigningKeysChanged,
     ReceiveSync,
+    ReceiveVerificationEvent,
     RequestGivenUp,
     RequestVerification,
     RoomKeyExportProgress,
     RoomKeyImportProgress,
     RoomKeysReceived,
+    ScanQrCode,
     SetDeviceTrust,
     StartSas,
     ToDeviceDelayed,
@@ -152,6 +155,8 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             enough = not reply or len(reply) in heard.exported
         case ExportKeyFile():
             return None  # nobody can see how many keys are in it
+        case ReceiveVerificationEvent() | MarkVerificationMessageRefused():
+            return None  # the reply doesn't tell whether that was known before
         case MarkRequestSent() | MarkRequestFailed():
             return None  # the reply doesn't tell what the request was about, and it may have been answered before
         case _:
@@ -194,7 +199,14 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
         case SetDeviceTrust():
             told_of = DeviceTrustChanged(user_id=message.user_id, device_id=message.device_id, trust=message.trust)
             return News(trusts=[told_of] if heard.trusts else [])  # nothing of what was so already
-        case RequestVerification() | AcceptVerification() | StartSas() | ConfirmVerification() | CancelVerification():
+        case (
+            RequestVerification()
+            | AcceptVerification()
+            | StartSas()
+            | ScanQrCode()
+            | ConfirmVerification()
+            | CancelVerification()
+        ):
             stage = VerificationChanged(user_id=reply.user_id, flow_id=reply.flow_id, stage=reply.stage)
             return News(verifications=[stage], trusts=heard.trusts)  # the last step may have verified a device
         case _:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from . import (
     _account,
+    _account_data,
     _device_lists,
     _devices,
     _identities,
     _requests,
     _room_keys,
     _rooms,
+    _secret_storage,
     _secrets,
     _sync,
     _to_device,
@@ -21,10 +23,12 @@ from . import (
 CAPABILITIES = (
     _requests.CAPABILITY,
     _account.CAPABILITY,
+    _account_data.CAPABILITY,
     _identities.CAPABILITY,
     _devices.CAPABILITY,
     _device_lists.CAPABILITY,
     _secrets.CAPABILITY,
+    _secret_storage.CAPABILITY,
     _to_device.CAPABILITY,
     _room_keys.CAPABILITY,
     _withheld.CAPABILITY,

@@ -81,6 +81,8 @@ class Table(enum.StrEnum):
     """Users' public cross-signing keys, and how far each user's is trusted."""
     SECRETS = "secrets", _PARTITIONED
     """Private cross-signing keys; all are one partition."""
+    ACCOUNT_DATA = "account_data", _NOT_IN_BACKUPS
+    """What the homeserver has of our user's account data, of a few types."""
     VERIFICATIONS = "verifications", _PARTITIONED, _NOT_IN_BACKUPS
     """Verifications that are going on, with their secrets; all are one partition."""
     VERIFIED_DEVICES = "verified_devices", _PARTITIONED

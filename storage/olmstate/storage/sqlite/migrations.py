@@ -115,6 +115,11 @@ def olm_repairs(db: Database) -> None:
     make_partitioned_table(db, "olm_repairs")
 
 
+def account_data(db: Database) -> None:
+    """What the homeserver has of our user's account data."""
+    make_table(db, "account_data")
+
+
 def no_olm_notices(db: Database) -> None:
     """Devices that were told that there is no Olm session with them."""
     make_partitioned_table(db, "no_olm_notices")
@@ -132,6 +137,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     private_keys,
     verifications,
     olm_repairs,
+    account_data,
     no_olm_notices,
 )
 """In order: the first makes version 1."""
