@@ -21,6 +21,7 @@ from olmstate.actors._device_lists.stored import OutdatedUserRecord, TrackedUser
 from olmstate.actors._devices.stored import DeviceRecord
 from olmstate.actors._engine.records import Record, dumps, loads
 from olmstate.actors._identities.stored import IdentityRecord
+from olmstate.actors._parked_events.stored import ParkedContentRecord, ParkedEventRecord
 from olmstate.actors._requests.stored import BackOffRecord, RequestContentRecord, RequestRecord
 from olmstate.actors._room_keys.stored import (
     ClaimedKeysRecord,
@@ -50,6 +51,7 @@ from olmstate.messages import (
     DeviceId,
     DeviceTrust,
     Ed25519Key,
+    EventId,
     MegolmSessionId,
     RoomId,
     StoreCorrupt,
@@ -210,6 +212,27 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         RepairRecord(user_id=BOB, device_id=DeviceId("BOB"), wanted=7, begun=8, shared_again=[9, 10]),
         b'{"user_id":"@bob:example.org","device_id":"BOB","wanted":7,"begun":8,"shared_again":[9,10]}',
     ),
+    (
+        ParkedEventRecord(
+            room_id=RoomId("!room:example.org"),
+            event_id=EventId("$event"),
+            session_id=MegolmSessionId("a session"),
+            sender=BOB,
+            message_index=3,
+            parked=1_700_000_000_000,
+            number=7,
+            size=500,
+            readable=True,
+            withheld="m.unverified",
+            first_known_index=2,
+        ),
+        (
+            b'{"room_id":"!room:example.org","event_id":"$event","session_id":"a session","sender":"@bob:example.org",'
+            b'"message_index":3,"parked":1700000000000,"number":7,"size":500,"readable":true,'
+            b'"withheld":"m.unverified","first_known_index":2}'
+        ),
+    ),
+    (ParkedContentRecord(event="{}"), b'{"event":"{}"}'),
     (
         RequestRecord(
             request_id="a request",

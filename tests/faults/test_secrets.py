@@ -54,6 +54,7 @@ from olmstate.messages import (
     ExportCrossSigningKeys,
     ExportKeyFile,
     ExportRoomKeys,
+    ForgetParkedEvents,
     Identity,
     IdentityKeys,
     ImportAccount,
@@ -72,6 +73,8 @@ from olmstate.messages import (
     OpenSecretStorage,
     OutdatedUsers,
     OutgoingRequests,
+    ParkedEvents,
+    ParkEvents,
     PinIdentity,
     PrepareAccount,
     PrepareRoomKey,
@@ -263,6 +266,9 @@ async def _do_everything_wrong(witness: Witness, homeserver: Homeserver, secrets
         await witness.provoke(wrong)
     event = bob.room_event(room_id, group, content)
     await witness.provoke(DecryptRoomEvent(room_id=room_id, event=event))
+    await witness.ask(ParkEvents(events=((room_id, event), (room_id, {**event, PLAINTEXT: {1}}))))
+    await witness.ask(ParkedEvents())
+    await witness.ask(ForgetParkedEvents(events=((room_id, EventId("$none")),)))
     await witness.ask(added)
     await witness.provoke(DecryptRoomEvent(room_id=BUSY, event=event))
     lying = bob.room_event(RoomId("!other:example.org"), group, content)

@@ -23,7 +23,8 @@ def read(rows: list[bytes]) -> bytes:
     image = memoryview(b"".join(rows)).cast("B", (len(rows), len(rows[0])))
     (found,) = zxingcpp.read_barcodes(image)
     assert zxingcpp.ContentType.Binary is found.content_type
-    return found.bytes
+    said: bytes = found.bytes
+    return said
 
 
 def rows_of_png(image: bytes) -> list[bytes]:

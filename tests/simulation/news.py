@@ -22,6 +22,7 @@ from olmstate.messages import (
     DevicesChanged,
     DeviceTrustChanged,
     Event,
+    EventsReadable,
     ExportKeyFile,
     ExportRoomKeys,
     IdentitiesChanged,
@@ -54,6 +55,7 @@ from tests.faults.history import Json
 OWN_EVENTS = (
     ToDeviceDelayed,
     RoomKeysReceived,
+    EventsReadable,
     DevicesChanged,
     DeviceTrustChanged,
     OwnDeviceReplaced,
@@ -131,6 +133,8 @@ class Ear:
                     news.verifications.append(event)
                 case ToDeviceDelayed():
                     pass  # how long a reply takes, which says nothing of it
+                case EventsReadable():
+                    pass  # of what was parked before, which no reply says
                 case _:
                     raise AssertionError(event)
         return news

@@ -37,9 +37,11 @@ from olmstate.messages import (
     EncryptForRoom,
     EncryptRoomEvent,
     EncryptToDevice,
+    EventsParked,
     ExportCrossSigningKeys,
     ExportKeyFile,
     ExportRoomKeys,
+    ForgetParkedEvents,
     Identity,
     IdentityKeys,
     ImportAccount,
@@ -58,6 +60,9 @@ from olmstate.messages import (
     OutboundRoomKey,
     OutdatedUsers,
     OutgoingRequests,
+    ParkedEvent,
+    ParkedEvents,
+    ParkEvents,
     PinIdentity,
     PrepareAccount,
     PrepareOneTimeKeys,
@@ -263,3 +268,9 @@ async def verification_in_rooms(
 
 async def statistics(supervisor: Supervisor) -> None:
     assert_type(await supervisor.ask(Statistics()), SupervisorStatistics)
+
+
+async def parked_events(supervisor: Supervisor, park: ParkEvents, forget: ForgetParkedEvents) -> None:
+    assert_type(await supervisor.ask(park), EventsParked)
+    assert_type(await supervisor.ask(ParkedEvents()), tuple[ParkedEvent, ...])
+    assert_type(await supervisor.ask(forget), None)

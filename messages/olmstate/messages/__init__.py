@@ -116,6 +116,7 @@ from ._message import (
     Reply,
     Route,
 )
+from ._parked_events import EventsParked, EventsReadable, ForgetParkedEvents, ParkedEvent, ParkedEvents, ParkEvents
 from ._requests import (
     AuthenticationRequired,
     MarkRequestFailed,
@@ -305,9 +306,12 @@ __all__ = [
     "EncryptionInfo",
     "Event",
     "EventId",
+    "EventsParked",
+    "EventsReadable",
     "ExportCrossSigningKeys",
     "ExportKeyFile",
     "ExportRoomKeys",
+    "ForgetParkedEvents",
     "IdentitiesChanged",
     "Identity",
     "IdentityKeys",
@@ -358,6 +362,9 @@ __all__ = [
     "OutdatedUsers",
     "OutgoingRequests",
     "OwnDeviceReplaced",
+    "ParkEvents",
+    "ParkedEvent",
+    "ParkedEvents",
     "PinIdentity",
     "PlainToDevice",
     "PrepareAccount",

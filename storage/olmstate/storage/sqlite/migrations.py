@@ -120,6 +120,12 @@ def account_data(db: Database) -> None:
     make_table(db, "account_data")
 
 
+def parked_events(db: Database) -> None:
+    """Room events that wait for their keys."""
+    make_partitioned_table(db, "parked_events")
+    make_table(db, "parked_contents")
+
+
 def no_olm_notices(db: Database) -> None:
     """Devices that were told that there is no Olm session with them."""
     make_partitioned_table(db, "no_olm_notices")
@@ -138,6 +144,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     verifications,
     olm_repairs,
     account_data,
+    parked_events,
     no_olm_notices,
 )
 """In order: the first makes version 1."""
