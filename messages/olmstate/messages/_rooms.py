@@ -190,6 +190,8 @@ class ShareRoomKey(Command[RoomKeyShare]):
     has another identity key by now, the session is rotated first, whether or not that share was ever marked. Devices
     are reached at least once: a crash before `MarkRoomKeyShared` makes the next share send again.
 
+    Devices that the strategy leaves out are told so once, by requests that are among `OutgoingRequests`.
+
     Returns:
         RoomKeyShare: What to send so that the devices can read the room's next messages.
 
