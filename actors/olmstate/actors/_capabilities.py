@@ -8,6 +8,7 @@ from . import (
     _device_lists,
     _devices,
     _identities,
+    _key_requests,
     _parked_events,
     _requests,
     _room_keys,
@@ -34,6 +35,7 @@ CAPABILITIES = (
     _parked_events.CAPABILITY,
     _rooms.CAPABILITY,
     _unwedging.CAPABILITY,
+    _key_requests.CAPABILITY,
     _verification.CAPABILITY,
     _sync.CAPABILITY,
 )
