@@ -129,7 +129,7 @@ async def _send(turn: Turn, own: DeviceIdentity, events: Iterable[tuple[KeyReque
         contents = [(DeviceAddress(user_id=own.user_id, device_id=device), content) for device in record.devices]
         # a cancellation goes out after its request
         subjects = (f"key request {record.request_id}",)
-        requests.append(await to_device_request(contents, "m.room_key_request", subjects=subjects))
+        requests.append(await to_device_request(contents, event_type="m.room_key_request", subjects=subjects))
     await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
 
 

@@ -147,7 +147,7 @@ async def _answer(
     if entry is None:
         code = "m.unavailable" if is_verified else "m.unverified"
         refusal = _refusal(own, record, code)
-        return await to_device_request([(device.address, refusal)], "m.room_key.withheld", subjects=subjects)
+        return await to_device_request([(device.address, refusal)], event_type="m.room_key.withheld", subjects=subjects)
     content = _forward(exported_key(entry))
     encrypted = await encrypt_to(turn, [device.address], "m.forwarded_room_key", content, {device.address: device})
     if encrypted.missing:

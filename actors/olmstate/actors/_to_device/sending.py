@@ -190,12 +190,12 @@ async def encrypt_to(
 
 async def to_device_request(
     contents: Iterable[tuple[DeviceAddress, JsonObject]],
-    event_type: str = "m.room.encrypted",
     *,
+    event_type: str = "m.room.encrypted",
     subjects: tuple[str, ...] = (),
     context: bytes = b"",
 ) -> NewRequest:
-    """A request that sends events to devices."""
+    """A request that sends events to devices, encrypted ones if nothing else is said."""
     return NewRequest(
         kind=RequestKind.TO_DEVICE,
         method="PUT",
