@@ -31,6 +31,9 @@ class RequestRoomKeys(Command[RoomKeysRequested]):
     whoever was asked. Asking again for the same session repeats the request under its id. At most 1,000 are open; the
     oldest are forgotten then.
 
+    Returns:
+        RoomKeysRequested
+
     Raises:
         NoAccount: The store is empty.
     """
@@ -41,6 +44,9 @@ class RequestRoomKeys(Command[RoomKeysRequested]):
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class CancelRoomKeyRequests(Command[None]):
     """Ask no longer for the keys of these sessions. Of others, nothing happens.
+
+    Returns:
+        None
 
     Raises:
         NoAccount: The store is empty.
@@ -68,7 +74,11 @@ class RoomKeyRequest:
 
 @attrs.frozen(kw_only=True)
 class RoomKeyRequests(Query[tuple[RoomKeyRequest, ...]]):
-    """The requests for room keys that are still open, oldest first."""
+    """The requests for room keys that are still open, oldest first.
+
+    Returns:
+        tuple[RoomKeyRequest, ...]
+    """
 
 
 @attrs.frozen(kw_only=True)
