@@ -14,6 +14,7 @@ from olmstate.messages import (
     AddDevices,
     AddRoomKey,
     BootstrapCrossSigning,
+    CancelRoomKeyRequests,
     CancelVerification,
     ConfirmVerification,
     CreateAccount,
@@ -75,11 +76,15 @@ from olmstate.messages import (
     RecoverFromSecretStorage,
     RemoveSecretStorageKey,
     Request,
+    RequestRoomKeys,
     RequestVerification,
     ResetCrossSigning,
     RoomKeyChange,
+    RoomKeyRequest,
+    RoomKeyRequests,
     RoomKeyShare,
     RoomKeysImported,
+    RoomKeysRequested,
     RotateRoomKey,
     ScanQrCode,
     SecretStorageCreated,
@@ -287,3 +292,9 @@ async def parked_events(supervisor: Supervisor, park: ParkEvents, forget: Forget
     assert_type(await supervisor.ask(park), EventsParked)
     assert_type(await supervisor.ask(ParkedEvents()), tuple[ParkedEvent, ...])
     assert_type(await supervisor.ask(forget), None)
+
+
+async def key_requests(supervisor: Supervisor, request: RequestRoomKeys, cancel: CancelRoomKeyRequests) -> None:
+    assert_type(await supervisor.ask(request), RoomKeysRequested)
+    assert_type(await supervisor.ask(cancel), None)
+    assert_type(await supervisor.ask(RoomKeyRequests()), tuple[RoomKeyRequest, ...])
