@@ -21,6 +21,7 @@ from olmstate.actors._device_lists.stored import OutdatedUserRecord, TrackedUser
 from olmstate.actors._devices.stored import DeviceRecord
 from olmstate.actors._engine.records import Record, dumps, loads
 from olmstate.actors._identities.stored import IdentityRecord
+from olmstate.actors._key_requests.stored import KeyRequestRecord, WaitingForwardRecord
 from olmstate.actors._parked_events.stored import ParkedContentRecord, ParkedEventRecord
 from olmstate.actors._requests.stored import BackOffRecord, RequestContentRecord, RequestRecord
 from olmstate.actors._room_keys.stored import (
@@ -45,6 +46,7 @@ from olmstate.actors._verification.stored import (
     VerifiedDeviceRecord,
     WaitingEventRecord,
 )
+from olmstate.actors._withheld.stored import NoOlmNoticeRecord
 from olmstate.messages import (
     Curve25519Key,
     DeviceId,
@@ -195,12 +197,17 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         RecipientsRecord(
             offered=[(ALICE, DeviceId("ALICE"), Curve25519Key("a curve"))],
             session_key="a session key",
+            withheld=[(BOB, DeviceId("BLOCKED"), "m.blacklisted")],
             devices=[(BOB, DeviceId("BOB"))],
         ),
         (
             b'{"offered":[["@alice:example.org","ALICE","a curve"]],"session_key":"a session key",'
-            b'"devices":[["@bob:example.org","BOB"]]}'
+            b'"withheld":[["@bob:example.org","BLOCKED","m.blacklisted"]],"devices":[["@bob:example.org","BOB"]]}'
         ),
+    ),
+    (
+        NoOlmNoticeRecord(user_id=BOB, device_id=DeviceId("BOB")),
+        b'{"user_id":"@bob:example.org","device_id":"BOB"}',
     ),
     (
         RepairRecord(user_id=BOB, device_id=DeviceId("BOB"), wanted=7, begun=8, shared_again=[9, 10]),
@@ -225,6 +232,31 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             b'"message_index":3,"parked":1700000000000,"number":7,"size":500,"readable":true,'
             b'"withheld":"m.unverified","first_known_index":2}'
         ),
+    ),
+    (
+        KeyRequestRecord(
+            request_id="a request",
+            room_id=RoomId("!room:example.org"),
+            session_id=MegolmSessionId("a session"),
+            made=1_700_000_000_000,
+            number=3,
+            devices=[DeviceId("BOB")],
+            first_known_index=5,
+            refused={DeviceId("BOB"): "m.unavailable"},
+        ),
+        (
+            b'{"request_id":"a request","room_id":"!room:example.org","session_id":"a session","made":1700000000000,'
+            b'"number":3,"devices":["BOB"],"first_known_index":5,"refused":{"BOB":"m.unavailable"}}'
+        ),
+    ),
+    (
+        WaitingForwardRecord(
+            device_id=DeviceId("BOB"),
+            request_id="a request",
+            room_id=RoomId("!room:example.org"),
+            session_id=MegolmSessionId("a session"),
+        ),
+        b'{"device_id":"BOB","request_id":"a request","room_id":"!room:example.org","session_id":"a session"}',
     ),
     (ParkedContentRecord(event="{}"), b'{"event":"{}"}'),
     (

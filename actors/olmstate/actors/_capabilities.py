@@ -8,6 +8,7 @@ from . import (
     _device_lists,
     _devices,
     _identities,
+    _key_requests,
     _parked_events,
     _requests,
     _room_keys,
@@ -18,6 +19,7 @@ from . import (
     _to_device,
     _unwedging,
     _verification,
+    _withheld,
 )
 
 CAPABILITIES = (
@@ -32,8 +34,10 @@ CAPABILITIES = (
     _to_device.CAPABILITY,
     _room_keys.CAPABILITY,
     _parked_events.CAPABILITY,
+    _withheld.CAPABILITY,
     _rooms.CAPABILITY,
     _unwedging.CAPABILITY,
+    _key_requests.CAPABILITY,
     _verification.CAPABILITY,
     _sync.CAPABILITY,
 )

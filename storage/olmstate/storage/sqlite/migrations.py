@@ -126,6 +126,17 @@ def parked_events(db: Database) -> None:
     make_table(db, "parked_contents")
 
 
+def no_olm_notices(db: Database) -> None:
+    """Devices that were told that there is no Olm session with them."""
+    make_partitioned_table(db, "no_olm_notices")
+
+
+def key_requests(db: Database) -> None:
+    """Room keys that devices ask each other for."""
+    make_partitioned_table(db, "key_requests")
+    make_partitioned_table(db, "waiting_forwards")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -140,6 +151,8 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     olm_repairs,
     account_data,
     parked_events,
+    no_olm_notices,
+    key_requests,
 )
 """In order: the first makes version 1."""
 
