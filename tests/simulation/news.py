@@ -42,6 +42,7 @@ from olmstate.messages import (
     RequestVerification,
     RoomKeyExportProgress,
     RoomKeyImportProgress,
+    RoomKeyRequestRefused,
     RoomKeysReceived,
     ScanQrCode,
     SetDeviceTrust,
@@ -56,6 +57,7 @@ OWN_EVENTS = (
     ToDeviceDelayed,
     RoomKeysReceived,
     EventsReadable,
+    RoomKeyRequestRefused,
     DevicesChanged,
     DeviceTrustChanged,
     OwnDeviceReplaced,
@@ -133,8 +135,8 @@ class Ear:
                     news.verifications.append(event)
                 case ToDeviceDelayed():
                     pass  # how long a reply takes, which says nothing of it
-                case EventsReadable():
-                    pass  # of what was parked before, which no reply says
+                case EventsReadable() | RoomKeyRequestRefused():
+                    pass  # of what was parked, or asked for, before, which no reply says
                 case _:
                     raise AssertionError(event)
         return news

@@ -131,6 +131,12 @@ def no_olm_notices(db: Database) -> None:
     make_partitioned_table(db, "no_olm_notices")
 
 
+def key_requests(db: Database) -> None:
+    """Room keys that devices ask each other for."""
+    make_partitioned_table(db, "key_requests")
+    make_partitioned_table(db, "waiting_forwards")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -146,6 +152,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     account_data,
     parked_events,
     no_olm_notices,
+    key_requests,
 )
 """In order: the first makes version 1."""
 
