@@ -11,6 +11,7 @@ from ._commands import commands as main
 from ._inspect import inspect
 from ._key_files import export_keys, import_keys
 from ._sign_in import bootstrap, recover
+from ._verify import verify
 from .demo import demo_command
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "inspect",
     "main",
     "recover",
+    "verify",
 ]

@@ -277,6 +277,9 @@ class RecoverFromSecretStorage(Procedure[Recovered]):
     The private cross-signing keys come out of secret storage, each is compared with the published key, our own identity
     is verified by that, and signs this device. The backup key is kept, too. Asked again, it goes on where it was.
 
+    Returns:
+        Recovered
+
     Raises:
         UnknownIdentity: Our user has none: there is nothing to compare with.
         MismatchedSecret: A private key isn't the published one's: secret storage is older than the identity, or

@@ -131,6 +131,9 @@ class SignDevice(Procedure[None]):
 
     The signature is stored before it leaves. The device is cross-signed once the homeserver shows it.
 
+    Returns:
+        None
+
     Raises:
         UnknownIdentity: Our own isn't verified, or has no device with that id and that key.
         MissingCrossSigningKeys: Our private self-signing key isn't here, or isn't the published one's.
@@ -155,6 +158,9 @@ class ResetCrossSigning(Procedure[None]):
     It is for users who have lost the private keys of the old one. Whoever has verified them has to do it again, and so
     have they with others. Asked again after an error or a crash, it goes on with the same keys until the homeserver has
     taken them.
+
+    Returns:
+        None
 
     Raises:
         AuthenticationRequired: Ask again with ``auth``.
