@@ -85,9 +85,12 @@ async def _publish(client: Client) -> None:
     device = OWN.sign_device(await client.supervisor.ask(SignedDeviceKeys()))
     await client.supervisor.ask(TrackUsers(users=()))
     requests = await client.supervisor.ask(OutgoingRequests())
-    (query,) = [request for request in requests if request.kind is RequestKind.KEYS_QUERY]
+    queries = [request for request in requests if request.kind is RequestKind.KEYS_QUERY]
     response = {"device_keys": {USER: {DEVICE: device}}, **OWN.answer(own=True)}
-    await client.supervisor.ask(MarkRequestSent(request_id=query.request_id, response=response))
+    for query in queries:
+        await client.supervisor.ask(MarkRequestSent(request_id=query.request_id, response=response))
+    if not queries:  # another process asks already, or all is known
+        await client.supervisor.ask(AddDevices(response=response))
 
 
 async def _has_the_keys(client: Client) -> None:
