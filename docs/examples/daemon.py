@@ -59,8 +59,7 @@ async def main() -> None:
             transport=transport,
         ) as device,
     ):
-        with suppress(m.AccountExists):
-            await device.ask(m.CreateAccount())
+        await device.ask(m.PublishAccount())
         print("syncing", flush=True)
         while True:
             try:

@@ -12,12 +12,10 @@ from vodozemac import InboundGroupSession, SessionKey
 from olmstate.actors import Options, Supervisor, run_supervisor
 from olmstate.actors.testing import DEVICE, USER, MemoryDisk, MemoryStore
 from olmstate.messages import (
-    CreateAccount,
     DeviceId,
     EncryptedRoomEvent,
-    IdentityKeys,
     JsonObject,
-    NoAccount,
+    PrepareAccount,
     Request,
     Response,
     UserId,
@@ -100,8 +98,8 @@ class World:
         return other
 
     @asynccontextmanager
-    async def process(self, *, transport: bool = True) -> AsyncGenerator[Supervisor]:
-        """One of the device's processes."""
+    async def process(self, *, transport: bool = True, account: bool = True) -> AsyncGenerator[Supervisor]:
+        """One of the device's processes, which makes the account if there is none, or not."""
         store = MemoryStore(self.disk)
         try:
             async with run_supervisor(
@@ -111,10 +109,8 @@ class World:
                 options=Options(wall_clock=lambda: round(trio.current_time() * 1000)),
                 transport=self.send if transport else None,
             ) as supervisor:
-                try:
-                    await supervisor.ask(IdentityKeys())
-                except NoAccount:
-                    await supervisor.ask(CreateAccount())
+                if account:
+                    await supervisor.ask(PrepareAccount())
                 yield supervisor
         finally:
             store.presence.close()

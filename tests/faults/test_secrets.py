@@ -68,6 +68,7 @@ from olmstate.messages import (
     PinIdentity,
     PrepareAccount,
     PrepareRoomKey,
+    PublishAccount,
     ReceiveSync,
     RequestId,
     RequestVerification,
@@ -280,6 +281,7 @@ async def _do_what_asks_the_homeserver(witness: Witness, homeserver: Homeserver,
     texts = {usage: base64.b64encode(seed).decode().rstrip("=") for usage, seed in seeds.items()}
     messages: list[Message[Any]] = [
         PrepareAccount(),
+        PublishAccount(patience=0.1),
         TrackUsers(users=(bob,)),
         OutdatedUsers(),
         OutgoingRequests(),
