@@ -25,6 +25,9 @@ class DeviceIdentity:
 class CreateAccount(Command[DeviceIdentity]):
     """Make a new Olm account in an empty store. `PrepareAccount` does so only if there is none.
 
+    Returns:
+        DeviceIdentity: Who this device is. Never changes once the account exists.
+
     Raises:
         AccountExists: The store has one.
     """
@@ -36,6 +39,9 @@ class PrepareAccount(Command[DeviceIdentity]):
 
     Nothing is written if there is one. If several processes ask at once, one makes it, and all get the same. With a
     transport, begin with `PublishAccount`.
+
+    Returns:
+        DeviceIdentity: Who this device is. Never changes once the account exists.
     """
 
 
@@ -50,6 +56,9 @@ class PublishAccount(Procedure[DeviceIdentity]):
 
     Waits until the homeserver has the device's keys and its fallback key, with which anybody can begin an Olm session.
     If it has, nothing is asked and nothing is written. An upload that another process has begun is waited for.
+
+    Returns:
+        DeviceIdentity: Who this device is. Never changes once the account exists.
 
     Raises:
         NoTransport: The account isn't published, and there is no transport: send `OutgoingRequests` by hand.
@@ -80,6 +89,9 @@ class ImportAccount(Command[DeviceIdentity]):
 
     The other library must not use the account any more: two owners reuse ratchet steps.
 
+    Returns:
+        DeviceIdentity: Who this device is. Never changes once the account exists.
+
     Raises:
         AccountExists: The store has an account.
         MalformedPickle: Account or session can't be read with that format and key, or a ``sender_key`` is no
@@ -97,6 +109,9 @@ class ImportAccount(Command[DeviceIdentity]):
 class IdentityKeys(Query[DeviceIdentity]):
     """This device's user id, device id and public keys.
 
+    Returns:
+        DeviceIdentity: Who this device is. Never changes once the account exists.
+
     Raises:
         NoAccount: The store is empty.
     """
@@ -105,6 +120,9 @@ class IdentityKeys(Query[DeviceIdentity]):
 @attrs.frozen(kw_only=True)
 class SignedDeviceKeys(Query[JsonObject]):
     """``device_keys`` for ``/keys/upload``, signed by the device.
+
+    Returns:
+        JsonObject
 
     Raises:
         NoAccount: The store is empty.
@@ -147,6 +165,9 @@ class PrepareOneTimeKeys(Command[UnpublishedKeys]):
     Makes a fallback key when the server says that it is used up or the last is 7 days old, an hour after the last at
     the earliest. It is handed out again until it is marked: it is for everybody, and the server has one.
 
+    Returns:
+        UnpublishedKeys: ``one_time_keys`` and ``fallback_keys`` for ``/keys/upload``, signed.
+
     Raises:
         NoAccount: The store is empty.
     """
@@ -157,6 +178,9 @@ class MarkKeysPublished(Command[None]):
     """The server has answered an upload, and has these keys. Ids that are not waiting are passed over.
 
     Without ids: the answer to an upload of nothing, which says how many keys the server has.
+
+    Returns:
+        None: It was done, and is on the disk.
 
     Raises:
         NoAccount: The store is empty.
