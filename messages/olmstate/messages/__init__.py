@@ -75,10 +75,12 @@ from ._errors import (
 from ._events import (
     DevicesChanged,
     Event,
+    Lagged,
     OwnDeviceReplaced,
     RoomKeyExportProgress,
     RoomKeyImportProgress,
     RoomKeysReceived,
+    SharedEvent,
     StoreChanged,
     ToDeviceDelayed,
 )
@@ -281,6 +283,7 @@ __all__ = [
     "JsonObject",
     "KeyFileError",
     "KeyId",
+    "Lagged",
     "MalformedAttachment",
     "MalformedContent",
     "MalformedKeyFile",
@@ -357,6 +360,7 @@ __all__ = [
     "SecretOrigin",
     "SenderState",
     "ShareRoomKey",
+    "SharedEvent",
     "SignatureRefused",
     "SignedDeviceKeys",
     "StartSas",

@@ -7,7 +7,7 @@ import enum
 import attrs
 
 from ._errors import OlmStateError
-from ._events import Event
+from ._events import SharedEvent
 from ._field_types import checked, not_empty
 from ._ids import DeviceId, UserId
 from ._message import Command, Query
@@ -148,7 +148,7 @@ class Verifications(Query[tuple[Verification, ...]]):
 
 
 @attrs.frozen(kw_only=True)
-class VerificationChanged(Event):
+class VerificationChanged(SharedEvent):
     """A verification has begun, gone on or ended; `Verifications` has the rest."""
 
     user_id: UserId

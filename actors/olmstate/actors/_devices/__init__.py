@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from olmstate.actors._engine.capability import Capability
-from olmstate.messages import AddDevices, Devices
+from olmstate.messages import AddDevices, Devices, DevicesChanged, OwnDeviceReplaced
 
 from .actor import DevicesActor
 from .operations import add_devices
@@ -12,4 +12,8 @@ CAPABILITY = Capability(
     actor=DevicesActor,
     commands=(AddDevices.by(add_devices),),
     queries=(Devices.answered_by(DevicesActor),),
+    events=(
+        DevicesChanged,
+        OwnDeviceReplaced,
+    ),
 )

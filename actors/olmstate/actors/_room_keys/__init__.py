@@ -12,6 +12,7 @@ from olmstate.messages import (
     ExportRoomKeys,
     ImportKeyFile,
     ImportRoomKeys,
+    RoomKeysReceived,
 )
 
 from .actor import DecryptSome, InboundGroupSessionsActor, MoreClaimsPage, RoomKeysPage
@@ -51,4 +52,5 @@ CAPABILITY = Capability(
         ImportKeyFile.by(import_key_file),
         ImportRoomKeys.by(import_room_keys),
     ),
+    events=(RoomKeysReceived,),
 )

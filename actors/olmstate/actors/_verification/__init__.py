@@ -12,6 +12,7 @@ from olmstate.messages import (
     RequestKind,
     RequestVerification,
     StartSas,
+    VerificationChanged,
     Verifications,
 )
 
@@ -47,4 +48,5 @@ CAPABILITY = Capability(
         ANSWERS.add(Answer(kind=RequestKind.KEYS_QUERY, take=devices_learned)),
         UPKEEP.add(Upkeep(due=flows_due, make=end_flows)),
     ),
+    events=(VerificationChanged,),
 )

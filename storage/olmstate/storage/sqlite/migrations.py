@@ -110,6 +110,11 @@ def verifications(db: Database) -> None:
     make_partitioned_table(db, "verified_devices")
 
 
+def events(db: Database) -> None:
+    """What subscribers in all processes hear (decision 0055)."""
+    make_table(db, "events")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -121,6 +126,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     identities,
     private_keys,
     verifications,
+    events,
 )
 """In order: the first makes version 1."""
 
