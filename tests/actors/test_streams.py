@@ -25,6 +25,7 @@ from olmstate.messages import (
     IdentitiesChanged,
     Lagged,
     MegolmSessionId,
+    OneTimeKeysLow,
     OwnDeviceReplaced,
     PrivateCrossSigningKeys,
     PrivateCrossSigningKeysChanged,
@@ -34,6 +35,7 @@ from olmstate.messages import (
     RoomId,
     RoomKeyImportProgress,
     RoomKeysReceived,
+    RoomKeysWithheld,
     SecretOrigin,
     SharedEvent,
     StoreCorrupt,
@@ -50,6 +52,10 @@ BOB = UserId("@bob:example.org")
 SHARED = [event for each in CAPABILITIES for event in each.events]
 EXAMPLES: list[SharedEvent] = [
     RoomKeysReceived(room_keys=((RoomId("!room:\ud800"), MegolmSessionId("a session")),)),
+    RoomKeysWithheld(
+        room_keys=((RoomId("!room:example.org"), MegolmSessionId("a session"), BOB, "m.unverified"),),
+    ),
+    OneTimeKeysLow(count=3),
     DevicesChanged(added=(DeviceAddress(user_id=BOB, device_id=DeviceId("BOB")),), removed=()),
     OwnDeviceReplaced(user_id=BOB, device_id=DeviceId("BOB"), claimed_ed25519=Ed25519Key("a key")),
     OwnDeviceReplaced(user_id=BOB, device_id=DeviceId("BOB"), claimed_ed25519=None),

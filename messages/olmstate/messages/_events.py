@@ -51,6 +51,28 @@ class RoomKeysReceived(SharedEvent):
 
 
 @attrs.frozen(kw_only=True)
+class RoomKeysWithheld(SharedEvent):
+    """Somebody says why they don't share these sessions' keys with this device (spec: ``m.room_key.withheld``).
+
+    It is their word, and came in clear: the key may come all the same.
+    """
+
+    room_keys: tuple[tuple[RoomId, MegolmSessionId, UserId, str], ...]
+    """Each with who says so, and the code."""
+
+
+@attrs.frozen(kw_only=True)
+class OneTimeKeysLow(SharedEvent):
+    """The homeserver has fewer than 25 one-time keys of this device left, and had more when it last said so.
+
+    With a transport they are topped up in the background. Without one, `PrepareOneTimeKeys` makes an upload.
+    """
+
+    count: int
+    """As the server says."""
+
+
+@attrs.frozen(kw_only=True)
 class DevicesChanged(SharedEvent):
     """These devices have come or gone."""
 

@@ -3,8 +3,8 @@
 Owns: the subscribers, and how far each has come in the stream of shared events (see `stream`).
 Rule: a subscriber hears of each commit's events once, in the commits' order, whoever made the commit; or it is told
 that it `Lagged`. A commit never waits for one. Who keeps up is *live*: it is given what is published, in that moment.
-Who doesn't, since its channel is full, or since it begins in the past, reads from the store at its own pace, in a task of
-its own, until it is live.
+Who doesn't, since its channel is full, or since it begins in the past, reads from the store at its own pace, in a task
+of its own, until it is live.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from olmstate.messages import (
     ImportKeyFile,
     ImportRoomKeys,
     RoomKeysReceived,
+    RoomKeysWithheld,
 )
 
 from .actor import DecryptSome, InboundGroupSessionsActor, MoreClaimsPage, RoomKeysPage
@@ -52,5 +53,5 @@ CAPABILITY = Capability(
         ImportKeyFile.by(import_key_file),
         ImportRoomKeys.by(import_room_keys),
     ),
-    events=(RoomKeysReceived,),
+    events=(RoomKeysReceived, RoomKeysWithheld),
 )

@@ -19,6 +19,7 @@ from olmstate.messages import (
     RejectedRoomKey,
     RoomId,
     RoomKeysReceived,
+    RoomKeysWithheld,
     UserId,
 )
 
@@ -68,8 +69,11 @@ async def receive_withheld(turn: Turn, events: Sequence[PlainEvent]) -> None:
             except MalformedMessage:
                 continue
             codes.setdefault(session, code)
+    new: list[tuple[RoomId, MegolmSessionId, UserId]] = []
     async for notices in SlicesOf(codes.items(), NOTICES_AT_ONCE):
-        await turn[InboundGroupSessionsActor].ask(AddWithheld(codes=dict(notices)))
+        new += await turn[InboundGroupSessionsActor].ask(AddWithheld(codes=dict(notices)))
+    if new:
+        turn.events.append(RoomKeysWithheld(room_keys=tuple((*ids, codes[ids]) for ids in new)))
 
 
 def _withheld(event: JsonObject) -> tuple[tuple[RoomId, MegolmSessionId, UserId], str]:
