@@ -34,17 +34,29 @@ from olmstate.actors._rooms.stored import OutboundSessionRecord, RecipientsRecor
 from olmstate.actors._secrets.stored import SecretRecord
 from olmstate.actors._to_device.actor import STEPS_FOR_ANYBODY
 from olmstate.actors._to_device.stored import OlmSessionRecord
+from olmstate.actors._unwedging.stored import RepairRecord
 from olmstate.actors._verification.flow import State
 from olmstate.actors._verification.qr import Mode
 from olmstate.actors._verification.record import Flow, Party
 from olmstate.actors._verification.stored import VerificationRecord, VerifiedDeviceRecord, WaitingEventRecord
-from olmstate.messages import Curve25519Key, DeviceId, Ed25519Key, MegolmSessionId, RoomId, StoreCorrupt, UserId
+from olmstate.messages import (
+    Curve25519Key,
+    DeviceId,
+    DeviceTrust,
+    Ed25519Key,
+    MegolmSessionId,
+    RoomId,
+    StoreCorrupt,
+    UserId,
+)
 from olmstate.storage import START, Row, Table, open_store
 from olmstate.storage.tables import KEYS_ONLY
 from tests.operations.device import KEY
 from tests.recordings.stores.recorded import RECORDED, unpack
 
 ALICE, BOB = UserId("@alice:example.org"), UserId("@bob:example.org")
+
+_OFFERED = RecipientsRecord(offered=[(BOB, DeviceId("BOB"), Curve25519Key("a curve"))])
 
 EXAMPLES: list[tuple[Record, bytes]] = [
     (
@@ -95,11 +107,12 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             listed=True,
             cross_signed_by=Ed25519Key("a self-signing key"),
             signed_json=b"{}",
+            trust=DeviceTrust.BLOCKED,
         ),
         (
             b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"a curve","ed25519":"a fingerprint",'
             b'"algorithms":["m.olm.v1.curve25519-aes-sha2","m.megolm.v1.aes-sha2"],"gone":true,"listed":true,'
-            b'"cross_signed_by":"a self-signing key","signed_json":"e30="}'
+            b'"cross_signed_by":"a self-signing key","signed_json":"e30=","trust":"blocked"}'
         ),
     ),
     (
@@ -113,11 +126,12 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             in_set=False,
             owner=BOB,
             steps_for_anybody=3,
+            room_keys={RoomId("!room:example.org"): MegolmSessionId("a session")},
         ),
         (
             b'{"pickle":"a pickle","rank":7,"decrypt_only":true,"claimed_from":"@bob:example.org",'
             b'"decrypted":"ZGlnZXN0cw==","pre_key_messages":"bW9yZSBkaWdlc3Rz","in_set":false,'
-            b'"owner":"@bob:example.org","steps_for_anybody":3}'
+            b'"owner":"@bob:example.org","steps_for_anybody":3,"room_keys":{"!room:example.org":"a session"}}'
         ),
     ),
     (
@@ -183,9 +197,18 @@ EXAMPLES: list[tuple[Record, bytes]] = [
     ),
     (
         RecipientsRecord(
-            offered=[(ALICE, DeviceId("ALICE"), Curve25519Key("a curve"))], devices=[(BOB, DeviceId("BOB"))]
+            offered=[(ALICE, DeviceId("ALICE"), Curve25519Key("a curve"))],
+            session_key="a session key",
+            devices=[(BOB, DeviceId("BOB"))],
         ),
-        b'{"offered":[["@alice:example.org","ALICE","a curve"]],"devices":[["@bob:example.org","BOB"]]}',
+        (
+            b'{"offered":[["@alice:example.org","ALICE","a curve"]],"session_key":"a session key",'
+            b'"devices":[["@bob:example.org","BOB"]]}'
+        ),
+    ),
+    (
+        RepairRecord(user_id=BOB, device_id=DeviceId("BOB"), wanted=7, begun=8, shared_again=[9, 10]),
+        b'{"user_id":"@bob:example.org","device_id":"BOB","wanted":7,"begun":8,"shared_again":[9,10]}',
     ),
     (
         RequestRecord(
@@ -305,9 +328,28 @@ EARLIER: list[tuple[bytes, Record]] = [
         OlmSessionRecord(pickle="p", rank=1, in_set=True, owner=None, steps_for_anybody=STEPS_FOR_ANYBODY),
     ),
     (b'{"devices":[]}', RecipientsRecord()),
+    (b'{"offered":[["@bob:example.org","BOB","a curve"]],"devices":[]}', _OFFERED),
+    (
+        b'{"pickle":"p","rank":1,"in_set":false,"owner":null,"steps_for_anybody":3}',
+        OlmSessionRecord(pickle="p", rank=1, in_set=False, steps_for_anybody=3),
+    ),
     (
         b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"c","ed25519":"e","algorithms":[]}',
         DeviceRecord(user_id=BOB, device_id=DeviceId("BOB"), curve25519=Curve25519Key("c"), ed25519=Ed25519Key("e")),
+    ),
+    (
+        (
+            b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"c","ed25519":"e","algorithms":[],'
+            b'"gone":false,"listed":true,"cross_signed_by":null,"signed_json":null}'
+        ),
+        DeviceRecord(
+            user_id=BOB,
+            device_id=DeviceId("BOB"),
+            curve25519=Curve25519Key("c"),
+            ed25519=Ed25519Key("e"),
+            listed=True,
+            trust=DeviceTrust.UNSET,
+        ),
     ),
     (
         (

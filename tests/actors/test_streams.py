@@ -20,6 +20,8 @@ from olmstate.messages import (
     DeviceAddress,
     DeviceId,
     DevicesChanged,
+    DeviceTrust,
+    DeviceTrustChanged,
     Ed25519Key,
     Event,
     IdentitiesChanged,
@@ -59,6 +61,7 @@ EXAMPLES: list[SharedEvent] = [
     DevicesChanged(added=(DeviceAddress(user_id=BOB, device_id=DeviceId("BOB")),), removed=()),
     OwnDeviceReplaced(user_id=BOB, device_id=DeviceId("BOB"), claimed_ed25519=Ed25519Key("a key")),
     OwnDeviceReplaced(user_id=BOB, device_id=DeviceId("BOB"), claimed_ed25519=None),
+    DeviceTrustChanged(user_id=BOB, device_id=DeviceId("BOB"), trust=DeviceTrust.BLOCKED),
     IdentitiesChanged(users=(BOB,), refused=(BOB,)),
     PrivateCrossSigningKeysChanged(
         keys=PrivateCrossSigningKeys(

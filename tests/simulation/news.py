@@ -20,6 +20,7 @@ from olmstate.messages import (
     DecryptToDevice,
     DeviceAddress,
     DevicesChanged,
+    DeviceTrustChanged,
     Event,
     ExportKeyFile,
     ExportRoomKeys,
@@ -39,6 +40,7 @@ from olmstate.messages import (
     RoomKeyExportProgress,
     RoomKeyImportProgress,
     RoomKeysReceived,
+    SetDeviceTrust,
     StartSas,
     ToDeviceDelayed,
     VerificationChanged,
@@ -50,6 +52,7 @@ OWN_EVENTS = (
     ToDeviceDelayed,
     RoomKeysReceived,
     DevicesChanged,
+    DeviceTrustChanged,
     OwnDeviceReplaced,
     IdentitiesChanged,
     RequestGivenUp,
@@ -78,6 +81,7 @@ class News:
     given_up: list[RequestGivenUp] = attrs.field(factory=list[RequestGivenUp])
     identities: list[IdentitiesChanged] = attrs.field(factory=list[IdentitiesChanged])
     private_keys: list[PrivateCrossSigningKeysChanged] = attrs.field(factory=list[PrivateCrossSigningKeysChanged])
+    trusts: list[DeviceTrustChanged] = attrs.field(factory=list[DeviceTrustChanged])
     verifications: list[VerificationChanged] = attrs.field(factory=list[VerificationChanged])
 
 
@@ -94,7 +98,7 @@ class Ear:
     heard: set[type[Event]] = attrs.field(factory=set[type[Event]])
     """Of which kinds, ever."""
 
-    def hear(self) -> News:  # noqa: C901 - one case an event
+    def hear(self) -> News:  # noqa: C901, PLR0912 - one case an event
         """What has come since the last time."""
         news = News()
         while self._channel.statistics().current_buffer_used:
@@ -118,6 +122,8 @@ class Ear:
                     news.identities.append(event)
                 case PrivateCrossSigningKeysChanged():
                     news.private_keys.append(event)
+                case DeviceTrustChanged():
+                    news.trusts.append(event)
                 case VerificationChanged():
                     news.verifications.append(event)
                 case ToDeviceDelayed():
@@ -185,8 +191,11 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
             return News(identities=heard.identities, private_keys=told)  # ours is verified by that, if it wasn't
         case PinIdentity() | WithdrawVerification():
             return News(identities=[IdentitiesChanged(users=(message.user_id,))])
+        case SetDeviceTrust():
+            told_of = DeviceTrustChanged(user_id=message.user_id, device_id=message.device_id, trust=message.trust)
+            return News(trusts=[told_of] if heard.trusts else [])  # nothing of what was so already
         case RequestVerification() | AcceptVerification() | StartSas() | ConfirmVerification() | CancelVerification():
             stage = VerificationChanged(user_id=reply.user_id, flow_id=reply.flow_id, stage=reply.stage)
-            return News(verifications=[stage])
+            return News(verifications=[stage], trusts=heard.trusts)  # the last step may have verified a device
         case _:
             return News()

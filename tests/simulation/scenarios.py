@@ -26,6 +26,7 @@ from tests.simulation import (
     scenarios_of_identities,
     scenarios_of_requests,
     scenarios_of_rooms,
+    scenarios_of_unwedging,
     scenarios_of_verification,
 )
 from tests.simulation.client import Client
@@ -36,6 +37,7 @@ SCENARIOS: Sequence[Scenario] = (
     *scenarios_of_devices.SCENARIOS,
     *scenarios_of_rooms.SCENARIOS,
     *scenarios_of_requests.SCENARIOS,
+    *scenarios_of_unwedging.SCENARIOS,
     *scenarios_of_identities.SCENARIOS,
     *scenarios_of_verification.SCENARIOS,
 )

@@ -65,6 +65,7 @@ from olmstate.messages import (
     RoomKeyShare,
     RoomKeysImported,
     RotateRoomKey,
+    SetDeviceTrust,
     ShareRoomKey,
     SignedDeviceKeys,
     StartSas,
@@ -156,10 +157,13 @@ async def room_keys(
     assert_type(await supervisor.ask(export_file), str)
 
 
-async def device_lists(supervisor: Supervisor, *, track: TrackUsers, update: UpdateDevices) -> None:
+async def device_lists(
+    supervisor: Supervisor, *, track: TrackUsers, update: UpdateDevices, trust: SetDeviceTrust
+) -> None:
     assert_type(await supervisor.ask(OutdatedUsers()), tuple[UserId, ...])
     assert_type(await supervisor.ask(track), tuple[UserId, ...])
     assert_type(await supervisor.ask(update), tuple[UserId, ...])
+    assert_type(await supervisor.ask(trust), None)
 
 
 async def identities(

@@ -13,6 +13,7 @@ from . import (
     _secrets,
     _sync,
     _to_device,
+    _unwedging,
     _verification,
 )
 
@@ -26,6 +27,7 @@ CAPABILITIES = (
     _to_device.CAPABILITY,
     _room_keys.CAPABILITY,
     _rooms.CAPABILITY,
+    _unwedging.CAPABILITY,
     _verification.CAPABILITY,
     _sync.CAPABILITY,
 )

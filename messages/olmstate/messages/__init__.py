@@ -29,6 +29,8 @@ from ._devices import (
     DeviceKeys,
     Devices,
     DevicesAdded,
+    DeviceTrust,
+    SetDeviceTrust,
 )
 from ._errors import (
     AccountError,
@@ -74,6 +76,7 @@ from ._errors import (
 )
 from ._events import (
     DevicesChanged,
+    DeviceTrustChanged,
     Event,
     Lagged,
     OneTimeKeysLow,
@@ -254,6 +257,8 @@ __all__ = [
     "DeviceIdentity",
     "DeviceKeyChanged",
     "DeviceKeys",
+    "DeviceTrust",
+    "DeviceTrustChanged",
     "Devices",
     "DevicesAdded",
     "DevicesChanged",
@@ -363,6 +368,7 @@ __all__ = [
     "SecretError",
     "SecretOrigin",
     "SenderState",
+    "SetDeviceTrust",
     "ShareRoomKey",
     "SharedEvent",
     "SignatureRefused",

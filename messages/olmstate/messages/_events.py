@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import attrs
 
-from ._devices import DeviceAddress
+from ._devices import DeviceAddress, DeviceTrust
 from ._ids import DeviceId, Ed25519Key, MegolmSessionId, RoomId, UserId
 
 
@@ -78,6 +78,15 @@ class DevicesChanged(SharedEvent):
 
     added: tuple[DeviceAddress, ...]
     removed: tuple[DeviceAddress, ...]
+
+
+@attrs.frozen(kw_only=True)
+class DeviceTrustChanged(SharedEvent):
+    """Our user has decided about a device: see `SetDeviceTrust`."""
+
+    user_id: UserId
+    device_id: DeviceId
+    trust: DeviceTrust
 
 
 @attrs.frozen(kw_only=True)

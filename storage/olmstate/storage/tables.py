@@ -73,6 +73,8 @@ class Table(enum.StrEnum):
     """What is sent; apart, since it may be large."""
     BACK_OFFS = "back_offs"
     """Servers and devices that have failed, and until when nobody asks them."""
+    OLM_REPAIRS = "olm_repairs", _PARTITIONED, _NOT_IN_BACKUPS
+    """What was done lately about Olm sessions that were of no use; all are one partition."""
     IDENTITIES = "identities"
     """Users' public cross-signing keys, and how far each user's is trusted."""
     SECRETS = "secrets", _PARTITIONED

@@ -17,14 +17,19 @@ from olmstate.messages import (
     CreateAccount,
     DeviceId,
     Ed25519Key,
+    Identity,
     JsonObject,
     ReceiveSync,
+    Request,
     RequestVerification,
+    Response,
+    RoomId,
     SignedDeviceKeys,
     StartSas,
     SyncToken,
     UpdateDevices,
     UserId,
+    UserIdentity,
     Verification,
     Verifications,
     VerificationStage,
@@ -48,6 +53,9 @@ class Device:
         self.disk = MemoryDisk()
         self.processes: list[Supervisor] = []
         self.steps = 0
+        self.unsent = "nothing"
+        """Requests whose path has this in it don't arrive."""
+        self._transport = transport_of(self.session)
         self._running: list[tuple[trio.CancelScope, trio.Event]] = []
 
     async def start(self, nursery: trio.Nursery, processes: int) -> None:
@@ -69,7 +77,7 @@ class Device:
                     user_id=self.user_id,
                     device_id=self.device_id,
                     options=Options(wall_clock=lambda: round(trio.current_time() * 1000)),
-                    transport=transport_of(self.session),
+                    transport=self._send,
                 ) as supervisor:
                     self._running.append((scope, ended))
                     task_status.started(supervisor)
@@ -77,6 +85,11 @@ class Device:
         finally:
             store.presence.close()
             ended.set()
+
+    async def _send(self, request: Request) -> Response:
+        if self.unsent in request.path:
+            raise ConnectionError
+        return await self._transport(request)
 
     async def replace(self) -> None:
         """Cancel all processes wherever they are, and have as many new ones: nothing is left but what is stored."""
@@ -107,6 +120,11 @@ class Device:
         answer["to_device"]["events"] = events[-1:]
         await self.process.ask(ReceiveSync(sync=answer, since=since))
 
+    async def identity_of(self, user_id: UserId) -> UserIdentity:
+        identity = await self.process.ask(Identity(user_id=user_id))
+        assert identity is not None
+        return identity
+
     async def flows(self) -> tuple[Verification, ...]:
         return await self.process.ask(Verifications())
 
@@ -131,6 +149,7 @@ class Two:
     alice: Device
     bob: Device
     between_steps: Callable[[], Awaitable[None]] | None = None
+    room_id: RoomId = attrs.field(init=False)
 
     async def deliver(self) -> None:
         """Have everything arrive that is on its way, and all that follows from it."""
@@ -146,38 +165,51 @@ class Two:
 
     async def request(self) -> str:
         """Alice asks Bob; the flow's id."""
-        await self.alice.process.ask(UpdateDevices(users=(BOB,)))
-        asked = await self.alice.process.ask(RequestVerification(user_id=BOB, devices=(self.bob.device_id,)))
+        await self.alice.process.ask(UpdateDevices(users=(self.bob.user_id,)))
+        asked = await self.alice.process.ask(
+            RequestVerification(user_id=self.bob.user_id, devices=(self.bob.device_id,))
+        )
         await self.deliver()
         return asked.flow_id
 
     async def compare(self) -> str:
         """Go on until both see the string; Alice starts."""
         flow_id = await self.request()
-        await self.bob.process.ask(AcceptVerification(user_id=ALICE, flow_id=flow_id))
+        await self.bob.process.ask(AcceptVerification(user_id=self.alice.user_id, flow_id=flow_id))
         await self.deliver()
-        await self.alice.process.ask(StartSas(user_id=BOB, flow_id=flow_id))
+        await self.alice.process.ask(StartSas(user_id=self.bob.user_id, flow_id=flow_id))
         await self.deliver()
         return flow_id
 
     async def confirm(self, flow_id: str) -> None:
         """Both say that the strings are the same."""
-        await self.alice.process.ask(ConfirmVerification(user_id=BOB, flow_id=flow_id))
+        await self.alice.process.ask(ConfirmVerification(user_id=self.bob.user_id, flow_id=flow_id))
         await self.deliver()
-        await self.bob.process.ask(ConfirmVerification(user_id=ALICE, flow_id=flow_id))
+        await self.bob.process.ask(ConfirmVerification(user_id=self.alice.user_id, flow_id=flow_id))
         await self.deliver()
+
+    async def know_each_other(self) -> None:
+        """Both query both users."""
+        users = (self.alice.user_id, self.bob.user_id)
+        for device in (self.alice, self.bob):
+            await device.sync()
+            await device.process.ask(UpdateDevices(users=users))
 
     async def stages(self) -> Sequence[VerificationStage]:
         return [(await self.alice.flow()).stage, (await self.bob.flow()).stage]
 
 
 @asynccontextmanager
-async def two_devices(*, processes: int = 1) -> AsyncGenerator[Two]:
-    """Two devices, of two users who share a room."""
+async def two_devices(*, processes: int = 1, user_ids: tuple[UserId, UserId] = (ALICE, BOB)) -> AsyncGenerator[Two]:
+    """Two devices, of two users in a room or of one."""
     homeserver = Homeserver()
-    two = Two(homeserver, Device(homeserver, ALICE, "ALICEDEVICE"), Device(homeserver, BOB, "BOBDEVICE"))
+    alice, bob = user_ids
+    two = Two(homeserver, Device(homeserver, alice, "ALICEDEVICE"), Device(homeserver, bob, "BOBDEVICE"))
     async with trio.open_nursery() as nursery:
         for device in (two.alice, two.bob):
             await device.start(nursery, processes)
+        two.room_id = await two.alice.session.create_room(invite={bob} - {alice})
+        if alice != bob:
+            await two.bob.session.join(two.room_id)
         yield two
         nursery.cancel_scope.cancel()

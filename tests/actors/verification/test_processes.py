@@ -9,6 +9,8 @@ from trio.testing import MockClock
 from olmstate.messages import (
     CancelVerification,
     ConfirmVerification,
+    Devices,
+    DeviceTrust,
     NoCommonMethod,
     RequestVerification,
     StartSas,
@@ -29,6 +31,9 @@ async def are_verified(two: Two) -> None:
     assert [DONE, DONE] == await two.stages()
     assert {await two.bob.ed25519(): two.bob.device_id} == await two.alice.verified(BOB)
     assert {await two.alice.ed25519(): two.alice.device_id} == await two.bob.verified(ALICE)
+    for side, other in ((two.alice, BOB), (two.bob, ALICE)):
+        (device,) = await side.process.ask(Devices(user_id=other))
+        assert DeviceTrust.VERIFIED is device.trust  # where room keys are shared, too
 
 
 async def test_two_devices_see_the_same_string_and_verify_each_other(autojump_clock: MockClock) -> None:

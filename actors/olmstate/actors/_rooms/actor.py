@@ -25,7 +25,7 @@ from operator import attrgetter
 from typing import ClassVar, TypeAlias, assert_never
 
 import attrs
-from vodozemac import GroupSession
+from vodozemac import GroupSession, InboundGroupSession, SessionKey
 
 from olmstate.actors._engine.actor import Actor, Committed, Environment, Invalidate, Notice, RolledBack, Wanted
 from olmstate.actors._engine.cache import Cache
@@ -142,6 +142,8 @@ class Recipients:
 
     offered: dict[DeviceAddress, Curve25519Key] = attrs.field(factory=dict[DeviceAddress, Curve25519Key])
     """Who may have it, by the identity key to which it was encrypted."""
+    session_keys: dict[DeviceAddress, str] = attrs.field(factory=dict[DeviceAddress, str], repr=False)
+    """From which index on each may have it: as it was encrypted. Early versions didn't keep it."""
     devices: set[DeviceAddress] = attrs.field(factory=set[DeviceAddress])
     """Who is marked to have it."""
     rows: dict[bytes, bytes | None] = attrs.field(factory=dict[bytes, bytes | None])
@@ -166,9 +168,12 @@ class _RecipientsCodec:
         for row in rows:
             record = loads(row, RecipientsRecord)
             entry.rows[row.key] = None
-            entry.offered.update(
-                (DeviceAddress(user_id=user_id, device_id=device_id), key) for user_id, device_id, key in record.offered
-            )
+            offered = {
+                DeviceAddress(user_id=user_id, device_id=device_id): key for user_id, device_id, key in record.offered
+            }
+            entry.offered.update(offered)
+            if record.session_key:
+                entry.session_keys.update(dict.fromkeys(offered, record.session_key))
             entry.devices.update(
                 DeviceAddress(user_id=user_id, device_id=device_id) for user_id, device_id in record.devices
             )
@@ -187,15 +192,19 @@ class _RecipientsCodec:
         entry: Recipients,
         offered: Mapping[DeviceAddress, Curve25519Key],
         devices: Collection[DeviceAddress],
+        session_key: str = "",
     ) -> None:
         """Record more of both, as one more row."""
         row = RecipientsRecord(
             offered=[(device.user_id, device.device_id, offered[device]) for device in sorted(offered, key=_name)],
             devices=[(device.user_id, device.device_id) for device in sorted(devices, key=_name)],
+            session_key=session_key,
         )
         key = self._store.key(Table.ROOM_KEY_RECIPIENTS, partition.hex(), str(len(entry.rows)))
         entry.rows[key] = dumps(row)
         entry.offered.update(offered)
+        if session_key:
+            entry.session_keys.update(dict.fromkeys(offered, session_key))
         entry.devices.update(devices)
 
 
@@ -269,6 +278,18 @@ class Offer(Message[None]):
     room_id: RoomId
     session_id: MegolmSessionId
     devices: Mapping[DeviceAddress, Curve25519Key]
+    session_key: str = attrs.field(repr=False)
+    """What they are sent."""
+
+
+@attrs.frozen(kw_only=True)
+class Offered(Message[OutboundRoomKey | None]):
+    """The key as it was first offered to a device with that identity key; None if the room has another session now."""
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    device: DeviceAddress
+    curve25519: Curve25519Key
 
 
 @attrs.frozen(kw_only=True)
@@ -328,7 +349,17 @@ class GiveBack(Message[None]):
 
 
 Asked: TypeAlias = (
-    Current | Export | Replace | Discard | Offer | MarkShared | Encrypt | EncryptReserved | LoadSession | GiveBack
+    Current
+    | Export
+    | Offered
+    | Replace
+    | Discard
+    | Offer
+    | MarkShared
+    | Encrypt
+    | EncryptReserved
+    | LoadSession
+    | GiveBack
 )
 
 
@@ -383,6 +414,8 @@ class OutboundGroupSessionsActor(Actor[Asked]):
                 return message.reply(self._current(message))
             case Export():
                 return message.reply(self._export(message))
+            case Offered():
+                return message.reply(self._offered(message))
             case Replace():
                 return message.reply(self._replace(message))
             case Discard():
@@ -495,7 +528,24 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         known = self._recipients.current(partition).offered
         new = {device: key for device, key in asked.devices.items() if known.get(device) != key}
         if new:
-            self._recipients_codec.record(partition, self._recipients.change(partition), new, ())
+            self._recipients_codec.record(partition, self._recipients.change(partition), new, (), asked.session_key)
+
+    def _offered(self, asked: Offered) -> OutboundRoomKey | None:
+        session = self._sessions.current(self._partition(asked.room_id))
+        if session is None or session.session_id != asked.session_id:
+            return None
+        recipients = self._recipients.current(self._recipients_partition(asked.room_id, asked.session_id))
+        session_key = recipients.session_keys.get(asked.device)
+        if session_key is None or recipients.offered.get(asked.device) != asked.curve25519:
+            return None
+        known = restore(Table.ROOM_KEY_RECIPIENTS, SessionKey, session_key)
+        return OutboundRoomKey(
+            room_id=asked.room_id,
+            session_id=asked.session_id,
+            session_key=session_key,
+            message_index=InboundGroupSession(known).first_known_index,
+            shared_with=frozenset(recipients.devices),
+        )
 
     def _mark_shared(self, asked: MarkShared) -> None:
         session = self._sessions.current(self._partition(asked.room_id))

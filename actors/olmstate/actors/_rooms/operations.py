@@ -30,6 +30,7 @@ from olmstate.actors._wire.untrusted_json import string
 from olmstate.messages import (
     DeviceAddress,
     DeviceIdentity,
+    DeviceTrust,
     DiscardRoomKey,
     EncryptedRoomEvent,
     EncryptRoomEvent,
@@ -98,6 +99,9 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
     wanted = await distinct(command.devices)
     wanted.pop(itself, None)
     known = await look_up(turn, wanted)
+    for address, device in known.items():
+        if device.trust is DeviceTrust.BLOCKED:
+            del wanted[address]
     outbound = turn[OutboundGroupSessionsActor]
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
     if current is not None and await in_slices(current.is_known_to_others(wanted, known)):
@@ -110,9 +114,17 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
     if shared is None:
         shared = await new_room_key(turn, command.room_id, command.rotation)
     pending = await _without(wanted, shared.shared_with)
-    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, known)
+    named = command.room_id, shared.session_id
+    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, known, room_key=named)
     async for some in SlicesOf(encrypted.keys.items(), RECIPIENTS_A_ROW):
-        await outbound.ask(Offer(room_id=command.room_id, session_id=shared.session_id, devices=dict(some)))
+        await outbound.ask(
+            Offer(
+                room_id=command.room_id,
+                session_id=shared.session_id,
+                devices=dict(some),
+                session_key=shared.session_key,
+            )
+        )
     requests = [await by_user(some) async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)]
     return RoomKeyShare(
         session_id=shared.session_id,

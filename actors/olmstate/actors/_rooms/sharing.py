@@ -27,12 +27,13 @@ from olmstate.actors._requests.actor import (
     PutRequests,
     RequestsActor,
 )
-from olmstate.actors._to_device.sending import by_user, encrypt_to
+from olmstate.actors._to_device.sending import encrypt_to, to_device_request
 from olmstate.messages import (
     Command,
     DeviceAddress,
     DeviceId,
     DeviceKeys,
+    DeviceTrust,
     JsonObject,
     MegolmSessionId,
     OutboundRoomKey,
@@ -79,7 +80,7 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
     if current is not None and await in_slices(current.is_known_to_others(wanted, wanted)):
         current = None
-    carrying = await _carrying(turn, command.room_id, current)
+    carrying = [] if current is None else await _carrying(turn, command.room_id, current.session_id)
     under_way, own = bool(carrying), tuple(each.request_id for each in carrying if each.own)
     pending = [address for address, device in wanted.items() if not _has(current, address, device, under_way)]
     if current is not None and not pending:
@@ -92,9 +93,17 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
     if shared is None:
         shared = await new_room_key(turn, command.room_id, command.rotation)
         pending, under_way, own = list(wanted), False, ()
-    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, wanted)
+    named = command.room_id, shared.session_id
+    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, wanted, room_key=named)
     if encrypted.keys:
-        await outbound.ask(Offer(room_id=command.room_id, session_id=shared.session_id, devices=encrypted.keys))
+        await outbound.ask(
+            Offer(
+                room_id=command.room_id,
+                session_id=shared.session_id,
+                devices=encrypted.keys,
+                session_key=shared.session_key,
+            )
+        )
     requests = [
         await _request(command.room_id, shared.session_id, dict(some))
         async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)
@@ -106,7 +115,7 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
 
 
 async def _recipients(turn: Turn, users: Collection[UserId]) -> dict[DeviceAddress, DeviceKeys]:
-    """All devices of the users, and of our own, but this one."""
+    """All devices of the users, and of our own, but this one and those that are blocked."""
     own = (await own_device(turn)).identity
     known = await devices_of(turn, [*users, own.user_id])
     itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
@@ -114,6 +123,7 @@ async def _recipients(turn: Turn, users: Collection[UserId]) -> dict[DeviceAddre
         DeviceAddress(user_id=user_id, device_id=device_id): device
         for user_id, by_id in known.items()
         for device_id, device in by_id.items()
+        if device.trust is not DeviceTrust.BLOCKED
     }
     devices.pop(itself, None)
     return devices
@@ -131,11 +141,9 @@ def prefix_of(room_id: RoomId, session_id: MegolmSessionId) -> str:
     return f"{session_id} {room_id} "
 
 
-async def _carrying(turn: Turn, room_id: RoomId, current: CurrentSession | None) -> list[PendingRequest]:
+async def _carrying(turn: Turn, room_id: RoomId, session_id: MegolmSessionId) -> list[PendingRequest]:
     """The requests that carry a session's key."""
-    if current is None:
-        return []
-    prefix = prefix_of(room_id, current.session_id)
+    prefix = prefix_of(room_id, session_id)
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
     return [each for each in pending if any(subject.startswith(prefix) for subject in each.subjects)]
 
@@ -150,11 +158,8 @@ async def _request(
             "devices": [[address.user_id, address.device_id] for address in contents],
         }
     }
-    return NewRequest(
-        kind=RequestKind.TO_DEVICE,
-        method="PUT",
-        path="/_matrix/client/v3/sendToDevice/m.room.encrypted/{transaction_id}",
-        body=json.dumps({"messages": await by_user(contents.items())}).encode(),
+    return await to_device_request(
+        contents.items(),
         subjects=(prefix_of(room_id, session_id) + secrets.token_hex(4),),  # the requests go out at the same time
         context=json.dumps(context).encode(),
     )
@@ -174,9 +179,7 @@ async def take_delivery(turn: Turn, answered: AnsweredRequest, response: JsonObj
 
 
 async def _mark(turn: Turn, room_id: RoomId, session_id: MegolmSessionId, devices: Iterable[DeviceAddress]) -> None:
-    prefix = prefix_of(room_id, session_id)
-    pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
-    more = any(subject.startswith(prefix) for each in pending for subject in each.subjects)
+    more = await _carrying(turn, room_id, session_id)
     marked = MarkShared(room_id=room_id, session_id=session_id, devices=frozenset(devices), all_delivered=not more)
     with contextlib.suppress(RoomKeyReplaced):  # meanwhile; whoever sends next shares the new one
         await turn[OutboundGroupSessionsActor].ask(marked)

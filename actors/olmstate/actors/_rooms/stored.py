@@ -42,4 +42,6 @@ class RecipientsRecord(Record, kw_only=True, frozen=True):
     offered: list[tuple[UserId, DeviceId, Curve25519Key]] = msgspec.field(
         default_factory=list[tuple[UserId, DeviceId, Curve25519Key]]
     )
+    session_key: str = ""
+    """What was offered to them."""
     devices: list[tuple[UserId, DeviceId]] = msgspec.field(default_factory=list[tuple[UserId, DeviceId]])

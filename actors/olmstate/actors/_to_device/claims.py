@@ -60,8 +60,12 @@ class PrepareClaims(Command[PreparedClaims]):
 
 
 async def prepare_claims(turn: Turn, command: PrepareClaims) -> PreparedClaims:
-    """Make the requests; devices and servers that have failed lately are left alone."""
-    missing = await _without_session(turn, command.users)
+    """Make the requests."""
+    return await claim_keys(turn, await _without_session(turn, command.users))
+
+
+async def claim_keys(turn: Turn, missing: Collection[DeviceAddress]) -> PreparedClaims:
+    """Claim a key of each of these devices, unless somebody does, or it or its server has failed lately."""
     if not missing:
         return PreparedClaims(request_ids=(), asked_for=frozenset())
     subjects = {subject_of(address): address for address in missing}

@@ -11,9 +11,13 @@ import secrets
 from typing import Final
 
 from olmstate.actors._account.operations import own_device
-from olmstate.actors._devices.operations import devices_of, look_up
+from olmstate.actors._devices.operations import devices_of
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.turn import Turn
+from olmstate.actors._identities.identity import ids_clash
+from olmstate.actors._identities.known import KnownIdentity, own_state
+from olmstate.actors._identities.operations import known_identities
+from olmstate.actors._identities.trust import OwnState
 from olmstate.actors._requests.actor import NewRequest, PutRequests, RequestsActor
 from olmstate.messages import (
     AcceptVerification,
@@ -32,9 +36,10 @@ from olmstate.messages import (
 )
 
 from . import begin, events, methods
-from .actor import AnyFlowDue, DropFlow, FlowKey, Flows, MarkDeviceVerified, PutFlow, VerificationsActor
+from .actor import AnyFlowDue, DropFlow, FlowKey, Flows, PutFlow, VerificationsActor
 from .effects import Effect, Send, Verified
 from .record import Flow, Keys
+from .signing import mark_and_sign
 from .step import FRESH_BYTES, Step, device_of, step
 from .stored import VerificationRecord, WaitingEventRecord
 from .view import STAGES, verification
@@ -125,21 +130,25 @@ async def end_flows(turn: Turn) -> None:
 
 
 async def known_keys(turn: Turn, user_id: str, device_id: str | None, *, queried: bool = False) -> Keys:
-    """The keys as this turn knows them: the own device's, and one of the peer's. Of devices only."""
-    own = (await own_device(turn)).identity
-    peer: Ed25519Key | None = None
-    if device_id is not None:
-        address = DeviceAddress(user_id=UserId(user_id), device_id=DeviceId(device_id))
-        device = (await look_up(turn, [address])).get(address)
-        peer = None if device is None else device.ed25519
+    """The keys as this turn knows them: the own device's, one of the peer's, and both users' master keys."""
+    own, peer = (await own_device(turn)).identity, UserId(user_id)
+    devices = (await devices_of(turn, [peer]))[peer]
+    device = None if device_id is None else devices.get(DeviceId(device_id))
+    identities = await known_identities(turn, (own.user_id, peer))
+    ours, theirs = identities[own.user_id], identities[peer]
     return Keys(
         own_ed25519=own.ed25519,
-        own_master_key=None,
-        own_master_trusted=False,
-        peer_ed25519=peer,
-        peer_master_key=None,
+        own_master_key=_master_key(ours),
+        own_master_trusted=own_state(ours) is OwnState.VERIFIED,
+        peer_ed25519=None if device is None else device.ed25519,
+        peer_master_key=_master_key(theirs),
+        clashing=theirs is not None and theirs.identity is not None and ids_clash(theirs.identity, devices),
         queried=queried,
     )
+
+
+def _master_key(known: KnownIdentity | None) -> Ed25519Key | None:
+    return None if known is None or known.identity is None else known.identity.master.public_key
 
 
 async def take_step(turn: Turn, flow: Flow, event: events.Event, *, queried: bool = False) -> Step:
@@ -171,14 +180,8 @@ async def carry_out(turn: Turn, key: FlowKey, effects: tuple[Effect, ...]) -> No
     if sends:
         await turn[RequestsActor].ask(PutRequests(requests=sends, now=turn.now))
     for effect in effects:
-        if isinstance(effect, Verified) and effect.device_id is not None and effect.ed25519 is not None:
-            mark = MarkDeviceVerified(
-                user_id=UserId(effect.user_id),
-                device_id=DeviceId(effect.device_id),
-                ed25519=Ed25519Key(effect.ed25519),
-                now=turn.now,
-            )
-            await turn[VerificationsActor].ask(mark)
+        if isinstance(effect, Verified):
+            await mark_and_sign(turn, effect)
 
 
 def _request(key: FlowKey, send: Send) -> NewRequest:

@@ -110,6 +110,11 @@ def verifications(db: Database) -> None:
     make_partitioned_table(db, "verified_devices")
 
 
+def olm_repairs(db: Database) -> None:
+    """What was done lately about Olm sessions that were of no use."""
+    make_partitioned_table(db, "olm_repairs")
+
+
 def events(db: Database) -> None:
     """What subscribers in all processes hear (decision 0055)."""
     make_table(db, "events")
@@ -126,6 +131,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     identities,
     private_keys,
     verifications,
+    olm_repairs,
     events,
 )
 """In order: the first makes version 1."""
