@@ -31,6 +31,7 @@ from olmstate.messages import (
     MarkRequestFailed,
     MarkRequestSent,
     Message,
+    OneTimeKeysLow,
     OwnDeviceReplaced,
     PinIdentity,
     PrivateCrossSigningKeysChanged,
@@ -40,6 +41,7 @@ from olmstate.messages import (
     RoomKeyExportProgress,
     RoomKeyImportProgress,
     RoomKeysReceived,
+    RoomKeysWithheld,
     SetDeviceTrust,
     StartSas,
     ToDeviceDelayed,
@@ -51,6 +53,8 @@ from tests.faults.history import Json
 OWN_EVENTS = (
     ToDeviceDelayed,
     RoomKeysReceived,
+    RoomKeysWithheld,
+    OneTimeKeysLow,
     DevicesChanged,
     DeviceTrustChanged,
     OwnDeviceReplaced,
@@ -126,6 +130,8 @@ class Ear:
                     news.trusts.append(event)
                 case VerificationChanged():
                     news.verifications.append(event)
+                case RoomKeysWithheld() | OneTimeKeysLow():
+                    pass  # of which no reply says anything
                 case ToDeviceDelayed():
                     pass  # how long a reply takes, which says nothing of it
                 case _:

@@ -63,6 +63,11 @@ def row_key(generation: int) -> bytes:
     return generation.to_bytes(8, "big")
 
 
+def generation_of(row: Row) -> int:
+    """Of which commit a row has the events."""
+    return int.from_bytes(row.key, "big")
+
+
 SUMMARY = row_key(0)
 """No commit has this generation."""
 
@@ -154,7 +159,7 @@ async def store_events(store: RowReader, stream: StreamActor, events: Sequence[S
     too_many = await stream.ask(StoreEvents(events=tuple(events)))
     if too_many:
         oldest = await store.page(Table.EVENTS, _behind(0), TRIMMED_AT_ONCE)
-        await stream.ask(Trim(generations=tuple(row.generation for row in oldest)))
+        await stream.ask(Trim(generations=tuple(map(generation_of, oldest))))
 
 
 # --- reading ------------------------------------------------------------------------------------------------
@@ -191,7 +196,7 @@ class StreamReader:
         found = await self._store.read(Table.EVENTS, [SUMMARY])
         summary = loads(found[SUMMARY][0], EventsRecord) if found[SUMMARY] else EventsRecord()
         return Told(
-            commits=tuple((row.generation, tuple(self._decoded(row))) for row in rows),
+            commits=tuple((generation_of(row), tuple(self._decoded(row))) for row in rows),
             whole=len(rows) < COMMITS_A_PAGE,
             # a backup leaves all of them out
             trimmed=max(summary.trimmed, self._store.restored_generation),
