@@ -16,11 +16,13 @@ import pytest
 
 import olmstate.actors
 from olmstate.actors._account.stored import AccountRecord, FallbackRecord, SyncRecord, UploadRecord
+from olmstate.actors._account_data.stored import AccountDataRecord
 from olmstate.actors._device_lists.stored import OutdatedUserRecord, TrackedUserRecord
 from olmstate.actors._devices.stored import DeviceRecord
 from olmstate.actors._engine.records import Record, dumps, loads
 from olmstate.actors._engine.stream import EventRecord, EventsRecord
 from olmstate.actors._identities.stored import IdentityRecord
+from olmstate.actors._parked_events.stored import ParkedContentRecord, ParkedEventRecord
 from olmstate.actors._requests.stored import BackOffRecord, RequestContentRecord, RequestRecord
 from olmstate.actors._room_keys.stored import (
     ClaimedKeysRecord,
@@ -38,12 +40,18 @@ from olmstate.actors._unwedging.stored import RepairRecord
 from olmstate.actors._verification.flow import State
 from olmstate.actors._verification.qr import Mode
 from olmstate.actors._verification.record import Flow, Party
-from olmstate.actors._verification.stored import VerificationRecord, VerifiedDeviceRecord, WaitingEventRecord
+from olmstate.actors._verification.stored import (
+    RoomMessageRecord,
+    VerificationRecord,
+    VerifiedDeviceRecord,
+    WaitingEventRecord,
+)
 from olmstate.messages import (
     Curve25519Key,
     DeviceId,
     DeviceTrust,
     Ed25519Key,
+    EventId,
     MegolmSessionId,
     RoomId,
     StoreCorrupt,
@@ -211,6 +219,27 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         b'{"user_id":"@bob:example.org","device_id":"BOB","wanted":7,"begun":8,"shared_again":[9,10]}',
     ),
     (
+        ParkedEventRecord(
+            room_id=RoomId("!room:example.org"),
+            event_id=EventId("$event"),
+            session_id=MegolmSessionId("a session"),
+            sender=BOB,
+            message_index=3,
+            parked=1_700_000_000_000,
+            number=7,
+            size=500,
+            readable=True,
+            withheld="m.unverified",
+            first_known_index=2,
+        ),
+        (
+            b'{"room_id":"!room:example.org","event_id":"$event","session_id":"a session","sender":"@bob:example.org",'
+            b'"message_index":3,"parked":1700000000000,"number":7,"size":500,"readable":true,'
+            b'"withheld":"m.unverified","first_known_index":2}'
+        ),
+    ),
+    (ParkedContentRecord(event="{}"), b'{"event":"{}"}'),
+    (
         RequestRecord(
             request_id="a request",
             kind="keys_query",
@@ -292,7 +321,18 @@ EXAMPLES: list[tuple[Record, bytes]] = [
                 shown_secret=b"shown",
                 scanned_mode=None,
             ),
-            waiting=(WaitingEventRecord(type="m.key", content=b"{}", sender_device="BOB", came=1_700_000_002_000),),
+            waiting=(
+                WaitingEventRecord(
+                    type="m.key",
+                    content=b"{}",
+                    sender_device="BOB",
+                    came=1_700_000_002_000,
+                    room_id="!r",
+                    event_id="$e",
+                    timestamp=1_700_000_001_000,
+                ),
+            ),
+            unsent=(RoomMessageRecord(transaction_id="t", type="m.key", content=b"{}"),),
         ),
         (
             b'{"user_id":"@bob:example.org","flow_id":"flow","flow":{"flow_id":"flow","room_id":null,"txn_id":nu'
@@ -305,7 +345,8 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             b'od":"hkdf-hmac-sha256.v2","sas_methods":["decimal"],"ephemeral":"c2VjcmV0","commitment":"c","peer_'
             b'key":"k","vouched":["ed25519:BOB"],"shown_mode":0,"shown_secret":"c2hvd24=","scanned_mode":null,"s'
             b'canned_secret":""},"waiting":[{"type":"m.key","content":"e30=","sender_device":"BOB","came":170000'
-            b"0002000}]}"
+            b'0002000,"room_id":"!r","event_id":"$e","timestamp":1700000001000}],"unsent":[{"transaction_id":"t",'
+            b'"type":"m.key","content":"e30="}]}'
         ),
     ),
     (
@@ -314,6 +355,7 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         ),
         b'{"user_id":"@bob:example.org","device_id":"BOB","ed25519":"e","verified":1700000000000}',
     ),
+    (AccountDataRecord(content=b"{}"), b'{"content":"e30="}'),
     (BackOffRecord(failures=2, until=1_700_000_030_000), b'{"failures":2,"until":1700000030000}'),
 ]
 
@@ -332,6 +374,17 @@ EARLIER: list[tuple[bytes, Record]] = [
     (
         b'{"pickle":"p","rank":1,"in_set":false,"owner":null,"steps_for_anybody":3}',
         OlmSessionRecord(pickle="p", rank=1, in_set=False, steps_for_anybody=3),
+    ),
+    (
+        (
+            b'{"user_id":"@bob:example.org","flow_id":"f","flow":null,'
+            b'"waiting":[{"type":"m.key","content":"e30=","sender_device":null,"came":1}]}'
+        ),
+        VerificationRecord(
+            user_id=BOB,
+            flow_id="f",
+            waiting=(WaitingEventRecord(type="m.key", content=b"{}", sender_device=None, came=1),),
+        ),
     ),
     (
         b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"c","ed25519":"e","algorithms":[]}',

@@ -147,7 +147,7 @@ class Judge:
                 await prepared.follow(client)
             if again:
                 await self._ask_again(client, prepared, ear)
-            await _hear_of_a_room_key(client, ear)
+            await _hear_of_a_room_key(client, ear, more=not self.alone)
         except (OlmStateError, AssertionError) as error:
             self.found("what follows", error)
 
@@ -180,12 +180,12 @@ class Judge:
             self.found("news of what was done", contradicted)
 
 
-async def _hear_of_a_room_key(client: Client, ear: Ear) -> None:
-    """Whoever has subscribed before the fault must hear of what is done behind it."""
+async def _hear_of_a_room_key(client: Client, ear: Ear, *, more: bool) -> None:
+    """Whoever has subscribed before the fault must hear of what is done behind it; and of ``more``, if others did more."""
     key = client.world.new_room_key(client.world.peers[0])
     message = key.peer.add_room_key(key.room_id, key.group)
     ear.hear()
-    contradicted = contradiction(message, await client.supervisor.ask(message), ear.hear())
+    contradicted = contradiction(message, await client.supervisor.ask(message), ear.hear(), more=more)
     assert contradicted is None, contradicted
 
 

@@ -22,6 +22,7 @@ from olmstate.messages import (
     DevicesChanged,
     DeviceTrustChanged,
     Event,
+    EventsReadable,
     ExportKeyFile,
     ExportRoomKeys,
     IdentitiesChanged,
@@ -30,18 +31,21 @@ from olmstate.messages import (
     ImportRoomKeys,
     MarkRequestFailed,
     MarkRequestSent,
+    MarkVerificationMessageRefused,
     Message,
     OneTimeKeysLow,
     OwnDeviceReplaced,
     PinIdentity,
     PrivateCrossSigningKeysChanged,
     ReceiveSync,
+    ReceiveVerificationEvent,
     RequestGivenUp,
     RequestVerification,
     RoomKeyExportProgress,
     RoomKeyImportProgress,
     RoomKeysReceived,
     RoomKeysWithheld,
+    ScanQrCode,
     SetDeviceTrust,
     StartSas,
     ToDeviceDelayed,
@@ -55,6 +59,7 @@ OWN_EVENTS = (
     RoomKeysReceived,
     RoomKeysWithheld,
     OneTimeKeysLow,
+    EventsReadable,
     DevicesChanged,
     DeviceTrustChanged,
     OwnDeviceReplaced,
@@ -134,6 +139,8 @@ class Ear:
                     pass  # of which no reply says anything
                 case ToDeviceDelayed():
                     pass  # how long a reply takes, which says nothing of it
+                case EventsReadable():
+                    pass  # of what was parked before, which no reply says
                 case _:
                     raise AssertionError(event)
         return news
@@ -158,6 +165,8 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             enough = not reply or len(reply) in heard.exported
         case ExportKeyFile():
             return None  # nobody can see how many keys are in it
+        case ReceiveVerificationEvent() | MarkVerificationMessageRefused():
+            return None  # the reply doesn't tell whether that was known before
         case MarkRequestSent() | MarkRequestFailed():
             return None  # the reply doesn't tell what the request was about, and it may have been answered before
         case _:
@@ -200,7 +209,14 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
         case SetDeviceTrust():
             told_of = DeviceTrustChanged(user_id=message.user_id, device_id=message.device_id, trust=message.trust)
             return News(trusts=[told_of] if heard.trusts else [])  # nothing of what was so already
-        case RequestVerification() | AcceptVerification() | StartSas() | ConfirmVerification() | CancelVerification():
+        case (
+            RequestVerification()
+            | AcceptVerification()
+            | StartSas()
+            | ScanQrCode()
+            | ConfirmVerification()
+            | CancelVerification()
+        ):
             stage = VerificationChanged(user_id=reply.user_id, flow_id=reply.flow_id, stage=reply.stage)
             return News(verifications=[stage], trusts=heard.trusts)  # the last step may have verified a device
         case _:

@@ -41,6 +41,8 @@ class RequestKind(enum.StrEnum):
     """``POST /keys/signatures/upload``."""
     ACCOUNT_DATA = "account_data"
     """``PUT /user/{user}/account_data/{type}``."""
+    ACCOUNT_DATA_GET = "account_data_get"
+    """``GET /user/{user}/account_data/{type}``; a 404 says that there is none."""
 
 
 @attrs.frozen(kw_only=True)

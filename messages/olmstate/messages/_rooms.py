@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 from typing import TypeGuard
 
 import attrs
 
 from ._devices import DeviceAddress
+from ._errors import EncryptionError
 from ._field_types import between, checked
 from ._ids import DeviceId, JsonObject, MegolmSessionId, RoomId, UserId
 from ._message import Command, Procedure
@@ -40,6 +42,61 @@ class RotationPeriod:
         """
         chosen = {"messages": content.get("rotation_period_msgs"), "milliseconds": content.get("rotation_period_ms")}
         return cls(**{field: value for field, value in chosen.items() if _is_usable(value)})
+
+
+@attrs.define(kw_only=True, eq=False)
+class SharingRefused(EncryptionError):
+    """The strategy of sharing refuses to send: see `SharingStrategy`. The room's key was sent to nobody."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class CrossSigningNotSetUp(SharingRefused):
+    """Our user has no cross-signing identity that is known here: see `BootstrapCrossSigning`."""
+
+    text = "the own user has no cross-signing identity"
+
+
+@attrs.define(kw_only=True, eq=False)
+class SendingFromUnsignedDevice(SharingRefused):
+    """This device isn't cross-signed by its user, as far as the homeserver shows: others would refuse its keys."""
+
+    text = "this device is not cross-signed by its user"
+
+
+@attrs.define(kw_only=True, eq=False)
+class VerifiedUserHasUnsignedDevice(SharingRefused):
+    """Verified users have devices that they haven't signed. Block or ignore each: see `SetDeviceTrust`."""
+
+    text = "verified users have devices that they have not signed: {devices}"
+    devices: tuple[DeviceAddress, ...]
+
+
+@attrs.define(kw_only=True, eq=False)
+class VerifiedUserChangedIdentity(SharingRefused):
+    """Users who were verified have another identity now. Verify it, or send `WithdrawVerification`."""
+
+    text = "the identities of verified users have changed: {users}"
+    users: tuple[UserId, ...]
+
+
+class SharingStrategy(enum.StrEnum):
+    """Which devices of a room's members get its key. One that is blocked never does: see `SetDeviceTrust`.
+
+    "Signed" is a device that its owner has cross-signed; "verified" a user whose present identity is
+    `IdentityState.VERIFIED`. Who is left out is told so once, by an ``m.room_key.withheld``. If a device has the key,
+    and the strategy refuses it by now, the room gets a new key.
+    """
+
+    ALL_DEVICES = "all_devices"
+    """All of them."""
+    ERROR_ON_VERIFIED_USER_PROBLEM = "error_on_verified_user_problem"
+    """All of them. But if a verified user has a device that isn't signed, and of which nothing was decided, that is
+    `VerifiedUserHasUnsignedDevice`; a user who was verified and isn't any more, `VerifiedUserChangedIdentity`."""
+    IDENTITY_BASED = "identity_based"
+    """Those that are signed (MSC4153). `CrossSigningNotSetUp` or `SendingFromUnsignedDevice` if this one isn't; a user
+    who was verified and isn't any more is `VerifiedUserChangedIdentity`."""
+    ONLY_TRUSTED_DEVICES = "only_trusted_devices"
+    """Signed ones of verified users, and those that were verified or are ignored by themselves."""
 
 
 @attrs.frozen(kw_only=True)
@@ -109,6 +166,8 @@ class RoomKeyShare:
     """Bodies for ``/sendToDevice/m.room.encrypted``, at most 250 devices each."""
     recipients: tuple[DeviceAddress, ...]
     """Whom ``requests`` reach: name them in `MarkRoomKeyShared` once the server has taken all requests."""
+    withheld: dict[DeviceAddress, str]
+    """Whom the strategy leaves out, and the code of ``m.room_key.withheld`` that says why."""
     missing: tuple[DeviceAddress, ...]
     """Devices without an Olm session: claim a key for each, `CreateOlmSessions`, share again."""
 
@@ -124,11 +183,13 @@ class ShareRoomKey(Command[RoomKeyShare]):
     Raises:
         NoAccount: The store is empty.
         MalformedContent: ``room_id`` has a lone surrogate.
+        SharingRefused: The strategy refuses to send.
     """
 
     room_id: RoomId
     devices: tuple[DeviceAddress, ...]
     rotation: RotationPeriod = RotationPeriod()
+    strategy: SharingStrategy = SharingStrategy.ALL_DEVICES
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
@@ -191,6 +252,7 @@ class EncryptForRoom(Procedure[EncryptedRoomEvent]):
         RequestRefused: The homeserver refused a request.
         RequestDelayed: The room's key could not be delivered in time. It goes out once that is possible; ask again.
         RoomKeyNotShared: Others have replaced the room's key again and again.
+        SharingRefused: The strategy refuses to send.
     """
 
     room_id: RoomId
@@ -200,5 +262,6 @@ class EncryptForRoom(Procedure[EncryptedRoomEvent]):
     type: str
     content: JsonObject = attrs.field(repr=False)
     rotation: RotationPeriod = RotationPeriod()
+    strategy: SharingStrategy = SharingStrategy.ALL_DEVICES
     patience: float = 30.0
     """Seconds to wait for each of the homeserver's answers."""

@@ -75,10 +75,16 @@ class Table(enum.StrEnum):
     """Servers and devices that have failed, and until when nobody asks them."""
     OLM_REPAIRS = "olm_repairs", _PARTITIONED, _NOT_IN_BACKUPS
     """What was done lately about Olm sessions that were of no use; all are one partition."""
+    PARKED_EVENTS = "parked_events", _PARTITIONED
+    """What is known of room events that wait for their keys; all are one partition."""
+    PARKED_CONTENTS = "parked_contents"
+    """The events themselves; apart, since they may be large."""
     IDENTITIES = "identities"
     """Users' public cross-signing keys, and how far each user's is trusted."""
     SECRETS = "secrets", _PARTITIONED
     """Private cross-signing keys; all are one partition."""
+    ACCOUNT_DATA = "account_data", _NOT_IN_BACKUPS
+    """What the homeserver has of our user's account data, of a few types."""
     VERIFICATIONS = "verifications", _PARTITIONED, _NOT_IN_BACKUPS
     """Verifications that are going on, with their secrets; all are one partition."""
     VERIFIED_DEVICES = "verified_devices", _PARTITIONED

@@ -136,9 +136,7 @@ async def test_whoever_comes_after_a_lost_answer_goes_on_with_the_same_keys(
 ) -> None:
     world.unheard.add(kind)
     async with world.process() as device:
-        # a query may tell that the server has this device's keys before anybody waits for the answer to their upload
-        told_otherwise = kind is RequestKind.KEYS_UPLOAD
-        with suppress(RequestDelayed) if told_otherwise else pytest.raises(RequestDelayed):
+        with suppress(RequestDelayed):  # of the upload in the background, a query may have shown what became of it
             await device.ask(BootstrapCrossSigning(patience=5))
     world.unheard.clear()
     async with world.process() as device:

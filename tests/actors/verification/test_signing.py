@@ -34,8 +34,8 @@ async def test_two_users_sign_each_others_master_keys(processes: int, autojump_c
             await device.process.ask(BootstrapCrossSigning())
         await two.know_each_other()
         assert IdentityState.PINNED is await identity_state(two.alice, BOB)
-        flow_id = await two.compare()
-        await two.confirm(flow_id)
+        await two.compare()
+        await two.confirm()
         await two.know_each_other()
         for device, user_id in ((two.alice, BOB), (two.bob, ALICE)):
             assert IdentityState.VERIFIED is await identity_state(device, user_id)
@@ -50,7 +50,8 @@ async def test_a_new_device_trusts_its_user_and_is_signed(autojump_clock: MockCl
         await two.alice.process.ask(BootstrapCrossSigning())
         await two.know_each_other()
         assert IdentityState.NEVER_VERIFIED is await identity_state(two.bob, ALICE)
-        await two.confirm(await two.compare())
+        await two.compare()
+        await two.confirm()
         await two.know_each_other()
         assert IdentityState.VERIFIED is await identity_state(two.bob, ALICE)
         own = await two.bob.identity_of(ALICE)
@@ -64,7 +65,8 @@ async def test_a_new_device_does_not_vouch_for_an_identity_that_it_does_not_trus
         homeservers = PeerIdentity(ALICE)
         two.homeserver.keys.upload_identity(ALICE, homeservers.upload())
         await two.know_each_other()
-        await two.confirm(await two.compare())
+        await two.compare()
+        await two.confirm()
         assert [VerificationStage.DONE] * 2 == await two.stages()
         macs = [
             each.body["messages"][ALICE][device]["mac"]
@@ -90,7 +92,8 @@ async def test_who_lacks_the_private_key_trusts_on_this_device_alone(autojump_cl
         await two.alice.sync()
         await two.know_each_other()
         assert IdentityState.PIN_VIOLATION is await identity_state(two.alice, BOB)
-        await two.confirm(await two.compare())
+        await two.compare()
+        await two.confirm()
         assert [VerificationStage.DONE] * 2 == await two.stages()
         assert IdentityState.PINNED is await identity_state(two.alice, BOB)
         assert {two.bob.device_id} == set((await two.alice.verified(BOB)).values())
@@ -122,7 +125,8 @@ async def test_the_signature_is_stored_in_the_commit_that_ends_the_flow(autojump
         for device in (two.alice, two.bob):
             device.unsent = "/signatures/upload"
         before = len(uploads(two))
-        await two.confirm(await two.compare())
+        await two.compare()
+        await two.confirm()
         assert ([VerificationStage.DONE] * 2, before) == (await two.stages(), len(uploads(two)))
         for device in (two.alice, two.bob):
             device.unsent = "nothing"

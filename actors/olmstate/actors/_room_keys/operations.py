@@ -28,6 +28,7 @@ from olmstate.actors._room_keys.actor import (
 )
 from olmstate.actors._room_keys.claims import Claim
 from olmstate.actors._room_keys.copies import RoomKeyCopy, export, session_from_export, session_from_room_key
+from olmstate.actors._room_keys.points import tell_of_room_keys
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.key_file import Derivation, FileKeys, SealedFile, finish, read_sessions, write_key_file
 from olmstate.actors._wire.untrusted_json import (
@@ -62,7 +63,6 @@ from olmstate.messages import (
     RoomKeyExportProgress,
     RoomKeyImportProgress,
     RoomKeysImported,
-    RoomKeysReceived,
 )
 from olmstate.storage import in_thread
 
@@ -91,7 +91,7 @@ async def add_room_key(turn: Turn, command: AddRoomKey) -> RoomKeyChange:
     new = NewRoomKey(room_id=command.room_id, session_id=command.session_id, copy=copy, claim=claim)
     (change,) = await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=(new,)))
     if change != "known":
-        turn.events.append(RoomKeysReceived(room_keys=((command.room_id, command.session_id),)))
+        await tell_of_room_keys(turn, ((command.room_id, command.session_id),))
     return change
 
 
@@ -165,8 +165,7 @@ async def import_chunk(turn: Turn, command: ImportChunk) -> RoomKeysImported:
     received = tuple(
         (key.room_id, key.session_id) for key, change in zip(new, changes, strict=True) if change != "known"
     )
-    if received:
-        turn.events.append(RoomKeysReceived(room_keys=received))
+    await tell_of_room_keys(turn, received)
     return RoomKeysImported(total=len(command.keys), imported=len(received), rejected=len(command.keys) - len(new))
 
 

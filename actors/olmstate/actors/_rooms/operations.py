@@ -22,6 +22,7 @@ from olmstate.actors._rooms.actor import (
     OutboundGroupSessionsActor,
     Replace,
 )
+from olmstate.actors._rooms.recipients import chosen_of
 from olmstate.actors._to_device.sending import by_user, encrypt_to
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.payload import encode_payload
@@ -30,7 +31,6 @@ from olmstate.actors._wire.untrusted_json import string
 from olmstate.messages import (
     DeviceAddress,
     DeviceIdentity,
-    DeviceTrust,
     DiscardRoomKey,
     EncryptedRoomEvent,
     EncryptRoomEvent,
@@ -98,16 +98,18 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
     itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
     wanted = await distinct(command.devices)
     wanted.pop(itself, None)
-    known = await look_up(turn, wanted)
-    for address, device in known.items():
-        if device.trust is DeviceTrust.BLOCKED:
-            del wanted[address]
+    chosen = await chosen_of(turn, await look_up(turn, wanted), command.strategy)
+    known = chosen.allowed
+    for address in chosen.withheld:
+        del wanted[address]
     outbound = turn[OutboundGroupSessionsActor]
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
     if current is not None and await in_slices(current.is_known_to_others(wanted, known)):
         current = None
     if current is not None and not await _without(wanted, current.shared_with):
-        return RoomKeyShare(session_id=current.session_id, requests=(), recipients=(), missing=())
+        return RoomKeyShare(
+            session_id=current.session_id, requests=(), recipients=(), withheld=chosen.withheld, missing=()
+        )
     shared: OutboundRoomKey | None = None
     if current is not None:
         shared = await outbound.ask(Export(room_id=command.room_id))  # or None, as above
@@ -130,6 +132,7 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
         session_id=shared.session_id,
         requests=tuple(requests),
         recipients=tuple(encrypted.contents),
+        withheld=chosen.withheld,
         missing=encrypted.missing,
     )
 

@@ -15,8 +15,8 @@ import attrs
 from olmstate.actors._device_lists.actor import DeviceListsActor
 from olmstate.actors._devices.actor import DevicesActor
 from olmstate.actors._engine.capability import BesideTurns
+from olmstate.actors._identities.actor import IdentitiesActor
 from olmstate.actors._requests.courier import Courier
-from olmstate.actors._to_device.claims import PrepareClaims
 from olmstate.messages import (
     EncryptedRoomEvent,
     EncryptForRoom,
@@ -29,12 +29,13 @@ from olmstate.messages import (
     RoomKeyNotShared,
     RoomKeyReplaced,
     RotationPeriod,
+    SharingStrategy,
     UpdateDevices,
     UserId,
 )
 
 from .operations import event_payload
-from .sharing import PreparedShare, PrepareShare, prefix_of
+from .sharing import ClaimForRoom, PreparedShare, PrepareShare, prefix_of
 
 ROOMS_REMEMBERED: Final = 1_000
 RETRY_MILLISECONDS: Final = 15_000
@@ -50,7 +51,8 @@ class _Complete:
     session_id: MegolmSessionId
     members: tuple[UserId, ...]
     rotation: RotationPeriod
-    changes: tuple[int, int]
+    strategy: SharingStrategy
+    changes: tuple[int, ...]
     until: int | None
     """Milliseconds since 1970: then devices that could not be reached are tried again. None: all were."""
 
@@ -62,6 +64,7 @@ class RoomSending:
         """Over a supervisor; it remembers nothing yet."""
         self._supervisor = supervisor
         self._devices = supervisor.actors[DevicesActor]
+        self._identities = supervisor.actors[IdentitiesActor]
         self._device_lists = supervisor.actors[DeviceListsActor]
         self._complete: OrderedDict[RoomId, _Complete] = OrderedDict()
 
@@ -84,11 +87,12 @@ class RoomSending:
             complete.changes == self._changes()
             and complete.members == procedure.members
             and complete.rotation == procedure.rotation
+            and complete.strategy is procedure.strategy
             and (complete.until is None or 0 <= complete.until - self._supervisor.now() <= RETRY_MILLISECONDS)
         )
 
-    def _changes(self) -> tuple[int, int]:
-        return self._devices.version, self._device_lists.version
+    def _changes(self) -> tuple[int, ...]:
+        return self._devices.version, self._device_lists.version, self._identities.version
 
     async def _encrypt_anew(self, procedure: EncryptForRoom) -> EncryptedRoomEvent:
         event_payload(_event(procedure, None))  # content that can't be sent costs nobody a key
@@ -107,6 +111,7 @@ class RoomSending:
                 session_id=share.session_id,
                 members=procedure.members,
                 rotation=procedure.rotation,
+                strategy=procedure.strategy,
                 changes=changes,
                 until=self._supervisor.now() + RETRY_MILLISECONDS if share.missing else None,
             )
@@ -119,7 +124,7 @@ class RoomSending:
     async def _claim(self, procedure: EncryptForRoom) -> None:
         """Have an Olm session with each device that can be reached."""
         courier, kind = self._supervisor.services[Courier], RequestKind.KEYS_CLAIM
-        prepared = await self._supervisor.ask(PrepareClaims(users=procedure.members))
+        prepared = await self._supervisor.ask(ClaimForRoom(users=procedure.members, strategy=procedure.strategy))
         try:
             await courier.deliver(kind, prepared.request_ids, patience=procedure.patience)
         except RequestDelayed:
@@ -130,7 +135,12 @@ class RoomSending:
         """Have the room's key delivered to all of them."""
         courier, kind = self._supervisor.services[Courier], RequestKind.TO_DEVICE
         share = await self._supervisor.ask(
-            PrepareShare(room_id=procedure.room_id, users=procedure.members, rotation=procedure.rotation)
+            PrepareShare(
+                room_id=procedure.room_id,
+                users=procedure.members,
+                rotation=procedure.rotation,
+                strategy=procedure.strategy,
+            )
         )
         await courier.deliver(kind, share.request_ids, patience=procedure.patience)
         prefix = prefix_of(procedure.room_id, share.session_id)

@@ -10,13 +10,11 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import attrs
 
-from olmstate.actors._account.operations import own_device
-from olmstate.actors._devices.operations import devices_of
 from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import (
@@ -27,13 +25,13 @@ from olmstate.actors._requests.actor import (
     PutRequests,
     RequestsActor,
 )
+from olmstate.actors._to_device.claims import PreparedClaims, claim_keys, without_session
 from olmstate.actors._to_device.sending import encrypt_to, to_device_request
 from olmstate.messages import (
     Command,
     DeviceAddress,
     DeviceId,
     DeviceKeys,
-    DeviceTrust,
     JsonObject,
     MegolmSessionId,
     OutboundRoomKey,
@@ -42,11 +40,13 @@ from olmstate.messages import (
     RoomId,
     RoomKeyReplaced,
     RotationPeriod,
+    SharingStrategy,
     UserId,
 )
 
 from .actor import Current, CurrentSession, Export, MarkShared, Offer, OutboundGroupSessionsActor
 from .operations import DEVICES_A_REQUEST, new_room_key
+from .recipients import recipients
 
 _MARK: Final = "room_key"
 """What the context of a request is called that carries a room key."""
@@ -71,11 +71,26 @@ class PrepareShare(Command[PreparedShare]):
     room_id: RoomId
     users: tuple[UserId, ...]
     rotation: RotationPeriod
+    strategy: SharingStrategy = SharingStrategy.ALL_DEVICES
+
+
+@attrs.frozen(kw_only=True)
+class ClaimForRoom(Command[PreparedClaims]):
+    """Claim a key of each device that is to get a room's key and has no Olm session, unless somebody does."""
+
+    users: tuple[UserId, ...]
+    strategy: SharingStrategy
+
+
+async def claim_for_room(turn: Turn, command: ClaimForRoom) -> PreparedClaims:
+    """Nobody's keys are used up who gets no room key."""
+    chosen = await recipients(turn, command.users, command.strategy)
+    return await claim_keys(turn, await without_session(turn, chosen.allowed.values()))
 
 
 async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
     """Rotate if need be, encrypt the key to whom it must go, and store the requests."""
-    wanted = await _recipients(turn, command.users)
+    wanted = (await recipients(turn, command.users, command.strategy)).allowed
     outbound = turn[OutboundGroupSessionsActor]
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
     if current is not None and await in_slices(current.is_known_to_others(wanted, wanted)):
@@ -112,21 +127,6 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
     if not requests and not under_way:
         await _mark(turn, command.room_id, shared.session_id, ())  # nobody can be reached
     return PreparedShare(session_id=shared.session_id, request_ids=own + request_ids, missing=encrypted.missing)
-
-
-async def _recipients(turn: Turn, users: Collection[UserId]) -> dict[DeviceAddress, DeviceKeys]:
-    """All devices of the users, and of our own, but this one and those that are blocked."""
-    own = (await own_device(turn)).identity
-    known = await devices_of(turn, [*users, own.user_id])
-    itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
-    devices = {
-        DeviceAddress(user_id=user_id, device_id=device_id): device
-        for user_id, by_id in known.items()
-        for device_id, device in by_id.items()
-        if device.trust is not DeviceTrust.BLOCKED
-    }
-    devices.pop(itself, None)
-    return devices
 
 
 def _has(current: CurrentSession | None, address: DeviceAddress, device: DeviceKeys, under_way: bool) -> bool:  # noqa: FBT001 - of one caller

@@ -7,7 +7,7 @@ from olmstate.actors._requests.points import ANSWERS, Answer
 from olmstate.messages import CreateOlmSessions, DecryptToDevice, EncryptToDevice, ImportAccount, RequestKind
 
 from .actor import OlmSessionsActor
-from .claims import PrepareClaims, prepare_claims, take_claim_answer
+from .claims import take_claim_answer
 from .importing import import_account
 from .sending import create_olm_sessions, encrypt_to_device
 from .turns import DecryptSome, decrypt_some, decrypt_to_device
@@ -19,7 +19,6 @@ CAPABILITY = Capability(
         DecryptSome.by(decrypt_some),
         EncryptToDevice.by(encrypt_to_device),
         ImportAccount.by(import_account),
-        PrepareClaims.by(prepare_claims),
     ),
     procedures=(DecryptToDevice.by(decrypt_to_device),),
     additions=(ANSWERS.add(Answer(kind=RequestKind.KEYS_CLAIM, take=take_claim_answer)),),

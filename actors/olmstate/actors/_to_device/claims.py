@@ -11,7 +11,7 @@ import attrs
 from olmstate.actors._account.actor import ALGORITHM
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._device_lists.operations import SERVER_TIMEOUT, server_of
-from olmstate.actors._devices.operations import devices_of
+from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import (
     AnsweredRequest,
@@ -25,7 +25,6 @@ from olmstate.actors._requests.actor import (
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.untrusted_json import is_object, json_object, optional
 from olmstate.messages import (
-    Command,
     CreateOlmSessions,
     DeviceAddress,
     DeviceId,
@@ -40,6 +39,8 @@ from .actor import HaveSessions, OlmSessionsActor
 from .sending import create_olm_sessions
 
 DEVICES_A_CLAIM: Final = 250
+DEVICES_AT_ONCE: Final = 64
+"""Looked up without giving other tasks a chance: below a millisecond, or one if they must be loaded."""
 
 
 @attrs.frozen(kw_only=True)
@@ -50,18 +51,6 @@ class PreparedClaims:
     """This process's requests, also those that it has made before."""
     asked_for: frozenset[str]
     """Subjects of all requests that are about the users' devices, this process's and others'."""
-
-
-@attrs.frozen(kw_only=True)
-class PrepareClaims(Command[PreparedClaims]):
-    """Claim a key of each device of these users, and of our own, that has no Olm session, unless somebody does."""
-
-    users: tuple[UserId, ...]
-
-
-async def prepare_claims(turn: Turn, command: PrepareClaims) -> PreparedClaims:
-    """Make the requests."""
-    return await claim_keys(turn, await _without_session(turn, command.users))
 
 
 async def claim_keys(turn: Turn, missing: Collection[DeviceAddress]) -> PreparedClaims:
@@ -84,22 +73,15 @@ async def claim_keys(turn: Turn, missing: Collection[DeviceAddress]) -> Prepared
     return PreparedClaims(request_ids=own + request_ids, asked_for=frozenset(due) | (in_flight & subjects.keys()))
 
 
-async def _without_session(turn: Turn, users: Collection[UserId]) -> list[DeviceAddress]:
-    own = (await own_device(turn)).identity
-    known = await devices_of(turn, [*users, own.user_id])
-    devices = [
-        device
-        for by_id in known.values()
-        for device in by_id.values()
-        if OLM in device.algorithms and (device.user_id, device.device_id) != (own.user_id, own.device_id)
-    ]
-    asked = HaveSessions(devices=tuple((device.user_id, device.curve25519) for device in devices))
-    reachable = await turn[OlmSessionsActor].ask(asked)
-    return [_address(device) for device, has_one in zip(devices, reachable, strict=True) if not has_one]
-
-
-def _address(device: DeviceKeys) -> DeviceAddress:
-    return DeviceAddress(user_id=device.user_id, device_id=device.device_id)
+async def without_session(turn: Turn, devices: Iterable[DeviceKeys]) -> list[DeviceAddress]:
+    """Those of ``devices`` that there is no Olm session with, and that can have one."""
+    able = [device for device in devices if OLM in device.algorithms]
+    missing: list[DeviceAddress] = []
+    async for some in SlicesOf(able, DEVICES_AT_ONCE):
+        asked = HaveSessions(devices=tuple((device.user_id, device.curve25519) for device in some))
+        reachable = await turn[OlmSessionsActor].ask(asked)
+        missing += [device.address for device, has_one in zip(some, reachable, strict=True) if not has_one]
+    return missing
 
 
 def subject_of(address: DeviceAddress) -> str:

@@ -115,6 +115,17 @@ def olm_repairs(db: Database) -> None:
     make_partitioned_table(db, "olm_repairs")
 
 
+def account_data(db: Database) -> None:
+    """What the homeserver has of our user's account data."""
+    make_table(db, "account_data")
+
+
+def parked_events(db: Database) -> None:
+    """Room events that wait for their keys."""
+    make_partitioned_table(db, "parked_events")
+    make_table(db, "parked_contents")
+
+
 def events(db: Database) -> None:
     """What subscribers in all processes hear (decision 0055)."""
     make_table(db, "events")
@@ -132,6 +143,8 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     private_keys,
     verifications,
     olm_repairs,
+    account_data,
+    parked_events,
     events,
 )
 """In order: the first makes version 1."""
