@@ -53,6 +53,7 @@ types: $(VENV)/.dev ## mypy and pyright, both strict
 .PHONY: docs
 docs: $(VENV)/.dev ## The documentation in docs/_build/html; a warning is an error
 	$(PY) -m sphinx --builder html --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build/html
+	@echo 'The documentation is in docs/_build/html/index.html'
 
 .PHONY: bench
 bench: $(VENV)/.peers ## Compare with straight-line loops and with matrix-nio

@@ -46,6 +46,7 @@ from olmstate.actors._verification.stored import (
     VerifiedDeviceRecord,
     WaitingEventRecord,
 )
+from olmstate.actors._withheld.stored import NoOlmNoticeRecord
 from olmstate.messages import (
     Curve25519Key,
     DeviceId,
@@ -207,12 +208,17 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         RecipientsRecord(
             offered=[(ALICE, DeviceId("ALICE"), Curve25519Key("a curve"))],
             session_key="a session key",
+            withheld=[(BOB, DeviceId("BLOCKED"), "m.blacklisted")],
             devices=[(BOB, DeviceId("BOB"))],
         ),
         (
             b'{"offered":[["@alice:example.org","ALICE","a curve"]],"session_key":"a session key",'
-            b'"devices":[["@bob:example.org","BOB"]]}'
+            b'"withheld":[["@bob:example.org","BLOCKED","m.blacklisted"]],"devices":[["@bob:example.org","BOB"]]}'
         ),
+    ),
+    (
+        NoOlmNoticeRecord(user_id=BOB, device_id=DeviceId("BOB")),
+        b'{"user_id":"@bob:example.org","device_id":"BOB"}',
     ),
     (
         RepairRecord(user_id=BOB, device_id=DeviceId("BOB"), wanted=7, begun=8, shared_again=[9, 10]),

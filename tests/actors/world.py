@@ -35,6 +35,8 @@ class Other:
     peer: Peer
     session: Session
     room_keys: dict[str, InboundGroupSession] = attrs.field(factory=dict[str, InboundGroupSession])
+    withheld: list[JsonObject] = attrs.field(factory=list[JsonObject])
+    """Notices so far."""
     since: str | None = None
     received: int = 0
     """Room keys so far."""
@@ -53,6 +55,9 @@ class Other:
         answer = await self.session.sync(self.since)
         self.since = answer["next_batch"]
         for event in answer["to_device"]["events"]:
+            if event["type"] == "m.room_key.withheld":
+                self.withheld.append(event["content"])
+                continue
             payload = self.peer.read(event["content"])
             if payload["type"] == "m.room_key":
                 session = InboundGroupSession(SessionKey(payload["content"]["session_key"]))

@@ -18,6 +18,7 @@ from . import (
     _to_device,
     _unwedging,
     _verification,
+    _withheld,
 )
 
 CAPABILITIES = (
@@ -32,6 +33,7 @@ CAPABILITIES = (
     _to_device.CAPABILITY,
     _room_keys.CAPABILITY,
     _parked_events.CAPABILITY,
+    _withheld.CAPABILITY,
     _rooms.CAPABILITY,
     _unwedging.CAPABILITY,
     _verification.CAPABILITY,

@@ -73,6 +73,9 @@ class AddDevices(Command[DevicesAdded]):
     Each device's self-signature is checked (spec: Tracking the device list for a user). A user's devices that the
     response leaves out are removed. A device that comes with another Ed25519 key than before is refused.
 
+    Returns:
+        DevicesAdded: What a /keys/query response changed.
+
     Raises:
         MalformedMessage: The response isn't one.
     """
@@ -83,7 +86,11 @@ class AddDevices(Command[DevicesAdded]):
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class Devices(Query[tuple[DeviceKeys, ...]]):
-    """Devices of a user, or of several, as far as they are known: user by user, each one's by device id."""
+    """Devices of a user, or of several, as far as they are known: user by user, each one's by device id.
+
+    Returns:
+        tuple[DeviceKeys, ...]
+    """
 
     user_id: UserId | None = None
     users: tuple[UserId, ...] = ()
@@ -106,6 +113,9 @@ class SetDeviceTrust(Command[None]):
 
     A blocked device gets no room keys any more: in each room whose key it has, the next `EncryptForRoom` or
     `ShareRoomKey` makes a new one.
+
+    Returns:
+        None
 
     Raises:
         UnknownDevice: No such device is known.

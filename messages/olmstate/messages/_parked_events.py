@@ -53,6 +53,9 @@ class ParkEvents(Command[EventsParked]):
 
     Once a key is there, `EventsReadable` tells of its events. They stay parked until you have read them and
     `ForgetParkedEvents`.
+
+    Returns:
+        EventsParked
     """
 
     events: tuple[tuple[RoomId, JsonObject], ...] = attrs.field(repr=False)
@@ -61,7 +64,11 @@ class ParkEvents(Command[EventsParked]):
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class ParkedEvents(Query[tuple[ParkedEvent, ...]]):
-    """Parked events, in the order in which they were parked."""
+    """Parked events, in the order in which they were parked.
+
+    Returns:
+        tuple[ParkedEvent, ...]
+    """
 
     room_id: RoomId | None = None
     """Only this room's."""
@@ -71,7 +78,11 @@ class ParkedEvents(Query[tuple[ParkedEvent, ...]]):
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class ForgetParkedEvents(Command[None]):
-    """Park these no more; of others, nothing happens."""
+    """Park these no more; of others, nothing happens.
+
+    Returns:
+        None
+    """
 
     events: tuple[tuple[RoomId, EventId], ...]
 

@@ -128,6 +128,9 @@ class PrepareRoomKey(Command[OutboundRoomKey]):
 
     A new session's inbound counterpart is stored with it, so that every process can read what was sent.
 
+    Returns:
+        OutboundRoomKey: The key of a room's present outbound session, as one would share it now.
+
     Raises:
         NoAccount: The store is empty.
         MalformedContent: ``room_id`` has a lone surrogate.
@@ -141,6 +144,9 @@ class PrepareRoomKey(Command[OutboundRoomKey]):
 class RotateRoomKey(Command[OutboundRoomKey]):
     """Replace the room's outbound session by a new one now, as when a member or a device has left.
 
+    Returns:
+        OutboundRoomKey: The key of a room's present outbound session, as one would share it now.
+
     Raises:
         NoAccount: The store is empty.
         MalformedContent: ``room_id`` has a lone surrogate.
@@ -152,7 +158,11 @@ class RotateRoomKey(Command[OutboundRoomKey]):
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class DiscardRoomKey(Command[None]):
-    """Forget the room's outbound session; the next `PrepareRoomKey` or `ShareRoomKey` makes a new one."""
+    """Forget the room's outbound session; the next `PrepareRoomKey` or `ShareRoomKey` makes a new one.
+
+    Returns:
+        None: It was done, and is on the disk.
+    """
 
     room_id: RoomId
 
@@ -180,6 +190,11 @@ class ShareRoomKey(Command[RoomKeyShare]):
     has another identity key by now, the session is rotated first, whether or not that share was ever marked. Devices
     are reached at least once: a crash before `MarkRoomKeyShared` makes the next share send again.
 
+    Devices that the strategy leaves out are told so once, by requests that are among `OutgoingRequests`.
+
+    Returns:
+        RoomKeyShare: What to send so that the devices can read the room's next messages.
+
     Raises:
         NoAccount: The store is empty.
         MalformedContent: ``room_id`` has a lone surrogate.
@@ -197,6 +212,9 @@ class MarkRoomKeyShared(Command[None]):
     """The server has taken the room key for these devices. From now on `EncryptRoomEvent` may use the session.
 
     ``devices`` may be empty: a room with nobody else in it.
+
+    Returns:
+        None: It was done, and is on the disk.
 
     Raises:
         RoomKeyReplaced: The room has another outbound session by now.
@@ -219,6 +237,9 @@ class EncryptedRoomEvent:
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class EncryptRoomEvent(Command[EncryptedRoomEvent]):
     """Encrypt an event to a room.
+
+    Returns:
+        EncryptedRoomEvent: ``content`` of an ``m.room.encrypted`` event, durable before you see it.
 
     Raises:
         NoAccount: The store is empty.
@@ -244,6 +265,9 @@ class EncryptForRoom(Procedure[EncryptedRoomEvent]):
     has changed since the last time, nothing is asked, and it takes no longer than `EncryptRoomEvent`.
 
     A device that can't be reached, since its server is down or no key of it can be claimed, doesn't hold up the others.
+
+    Returns:
+        EncryptedRoomEvent: ``content`` of an ``m.room.encrypted`` event, durable before you see it.
 
     Raises:
         NoAccount: The store is empty.

@@ -55,6 +55,9 @@ class SecretStorageInfo:
 class DescribeSecretStorage(Procedure[SecretStorageInfo]):
     """Which keys secret storage has, and which secrets.
 
+    Returns:
+        SecretStorageInfo
+
     Raises:
         NoAccount: The store is empty.
         NoTransport: `OutgoingRequests` has what must be asked; ask again once that is answered.
@@ -78,6 +81,9 @@ class CreateSecretStorage(Procedure[SecretStorageCreated]):
 
     All is stored in one commit, and goes out in its order. If the process dies before the reply, nobody knows the new
     key: create another.
+
+    Returns:
+        SecretStorageCreated
 
     Raises:
         SecretStorageExists: There is a default key, and neither ``present_key`` nor ``replace`` is given; or somebody
@@ -114,6 +120,9 @@ class CreateSecretStorage(Procedure[SecretStorageCreated]):
 class OpenSecretStorage(Procedure[SecretStorageKey]):
     """Check a key. The reply's recovery key opens the same without working it out from a passphrase.
 
+    Returns:
+        SecretStorageKey
+
     Raises:
         NoSecretStorage: There is no default key, or none with ``key_id``.
         WrongSecretStorageKey: It is another.
@@ -141,6 +150,9 @@ class ReadSecret(Procedure[str]):
     It is somebody's who had the key. A private key has to be compared with the public one before it is used, as
     `RecoverFromSecretStorage` does with those that it knows.
 
+    Returns:
+        str
+
     Raises:
         NoSuchSecret: There is none of that name for that key.
         DamagedSecret: It was changed, or encrypted with another key than it says.
@@ -164,6 +176,9 @@ class WriteSecret(Procedure[None]):
 
     Another client that writes the same secret at the same time may win: account data has no versions.
 
+    Returns:
+        None
+
     Raises:
         OlmStateError: As `OpenSecretStorage`. With `NoTransport` and `RequestDelayed` of the last request, which
             `OutgoingRequests` has then, it is stored and goes out later.
@@ -186,6 +201,9 @@ class WriteSecret(Procedure[None]):
 class SetDefaultSecretStorageKey(Procedure[None]):
     """Make a key that is described the default one.
 
+    Returns:
+        None
+
     Raises:
         NoSecretStorage: No such key is described.
         UnsupportedSecretStorage, MalformedSecret: Nobody could use it.
@@ -203,6 +221,9 @@ class SetDefaultSecretStorageKey(Procedure[None]):
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class RemoveSecretStorageKey(Procedure[None]):
     """Have a key open nothing any more: its description goes, and with it what is encrypted with it.
+
+    Returns:
+        None
 
     Raises:
         SecretStorageKeyInUse: It is the default key, or the only one with which some secret can be read.
@@ -224,6 +245,9 @@ class SetBackupWanted(Procedure[None]):
     """Say for all of our user's clients whether there should be a key backup (``m.key_backup``, spec 1.19).
 
     `DescribeSecretStorage` reads it. Clients take it into account when they log in.
+
+    Returns:
+        None
 
     Raises:
         NoAccount: The store is empty.

@@ -100,6 +100,9 @@ class RequestVerification(Command[Verification]):
 
     In a room, the messages are yours to send: `VerificationMessages`.
 
+    Returns:
+        Verification: A verification as it is now. Any process can go on with it.
+
     Raises:
         NoAccount: The store is empty.
         NoCommonMethod: There is nobody to ask: no device is known, it is this one itself, or in a room our own user; or
@@ -119,6 +122,9 @@ class RequestVerification(Command[Verification]):
 class AcceptVerification(Command[Verification]):
     """Take the other side's request.
 
+    Returns:
+        Verification: A verification as it is now. Any process can go on with it.
+
     Raises:
         UnknownVerification: There is none of these ids.
         WrongStep: It isn't `VerificationStage.ASKED`.
@@ -135,6 +141,9 @@ class AcceptVerification(Command[Verification]):
 class StartSas(Command[Verification]):
     """Begin to compare emoji or numbers. If the other side begins at the same time, one of the two beginnings counts.
 
+    Returns:
+        Verification: A verification as it is now. Any process can go on with it.
+
     Raises:
         UnknownVerification: There is none of these ids.
         WrongStep: It isn't `VerificationStage.READY`.
@@ -149,6 +158,9 @@ class StartSas(Command[Verification]):
 class ShowQrCode(Command[Verification]):
     """Show the other side a QR code: `Verification.qr_code`. Asked again, it is the same.
 
+    Returns:
+        Verification: A verification as it is now. Any process can go on with it.
+
     Raises:
         UnknownVerification: There is none of these ids.
         WrongStep: It isn't `VerificationStage.READY`.
@@ -162,6 +174,9 @@ class ShowQrCode(Command[Verification]):
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class ScanQrCode(Command[Verification]):
     """The other side's QR code was scanned. One of another verification, or with other keys, ends this one.
+
+    Returns:
+        Verification
 
     Raises:
         UnknownVerification: There is none of these ids.
@@ -180,6 +195,9 @@ class ScanQrCode(Command[Verification]):
 class ConfirmVerification(Command[Verification]):
     """The user says that both devices show the same, or that the other device says that it has scanned our code.
 
+    Returns:
+        Verification
+
     Raises:
         UnknownVerification: There is none of these ids.
         WrongStep: It is neither `VerificationStage.COMPARING` nor `VerificationStage.SCANNED`.
@@ -192,6 +210,9 @@ class ConfirmVerification(Command[Verification]):
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class CancelVerification(Command[Verification]):
     """Reject the other side's request, or give up.
+
+    Returns:
+        Verification: A verification as it is now. Any process can go on with it.
 
     Raises:
         UnknownVerification: There is none of these ids.
@@ -206,7 +227,11 @@ class CancelVerification(Command[Verification]):
 
 @attrs.frozen(kw_only=True)
 class Verifications(Query[tuple[Verification, ...]]):
-    """The verifications that are going on, and those that have ended in the last ten minutes, oldest first."""
+    """The verifications that are going on, and those that have ended in the last ten minutes, oldest first.
+
+    Returns:
+        tuple[Verification, ...]
+    """
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
@@ -216,6 +241,9 @@ class ReceiveVerificationEvent(Procedure[Verification | None]):
     A request is an ``m.room.message`` with the ``msgtype`` ``m.key.verification.request``. Give each such event, also
     those of your own user, in the order in which the room has them. Twice does no harm. The reply is the verification
     as it is now; None: the event is of none, or its sender's devices are being queried.
+
+    Returns:
+        Verification | None
 
     Raises:
         NoAccount: The store is empty.
@@ -246,12 +274,19 @@ class VerificationMessages(Query[tuple[VerificationMessage, ...]]):
 
     Encrypt each if its room is encrypted (`EncryptForRoom`), send it, and say so: `MarkVerificationMessageSent`. They
     are stored: whoever asks next gets what a process that has died couldn't send.
+
+    Returns:
+        tuple[VerificationMessage, ...]
     """
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class MarkVerificationMessageSent(Command[None]):
-    """The homeserver has taken a message. One that was marked before, or is unknown, changes nothing."""
+    """The homeserver has taken a message. One that was marked before, or is unknown, changes nothing.
+
+    Returns:
+        None
+    """
 
     transaction_id: str = attrs.field(validator=not_empty)
     event_id: EventId = attrs.field(validator=not_empty)
@@ -260,7 +295,11 @@ class MarkVerificationMessageSent(Command[None]):
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class MarkVerificationMessageRefused(Command[None]):
-    """The homeserver doesn't take a message, and never will. If it is a request, its verification is over."""
+    """The homeserver doesn't take a message, and never will. If it is a request, its verification is over.
+
+    Returns:
+        None
+    """
 
     transaction_id: str = attrs.field(validator=not_empty)
 

@@ -146,6 +146,8 @@ class Recipients:
     """From which index on each may have it: as it was encrypted. Early versions didn't keep it."""
     devices: set[DeviceAddress] = attrs.field(factory=set[DeviceAddress])
     """Who is marked to have it."""
+    told: dict[DeviceAddress, str] = attrs.field(factory=dict[DeviceAddress, str])
+    """Who was told that they don't get it, and the code that says why."""
     rows: dict[bytes, bytes | None] = attrs.field(factory=dict[bytes, bytes | None])
     """Stored rows by key; a value where it must be written, None where it is."""
     gone: bool = False
@@ -177,6 +179,10 @@ class _RecipientsCodec:
             entry.devices.update(
                 DeviceAddress(user_id=user_id, device_id=device_id) for user_id, device_id in record.devices
             )
+            entry.told.update(
+                (DeviceAddress(user_id=user_id, device_id=device_id), code)
+                for user_id, device_id, code in record.withheld
+            )
 
     def encode(self, partition: bytes, entry: Recipients) -> Iterable[Row]:
         for key, value in entry.rows.items():
@@ -190,15 +196,19 @@ class _RecipientsCodec:
         self,
         partition: bytes,
         entry: Recipients,
-        offered: Mapping[DeviceAddress, Curve25519Key],
-        devices: Collection[DeviceAddress],
+        *,
+        offered: Mapping[DeviceAddress, Curve25519Key] | None = None,
         session_key: str = "",
+        devices: Collection[DeviceAddress] = (),
+        told: Mapping[DeviceAddress, str] | None = None,
     ) -> None:
-        """Record more of both, as one more row."""
+        """Record more of them, as one more row."""
+        offered, told = offered or {}, told or {}
         row = RecipientsRecord(
             offered=[(device.user_id, device.device_id, offered[device]) for device in sorted(offered, key=_name)],
             devices=[(device.user_id, device.device_id) for device in sorted(devices, key=_name)],
             session_key=session_key,
+            withheld=[(device.user_id, device.device_id, told[device]) for device in sorted(told, key=_name)],
         )
         key = self._store.key(Table.ROOM_KEY_RECIPIENTS, partition.hex(), str(len(entry.rows)))
         entry.rows[key] = dumps(row)
@@ -206,6 +216,7 @@ class _RecipientsCodec:
         if session_key:
             entry.session_keys.update(dict.fromkeys(offered, session_key))
         entry.devices.update(devices)
+        entry.told.update(told)
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------
@@ -219,6 +230,8 @@ class CurrentSession:
     shared_with: frozenset[DeviceAddress]
     offered: Mapping[DeviceAddress, Curve25519Key]
     """See `Recipients`; not to be changed."""
+    told: Mapping[DeviceAddress, str]
+    """The same, of who was told that they don't get the key."""
     shared: bool
     """Whether it may be used."""
 
@@ -280,6 +293,15 @@ class Offer(Message[None]):
     devices: Mapping[DeviceAddress, Curve25519Key]
     session_key: str = attrs.field(repr=False)
     """What they are sent."""
+
+
+@attrs.frozen(kw_only=True)
+class Withhold(Message[None]):
+    """Devices are about to be told that they don't get the key, and why."""
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    codes: Mapping[DeviceAddress, str]
 
 
 @attrs.frozen(kw_only=True)
@@ -352,6 +374,7 @@ Asked: TypeAlias = (
     Current
     | Export
     | Offered
+    | Withhold
     | Replace
     | Discard
     | Offer
@@ -407,7 +430,7 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             if session is not None:
                 yield self._recipients, [self._recipients_partition(message.room_id, session.session_id)]
 
-    def handle(self, message: Asked) -> Reply:  # noqa: C901 - one case a message
+    def handle(self, message: Asked) -> Reply:  # noqa: C901, PLR0912 - one case a message
         """Answer one message."""
         match message:
             case Current():
@@ -416,6 +439,9 @@ class OutboundGroupSessionsActor(Actor[Asked]):
                 return message.reply(self._export(message))
             case Offered():
                 return message.reply(self._offered(message))
+            case Withhold():
+                self._withhold(message)
+                return message.reply(None)
             case Replace():
                 return message.reply(self._replace(message))
             case Discard():
@@ -465,6 +491,7 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             session_id=session.session_id,
             shared_with=frozenset(recipients.devices),
             offered=recipients.offered,
+            told=recipients.told,
             shared=session.shared,
         )
 
@@ -528,7 +555,16 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         known = self._recipients.current(partition).offered
         new = {device: key for device, key in asked.devices.items() if known.get(device) != key}
         if new:
-            self._recipients_codec.record(partition, self._recipients.change(partition), new, (), asked.session_key)
+            self._recipients_codec.record(
+                partition, self._recipients.change(partition), offered=new, session_key=asked.session_key
+            )
+
+    def _withhold(self, asked: Withhold) -> None:
+        session = self._sessions.current(self._partition(asked.room_id))
+        if session is None or session.session_id != asked.session_id:
+            return  # as above
+        partition = self._recipients_partition(asked.room_id, asked.session_id)
+        self._recipients_codec.record(partition, self._recipients.change(partition), told=asked.codes)
 
     def _offered(self, asked: Offered) -> OutboundRoomKey | None:
         session = self._sessions.current(self._partition(asked.room_id))
@@ -556,7 +592,7 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         new = asked.devices - recipients.devices
         if new:
             offered = {device: key for device, key in asked.keys.items() if device not in recipients.offered}
-            self._recipients_codec.record(partition, self._recipients.change(partition), offered, new)
+            self._recipients_codec.record(partition, self._recipients.change(partition), offered=offered, devices=new)
         if not session.shared and asked.all_delivered:
             self._sessions.put(self._partition(asked.room_id), attrs.evolve(session, shared=True))
 

@@ -22,7 +22,7 @@ from olmstate.actors._rooms.actor import (
     OutboundGroupSessionsActor,
     Replace,
 )
-from olmstate.actors._rooms.recipients import chosen_of
+from olmstate.actors._rooms.recipients import chosen_of, withhold
 from olmstate.actors._to_device.sending import by_user, encrypt_to
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.payload import encode_payload
@@ -106,6 +106,8 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
     if current is not None and await in_slices(current.is_known_to_others(wanted, known)):
         current = None
+    if current is not None:
+        await withhold(turn, command.room_id, current.session_id, chosen, current.told)
     if current is not None and not await _without(wanted, current.shared_with):
         return RoomKeyShare(
             session_id=current.session_id, requests=(), recipients=(), withheld=chosen.withheld, missing=()
@@ -115,6 +117,7 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
         shared = await outbound.ask(Export(room_id=command.room_id))  # or None, as above
     if shared is None:
         shared = await new_room_key(turn, command.room_id, command.rotation)
+        await withhold(turn, command.room_id, shared.session_id, chosen, {})
     pending = await _without(wanted, shared.shared_with)
     named = command.room_id, shared.session_id
     encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, known, room_key=named)

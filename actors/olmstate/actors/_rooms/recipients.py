@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import devices_of, look_up
-from olmstate.actors._engine.slices import in_slices
+from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._identities.operations import known_identities
-from olmstate.messages import DeviceAddress, DeviceKeys, SharingStrategy, UserId
+from olmstate.actors._withheld.notices import tell_withheld
+from olmstate.messages import DeviceAddress, DeviceKeys, MegolmSessionId, RoomId, SharingStrategy, UserId
 
+from .actor import OutboundGroupSessionsActor, Withhold
 from .strategies import Chosen, Owners, choose, needs_identities
+
+DEVICES_A_ROW: Final = 250
+"""Recorded without giving other tasks a chance: a millisecond."""
 
 
 async def recipients(turn: Turn, users: Collection[UserId], strategy: SharingStrategy) -> Chosen:
@@ -41,3 +47,14 @@ async def chosen_of(turn: Turn, devices: Mapping[DeviceAddress, DeviceKeys], str
     owners = Owners(own.user_id, await known_identities(turn, users))
     listed = (await look_up(turn, (itself,))).get(itself)
     return await in_slices(choose(strategy, others, owners, listed))
+
+
+async def withhold(
+    turn: Turn, room_id: RoomId, session_id: MegolmSessionId, chosen: Chosen, told: Mapping[DeviceAddress, str]
+) -> None:
+    """Tell those who don't get a session's key, unless they were told so before."""
+    codes = {device: code for device, code in chosen.withheld.items() if told.get(device) != code}
+    async for some in SlicesOf(codes.items(), DEVICES_A_ROW):
+        withheld = Withhold(room_id=room_id, session_id=session_id, codes=dict(some))
+        await turn[OutboundGroupSessionsActor].ask(withheld)
+    await tell_withheld(turn, room_id, session_id, codes)

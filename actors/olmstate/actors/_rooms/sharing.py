@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import attrs
@@ -26,7 +26,9 @@ from olmstate.actors._requests.actor import (
     RequestsActor,
 )
 from olmstate.actors._to_device.claims import PreparedClaims, claim_keys, without_session
-from olmstate.actors._to_device.sending import encrypt_to, to_device_request
+from olmstate.actors._to_device.sending import Encrypted, encrypt_to, to_device_request
+from olmstate.actors._wire.algorithms import OLM
+from olmstate.actors._withheld.notices import tell_no_olm
 from olmstate.messages import (
     Command,
     DeviceAddress,
@@ -45,8 +47,8 @@ from olmstate.messages import (
 )
 
 from .actor import Current, CurrentSession, Export, MarkShared, Offer, OutboundGroupSessionsActor
-from .operations import DEVICES_A_REQUEST, new_room_key
-from .recipients import recipients
+from .operations import DEVICES_A_REQUEST, RECIPIENTS_A_ROW, new_room_key
+from .recipients import recipients, withhold
 
 _MARK: Final = "room_key"
 """What the context of a request is called that carries a room key."""
@@ -85,48 +87,58 @@ class ClaimForRoom(Command[PreparedClaims]):
 async def claim_for_room(turn: Turn, command: ClaimForRoom) -> PreparedClaims:
     """Nobody's keys are used up who gets no room key."""
     chosen = await recipients(turn, command.users, command.strategy)
-    return await claim_keys(turn, await without_session(turn, chosen.allowed.values()))
+    able = [device for device in chosen.allowed.values() if OLM in device.algorithms]
+    return await claim_keys(turn, await without_session(turn, able))
 
 
 async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
-    """Rotate if need be, encrypt the key to whom it must go, and store the requests."""
-    wanted = (await recipients(turn, command.users, command.strategy)).allowed
+    """Rotate if need be, encrypt the key to whom it must go, tell whom it is withheld from, and store the requests."""
+    chosen = await recipients(turn, command.users, command.strategy)
+    wanted = chosen.allowed
     outbound = turn[OutboundGroupSessionsActor]
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
     if current is not None and await in_slices(current.is_known_to_others(wanted, wanted)):
         current = None
     carrying = [] if current is None else await _carrying(turn, command.room_id, current.session_id)
     under_way, own = bool(carrying), tuple(each.request_id for each in carrying if each.own)
-    pending = [address for address, device in wanted.items() if not _has(current, address, device, under_way)]
-    if current is not None and not pending:
-        if not current.shared and not under_way:
-            await _mark(turn, command.room_id, current.session_id, ())  # there is nobody else
-        return PreparedShare(session_id=current.session_id, request_ids=own, missing=())
-    shared: OutboundRoomKey | None = None
-    if current is not None:
-        shared = await outbound.ask(Export(room_id=command.room_id))  # None if another's write was seen: it is fenced
-    if shared is None:
-        shared = await new_room_key(turn, command.room_id, command.rotation)
-        pending, under_way, own = list(wanted), False, ()
-    named = command.room_id, shared.session_id
-    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, wanted, room_key=named)
-    if encrypted.keys:
-        await outbound.ask(
-            Offer(
-                room_id=command.room_id,
-                session_id=shared.session_id,
-                devices=encrypted.keys,
-                session_key=shared.session_key,
-            )
-        )
-    requests = [
-        await _request(command.room_id, shared.session_id, dict(some))
-        async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)
-    ]
+    lacking = [address for address, device in wanted.items() if not _has(current, address, device, under_way)]
+    missing = await without_session(turn, [wanted[address] for address in lacking])
+    session_id, requests = None if current is None else current.session_id, list[NewRequest]()
+    if current is None or len(missing) < len(lacking):
+        # None if another's write was seen in between: then the fence turns this turn back in the end
+        shared = None if current is None else await outbound.ask(Export(room_id=command.room_id))
+        if shared is None:
+            shared = await new_room_key(turn, command.room_id, command.rotation)
+            lacking, under_way, own = list(wanted), False, ()
+        session_id = shared.session_id
+        encrypted = await _offer(turn, shared, lacking, wanted)
+        missing = list(encrypted.missing)
+        requests = [
+            await _request(command.room_id, session_id, dict(some))
+            async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)
+        ]
+    assert session_id is not None  # noqa: S101 - else there is a new one
     request_ids = await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
-    if not requests and not under_way:
-        await _mark(turn, command.room_id, shared.session_id, ())  # nobody can be reached
-    return PreparedShare(session_id=shared.session_id, request_ids=own + request_ids, missing=encrypted.missing)
+    told = {} if current is None or current.session_id != session_id else current.told
+    await withhold(turn, command.room_id, session_id, chosen, told)
+    await tell_no_olm(turn, missing, set(lacking).difference(missing))
+    if not requests and not under_way and (current is None or not current.shared):
+        await _mark(turn, command.room_id, session_id, ())  # nobody else is there, or can be reached
+    return PreparedShare(session_id=session_id, request_ids=own + request_ids, missing=tuple(missing))
+
+
+async def _offer(
+    turn: Turn, shared: OutboundRoomKey, lacking: Collection[DeviceAddress], known: Mapping[DeviceAddress, DeviceKeys]
+) -> Encrypted:
+    """Encrypt the key to those who lack it, and record that they may have it."""
+    named = shared.room_id, shared.session_id
+    encrypted = await encrypt_to(turn, lacking, "m.room_key", shared.content, known, room_key=named)
+    async for some in SlicesOf(encrypted.keys.items(), RECIPIENTS_A_ROW):
+        offer = Offer(
+            room_id=shared.room_id, session_id=shared.session_id, devices=dict(some), session_key=shared.session_key
+        )
+        await turn[OutboundGroupSessionsActor].ask(offer)
+    return encrypted
 
 
 def _has(current: CurrentSession | None, address: DeviceAddress, device: DeviceKeys, under_way: bool) -> bool:  # noqa: FBT001 - of one caller

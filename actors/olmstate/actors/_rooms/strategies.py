@@ -15,6 +15,7 @@ import attrs
 
 from olmstate.actors._identities.known import KnownIdentity, identity_state
 from olmstate.actors._wire.steps import Steps
+from olmstate.actors._withheld.notices import BLACKLISTED, UNVERIFIED
 from olmstate.messages import (
     CrossSigningNotSetUp,
     DeviceAddress,
@@ -29,8 +30,6 @@ from olmstate.messages import (
     VerifiedUserHasUnsignedDevice,
 )
 
-BLACKLISTED: Final = "m.blacklisted"
-UNVERIFIED: Final = "m.unverified"
 DEVICES_AT_ONCE: Final = 250
 """Looked at without giving other tasks a chance: below a millisecond."""
 

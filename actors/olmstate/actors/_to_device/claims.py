@@ -22,7 +22,6 @@ from olmstate.actors._requests.actor import (
     PutRequests,
     RequestsActor,
 )
-from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.untrusted_json import is_object, json_object, optional
 from olmstate.messages import (
     CreateOlmSessions,
@@ -74,10 +73,9 @@ async def claim_keys(turn: Turn, missing: Collection[DeviceAddress]) -> Prepared
 
 
 async def without_session(turn: Turn, devices: Iterable[DeviceKeys]) -> list[DeviceAddress]:
-    """Those of ``devices`` that there is no Olm session with, and that can have one."""
-    able = [device for device in devices if OLM in device.algorithms]
+    """Those of ``devices`` that there is no Olm session with."""
     missing: list[DeviceAddress] = []
-    async for some in SlicesOf(able, DEVICES_AT_ONCE):
+    async for some in SlicesOf(devices, DEVICES_AT_ONCE):
         asked = HaveSessions(devices=tuple((device.user_id, device.curve25519) for device in some))
         reachable = await turn[OlmSessionsActor].ask(asked)
         missing += [device.address for device, has_one in zip(some, reachable, strict=True) if not has_one]

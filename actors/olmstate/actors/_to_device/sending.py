@@ -189,13 +189,17 @@ async def encrypt_to(
 
 
 async def to_device_request(
-    contents: Iterable[tuple[DeviceAddress, JsonObject]], *, subjects: tuple[str, ...] = (), context: bytes = b""
+    contents: Iterable[tuple[DeviceAddress, JsonObject]],
+    *,
+    event_type: str = "m.room.encrypted",
+    subjects: tuple[str, ...] = (),
+    context: bytes = b"",
 ) -> NewRequest:
-    """A request that sends encrypted events to devices."""
+    """A request that sends events to devices, encrypted ones if nothing else is said."""
     return NewRequest(
         kind=RequestKind.TO_DEVICE,
         method="PUT",
-        path="/_matrix/client/v3/sendToDevice/m.room.encrypted/{transaction_id}",
+        path=f"/_matrix/client/v3/sendToDevice/{event_type}/{{transaction_id}}",
         body=json.dumps({"messages": await by_user(contents)}).encode(),
         subjects=subjects,
         context=context,

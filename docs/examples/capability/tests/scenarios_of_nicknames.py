@@ -12,7 +12,11 @@ async def nickname(client: Client) -> Prepared:
     """Bob has one; meanwhile another process may call him something else."""
     await client.supervisor.ask(SetNickname(user_id=BOB, nickname="Bob"))
     elsewhere = Elsewhere(SetNickname(user_id=BOB, nickname="Bobby"))
-    return Prepared(Nickname(user_id=BOB), right=lambda reply: reply in {"Bob", "Bobby"}, elsewhere=elsewhere)
+    return Prepared(
+        Nickname(user_id=BOB),
+        right=lambda reply: reply in {"Bob", "Bobby"},
+        elsewhere=elsewhere,
+    )
 
 
 async def set_nickname(client: Client) -> Prepared:

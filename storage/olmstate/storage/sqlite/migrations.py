@@ -126,6 +126,11 @@ def parked_events(db: Database) -> None:
     make_table(db, "parked_contents")
 
 
+def no_olm_notices(db: Database) -> None:
+    """Devices that were told that there is no Olm session with them."""
+    make_partitioned_table(db, "no_olm_notices")
+
+
 def events(db: Database) -> None:
     """What subscribers in all processes hear (decision 0055)."""
     make_table(db, "events")
@@ -145,6 +150,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     olm_repairs,
     account_data,
     parked_events,
+    no_olm_notices,
     events,
 )
 """In order: the first makes version 1."""
