@@ -22,6 +22,7 @@ from olmstate.actors._devices.stored import DeviceRecord
 from olmstate.actors._engine.records import Record, dumps, loads
 from olmstate.actors._engine.stream import EventRecord, EventsRecord
 from olmstate.actors._identities.stored import IdentityRecord
+from olmstate.actors._key_requests.stored import KeyRequestRecord, WaitingForwardRecord
 from olmstate.actors._parked_events.stored import ParkedContentRecord, ParkedEventRecord
 from olmstate.actors._requests.stored import BackOffRecord, RequestContentRecord, RequestRecord
 from olmstate.actors._room_keys.stored import (
@@ -243,6 +244,31 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             b'"message_index":3,"parked":1700000000000,"number":7,"size":500,"readable":true,'
             b'"withheld":"m.unverified","first_known_index":2}'
         ),
+    ),
+    (
+        KeyRequestRecord(
+            request_id="a request",
+            room_id=RoomId("!room:example.org"),
+            session_id=MegolmSessionId("a session"),
+            made=1_700_000_000_000,
+            number=3,
+            devices=[DeviceId("BOB")],
+            first_known_index=5,
+            refused={DeviceId("BOB"): "m.unavailable"},
+        ),
+        (
+            b'{"request_id":"a request","room_id":"!room:example.org","session_id":"a session","made":1700000000000,'
+            b'"number":3,"devices":["BOB"],"first_known_index":5,"refused":{"BOB":"m.unavailable"}}'
+        ),
+    ),
+    (
+        WaitingForwardRecord(
+            device_id=DeviceId("BOB"),
+            request_id="a request",
+            room_id=RoomId("!room:example.org"),
+            session_id=MegolmSessionId("a session"),
+        ),
+        b'{"device_id":"BOB","request_id":"a request","room_id":"!room:example.org","session_id":"a session"}',
     ),
     (ParkedContentRecord(event="{}"), b'{"event":"{}"}'),
     (

@@ -43,6 +43,7 @@ from olmstate.messages import (
     RequestVerification,
     RoomKeyExportProgress,
     RoomKeyImportProgress,
+    RoomKeyRequestRefused,
     RoomKeysReceived,
     RoomKeysWithheld,
     ScanQrCode,
@@ -60,6 +61,7 @@ OWN_EVENTS = (
     RoomKeysWithheld,
     OneTimeKeysLow,
     EventsReadable,
+    RoomKeyRequestRefused,
     DevicesChanged,
     DeviceTrustChanged,
     OwnDeviceReplaced,
@@ -139,8 +141,8 @@ class Ear:
                     pass  # of which no reply says anything
                 case ToDeviceDelayed():
                     pass  # how long a reply takes, which says nothing of it
-                case EventsReadable():
-                    pass  # of what was parked before, which no reply says
+                case EventsReadable() | RoomKeyRequestRefused():
+                    pass  # of what was parked, or asked for, before, which no reply says
                 case _:
                     raise AssertionError(event)
         return news

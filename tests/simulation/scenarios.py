@@ -24,6 +24,7 @@ from olmstate.messages import (
 from tests.simulation import (
     scenarios_of_devices,
     scenarios_of_identities,
+    scenarios_of_key_requests,
     scenarios_of_parked_events,
     scenarios_of_requests,
     scenarios_of_rooms,
@@ -40,6 +41,7 @@ SCENARIOS: Sequence[Scenario] = (
     *scenarios_of_rooms.SCENARIOS,
     *scenarios_of_requests.SCENARIOS,
     *scenarios_of_unwedging.SCENARIOS,
+    *scenarios_of_key_requests.SCENARIOS,
     *scenarios_of_parked_events.SCENARIOS,
     *scenarios_of_identities.SCENARIOS,
     *scenarios_of_secret_storage.SCENARIOS,

@@ -14,6 +14,7 @@ from olmstate.messages import (
     AddDevices,
     AddRoomKey,
     BootstrapCrossSigning,
+    CancelRoomKeyRequests,
     CancelVerification,
     ConfirmVerification,
     CreateAccount,
@@ -73,10 +74,14 @@ from olmstate.messages import (
     ReceiveVerificationEvent,
     RemoveSecretStorageKey,
     Request,
+    RequestRoomKeys,
     RequestVerification,
     RoomKeyChange,
+    RoomKeyRequest,
+    RoomKeyRequests,
     RoomKeyShare,
     RoomKeysImported,
+    RoomKeysRequested,
     RotateRoomKey,
     ScanQrCode,
     SecretStorageCreated,
@@ -274,3 +279,9 @@ async def parked_events(supervisor: Supervisor, park: ParkEvents, forget: Forget
     assert_type(await supervisor.ask(park), EventsParked)
     assert_type(await supervisor.ask(ParkedEvents()), tuple[ParkedEvent, ...])
     assert_type(await supervisor.ask(forget), None)
+
+
+async def key_requests(supervisor: Supervisor, request: RequestRoomKeys, cancel: CancelRoomKeyRequests) -> None:
+    assert_type(await supervisor.ask(request), RoomKeysRequested)
+    assert_type(await supervisor.ask(cancel), None)
+    assert_type(await supervisor.ask(RoomKeyRequests()), tuple[RoomKeyRequest, ...])

@@ -8,6 +8,7 @@ from . import (
     _device_lists,
     _devices,
     _identities,
+    _key_requests,
     _parked_events,
     _requests,
     _room_keys,
@@ -36,6 +37,7 @@ CAPABILITIES = (
     _withheld.CAPABILITY,
     _rooms.CAPABILITY,
     _unwedging.CAPABILITY,
+    _key_requests.CAPABILITY,
     _verification.CAPABILITY,
     _sync.CAPABILITY,
 )

@@ -81,6 +81,10 @@ class Table(enum.StrEnum):
     """What is known of room events that wait for their keys; all are one partition."""
     PARKED_CONTENTS = "parked_contents"
     """The events themselves; apart, since they may be large."""
+    KEY_REQUESTS = "key_requests", _PARTITIONED, _NOT_IN_BACKUPS
+    """Room keys that this device has asked its user's others for; all are one partition."""
+    WAITING_FORWARDS = "waiting_forwards", _PARTITIONED, _NOT_IN_BACKUPS
+    """Room keys that they have asked for, and that wait for an Olm session; all are one partition."""
     IDENTITIES = "identities"
     """Users' public cross-signing keys, and how far each user's is trusted."""
     SECRETS = "secrets", _PARTITIONED

@@ -293,6 +293,13 @@ class LookUpSessions(Message[tuple[KnownOfSession, ...]]):
 
 
 @attrs.frozen(kw_only=True)
+class LookUpRoomKeys(Message[tuple[RoomKeyEntry | None, ...]]):
+    """The room keys of sessions, as this turn sees them."""
+
+    sessions: tuple[tuple[RoomId, MegolmSessionId], ...]
+
+
+@attrs.frozen(kw_only=True)
 class RoomKeysPage(PageQuery[tuple[Position, tuple[RoomKeyEntry, ...]]]):
     """Some of all room keys, or of one room's, and where to go on; none at the end. A room is a group."""
 
@@ -332,6 +339,7 @@ Asked: TypeAlias = (
     | GroupRoomKeys
     | AddWithheld
     | LookUpSessions
+    | LookUpRoomKeys
     | RoomKeysPage
     | MoreClaimsPage
     | WriteBehind
@@ -402,7 +410,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 return self._wanted_for(events)
             case AddRoomKeys(room_keys=room_keys):
                 return self._wanted_to_add(room_keys)
-            case GroupRoomKeys(room_keys=room_keys):
+            case GroupRoomKeys(room_keys=room_keys) | LookUpRoomKeys(sessions=room_keys):
                 return ((self._room_keys, [self._partition(*names) for names in room_keys]),)
             case AddWithheld(codes=codes):
                 return ((self._withheld, [self._notice(*ids) for ids in codes]),)
@@ -489,6 +497,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 for ids in new:
                     self._withheld.put(self._notice(*ids), codes[ids])
                 return message.reply(new)
+            case LookUpRoomKeys(sessions=sessions):
+                return message.reply(tuple(self._room_keys.current(self._partition(*each)) for each in sessions))
             case LookUpSessions(sessions=sessions):
                 return message.reply(tuple(self._known_of(*each) for each in sessions))
             case RoomKeysPage():

@@ -156,7 +156,7 @@ async def import_chunk(turn: Turn, command: ImportChunk) -> RoomKeysImported:
     async for keys in SlicesOf(command.keys, AT_ONCE):
         for key in keys:
             try:
-                new.append(_exported(key, own))
+                new.append(room_key_from_export(key, own))
             except (MalformedMessage, RejectedRoomKey):
                 continue
     changes: list[RoomKeyChange] = []
@@ -169,8 +169,12 @@ async def import_chunk(turn: Turn, command: ImportChunk) -> RoomKeysImported:
     return RoomKeysImported(total=len(command.keys), imported=len(received), rejected=len(command.keys) - len(new))
 
 
-def _exported(key: Json, own: DeviceIdentity | None) -> NewRoomKey:
-    """One entry of an export (spec: Key export format)."""
+def room_key_from_export(key: Json, own: DeviceIdentity | None) -> NewRoomKey:
+    """One entry of an export (spec: Key export format).
+
+    Raises:
+        MalformedMessage, RejectedRoomKey: It is none.
+    """
     check_depth(key)
     key = as_object(key, "the exported key")
     if key.get("algorithm") != MEGOLM:
@@ -308,6 +312,11 @@ async def _more_claims(
                 found[named] = (*found.get(named, ()), *entry.claims)
             after, page = await supervisor.ask(MoreClaimsPage(after=after, group=group))
     return found
+
+
+def exported_key(entry: RoomKeyEntry) -> JsonObject:
+    """The most trusted copy, with the first claim on it, as an entry of an export."""
+    return next(iter(_exports(entry, {})))
 
 
 def _exports(entry: RoomKeyEntry, more_claims: Mapping[tuple[RoomId, str], tuple[Claim, ...]]) -> Iterable[JsonObject]:

@@ -50,15 +50,19 @@ class Handler(Generic[E]):
     run: Callable[[Turn, Sequence[E]], Awaitable[None]]
 
 
+async def _nothing(turn: Turn, what: object) -> None:
+    """Do nothing."""
+
+
 @attrs.frozen(eq=False)
 class OlmTrouble:
-    """What is done about Olm sessions that don't do what they should."""
+    """What is done when Olm sessions come, or don't do what they should."""
 
-    undecryptable: Callable[[Turn, Sequence[OlmMessage]], Awaitable[None]]
+    undecryptable: Callable[[Turn, Sequence[OlmMessage]], Awaitable[None]] = _nothing
     """No session decrypts these messages, each of which has the shape of one; they are no replays."""
-    renewed: Callable[[Turn, Sequence[DecryptedEvent]], Awaitable[None]]
+    renewed: Callable[[Turn, Sequence[DecryptedEvent]], Awaitable[None]] = _nothing
     """With each of these, its device has begun a new session."""
-    started: Callable[[Turn, Sequence[DeviceAddress]], Awaitable[None]]
+    started: Callable[[Turn, Sequence[DeviceAddress]], Awaitable[None]] = _nothing
     """We have begun a new session with each of these devices."""
 
 

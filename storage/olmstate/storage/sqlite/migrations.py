@@ -131,6 +131,12 @@ def no_olm_notices(db: Database) -> None:
     make_partitioned_table(db, "no_olm_notices")
 
 
+def key_requests(db: Database) -> None:
+    """Room keys that devices ask each other for."""
+    make_partitioned_table(db, "key_requests")
+    make_partitioned_table(db, "waiting_forwards")
+
+
 def events(db: Database) -> None:
     """What subscribers in all processes hear (decision 0055)."""
     make_table(db, "events")
@@ -151,6 +157,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     account_data,
     parked_events,
     no_olm_notices,
+    key_requests,
     events,
 )
 """In order: the first makes version 1."""
