@@ -479,7 +479,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
             yield self._more_claims, more_claims
             yield self._senders, senders
 
-    def handle(self, message: Asked) -> Reply:  # noqa: C901 - one case a message
+    def handle(self, message: Asked) -> Reply:  # noqa: C901, PLR0912 - one case a message
         """Answer one message."""
         match message:
             case DecryptRoomEvent(room_id=room_id, event=event):
