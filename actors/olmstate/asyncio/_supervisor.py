@@ -14,6 +14,7 @@ import trio
 
 import olmstate.actors
 from olmstate.actors import Options
+from olmstate.actors._open import transport_of
 from olmstate.messages import ActorStopped, Event, Message, Request, Response
 from olmstate.storage import Secret
 
@@ -145,7 +146,9 @@ def open_supervisor(
     Raises:
         StoreError: The store can't be opened.
         RuntimeError: Trio runs in this thread by itself.
+        TypeError: ``transport`` can't be called.
     """
+    transport_of(transport)
     return _Opened(
         folder, user_id=user_id, device_id=device_id, key=key, options=options or Options(), transport=transport
     )

@@ -71,7 +71,8 @@ class Response:
 
 
 Transport: TypeAlias = Callable[[Request], Awaitable[Response]]
-"""Sends a request and gives the answer. Raises any `Exception` if there was none: it is tried again."""
+"""Sends a request and gives the answer. Raises any `Exception` if there was none: it is tried again, and the logger
+``olmstate`` is warned."""
 
 
 @attrs.frozen(kw_only=True)

@@ -56,7 +56,7 @@ from .capability import Capability, WithoutTurn, check_routes
 from .envelope import Envelope, own_error
 from .options import Options
 from .points import Addition, Additions
-from .service import ServicesByClass
+from .service import ServicesByClass, run_service
 from .slices import in_slices
 from .states import TRANSITIONS, Move, State, next_state
 from .stream import StreamActor, StreamReader, store_events
@@ -292,8 +292,10 @@ class Runner:
         batch: list[Envelope[Any]] = []
         try:
             async with trio.open_nursery() as nursery:
-                for part in (*self._all, *self.services):
-                    nursery.start_soon(_run_protected, part.run, name=part.run)
+                for actor in self._all:
+                    nursery.start_soon(_run_protected, actor.run, name=actor.run)
+                for service in self.services:
+                    nursery.start_soon(_run_protected, partial(run_service, service), name=service.run)
                 for run in (self._write_behind, self._watch, self._subscriptions.run):
                     nursery.start_soon(_run_protected, run, name=run)
                 task_status.started()
@@ -314,10 +316,17 @@ class Runner:
 
     @enable_ki_protection
     async def close(self) -> None:
-        """Take no more commands; wait until those that were sent are answered and what waited to be written is."""
+        """Take no more commands; wait until those that were sent are answered and what waited to be written is.
+
+        Raises:
+            InternalError: A bug has kept what waited from being written.
+        """
         try:
-            with contextlib.suppress(OlmStateError):
-                await self.ask_in_turn(Flush(closing=True))
+            await self.ask_in_turn(Flush(closing=True))
+        except InternalError:
+            raise
+        except OlmStateError:
+            pass  # what has waited could be lost at any time; all else was told to its askers
         finally:
             self._send.close()
 
