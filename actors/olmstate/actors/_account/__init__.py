@@ -8,6 +8,7 @@ from olmstate.messages import (
     CreateAccount,
     IdentityKeys,
     MarkKeysPublished,
+    OneTimeKeysLow,
     PrepareAccount,
     PrepareOneTimeKeys,
     PublishAccount,
@@ -37,6 +38,7 @@ CAPABILITY = Capability(
         SyncToken.answered_by(AccountActor),
     ),
     procedures=(PublishAccount.by(publish_account),),
+    events=(OneTimeKeysLow,),
     additions=(
         ANSWERS.add(Answer(kind=RequestKind.KEYS_UPLOAD, take=take_upload_answer)),
         UPKEEP.add(Upkeep(due=uploads_due, make=make_upload)),
