@@ -33,6 +33,7 @@ from olmstate.messages import (
     MarkRequestSent,
     MarkVerificationMessageRefused,
     Message,
+    OneTimeKeysLow,
     OwnDeviceReplaced,
     PinIdentity,
     PrivateCrossSigningKeysChanged,
@@ -45,6 +46,7 @@ from olmstate.messages import (
     RoomKeyImportProgress,
     RoomKeyRequestRefused,
     RoomKeysReceived,
+    RoomKeysWithheld,
     ScanQrCode,
     SetDeviceTrust,
     StartSas,
@@ -57,6 +59,8 @@ from tests.faults.history import Json
 OWN_EVENTS = (
     ToDeviceDelayed,
     RoomKeysReceived,
+    RoomKeysWithheld,
+    OneTimeKeysLow,
     EventsReadable,
     RoomKeyRequestRefused,
     DevicesChanged,
@@ -134,6 +138,8 @@ class Ear:
                     news.trusts.append(event)
                 case VerificationChanged():
                     news.verifications.append(event)
+                case RoomKeysWithheld() | OneTimeKeysLow():
+                    pass  # of which no reply says anything
                 case ToDeviceDelayed():
                     pass  # how long a reply takes, which says nothing of it
                 case EventsReadable() | RoomKeyRequestRefused():
