@@ -544,7 +544,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
         event_id = event.get("event_id")
         event_id = EventId(event_id) if isinstance(event_id, str) else None
         guards = self._guards(room_id, session_id, sender, block_of(index), exported=entry.exported)
-        self._guard(guards, index, event_id, own_only=attribution.founded)
+        self._guard(guards, index, event_id, sender, own_only=attribution.founded)
         return DecryptedRoomEvent(
             room_id=room_id,
             event_id=event_id,
@@ -588,7 +588,9 @@ class InboundGroupSessionsActor(Actor[Asked]):
 
     # --- the replay guard -----------------------------------------------------------------------------------
 
-    def _guard(self, guards: Sequence[bytes], index: int, event_id: EventId | None, *, own_only: bool) -> None:
+    def _guard(
+        self, guards: Sequence[bytes], index: int, event_id: EventId | None, sender: str | None, *, own_only: bool
+    ) -> None:
         """Let an event have a message index, or refuse it because another has it; one without an id gets none.
 
         Each sender has their own indices of a session. Who was given its key can send a message on as their own, and
@@ -598,16 +600,20 @@ class InboundGroupSessionsActor(Actor[Asked]):
         """
         if not self._used.holds(guards, committed=True):
             raise MalformedMessage(reason="its message index is not where everybody writes it")  # or is there twice
+        own = None if sender is None else guards[0]
         new: list[bytes] = []
-        for number, guard in enumerate(guards):
+        for guard in guards:
             first = self._used.committed(guard).events.get(index) or self._pending.get(guard, {}).get(index)
             if first is None:
                 new.append(guard)
-            elif not (own_only and number) and (event_id is None or not self._event_hashes.same(first, event_id)):
+            elif guard is own:
+                if event_id is None or not self._event_hashes.same(first, event_id):
+                    raise ReplayedMessage
+            elif not own_only and (event_id is None or not self._event_hashes.same(first, event_id, sender or "")):
                 raise ReplayedMessage
         if event_id is not None and new:
-            event = self._event_hashes.of(event_id)
             for guard in new:
+                event = self._event_hashes.of(event_id, None if guard is own else sender or "")
                 self._pending.setdefault(guard, {})[index] = event
             self._write_later()
 
