@@ -49,7 +49,11 @@ def test_every_message_that_users_can_send_has_one_route() -> None:
 
 @pytest.mark.parametrize(
     ("kinds", "messages"),
-    [((Command,), COMMANDS), ((Query,), QUERIES), ((Procedure, Query), PROCEDURES)],  # a query may take several steps
+    [
+        ((Command,), COMMANDS),
+        ((Query,), QUERIES),
+        ((Procedure, Query, Command), PROCEDURES),  # a query may take several steps, and a command several turns
+    ],
     ids=["commands", "queries", "procedures"],
 )
 def test_a_route_is_among_those_of_its_kind(

@@ -12,7 +12,7 @@ from tests.bench.device import KEY
 from tests.bench.job import ROOT, Outcome, Result, Setting
 
 SESSIONS = 10_000
-FEWEST_SESSIONS = 300
+FEWEST_SESSIONS = 3_000
 """That can be told from the rest of a process."""
 IDLE_SECONDS = 60.0
 PROC = Path("/proc/self/io")

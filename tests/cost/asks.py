@@ -206,14 +206,14 @@ async def _importing_a_file(supervisor: Supervisor, size: int) -> Message[Any]:
 
 
 async def _of_one_session(supervisor: Supervisor, size: int) -> Message[Any]:
-    return DecryptToDevice(events=tuple(await _letters(supervisor, size, senders=1)))
+    return DecryptToDevice(events=tuple(await letters(supervisor, size, senders=1)))
 
 
 async def _of_many_devices(supervisor: Supervisor, size: int) -> Message[Any]:
-    return DecryptToDevice(events=tuple(await _letters(supervisor, size, senders=size)))
+    return DecryptToDevice(events=tuple(await letters(supervisor, size, senders=size)))
 
 
-async def _letters(supervisor: Supervisor, size: int, *, senders: int) -> list[JsonObject]:
+async def letters(supervisor: Supervisor, size: int, *, senders: int) -> list[JsonObject]:
     """So many room keys, sent on new sessions of so many devices."""
     known = await _known(supervisor, senders)
     sending = Senders(known, await supervisor.ask(IdentityKeys()))
@@ -239,6 +239,10 @@ FAR = 1900
 
 
 async def _forged(supervisor: Supervisor, size: int) -> Message[Any]:
+    return DecryptToDevice(events=tuple(await forged_events(supervisor, size)))
+
+
+async def forged_events(supervisor: Supervisor, size: int) -> list[JsonObject]:
     """So many messages that none of a device's sessions decrypts, and each has to go far to see it."""
     (person,) = await _known(supervisor, 1)
     me = await supervisor.ask(IdentityKeys())
@@ -251,7 +255,7 @@ async def _forged(supervisor: Supervisor, size: int) -> Message[Any]:
     content = answer.messages[person.user_id][person.device_id]
     ciphertext = content["ciphertext"][person.curve25519]
     message = base64.b64decode(ciphertext["body"] + "=" * (-len(ciphertext["body"]) % 4))
-    return DecryptToDevice(events=tuple(person.event(me, 1, forged(message, FAR, number)) for number in range(size)))
+    return [person.event(me, 1, forged(message, FAR, number)) for number in range(size)]
 
 
 def forged(message: bytes, chain_index: int, number: int) -> bytes:
@@ -266,7 +270,7 @@ def forged(message: bytes, chain_index: int, number: int) -> bytes:
 
 
 async def _sync(supervisor: Supervisor, size: int) -> Message[Any]:
-    events = await _letters(supervisor, size, senders=size)
+    events = await letters(supervisor, size, senders=size)
     return ReceiveSync(sync={"next_batch": f"s{next(_numbers)}", "to_device": {"events": events}})
 
 

@@ -25,6 +25,8 @@ MOST_CALLS = 4_000
 class LongestStep(Instrument):
     """The most calls between two checkpoints, and how many steps there were."""
 
+    only: str = ""
+    """Counts calls of this name alone, of C's functions."""
     calls: int = 0
     steps: int = 0
     total: int = 0
@@ -32,7 +34,9 @@ class LongestStep(Instrument):
 
     def count(self, frame: FrameType, event: str, argument: Any) -> None:  # noqa: ANN401, ARG002 - a profiler's
         """One more."""
-        if event in ("call", "c_call"):
+        if self.only:
+            self._now += event == "c_call" and argument.__name__ == self.only
+        elif event in ("call", "c_call"):
             self._now += 1
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - whosever it is
@@ -47,9 +51,9 @@ class LongestStep(Instrument):
 
 
 @asynccontextmanager
-async def longest_step() -> AsyncGenerator[LongestStep]:
+async def longest_step(only: str = "") -> AsyncGenerator[LongestStep]:
     """Count while the block runs."""
-    longest = LongestStep()
+    longest = LongestStep(only=only)
     trio.lowlevel.add_instrument(longest)
     before = sys.getprofile()
     sys.setprofile(longest.count)

@@ -8,15 +8,19 @@ import pytest
 
 from olmstate.actors import Supervisor
 from olmstate.messages import (
+    AddDevices,
     CreateAccount,
     CreateOlmSessions,
     DeviceAddress,
+    DeviceId,
+    Devices,
     EncryptToDevice,
     MarkRoomKeyShared,
     PrepareRoomKey,
     ShareRoomKey,
+    UserId,
 )
-from tests.bench.people import Person, keys_claim, people
+from tests.bench.people import Person, keys_claim, keys_query, people
 from tests.bench.work import know
 from tests.cost.conftest import opened
 from tests.cost.longest_step import MOST_CALLS, LongestStep, longest_step
@@ -87,3 +91,24 @@ async def test_who_has_a_room_key_is_loaded_a_few_at_a_time(tmp_path: Path) -> N
         again = await alice.ask(ShareRoomKey(room_id=ROOM, devices=tuple(many)))
     assert () == again.requests
     assert_short_steps(counted)
+
+
+@pytest.mark.parametrize("of_one_user", [True, False])
+async def test_devices_are_taken_in_loaded_and_removed_a_few_at_a_time(tmp_path: Path, of_one_user: bool) -> None:  # noqa: FBT001
+    user_id = UserId("@many:example.org")
+    devices = [Person(user_id, device_id=DeviceId(f"D{number}")) for number in range(MANY)]
+    told = keys_query(people(MANY))
+    if of_one_user:
+        told = {"device_keys": {user_id: {device.device_id: device.device_keys() for device in devices}}}
+    async with opened(tmp_path) as alice:
+        await alice.ask(CreateAccount())
+        async with longest_step() as adding:
+            added = await alice.ask(AddDevices(response=told))
+    async with opened(tmp_path) as alice, longest_step() as loading:
+        await alice.ask(Devices(user_id=user_id))
+        again = await alice.ask(AddDevices(response=told))
+    async with opened(tmp_path) as alice, longest_step() as removing:
+        nobody = await alice.ask(AddDevices(response={"device_keys": {user: {} for user in told["device_keys"]}}))
+    assert (MANY, 0, MANY) == (len(added.added), len(again.added), len(nobody.removed))
+    for counted in (adding, loading, removing):
+        assert_short_steps(counted)

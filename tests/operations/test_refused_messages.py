@@ -11,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from olmstate.actors import Supervisor
 from olmstate.messages import (
+    AddDevices,
     DecryptedToDevice,
     DecryptToDevice,
     DeviceId,
@@ -24,12 +25,13 @@ from olmstate.messages import (
     Statistics,
     ToDeviceOutcome,
     UndecryptableToDevice,
+    UnknownSender,
     UserId,
 )
 from olmstate.storage import open_store
 from tests.operations.conftest import Device
 from tests.operations.device import KEY, KeyServer, decrypt, meet, send, unchanged
-from tests.operations.peer import Peer
+from tests.operations.peer import Peer, keys_query
 
 MALLORY = UserId("@mallory:example.org")
 CAROL = UserId("@carol:example.org")
@@ -161,6 +163,24 @@ async def test_no_session_goes_for_one_whose_first_message_is_refused(
     assert is_refused(outcome)
     await decrypt(alice, bob.event(me, session=sessions[0]))
     await decrypt(alice, late)
+
+
+async def test_a_message_that_came_before_its_senders_device_was_known_is_read_when_it_is_handed_in_again(
+    alice: Supervisor, other: Supervisor, me: DeviceIdentity, server: KeyServer
+) -> None:
+    await server.upload(alice)
+    bob = Peer()
+    bob.start_session(me, server.claim())
+    events = [bob.event(me, content={"n": number}, sender_device_keys=None) for number in range(2)]
+    for _ in range(2):
+        async with unchanged(alice):
+            for outcome in await outcomes_of(alice, *events):
+                assert isinstance(outcome, UndecryptableToDevice)
+                assert isinstance(outcome.error, UnknownSender)
+
+    await alice.ask(AddDevices(response=keys_query(bob)))
+
+    assert [{"n": 0}, {"n": 1}] == [(await decrypt(other, event)).content for event in events]
 
 
 # --- what the same turn did before

@@ -337,9 +337,15 @@ async def test_a_session_begins_once_whatever_relatives_of_its_keys_name_it(
 ) -> None:
     """A point of low order changes no secret, and the key that it is added to looks like another's."""
     await server.upload(alice)
-    assert server.fallback_key is not None
-    event = bob.event(me, session=bob.start_session(me, server.fallback_key))
-    await decrypt(alice, event)
+    fallback = server.fallback_key
+    assert fallback is not None
+    session = bob.start_session(me, fallback)
+    await decrypt(alice, bob.event(me, session=session))
+    # which is believed of anybody, and was known only for as long as its session, since it came without its keys
+    event = bob.event(me, "m.room_key", bob.room_key(ROOM, GroupSession()), session=session)
+    await decrypt(alice, _rewritten(event, me, without_keys, type=1))
+    for _ in range(10):
+        await decrypt(alice, bob.event(me, session=bob.start_session(me, fallback)))
     ours = padded(event["content"]["ciphertext"][me.curve25519]["body"])
     base_keys = relatives(ours[37:69]) if which != "identity-key" else [ours[37:69]]
     identity_keys = relatives(ours[71:103]) if which != "base-key" else [ours[71:103]]

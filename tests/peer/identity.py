@@ -73,3 +73,8 @@ def merged(*answers: JsonObject) -> JsonObject:
         for field, users in answer.items():
             whole.setdefault(field, {}).update(users)
     return whole
+
+
+def unpadded_seeds(identity: PeerIdentity) -> dict[str, str]:
+    """Its private keys as they are shared and stored."""
+    return {usage: base64.b64encode(seed).decode().rstrip("=") for usage, seed in identity.seeds.items()}

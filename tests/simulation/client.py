@@ -8,20 +8,25 @@ say; any other refusal comes out.
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 import attrs
 
+from olmstate.actors.testing import USER
 from olmstate.messages import (
     AcceptVerification,
     AccountExists,
     AddDevices,
+    BootstrapCrossSigning,
     CancelVerification,
     ConfirmVerification,
     CreateAccount,
     CreateOlmSessions,
+    CrossSigningSeeds,
+    CrossSigningStatus,
     DecryptionError,
     DecryptRoomEvent,
     DecryptRoomEvents,
@@ -32,13 +37,16 @@ from olmstate.messages import (
     EncryptForRoom,
     EncryptRoomEvent,
     EncryptToDevice,
+    ExportCrossSigningKeys,
     ExportKeyFile,
     ExportRoomKeys,
     Identity,
     IdentityKeys,
     ImportAccount,
+    ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
+    JsonObject,
     MarkKeysPublished,
     MarkRequestFailed,
     MarkRequestSent,
@@ -47,9 +55,13 @@ from olmstate.messages import (
     OutdatedUsers,
     OutgoingRequests,
     PinIdentity,
+    PrepareAccount,
     PrepareOneTimeKeys,
     PrepareRoomKey,
     ReceiveSync,
+    Request,
+    RequestDelayed,
+    RequestKind,
     RequestVerification,
     RoomId,
     RoomKeyNotShared,
@@ -62,14 +74,17 @@ from olmstate.messages import (
     Statistics,
     SyncToken,
     TrackUsers,
+    UnknownIdentity,
+    UnpublishedKeys,
     UpdateDevices,
     VerificationError,
     Verifications,
+    VerifyUser,
     WithdrawVerification,
 )
 from tests.faults.recording import RecordingSupervisor
 from tests.operations.peer import keys_query
-from tests.peer.identity import USAGES, PeerIdentity
+from tests.peer.identity import USAGES, PeerIdentity, unpadded_seeds
 from tests.simulation.world import BOB, CAROL, PICKLE_KEY, ROOMS, RoomEvent, World
 
 PASSPHRASE = "correct horse"
@@ -284,7 +299,7 @@ class Client:
                     MarkRequestFailed(request_id=request.request_id, status=self.rng.choice((None, 400)))
                 )
             else:
-                answer = keys_query(*self.world.known_devices) if request.body else {}
+                answer = self._answer(request)
                 await self.supervisor.ask(MarkRequestSent(request_id=request.request_id, response=answer))
         with contextlib.suppress(NoTransport):
             await self.supervisor.ask(UpdateDevices(users=users))
@@ -292,12 +307,41 @@ class Client:
     async def look_at_identities(self) -> None:
         """Somebody has another one, perhaps, and that is agreed to."""
         seeds = {usage: bytes([self.rng.randrange(2), at]) * 16 for at, usage in enumerate(USAGES)}
-        response = {"device_keys": {}, **PeerIdentity(BOB, seeds).answer()}
+        response: JsonObject = {"device_keys": {}, **PeerIdentity(BOB, seeds).answer()}
         await self.supervisor.ask(AddDevices(response=response))
         known = await self.supervisor.ask(Identity(user_id=BOB))
         assert known is not None
         decide = self.rng.choice((PinIdentity, WithdrawVerification))
         await self.supervisor.ask(decide(user_id=BOB))
+
+    def _answer(self, request: Request) -> JsonObject:
+        match request.kind:
+            case RequestKind.KEYS_UPLOAD:
+                body = json.loads(request.body)
+                keys = UnpublishedKeys(
+                    one_time_keys=body.get("one_time_keys", {}), fallback_keys=body.get("fallback_keys", {})
+                )
+                self.world.upload(keys)
+                return {"one_time_key_counts": self.world.counts}
+            case RequestKind.KEYS_QUERY:
+                return keys_query(*self.world.known_devices)
+            case _:
+                return {}
+
+    async def look_at_private_keys(self) -> None:
+        """Our user has an identity, and its private keys are brought here."""
+        own = PeerIdentity(USER, {usage: bytes([7, at]) * 16 for at, usage in enumerate(USAGES)})
+        await self.supervisor.ask(AddDevices(response={"device_keys": {}, **own.answer(own=True)}))
+        seeds = CrossSigningSeeds(**unpadded_seeds(own))
+        await self.supervisor.ask(ImportCrossSigningKeys(seeds=seeds))
+        assert (await self.supervisor.ask(CrossSigningStatus())).complete
+        assert seeds == await self.supervisor.ask(ExportCrossSigningKeys())
+        with contextlib.suppress(NoTransport, RequestDelayed):
+            await self.supervisor.ask(BootstrapCrossSigning())
+        known = await self.supervisor.ask(Identity(user_id=BOB))
+        if known is not None:
+            with contextlib.suppress(NoTransport, UnknownIdentity):
+                await self.supervisor.ask(VerifyUser(user_id=BOB, master_key=known.master_key))
 
     async def encrypt_for_room(self) -> None:
         """Say something to oneself, if all is known of oneself."""
@@ -323,6 +367,7 @@ class Client:
 
     async def look_at_itself(self) -> None:
         """Ask for what never changes."""
+        await self.supervisor.ask(PrepareAccount())
         await self.supervisor.ask(IdentityKeys())
         await self.supervisor.ask(SignedDeviceKeys())
         await self.supervisor.ask(Statistics())
@@ -362,6 +407,7 @@ ACTIONS: Sequence[tuple[int, Action]] = (
     (2, Client.keep_devices),
     (1, Client.encrypt_for_room),
     (1, Client.look_at_identities),
+    (1, Client.look_at_private_keys),
     (1, Client.verify),
     (1, Client.look_at_itself),
     (1, Client.try_another_account),

@@ -24,6 +24,7 @@ from olmstate.messages import (
     ExportKeyFile,
     ExportRoomKeys,
     IdentitiesChanged,
+    ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
     MarkRequestFailed,
@@ -31,6 +32,7 @@ from olmstate.messages import (
     Message,
     OwnDeviceReplaced,
     PinIdentity,
+    PrivateCrossSigningKeysChanged,
     ReceiveSync,
     RequestGivenUp,
     RequestVerification,
@@ -51,6 +53,9 @@ OWN_EVENTS = (
     RequestGivenUp,
     RoomKeyExportProgress,
     RoomKeyImportProgress,
+    RequestGivenUp,
+    IdentitiesChanged,
+    PrivateCrossSigningKeysChanged,
     VerificationChanged,
 )
 """Events of what was asked; a `StoreChanged` is of what others did."""
@@ -70,6 +75,7 @@ class News:
     """Keys in an export, so far."""
     given_up: list[RequestGivenUp] = attrs.field(factory=list[RequestGivenUp])
     identities: list[IdentitiesChanged] = attrs.field(factory=list[IdentitiesChanged])
+    private_keys: list[PrivateCrossSigningKeysChanged] = attrs.field(factory=list[PrivateCrossSigningKeysChanged])
     verifications: list[VerificationChanged] = attrs.field(factory=list[VerificationChanged])
 
 
@@ -86,7 +92,7 @@ class Ear:
     heard: set[type[Event]] = attrs.field(factory=set[type[Event]])
     """Of which kinds, ever."""
 
-    def hear(self) -> News:
+    def hear(self) -> News:  # noqa: C901 - one case an event
         """What has come since the last time."""
         news = News()
         while self._channel.statistics().current_buffer_used:
@@ -108,6 +114,8 @@ class Ear:
                     news.given_up.append(event)
                 case IdentitiesChanged():
                     news.identities.append(event)
+                case PrivateCrossSigningKeysChanged():
+                    news.private_keys.append(event)
                 case VerificationChanged():
                     news.verifications.append(event)
                 case _:
@@ -141,6 +149,7 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             right = told == heard
             enough = set(told.room_keys) <= set(heard.room_keys) and all(each in heard.devices for each in told.devices)
             enough = enough and all(each in heard.identities for each in told.identities)
+            enough = enough and all(each in heard.private_keys for each in told.private_keys)
             enough = enough and told.replaced <= heard.replaced
             enough = enough and all(each in heard.verifications for each in told.verifications)
     return None if right or (more and enough) else f"{reply} was replied, and {heard} heard"
@@ -167,6 +176,9 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
                 devices=changed if reply.added or reply.removed else [],
                 replaced=int(own in reply.rejected),
             )
+        case ImportCrossSigningKeys():
+            told = [PrivateCrossSigningKeysChanged(keys=reply)]
+            return News(identities=heard.identities, private_keys=told)  # ours is verified by that, if it wasn't
         case PinIdentity() | WithdrawVerification():
             return News(identities=[IdentitiesChanged(users=(message.user_id,))])
         case RequestVerification() | AcceptVerification() | StartSas() | ConfirmVerification() | CancelVerification():

@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
-from olmstate.messages import AddDevices, Identity, IdentityState, JsonObject, PinIdentity, WithdrawVerification
-from tests.peer.identity import USAGES, PeerIdentity
+from olmstate.actors.testing import DEVICE, USER
+from olmstate.messages import (
+    AddDevices,
+    BootstrapCrossSigning,
+    CrossSigningSeeds,
+    CrossSigningStatus,
+    ExportCrossSigningKeys,
+    Identity,
+    IdentityState,
+    ImportCrossSigningKeys,
+    JsonObject,
+    MarkRequestSent,
+    NoTransport,
+    OutgoingRequests,
+    PinIdentity,
+    RequestKind,
+    SignedDeviceKeys,
+    TrackUsers,
+    VerifyUser,
+    WithdrawVerification,
+)
+from tests.peer.identity import USAGES, PeerIdentity, unpadded_seeds
 from tests.simulation.client import Client
 from tests.simulation.scenario import Elsewhere, Prepared, Scenario, add_a_room_key
 from tests.simulation.world import BOB
@@ -49,7 +69,69 @@ async def withdraw_verification(client: Client) -> Prepared:
     return Prepared(message, _is_pinned, elsewhere=Elsewhere(message))
 
 
+OWN = PeerIdentity(USER, {usage: bytes([7, at]) * 16 for at, usage in enumerate(USAGES)})
+SEEDS = CrossSigningSeeds(**unpadded_seeds(OWN))
+
+
+async def _publish(client: Client) -> None:
+    """Our user has an identity, which has signed this device."""
+    device = OWN.sign_device(await client.supervisor.ask(SignedDeviceKeys()))
+    await client.supervisor.ask(TrackUsers(users=()))
+    requests = await client.supervisor.ask(OutgoingRequests())
+    (query,) = [request for request in requests if request.kind is RequestKind.KEYS_QUERY]
+    response = {"device_keys": {USER: {DEVICE: device}}, **OWN.answer(own=True)}
+    await client.supervisor.ask(MarkRequestSent(request_id=query.request_id, response=response))
+
+
+async def _has_the_keys(client: Client) -> None:
+    assert (await client.supervisor.ask(CrossSigningStatus())).complete
+    assert SEEDS == await client.supervisor.ask(ExportCrossSigningKeys())
+
+
+async def import_cross_signing_keys(client: Client) -> Prepared:
+    """They are those of our published identity."""
+    await _publish(client)
+    message = ImportCrossSigningKeys(seeds=SEEDS)
+    return Prepared(message, _has_the_keys, elsewhere=Elsewhere(message))
+
+
+async def bootstrap_cross_signing(client: Client) -> Prepared:
+    """All is done already."""
+    await _publish(client)
+    await client.supervisor.ask(ImportCrossSigningKeys(seeds=SEEDS))
+    return Prepared(BootstrapCrossSigning(), _has_the_keys, elsewhere=add_a_room_key(client))
+
+
+async def verify_user(client: Client) -> Prepared:
+    """Our private keys are here; there is nothing to send the signature with."""
+    await _publish(client)
+    await client.supervisor.ask(ImportCrossSigningKeys(seeds=SEEDS))
+    await client.supervisor.ask(AddDevices(response=_identity(1)))
+    known = await client.supervisor.ask(Identity(user_id=BOB))
+    assert known is not None
+    return Prepared(VerifyUser(user_id=BOB, master_key=known.master_key), elsewhere=add_a_room_key(client))
+
+
+async def cross_signing_status(client: Client) -> Prepared:
+    """The private keys are here."""
+    await _publish(client)
+    await client.supervisor.ask(ImportCrossSigningKeys(seeds=SEEDS))
+    return Prepared(CrossSigningStatus(), right=lambda reply: reply.complete, elsewhere=add_a_room_key(client))
+
+
+async def export_cross_signing_keys(client: Client) -> Prepared:
+    """The same."""
+    await _publish(client)
+    await client.supervisor.ask(ImportCrossSigningKeys(seeds=SEEDS))
+    return Prepared(ExportCrossSigningKeys(), right=lambda reply: reply == SEEDS, elsewhere=add_a_room_key(client))
+
+
 SCENARIOS = (
+    Scenario(prepare=import_cross_signing_keys),
+    Scenario(prepare=bootstrap_cross_signing),
+    Scenario(prepare=verify_user, refused=(NoTransport,)),
+    Scenario(prepare=cross_signing_status),
+    Scenario(prepare=export_cross_signing_keys),
     Scenario(prepare=identity),
     Scenario(prepare=pin_identity),
     Scenario(prepare=withdraw_verification),

@@ -13,10 +13,13 @@ from olmstate.messages import (
     AcceptVerification,
     AddDevices,
     AddRoomKey,
+    BootstrapCrossSigning,
     CancelVerification,
     ConfirmVerification,
     CreateAccount,
     CreateOlmSessions,
+    CrossSigningSeeds,
+    CrossSigningStatus,
     DecryptedRoomEvent,
     DecryptionError,
     DecryptRoomEvent,
@@ -32,11 +35,13 @@ from olmstate.messages import (
     EncryptForRoom,
     EncryptRoomEvent,
     EncryptToDevice,
+    ExportCrossSigningKeys,
     ExportKeyFile,
     ExportRoomKeys,
     Identity,
     IdentityKeys,
     ImportAccount,
+    ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
     JsonObject,
@@ -52,6 +57,7 @@ from olmstate.messages import (
     PrepareAccount,
     PrepareOneTimeKeys,
     PrepareRoomKey,
+    PrivateCrossSigningKeys,
     ReceiveSync,
     Request,
     RequestVerification,
@@ -74,6 +80,7 @@ from olmstate.messages import (
     UserIdentity,
     Verification,
     Verifications,
+    VerifyUser,
     WithdrawVerification,
 )
 
@@ -161,6 +168,16 @@ async def identities(
     assert_type(await supervisor.ask(of_user), UserIdentity | None)
     assert_type(await supervisor.ask(pin), None)
     assert_type(await supervisor.ask(give_up), None)
+
+
+async def private_keys(
+    supervisor: Supervisor, bootstrap: BootstrapCrossSigning, import_keys: ImportCrossSigningKeys, verify: VerifyUser
+) -> None:
+    assert_type(await supervisor.ask(verify), None)
+    assert_type(await supervisor.ask(bootstrap), None)
+    assert_type(await supervisor.ask(import_keys), PrivateCrossSigningKeys)
+    assert_type(await supervisor.ask(CrossSigningStatus()), PrivateCrossSigningKeys)
+    assert_type(await supervisor.ask(ExportCrossSigningKeys()), CrossSigningSeeds)
 
 
 async def requests(supervisor: Supervisor, *, sent: MarkRequestSent, failed: MarkRequestFailed) -> None:

@@ -45,6 +45,21 @@ class OwnDeviceReplaced(Event):
 
 
 @attrs.frozen(kw_only=True)
+class ToDeviceDelayed(Event):
+    """One device's messages, among those that are being taken in, are more work than a turn does for one.
+
+    They wait for turns of their own, behind everybody else's, and are not lost: the asker is answered when all are
+    done, and a sync's token is not stored before. Anybody can send such messages; a device that has lost its sessions
+    does.
+    """
+
+    claimed_sender_key: str | None
+    """The device's identity key, as the messages say."""
+    events: int
+    """How many of them wait; more may come."""
+
+
+@attrs.frozen(kw_only=True)
 class RoomKeyImportProgress(Event):
     """An import goes on."""
 

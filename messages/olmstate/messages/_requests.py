@@ -118,6 +118,9 @@ class MarkRequestFailed(Command[None]):
     """``error`` of the answer: a text for people."""
     retry_after: float | None = None
     """Seconds that the server asks for."""
+    response: JsonObject | str | bytes | None = attrs.field(default=None, repr=False)
+    """The answer, as it came or parsed. A 401 with ``flows`` asks the user to authenticate (spec: User-Interactive
+    Authentication API): the request is given up, and whoever wanted it makes it anew."""
 
 
 @attrs.frozen(kw_only=True)
@@ -152,6 +155,20 @@ class RequestRefused(RequestError):
     kind: RequestKind
     status: int
     errcode: str | None
+
+
+@attrs.define(kw_only=True, eq=False)
+class AuthenticationRequired(RequestError):
+    """The homeserver wants the user to authenticate (spec: User-Interactive Authentication API).
+
+    Ask again with ``auth``: a dict with the ``type`` of a stage of one of the ``flows``, what that stage wants, and the
+    ``session`` of ``challenge``.
+    """
+
+    text = "the homeserver wants the user to authenticate for {kind}"
+    kind: RequestKind
+    challenge: JsonObject = attrs.field(repr=False)
+    """The answer: ``session``, ``flows``, ``params`` and ``completed``."""
 
 
 @attrs.define(kw_only=True, eq=False)

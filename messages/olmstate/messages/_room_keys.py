@@ -104,6 +104,8 @@ class DecryptedRoomEvent:
     event_id: EventId | None
     type: str
     content: JsonObject = attrs.field(repr=False)
+    """``m.relates_to`` may come from the event's clear part, if the encrypted one has none: then it is the homeserver's
+    word."""
     session_id: MegolmSessionId
     message_index: int
     encryption_info: EncryptionInfo

@@ -26,9 +26,10 @@ class SyncReceived:
 class ReceiveSync(Command[SyncReceived]):
     """Take in a /sync response: to-device events, room keys, withheld notices, key counts, and the token.
 
-    All in one commit: a token is never stored without what it acknowledges. Each event is apart: a bad one never
-    harms the others. A count of one-time keys that is no number, or a list of fallback keys that is none, says nothing
-    and harms nothing. Taking in the same response twice is harmless.
+    A token is never stored without what it acknowledges: usually all is in one commit. Very many events, or one
+    sender's that are much work (`ToDeviceDelayed`), are taken in in several, and the token is in the last. Each event
+    is apart: a bad one never harms the others. A count of one-time keys that is no number, or a list of fallback keys
+    that is none, says nothing and harms nothing. Taking in the same response twice is harmless.
 
     Raises:
         NoAccount: The store is empty.

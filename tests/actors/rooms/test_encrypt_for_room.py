@@ -61,6 +61,8 @@ async def test_if_nothing_has_changed_nothing_is_asked_and_no_turn_is_taken(
     bob = await world.log_in(BOB, one_time_keys=1)
     async with world.process() as device:
         await send(device, BOB)
+        await trio.sleep(5)  # until the device's own keys are uploaded, and its own user known
+        await send(device, BOB)
         asked, turns = len(world.asked), (await device.ask(Statistics())).turns
         events = [await send(device, BOB) for _ in range(3)]
         assert (asked, turns) == (len(world.asked), (await device.ask(Statistics())).turns)

@@ -79,13 +79,16 @@ class _Codec:
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> UserDevices:  # noqa: ARG002 - rows know it
         devices = UserDevices()
+        self.add(devices, rows)
+        return devices
+
+    def add(self, entry: UserDevices, rows: Sequence[Row]) -> None:
         for row in rows:
             record = loads(row, DeviceRecord)
-            of_kind = devices.gone if record.gone else devices.by_id
+            of_kind = entry.gone if record.gone else entry.by_id
             of_kind[record.device_id] = device_keys(record)
             if not record.listed:
-                devices.unlisted.add(record.device_id)
-        return devices
+                entry.unlisted.add(record.device_id)
 
     def encode(self, partition: bytes, entry: UserDevices) -> Iterable[Row]:
         for device_id in entry.changed:
@@ -102,11 +105,14 @@ class KnownSenderCodec:
     """A view of a user's devices, for those who ask who sent something."""
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> KnownSender:  # noqa: ARG002 - rows know it
-        records = [loads(row, DeviceRecord) for row in rows]
-        return KnownSender(
-            [device_keys(record) for record in records if not record.gone],
-            [device_keys(record) for record in records if record.gone],
-        )
+        sender = KnownSender(())
+        self.add(sender, rows)
+        return sender
+
+    def add(self, entry: KnownSender, rows: Sequence[Row]) -> None:
+        for row in rows:
+            record = loads(row, DeviceRecord)
+            entry.add(device_keys(record), gone=record.gone)
 
     def encode(self, partition: bytes, entry: KnownSender) -> Iterable[Row]:
         raise NotImplementedError  # nobody changes a view
@@ -173,15 +179,22 @@ class WereKnown(Message[tuple[bool, ...]]):
 
 @attrs.frozen(kw_only=True)
 class StoreDevices(Message[DevicesAdded]):
-    """What a server says that each of these users has."""
+    """What a server says that each of these users has; nothing goes because it is left out."""
 
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]]
-    """All devices of each; an error stands for one that is not believed: what is stored of it stays."""
+    """Some or all devices of each; an error stands for one that is not believed: what is stored of it stays."""
     own: DeviceIdentity | None = None
     """This device: what is stored of it and isn't right goes."""
 
 
-Asked: TypeAlias = Devices | LookUp | LookUpSenders | WereKnown | StoreDevices
+@attrs.frozen(kw_only=True)
+class RemoveDevices(Message[None]):
+    """These devices are not there any more."""
+
+    devices: tuple[DeviceAddress, ...]
+
+
+Asked: TypeAlias = RemoveDevices | Devices | LookUp | LookUpSenders | WereKnown | StoreDevices
 
 
 class DevicesActor(Actor[Asked]):
@@ -210,6 +223,8 @@ class DevicesActor(Actor[Asked]):
                 return ((self._devices, [self._partition(user_id) for user_id in users]),)
             case StoreDevices(users=by_user):
                 return ((self._devices, [self._partition(user_id) for user_id in by_user]),)
+            case RemoveDevices(devices=devices):
+                return ((self._devices, [self._partition(address.user_id) for address in devices]),)
             case WereKnown(fingerprints=fingerprints):
                 return ((self._fingerprints, [self._fingerprint(key) for key in fingerprints]),)
             case _:
@@ -229,18 +244,21 @@ class DevicesActor(Actor[Asked]):
                 return message.reply(tuple(self._fingerprints.current(self._fingerprint(key)) for key in fingerprints))
             case StoreDevices():
                 return message.reply(self._store_devices(message))
+            case RemoveDevices(devices=devices):
+                for address in devices:
+                    stored = self._devices.change(self._partition(address.user_id))
+                    stored.change(address.device_id, gone=stored.by_id.get(address.device_id))
+                return message.reply(None)
             case _:
                 assert_never(message)
 
     def _store_devices(self, asked: StoreDevices) -> DevicesAdded:
         added: list[DeviceAddress] = []
-        removed: list[DeviceAddress] = []
         rejected: dict[DeviceAddress, OlmStateError] = {}
         for user_id, told in asked.users.items():
             partition = self._partition(user_id)
             stored = self._devices.current(partition)
-            changes: dict[DeviceId, DeviceKeys | None] = {}
-            """The keys that a device has from now on; None: it is gone."""
+            changes: dict[DeviceId, DeviceKeys] = {}
             false = _false_own(stored, user_id, asked.own)
             for device_id, device in told.items():
                 address = DeviceAddress(user_id=user_id, device_id=device_id)
@@ -254,22 +272,16 @@ class DevicesActor(Actor[Asked]):
                     changes[device_id] = device
                     if before is None:
                         added.append(address)
-            for device_id in stored.by_id.keys() - told.keys():
-                changes[device_id] = None
-                removed.append(DeviceAddress(user_id=user_id, device_id=device_id))
             if changes or false:
                 self._change(self._devices.change(partition), changes, false)
-        return DevicesAdded(added=tuple(added), removed=tuple(removed), rejected=rejected)
+        return DevicesAdded(added=tuple(added), removed=(), rejected=rejected)
 
-    def _change(self, devices: UserDevices, changes: dict[DeviceId, DeviceKeys | None], false: DeviceId | None) -> None:
+    def _change(self, devices: UserDevices, changes: dict[DeviceId, DeviceKeys], false: DeviceId | None) -> None:
         if false is not None:
             devices.change(false)
         for device_id, device in changes.items():
-            if device is None:
-                devices.change(device_id, gone=devices.by_id.get(device_id))
-            else:
-                devices.change(device_id, known=device)
-                self._fingerprints.put(self._fingerprint(device.ed25519), True)  # noqa: FBT003 - the entry
+            devices.change(device_id, known=device)
+            self._fingerprints.put(self._fingerprint(device.ed25519), True)  # noqa: FBT003 - the entry
 
 
 def _false_own(stored: UserDevices, user_id: UserId, own: DeviceIdentity | None) -> DeviceId | None:

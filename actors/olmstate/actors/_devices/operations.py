@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 import attrs
 
 from olmstate.actors._account.operations import own_identity
-from olmstate.actors._devices.actor import DevicesActor, LookUp, LookUpSenders, StoreDevices, WereKnown
+from olmstate.actors._devices.actor import DevicesActor, LookUp, LookUpSenders, RemoveDevices, StoreDevices, WereKnown
 from olmstate.actors._devices.senders import KnownSender
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
@@ -15,7 +16,7 @@ from olmstate.actors._identities.identity import has_signed_device
 from olmstate.actors._identities.known import KnownIdentity
 from olmstate.actors._identities.operations import known_identities, take_identities
 from olmstate.actors._wire.signatures import check_device_keys, signing_bytes
-from olmstate.actors._wire.untrusted_json import answer, check_depth, entries
+from olmstate.actors._wire.untrusted_json import answer, entries
 from olmstate.messages import (
     AddDevices,
     DeviceAddress,
@@ -32,8 +33,14 @@ from olmstate.messages import (
     UserId,
 )
 
+V = TypeVar("V")
+
 MANY_ADDRESSES = 250
 """Compared without giving other tasks a chance: half a millisecond."""
+DEVICES_AT_ONCE = 16
+"""Checked without giving other tasks a chance: a millisecond."""
+STORED_AT_ONCE = 24
+"""Devices, or users looked up, without giving other tasks a chance."""
 ADDRESSES_AT_ONCE = 64
 """Looked up without giving other tasks a chance: below a millisecond, or one if they must be loaded."""
 
@@ -41,25 +48,68 @@ ADDRESSES_AT_ONCE = 64
 async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
     """Check each device of a /keys/query response and store what holds."""
     response = answer(command.response, "the response")
-    check_depth(response)
     own = await own_identity(turn)
     await take_identities(turn, response)
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]] = {}
     told = {UserId(user_id): devices for user_id, devices in entries(response.get("device_keys"), "device_keys")}
     identities = await known_identities(turn, told)
-    for user_id, devices in told.items():
-        known, is_own = identities[user_id], own is not None and user_id == own.user_id
-        users[user_id] = {
-            DeviceId(device_id): _checked(user_id, DeviceId(device_id), device, known, is_own=is_own)
-            for device_id, device in entries(devices, "a user's devices")
-        }
+    async for some in SlicesOf(_told(told, users), DEVICES_AT_ONCE):
+        for user_id, device_id, device in some:
+            is_own = own is not None and user_id == own.user_id
+            users[user_id][device_id] = _checked(user_id, device_id, device, identities[user_id], is_own=is_own)
     replaced = None if own is None else _refuse_other_own(users, own)
-    added = await turn[DevicesActor].ask(StoreDevices(users=users, own=own))
-    if added.added or added.removed:
-        turn.events.append(DevicesChanged(added=added.added, removed=added.removed))
+    added: list[DeviceAddress] = []
+    rejected: dict[DeviceAddress, OlmStateError] = {}
+    async for part in SlicesOf(_one_by_one(users), STORED_AT_ONCE):
+        stored = await turn[DevicesActor].ask(StoreDevices(users=_by_user(part), own=own))
+        added += stored.added
+        rejected |= stored.rejected
+    removed = await _remove_others(turn, users)
+    if added or removed:
+        turn.events.append(DevicesChanged(added=tuple(added), removed=tuple(removed)))
     if replaced is not None:
         turn.events.append(replaced)
-    return added
+    return DevicesAdded(added=tuple(added), removed=tuple(removed), rejected=rejected)
+
+
+def _told(
+    told: Mapping[UserId, Json], users: dict[UserId, dict[DeviceId, V]]
+) -> Iterator[tuple[UserId, DeviceId, Json]]:
+    """Each device that a response tells of. Its user is put into ``users`` before, and so is who has no devices."""
+    for user_id, devices in told.items():
+        users[user_id] = {}
+        for device_id, device in entries(devices, "a user's devices"):
+            yield user_id, DeviceId(device_id), device
+
+
+def _one_by_one(users: Mapping[UserId, Mapping[DeviceId, V]]) -> Iterator[tuple[UserId, DeviceId | None, V | None]]:
+    """Each device, and each user who has none."""
+    for user_id, devices in users.items():
+        if not devices:
+            yield user_id, None, None
+        for device_id, device in devices.items():
+            yield user_id, device_id, device
+
+
+def _by_user(part: Iterable[tuple[UserId, DeviceId | None, V | None]]) -> dict[UserId, dict[DeviceId, V]]:
+    users: dict[UserId, dict[DeviceId, V]] = {}
+    for user_id, device_id, device in part:
+        devices = users.setdefault(user_id, {})
+        if device_id is not None and device is not None:
+            devices[device_id] = device
+    return users
+
+
+async def _remove_others(turn: Turn, users: Mapping[UserId, Container[DeviceId]]) -> list[DeviceAddress]:
+    """Have the devices go that are known of ``users`` and not among theirs."""
+    left_out: list[DeviceAddress] = []
+    async for some in SlicesOf(users, STORED_AT_ONCE):
+        for user_id, known in zip(some, await turn[DevicesActor].ask(LookUp(users=some)), strict=True):
+            told = users[user_id]
+            left_out += [DeviceAddress(user_id=user_id, device_id=each) for each in known if each not in told]
+    async for addresses in SlicesOf(left_out, STORED_AT_ONCE):
+        await turn[DevicesActor].ask(RemoveDevices(devices=addresses))
+    return left_out
 
 
 def _checked(
@@ -120,22 +170,24 @@ async def look_up(turn: Turn, addresses: Collection[DeviceAddress]) -> dict[Devi
 
 async def devices_of(turn: Turn, users: Collection[UserId]) -> dict[UserId, dict[DeviceId, DeviceKeys]]:
     """All known devices of each of ``users``."""
-    wanted = tuple(dict.fromkeys(users))
-    found = await turn[DevicesActor].ask(LookUp(users=wanted))
-    return dict(zip(wanted, found, strict=True))
+    found: dict[UserId, dict[DeviceId, DeviceKeys]] = {}
+    async for some in SlicesOf(dict.fromkeys(users), STORED_AT_ONCE):
+        found.update(zip(some, await turn[DevicesActor].ask(LookUp(users=some)), strict=True))
+    return found
 
 
 async def known_senders(turn: Turn, users: Collection[UserId]) -> dict[UserId, KnownSender]:
     """What is known of the devices of ``users``, by keys."""
-    wanted = tuple(dict.fromkeys(users))
-    found = await turn[DevicesActor].ask(LookUpSenders(users=wanted))
-    return dict(zip(wanted, found, strict=True))
+    found: dict[UserId, KnownSender] = {}
+    async for some in SlicesOf(dict.fromkeys(users), STORED_AT_ONCE):
+        found.update(zip(some, await turn[DevicesActor].ask(LookUpSenders(users=some)), strict=True))
+    return found
 
 
 async def fingerprints_of_others(turn: Turn, claimed: Collection[Ed25519Key]) -> frozenset[Ed25519Key]:
     """Those of ``claimed`` that a known device has, or one that was known, whoever's."""
-    wanted = tuple(dict.fromkeys(claimed))
-    if not wanted:
-        return frozenset()
-    known = await turn[DevicesActor].ask(WereKnown(fingerprints=wanted))
-    return frozenset(key for key, was_known in zip(wanted, known, strict=True) if was_known)
+    found: set[Ed25519Key] = set()
+    async for some in SlicesOf(dict.fromkeys(claimed), STORED_AT_ONCE):
+        known = await turn[DevicesActor].ask(WereKnown(fingerprints=some))
+        found.update(key for key, was_known in zip(some, known, strict=True) if was_known)
+    return frozenset(found)

@@ -30,7 +30,9 @@ class KnownSender:
 
     def __init__(self, known: Iterable[DeviceKeys], gone: Iterable[DeviceKeys] = ()) -> None:
         """Of devices whose self-signatures were checked; ``gone`` are those that the server has left out since."""
-        self._devices: dict[tuple[Curve25519Key, Ed25519Key], DeviceIdentity] = {}
+        self._devices: dict[tuple[Curve25519Key, Ed25519Key], DeviceKeys] = {}
+        self._identities: dict[tuple[Curve25519Key, Ed25519Key], DeviceIdentity] = {}
+        """Of devices that were asked for."""
         self._gone: set[tuple[Curve25519Key, Ed25519Key]] = set()
         self._identity_keys: set[Curve25519Key] = set()
         self._fingerprints: set[Ed25519Key] = set()
@@ -38,23 +40,33 @@ class KnownSender:
         self.worked_out: dict[object, Any] = {}
         """What others have worked out from it; it is true for as long as this is."""
         for device in gone:
-            self._gone.add((device.curve25519, device.ed25519))
-            self._fingerprints.add(device.ed25519)
-            self._names[device.device_id] = device.ed25519
+            self.add(device, gone=True)
         for device in known:
-            self._devices[device.curve25519, device.ed25519] = DeviceIdentity(
+            self.add(device, gone=False)
+
+    def add(self, device: DeviceKeys, *, gone: bool) -> None:
+        """One more, while nobody has asked yet."""
+        keys = device.curve25519, device.ed25519
+        if gone:
+            self._gone.add(keys)
+        else:
+            self._devices[keys] = device
+            self._identity_keys.add(device.curve25519)
+        self._fingerprints.add(device.ed25519)
+        self._names[device.device_id] = device.ed25519
+
+    def device(self, curve25519: Curve25519Key, ed25519: Ed25519Key) -> DeviceIdentity | None:
+        """The device that has both keys, if it is known, and not gone."""
+        keys = curve25519, ed25519
+        identity = self._identities.get(keys)
+        if identity is None and (device := self._devices.get(keys)) is not None:
+            identity = self._identities[keys] = DeviceIdentity(
                 user_id=device.user_id,
                 device_id=device.device_id,
                 curve25519=device.curve25519,
                 ed25519=device.ed25519,
             )
-            self._identity_keys.add(device.curve25519)
-            self._fingerprints.add(device.ed25519)
-            self._names[device.device_id] = device.ed25519
-
-    def device(self, curve25519: Curve25519Key, ed25519: Ed25519Key) -> DeviceIdentity | None:
-        """The device that has both keys, if it is known, and not gone."""
-        return self._devices.get((curve25519, ed25519))
+        return identity
 
     def had(self, curve25519: Curve25519Key, ed25519: Ed25519Key) -> bool:
         """Whether a device with both keys is known, or was."""

@@ -113,14 +113,17 @@ class Cache(Generic[E]):
 
     def fill(self, rows: Mapping[bytes, Sequence[Row]]) -> Steps[None]:
         """Take in what was read; partitions that were invalidated since `missing` named them stay absent."""
-        for decoded, (partition, partition_rows) in enumerate(rows.items(), 1):
+        decoded = 0
+        for partition, partition_rows in rows.items():
             if partition in self._loading:
                 entry = yield from self._decode(partition, partition_rows)
                 if partition in self._loading:  # still
                     self._loading.discard(partition)
                     self._loaded += 1
                     self._clean[partition] = entry
-            if decoded % ROWS_AT_ONCE == 0:
+            decoded += 1 + len(partition_rows)
+            if decoded > ROWS_AT_ONCE:
+                decoded = 0
                 yield
 
     def _decode(self, partition: bytes, rows: Sequence[Row]) -> Steps[E]:

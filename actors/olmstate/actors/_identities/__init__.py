@@ -5,7 +5,7 @@ from __future__ import annotations
 from olmstate.actors._engine.capability import Capability
 from olmstate.messages import Identity, PinIdentity, WithdrawVerification
 
-from .actor import IdentitiesActor
+from .actor import CommittedIdentity, IdentitiesActor
 from .operations import MarkVerified, mark_verified, pin_identity, withdraw_verification
 
 CAPABILITY = Capability(
@@ -15,5 +15,5 @@ CAPABILITY = Capability(
         PinIdentity.by(pin_identity),
         WithdrawVerification.by(withdraw_verification),
     ),
-    queries=(Identity.answered_by(IdentitiesActor),),
+    queries=(CommittedIdentity.answered_by(IdentitiesActor), Identity.answered_by(IdentitiesActor)),
 )

@@ -24,6 +24,7 @@ from olmstate.messages import (
     Identity,
     MalformedMessage,
     Message,
+    Query,
     Reply,
     UnknownIdentity,
     UserId,
@@ -120,7 +121,10 @@ class StoreIdentities(Message[tuple[UserId, ...]]):
 
 @attrs.frozen(kw_only=True)
 class TrustIdentity(Message[bool]):
-    """A user's identity was verified with this master key: ours or another's. Whether anything has changed."""
+    """A user's master key was compared: ours is verified by that; another's is once our signature on it is seen.
+
+    The reply is whether anything has changed.
+    """
 
     user_id: UserId
     master_key: Ed25519Key
@@ -138,7 +142,14 @@ class AgreeToIdentity(Message[None]):
     withdraw: bool
 
 
-Asked: TypeAlias = Identity | LookUpIdentities | StoreIdentities | TrustIdentity | AgreeToIdentity
+@attrs.frozen(kw_only=True)
+class CommittedIdentity(Query[KnownIdentity | None]):
+    """What is known of a user's identity; no turn is needed."""
+
+    user_id: UserId
+
+
+Asked: TypeAlias = Identity | CommittedIdentity | LookUpIdentities | StoreIdentities | TrustIdentity | AgreeToIdentity
 
 
 class IdentitiesActor(Actor[Asked]):
@@ -161,6 +172,8 @@ class IdentitiesActor(Actor[Asked]):
         match message:
             case Identity(user_id=user_id) | TrustIdentity(user_id=user_id) | AgreeToIdentity(user_id=user_id):
                 users: Iterable[UserId] = (user_id, self._own)
+            case CommittedIdentity(user_id=user_id):
+                users = (user_id,)
             case LookUpIdentities(users=users):
                 pass
             case StoreIdentities(identities=identities):
@@ -175,6 +188,8 @@ class IdentitiesActor(Actor[Asked]):
             case Identity(user_id=user_id):
                 known = self._identities.committed(self._partition(user_id))
                 return message.reply(_told(known, self._identities.committed(self._partition(self._own))))
+            case CommittedIdentity(user_id=user_id):
+                return message.reply(self._identities.committed(self._partition(user_id)))
             case LookUpIdentities(users=users):
                 return message.reply(tuple(self._identities.current(self._partition(user)) for user in users))
             case StoreIdentities(identities=identities):
@@ -182,7 +197,7 @@ class IdentitiesActor(Actor[Asked]):
             case TrustIdentity(user_id=user_id, master_key=master_key):
                 known = self._known(user_id)
                 return message.reply(
-                    self._put(known.own_verified(master_key) if user_id == self._own else known.verified(master_key))
+                    self._put(known.own_verified(master_key) if user_id == self._own else known.compared(master_key))
                 )
             case AgreeToIdentity():
                 self._agree(message)

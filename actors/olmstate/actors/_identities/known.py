@@ -56,9 +56,9 @@ class KnownIdentity(QuietStruct, frozen=True, kw_only=True):
             other = replace(other, was_verified=True)
         return replace(self, identity=identity, other=other.seen(identity.master.public_key))
 
-    def verified(self, master_key: Ed25519Key) -> KnownIdentity:
-        """Another's was verified."""
-        return replace(self, other=self.other.verified(master_key), withdrawn_signer=None)
+    def compared(self, master_key: Ed25519Key) -> KnownIdentity:
+        """Another's was compared: our user agrees to it. It is verified once our signature on it is seen."""
+        return replace(self, other=replace(self.other, pinned_master_key=master_key), withdrawn_signer=None)
 
     def pinned(self, own: KnownIdentity | None) -> KnownIdentity:
         """Our user agrees to another's."""

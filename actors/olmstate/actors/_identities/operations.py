@@ -31,13 +31,15 @@ IDENTITY_FIELDS: Final = ("master_keys", "self_signing_keys", "user_signing_keys
 """Of the answer to ``/keys/query``."""
 LARGEST: Final = 65_536
 """Bytes of a key with its signatures: more is somebody's nonsense, and would have to be stored."""
+LOOKED_UP_AT_ONCE: Final = 24
+"""Identities stored, or looked up, without giving other tasks a chance."""
 IDENTITIES_AT_ONCE: Final = 4
 """Checked without giving other tasks a chance: a millisecond."""
 
 
 @attrs.frozen(kw_only=True)
 class MarkVerified(Command[None]):
-    """A user's identity, ours or another's, was verified with this master key: keys were compared, or are our own."""
+    """A user's master key was compared, or its private half is ours: see `TrustIdentity`."""
 
     user_id: UserId
     master_key: Ed25519Key
@@ -71,9 +73,11 @@ async def take_identities(turn: Turn, response: JsonObject) -> None:
                 refused.append(user_id)
             else:
                 identities.append(identity)
-    changed = await turn[IdentitiesActor].ask(StoreIdentities(identities=tuple(identities)))
+    changed: list[UserId] = []
+    async for part in SlicesOf(identities, LOOKED_UP_AT_ONCE):
+        changed += await turn[IdentitiesActor].ask(StoreIdentities(identities=part))
     if changed or refused:
-        turn.events.append(IdentitiesChanged(users=changed, refused=tuple(refused)))
+        turn.events.append(IdentitiesChanged(users=tuple(changed), refused=tuple(refused)))
 
 
 def _is_too_large(identity: Identity) -> bool:
@@ -85,9 +89,10 @@ def _is_too_large(identity: Identity) -> bool:
 
 async def known_identities(turn: Turn, users: Collection[UserId]) -> dict[UserId, KnownIdentity | None]:
     """What is known of these users' identities."""
-    wanted = tuple(users)
-    found = await turn[IdentitiesActor].ask(LookUpIdentities(users=wanted))
-    return dict(zip(wanted, found, strict=True))
+    found: dict[UserId, KnownIdentity | None] = {}
+    async for some in SlicesOf(users, LOOKED_UP_AT_ONCE):
+        found.update(zip(some, await turn[IdentitiesActor].ask(LookUpIdentities(users=some)), strict=True))
+    return found
 
 
 async def pin_identity(turn: Turn, command: PinIdentity) -> None:

@@ -20,9 +20,10 @@ import attrs
 import trio
 
 from olmstate.actors._engine.capability import BesideTurns
-from olmstate.actors._wire.untrusted_json import as_object, integer, optional, string
+from olmstate.actors._wire.untrusted_json import answer, as_object, integer, optional, string
 from olmstate.messages import (
     ActorStopped,
+    AuthenticationRequired,
     MalformedMessage,
     MarkRequestFailed,
     MarkRequestSent,
@@ -30,7 +31,6 @@ from olmstate.messages import (
     OlmStateError,
     Request,
     RequestDelayed,
-    RequestError,
     RequestId,
     RequestKind,
     RequestRefused,
@@ -42,8 +42,8 @@ from olmstate.messages import (
 )
 
 from .actor import CommittedRequests, PendingRequest, RequestContents, RequestsActor
-from .operations import MakeDueRequests, TakeOverRequests, is_refusal
-from .points import TRANSPORT, UPKEEP
+from .operations import MakeDueRequests, TakeOverRequests, challenge_of, is_refusal
+from .points import ANSWERS, TRANSPORT, UPKEEP
 
 POLL: Final = 0.25
 """Seconds between two looks whether another process has written."""
@@ -60,7 +60,7 @@ class _Waiting:
     """Somebody who waits for a request."""
 
     done: trio.Event = attrs.field(factory=trio.Event)
-    error: RequestError | None = None
+    error: OlmStateError | None = None
 
 
 class Courier:
@@ -73,7 +73,12 @@ class Courier:
         self._requests = supervisor.actors[RequestsActor]
         self._under_way: set[RequestId] = set()
         self._waiting: dict[RequestId, list[_Waiting]] = {}
-        self._refused: OrderedDict[RequestId, RequestError] = OrderedDict()
+        self._refused: OrderedDict[RequestId, OlmStateError] = OrderedDict()
+
+    @property
+    def has_transport(self) -> bool:
+        """Whether it sends by itself."""
+        return self._transport is not None
 
     # --- for procedures -------------------------------------------------------------------------------------
 
@@ -88,6 +93,8 @@ class Courier:
         Raises:
             NoTransport: There is none; they are stored, to be sent by hand.
             RequestRefused: One was refused. The others go out all the same.
+            AuthenticationRequired: One was refused until the user has authenticated.
+            OlmStateError: What an `Answer` complains of.
             RequestDelayed: Not all were answered in time; they stay, and go out later.
         """
         if not request_ids:
@@ -117,7 +124,7 @@ class Courier:
         if waiting.error is not None:
             raise waiting.error
 
-    def _resolve(self, request_id: RequestId, error: RequestError | None) -> None:
+    def _resolve(self, request_id: RequestId, error: OlmStateError | None) -> None:
         for waiting in self._waiting.pop(request_id, []):
             waiting.error = None if error is None else attrs.evolve(error)
             waiting.done.set()
@@ -195,17 +202,34 @@ class Courier:
             except MalformedMessage:
                 response = None  # garbage, from a proxy say: as good as none
             else:
-                self._resolve(request_id, None)
+                self._settle(request_id, self._complaint(request, response))
                 return
         failed = _failure(request_id, response)
         await self._supervisor.ask(failed)
-        if failed.status is not None and (is_refusal(failed.status) or failed.status in _TOLD):
-            refused = RequestRefused(kind=request.kind, status=failed.status, errcode=failed.errcode)
-            if is_refusal(failed.status) and request_id not in self._waiting:
-                self._refused[request_id] = refused
-                while len(self._refused) > REFUSALS_KEPT:
-                    self._refused.popitem(last=False)
+        if failed.status is None:
+            return
+        challenge = challenge_of(failed)
+        refused = RequestRefused(kind=request.kind, status=failed.status, errcode=failed.errcode)
+        if challenge is not None:
+            self._settle(request_id, AuthenticationRequired(kind=request.kind, challenge=challenge))
+        elif is_refusal(failed.status):
+            self._settle(request_id, refused)
+        elif failed.status in _TOLD:
             self._resolve(request_id, refused)
+
+    def _settle(self, request_id: RequestId, error: OlmStateError | None) -> None:
+        """It is over: tell whoever waits, or comes to wait."""
+        if error is not None and request_id not in self._waiting:
+            self._refused[request_id] = error
+            while len(self._refused) > REFUSALS_KEPT:
+                self._refused.popitem(last=False)
+        self._resolve(request_id, error)
+
+    def _complaint(self, request: Request, response: Response) -> OlmStateError | None:
+        for taker in self._supervisor.additions[ANSWERS]:
+            if taker.kind == request.kind and taker.complaint is not None:
+                return taker.complaint(answer(response.body, "the answer"))
+        return None
 
 
 _TOLD: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -254,5 +278,10 @@ def _failure(request_id: RequestId, response: Response | None) -> MarkRequestFai
     except (ValueError, RecursionError, MalformedMessage):
         pass  # the status says enough
     return MarkRequestFailed(
-        request_id=request_id, status=response.status, errcode=errcode, error=error, retry_after=retry_after
+        request_id=request_id,
+        status=response.status,
+        errcode=errcode,
+        error=error,
+        retry_after=retry_after,
+        response=response.body,
     )

@@ -8,8 +8,8 @@ from typing import Final
 import attrs
 
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._wire.untrusted_json import answer
-from olmstate.messages import Command, MarkRequestFailed, MarkRequestSent, RequestGivenUp
+from olmstate.actors._wire.untrusted_json import answer, is_array
+from olmstate.messages import Command, JsonObject, MalformedMessage, MarkRequestFailed, MarkRequestSent, RequestGivenUp
 
 from .actor import PostponeRequest, RemoveRequest, RequestsActor, TakeOver
 from .points import ANSWERS, REFUSALS, UPKEEP, Refused
@@ -35,6 +35,17 @@ def is_refusal(status: int | None) -> bool:
     return status is not None and 300 <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in PASSING  # noqa: PLR2004 - HTTP's
 
 
+def challenge_of(failed: MarkRequestFailed) -> JsonObject | None:
+    """What the homeserver asks of the user before it does that; None if that isn't why it has failed."""
+    if failed.status != HTTPStatus.UNAUTHORIZED or failed.response is None:
+        return None
+    try:
+        response = answer(failed.response, "the answer")
+    except MalformedMessage:
+        return None
+    return response if is_array(response.get("flows")) else None
+
+
 async def mark_request_sent(turn: Turn, command: MarkRequestSent) -> None:
     """Take an answer in, for one commit with the request's removal."""
     answered = await turn[RequestsActor].ask(RemoveRequest(request_id=command.request_id))
@@ -48,7 +59,7 @@ async def mark_request_sent(turn: Turn, command: MarkRequestSent) -> None:
 
 async def mark_request_failed(turn: Turn, command: MarkRequestFailed) -> None:
     """Send it again later, or give it up."""
-    if command.status is None or not is_refusal(command.status):
+    if command.status is None or not (is_refusal(command.status) or challenge_of(command)):
         await turn[RequestsActor].ask(
             PostponeRequest(
                 request_id=command.request_id,
@@ -61,7 +72,7 @@ async def mark_request_failed(turn: Turn, command: MarkRequestFailed) -> None:
     refused = await turn[RequestsActor].ask(RemoveRequest(request_id=command.request_id))
     if refused is None:
         return
-    why = Refused(status=command.status, errcode=command.errcode, error=command.error)
+    why = Refused(status=command.status, errcode=command.errcode, error=command.error, challenge=challenge_of(command))
     for refusal in turn.additions[REFUSALS]:
         if refusal.kind == refused.kind:
             await refusal.take(turn, refused, why)

@@ -9,7 +9,7 @@ import attrs
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.points import Point
 from olmstate.actors._engine.turn import Turn
-from olmstate.messages import JsonObject, RequestKind, Transport
+from olmstate.messages import JsonObject, OlmStateError, RequestKind, Transport
 
 from .actor import AnsweredRequest
 
@@ -23,6 +23,8 @@ class Answer:
 
     kind: RequestKind
     take: Callable[[Turn, AnsweredRequest, JsonObject], Awaitable[None]]
+    complaint: Callable[[JsonObject], OlmStateError | None] | None = None
+    """What whoever waits for the request hears: a 200 may say that some of it was refused. It has been taken in."""
 
 
 @attrs.frozen(kw_only=True)
@@ -32,6 +34,8 @@ class Refused:
     status: int
     errcode: str | None
     error: str | None
+    challenge: JsonObject | None = attrs.field(default=None, repr=False)
+    """The user has to authenticate first."""
 
 
 @attrs.frozen(kw_only=True)

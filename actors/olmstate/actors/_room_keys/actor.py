@@ -31,6 +31,7 @@ from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import dumps, loads, restore
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.quiet_struct import QuietStruct
+from olmstate.actors._wire.relations import copy_from_clear
 from olmstate.actors._wire.untrusted_json import as_object, is_object, json_object, string
 from olmstate.actors._wire.untrusted_json import loads as parse_json
 from olmstate.messages import (
@@ -540,6 +541,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
         event_type, event_content = string(payload, "type"), json_object(payload, "content")
         if payload.get("room_id") != room_id:
             raise MismatchedRoom(room_id=room_id)
+        copy_from_clear(content, event_content)
         attribution = self._attribute(entry, copy, room_id, session_id, sender)
         event_id = event.get("event_id")
         event_id = EventId(event_id) if isinstance(event_id, str) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import AddRoomKeys, AddWithheld, InboundGroupSessionsActor, NewRoomKey
 from olmstate.actors._room_keys.claims import Claim, shared
@@ -21,22 +22,23 @@ from olmstate.messages import (
     UserId,
 )
 
+ROOM_KEYS_AT_ONCE = 12
+"""Checked without giving other tasks a chance: a millisecond."""
+NOTICES_AT_ONCE = 24
+
 
 async def receive_room_keys(turn: Turn, events: Sequence[DecryptedEvent]) -> None:
     """Keep the room keys in ``m.room_key`` events."""
-    new = [room_key for event in events if (room_key := _room_key(event)) is not None]
-    if not new:
-        return
-    changes = await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=tuple(new)))
-    received = tuple(
-        dict.fromkeys(
-            (room_key.room_id, room_key.session_id)
-            for room_key, change in zip(new, changes, strict=True)
-            if change != "known"
-        )
-    )
+    received: dict[tuple[RoomId, MegolmSessionId], None] = {}
+    async for some in SlicesOf(events, ROOM_KEYS_AT_ONCE):
+        new = [room_key for event in some if (room_key := _room_key(event)) is not None]
+        if new:
+            changes = await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=tuple(new)))
+            for room_key, change in zip(new, changes, strict=True):
+                if change != "known":
+                    received[room_key.room_id, room_key.session_id] = None
     if received:
-        turn.events.append(RoomKeysReceived(room_keys=received))
+        turn.events.append(RoomKeysReceived(room_keys=tuple(received)))
 
 
 def _room_key(event: DecryptedEvent) -> NewRoomKey | None:
@@ -59,14 +61,15 @@ def _room_key(event: DecryptedEvent) -> NewRoomKey | None:
 async def receive_withheld(turn: Turn, events: Sequence[PlainEvent]) -> None:
     """Keep withheld notices; of somebody's two for a session the first counts."""
     codes: dict[tuple[RoomId, MegolmSessionId, UserId], str] = {}
-    for plain in events:
-        try:
-            session, code = _withheld(plain.event)
-        except MalformedMessage:
-            continue
-        codes.setdefault(session, code)
-    if codes:
-        await turn[InboundGroupSessionsActor].ask(AddWithheld(codes=codes))
+    async for some in SlicesOf(events, NOTICES_AT_ONCE):
+        for plain in some:
+            try:
+                session, code = _withheld(plain.event)
+            except MalformedMessage:
+                continue
+            codes.setdefault(session, code)
+    async for notices in SlicesOf(codes.items(), NOTICES_AT_ONCE):
+        await turn[InboundGroupSessionsActor].ask(AddWithheld(codes=dict(notices)))
 
 
 def _withheld(event: JsonObject) -> tuple[tuple[RoomId, MegolmSessionId, UserId], str]:

@@ -25,6 +25,7 @@ from olmstate.actors._rooms.actor import (
 from olmstate.actors._to_device.sending import by_user, encrypt_to
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.payload import encode_payload
+from olmstate.actors._wire.relations import copy_to_clear
 from olmstate.actors._wire.untrusted_json import string
 from olmstate.messages import (
     DeviceAddress,
@@ -32,6 +33,7 @@ from olmstate.messages import (
     DiscardRoomKey,
     EncryptedRoomEvent,
     EncryptRoomEvent,
+    JsonObject,
     MalformedContent,
     MalformedMessage,
     MarkRoomKeyShared,
@@ -150,7 +152,7 @@ async def encrypt_room_event(turn: Turn, command: EncryptRoomEvent) -> Encrypted
     encrypted = await turn[OutboundGroupSessionsActor].ask(
         Encrypt(room_id=command.room_id, plaintext=event_payload(command), now=turn.now, session_id=command.session_id)
     )
-    return encrypted_room_event(own, encrypted)
+    return encrypted_room_event(own, encrypted, command.content)
 
 
 def event_payload(command: EncryptRoomEvent) -> bytes:
@@ -162,17 +164,22 @@ def event_payload(command: EncryptRoomEvent) -> bytes:
     return encode_payload({"type": command.type, "content": command.content, "room_id": command.room_id})
 
 
-def encrypted_room_event(own: DeviceIdentity, encrypted: MegolmCiphertext) -> EncryptedRoomEvent:
-    """What is sent to the room (spec: m.room.encrypted)."""
+def encrypted_room_event(own: DeviceIdentity, encrypted: MegolmCiphertext, content: JsonObject) -> EncryptedRoomEvent:
+    """What is sent to the room (spec: m.room.encrypted).
+
+    What an event relates to is in the clear too, so that the homeserver can find edits, replies and threads.
+    """
+    outer: JsonObject = {
+        "algorithm": MEGOLM,
+        "ciphertext": encrypted.ciphertext,
+        "session_id": encrypted.session_id,
+        # deprecated since v1.3 of the spec, and still read by older clients
+        "device_id": own.device_id,
+        "sender_key": own.curve25519,
+    }
+    copy_to_clear(content, outer)
     return EncryptedRoomEvent(
-        content={
-            "algorithm": MEGOLM,
-            "ciphertext": encrypted.ciphertext,
-            "session_id": encrypted.session_id,
-            # deprecated since v1.3 of the spec, and still read by older clients
-            "device_id": own.device_id,
-            "sender_key": own.curve25519,
-        },
+        content=outer,
         session_id=encrypted.session_id,
         message_index=encrypted.message_index,
     )

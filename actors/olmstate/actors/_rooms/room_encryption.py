@@ -91,7 +91,7 @@ class RoomEncryption:
                 return await self._reserve(command)
             else:
                 await self._encrypt_alone(waiting)
-        return encrypted_room_event(own.identity, waiting.encrypted)
+        return encrypted_room_event(own.identity, waiting.encrypted, command.content)
 
     async def _encrypt_all(self, queue: list[_Waiting]) -> None:
         """Empty a queue and try each, or none of them: then each loads what it needs.

@@ -4,43 +4,111 @@ from __future__ import annotations
 
 from itertools import chain
 
+import attrs
+
 from olmstate.actors._account.actor import ALGORITHM, AccountActor, StoreSync
 from olmstate.actors._account.operations import one_time_key_count
 from olmstate.actors._device_lists.operations import catch_up, receive_device_lists
+from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.slices import in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._rooms.actor import Discard, OutboundGroupSessionsActor
 from olmstate.actors._rooms.leaves import rooms_with_leaves
 from olmstate.actors._to_device.receiving import receive_to_device
+from olmstate.actors._to_device.turns import in_turns
 from olmstate.actors._wire.untrusted_json import answer, array_of, if_sound, json_object, optional, string, strings
-from olmstate.messages import JsonObject, ReceiveSync, RoomKeysReceived, SyncReceived, SyncToken
+from olmstate.messages import (
+    Command,
+    Json,
+    JsonObject,
+    MegolmSessionId,
+    ReceiveSync,
+    RoomId,
+    RoomKeysReceived,
+    SyncReceived,
+    SyncToken,
+    ToDeviceOutcome,
+)
 
 
-async def receive_sync(turn: Turn, command: ReceiveSync) -> SyncReceived:
-    """Take in to-device events, key counts and the token, for one commit."""
+@attrs.frozen(kw_only=True)
+class _Rest:
+    """What a response brings besides to-device events."""
+
+    state: StoreSync
+    device_lists: JsonObject = attrs.field(repr=False)
+    rooms_with_leaves: tuple[RoomId, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Received:
+    """What some events were, and whether the token was stored."""
+
+    to_device: tuple[ToDeviceOutcome | None, ...]
+    """None for one that waits for a later turn: then nothing was done of the rest."""
+    room_keys: tuple[tuple[RoomId, MegolmSessionId], ...]
+    token_stored: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ReceiveSome(Command[Received]):
+    """Take in some to-device events of a response; with the last of them, the rest."""
+
+    events: tuple[Json, ...] = attrs.field(repr=False)
+    rest: _Rest | None = None
+
+
+async def receive_sync(supervisor: Asking, command: ReceiveSync) -> SyncReceived:
+    """Take in to-device events, and, with the last of them, key counts and the token: usually all in one commit."""
     sync = answer(command.sync, "the sync response")
-    state = _parse_sync(sync, command.since, turn.now)
+    lists = if_sound(json_object, sync, "device_lists") or {}
+    rest = _Rest(
+        state=_parse_sync(sync, command.since),
+        device_lists={name: if_sound(strings, lists, name) or () for name in ("changed", "left")},
+        rooms_with_leaves=await in_slices(rooms_with_leaves(sync)),
+    )
     to_device = optional(json_object, sync, "to_device") or {}
     events = optional(array_of, to_device, "events") or ()
+    received: list[Received] = []
+
+    async def take(events: tuple[Json, ...], *, last: bool) -> tuple[ToDeviceOutcome | None, ...]:
+        received.append(await supervisor.ask(ReceiveSome(events=events, rest=rest if last else None)))
+        return received[-1].to_device
+
+    outcomes = await in_turns(supervisor, events, take)
+    return SyncReceived(
+        to_device=outcomes,
+        room_keys=tuple(chain.from_iterable(each.room_keys for each in received)),
+        token_stored=received[-1].token_stored,
+    )
+
+
+async def receive_some(turn: Turn, command: ReceiveSome) -> Received:
+    """Take in some to-device events, and the rest if none of them waits."""
     before = len(turn.events)
-    outcomes = await receive_to_device(turn, events)
+    outcomes = await receive_to_device(turn, command.events)
     came = [event.room_keys for event in turn.events[before:] if isinstance(event, RoomKeysReceived)]
-    if command.since is None:
-        await catch_up(turn, await turn[AccountActor].ask(SyncToken()), state.next_batch)
-    lists = if_sound(json_object, sync, "device_lists") or {}
-    await receive_device_lists(turn, {name: if_sound(strings, lists, name) or () for name in ("changed", "left")})
-    for room_id in await in_slices(rooms_with_leaves(sync)):
+    token_stored = False
+    if command.rest is not None and None not in outcomes:
+        token_stored = await _receive_rest(turn, command.rest)
+    return Received(to_device=outcomes, room_keys=tuple(chain.from_iterable(came)), token_stored=token_stored)
+
+
+async def _receive_rest(turn: Turn, rest: _Rest) -> bool:
+    if rest.state.since is None:
+        await catch_up(turn, await turn[AccountActor].ask(SyncToken()), rest.state.next_batch)
+    await receive_device_lists(turn, rest.device_lists)
+    for room_id in rest.rooms_with_leaves:
         await turn[OutboundGroupSessionsActor].ask(Discard(room_id=room_id))
-    token_stored = await turn[AccountActor].ask(state)
-    return SyncReceived(to_device=outcomes, room_keys=tuple(chain.from_iterable(came)), token_stored=token_stored)
+    return await turn[AccountActor].ask(attrs.evolve(rest.state, now=turn.now))
 
 
-def _parse_sync(sync: JsonObject, since: str | None, now: int) -> StoreSync:
+def _parse_sync(sync: JsonObject, since: str | None) -> StoreSync:
     unused = if_sound(strings, sync, "device_unused_fallback_key_types")
     return StoreSync(
         next_batch=string(sync, "next_batch"),
         since=since,
         one_time_key_count=one_time_key_count(sync.get("device_one_time_keys_count")),
         fallback_key_unused=None if unused is None else ALGORITHM in unused,
-        now=now,
+        now=0,  # of the turn that stores it
     )

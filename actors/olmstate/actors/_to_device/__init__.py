@@ -9,17 +9,18 @@ from olmstate.messages import CreateOlmSessions, DecryptToDevice, EncryptToDevic
 from .actor import OlmSessionsActor
 from .claims import PrepareClaims, prepare_claims, take_claim_answer
 from .importing import import_account
-from .receiving import decrypt_to_device
 from .sending import create_olm_sessions, encrypt_to_device
+from .turns import DecryptSome, decrypt_some, decrypt_to_device
 
 CAPABILITY = Capability(
     actor=OlmSessionsActor,
     commands=(
         CreateOlmSessions.by(create_olm_sessions),
-        DecryptToDevice.by(decrypt_to_device),
+        DecryptSome.by(decrypt_some),
         EncryptToDevice.by(encrypt_to_device),
         ImportAccount.by(import_account),
         PrepareClaims.by(prepare_claims),
     ),
+    procedures=(DecryptToDevice.by(decrypt_to_device),),
     additions=(ANSWERS.add(Answer(kind=RequestKind.KEYS_CLAIM, take=take_claim_answer)),),
 )

@@ -35,6 +35,7 @@ from olmstate.actors._account.actor import NewSession
 from olmstate.actors._engine.actor import Actor, Environment, Notice, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import dumps, loads, restore
+from olmstate.actors._to_device import work as work_of
 from olmstate.actors._wire.base64 import encode as encode_base64
 from olmstate.actors._wire.olm_message import DIGEST_BYTES, OlmMessage
 from olmstate.messages import (
@@ -146,11 +147,12 @@ class DeviceSessions(msgspec.Struct, kw_only=True):
 
     def remembers(self, olm: OlmMessage) -> bool:
         """Whether a message is known as decrypted by a session's row, with the keys of a pre-key message or without."""
-        return any(
-            olm.short_digest in _digests(session.decrypted, DIGEST_BYTES)
-            or olm.digest in _digests(session.pre_key_messages, PRE_KEY_DIGEST_BYTES)
-            for session in self.by_id.values()
-        )
+        for session in self.by_id.values():
+            if session.decrypted and _has(session.decrypted, olm.short_digest):
+                return True
+            if session.pre_key_messages and _has(session.pre_key_messages, olm.digest):
+                return True
+        return False
 
     def copy(self, pickle_key: bytes) -> DeviceSessions:
         """Another object of the same."""
@@ -166,6 +168,14 @@ class DeviceSessions(msgspec.Struct, kw_only=True):
 
 
 _rank: Callable[[OlmSession], int] = attrgetter("rank")
+
+
+def _has(joined: bytes, digest: bytes) -> bool:
+    """Whether a digest is among some of its length."""
+    at = joined.find(digest)
+    while at >= 0 and at % len(digest):
+        at = joined.find(digest, at + 1)
+    return at >= 0
 
 
 def _digests(joined: bytes, size: int) -> list[bytes]:
@@ -242,7 +252,14 @@ class NeedsSession:
 
 @attrs.frozen
 class Deferred:
-    """Not tried: an earlier message of the same device `NeedsSession`."""
+    """Not tried: an earlier message of the same device `NeedsSession`. A pre-key message's outcome it never is."""
+
+
+@attrs.frozen
+class _OnHold:
+    """Tried on some sessions in vain, and not on all."""
+
+    sessions: int
 
 
 DecryptOutcome: TypeAlias = bytes | DecryptionError | NeedsSession | Deferred
@@ -257,13 +274,27 @@ class AddSessions(Message[None]):
 
 
 @attrs.frozen(kw_only=True)
-class Decrypt(Message[tuple[DecryptOutcome, ...]]):
-    """Decrypt in order, as far as no new session is needed first.
+class Tried:
+    """How far `Decrypt` came."""
+
+    outcomes: tuple[DecryptOutcome, ...]
+    """Of as many messages as were done with, from the first."""
+    work: tuple[int, ...]
+    """Units for each of them, and for the next one, if it was begun."""
+    sessions: int = 0
+    """On how many sessions the next one was tried in vain: `Decrypt` goes on from there."""
+
+
+@attrs.frozen(kw_only=True)
+class Decrypt(Message[Tried]):
+    """Decrypt in order, as far as a slice of time allows, and no pre-key message comes that must wait for another's.
 
     One that could not be decrypted may be one that `WereDecrypted`.
     """
 
     messages: tuple[OlmMessage, ...]
+    sessions: int = 0
+    """On how many sessions the first one was tried before, in vain."""
 
 
 @attrs.frozen(kw_only=True)
@@ -292,6 +323,8 @@ class Save(Message[None]):
     """Make sure that all that is done for these devices from now on can be undone."""
 
     sender_keys: frozenset[Curve25519Key]
+    first: bool = True
+    """Whether what was saved before is forgotten."""
 
 
 @attrs.frozen(kw_only=True)
@@ -366,8 +399,8 @@ class OlmSessionsActor(Actor[Asked]):
             case AddSessions(sessions=sessions):
                 self._add(sessions)
                 return message.reply(None)
-            case Decrypt(messages=messages):
-                return message.reply(tuple(self._decrypt_all(messages)))
+            case Decrypt(messages=messages, sessions=sessions):
+                return message.reply(self._decrypt_all(messages, sessions))
             case WereDecrypted(messages=messages):
                 devices = [self._sessions.current(self._partition(olm.sender_key)) for olm in messages]
                 return message.reply(tuple(map(self._knows, devices, messages)))
@@ -376,7 +409,9 @@ class OlmSessionsActor(Actor[Asked]):
                 return message.reply(None)
             case HaveSessions(devices=devices):
                 return message.reply(tuple(bool(self._usable(*device)) for device in devices))
-            case Save(sender_keys=sender_keys):
+            case Save(sender_keys=sender_keys, first=first):
+                if first:
+                    self._saved.clear()
                 self._save(sender_keys)
                 return message.reply(None)
             case Undo(sender_keys=sender_keys):
@@ -415,39 +450,60 @@ class OlmSessionsActor(Actor[Asked]):
 
     # --- decrypting -----------------------------------------------------------------------------------------
 
-    def _decrypt_all(self, messages: tuple[OlmMessage, ...]) -> Iterable[DecryptOutcome]:
+    def _decrypt_all(self, messages: tuple[OlmMessage, ...], tried: int) -> Tried:
         waiting: set[Curve25519Key] = set()
+        outcomes: list[DecryptOutcome] = []
+        work: list[int] = []
+        left = work_of.SLICE
         for olm in messages:
-            if olm.sender_key in waiting:
-                yield Deferred()
-                continue
-            outcome = self._decrypt(olm)
+            outcome: DecryptOutcome | _OnHold = Deferred()
+            done = 0
+            if olm.sender_key not in waiting:
+                outcome, failed = self._decrypt(olm, tried, left)
+                done = failed * work_of.attempt(olm)
+            elif olm.pre_key is not None:
+                break  # it may name the same one-time key as one that `NeedsSession`, and was sent after it
+            work.append(done)
+            if isinstance(outcome, _OnHold):
+                return Tried(outcomes=tuple(outcomes), work=tuple(work), sessions=outcome.sessions)
             if isinstance(outcome, NeedsSession):
                 waiting.add(olm.sender_key)
-            yield outcome
+            outcomes.append(outcome)
+            tried = 0
+            left -= done
+            if left <= 0:
+                break
+        return Tried(outcomes=tuple(outcomes), work=tuple(work))
 
-    def _decrypt(self, olm: OlmMessage) -> DecryptOutcome:
+    def _decrypt(self, olm: OlmMessage, tried: int, most: int) -> tuple[DecryptOutcome | _OnHold, int]:
+        """The outcome, and on how many sessions it was tried in vain; on hold if that is more work than ``most``."""
         partition = self._partition(olm.sender_key)
         device = self._sessions.current(partition)
-        candidates = device.by_recency()
-        if olm.pre_key is not None:
-            candidates = [known for known in candidates if known.session.session_matches(olm.pre_key)]
-            if not candidates:
-                return self._without_session(device, olm, OlmSessionId(olm.pre_key.session_id()))
+        if olm.pre_key is None:
+            candidates = device.by_recency()
+        else:
+            session_id = OlmSessionId(olm.pre_key.session_id())
+            if session_id not in device.by_id:
+                return self._without_session(device, olm, session_id), 0
+            candidates = [device.by_id[session_id]]
         reason = "there is none with the device"
-        for known in candidates:
+        failed = 0
+        for known in candidates[tried:]:
+            if failed and failed * work_of.attempt(olm) >= most:
+                return _OnHold(tried + failed), failed
             try:
                 plaintext = known.session.decrypt(olm.parsed)
             except ValueError as error:
                 reason = str(error)
+                failed += 1
                 continue
             self._sessions.change(partition)  # moves the very entry that `known` is part of
             known.rank = device.next_rank()
             known.changed = True
             if known.owner is None and known.claimed_from is None:
                 known.unjudged.append(olm.digest)
-            return plaintext
-        return UnknownOlmSession(reason=reason)
+            return plaintext, failed
+        return UnknownOlmSession(reason=reason), failed
 
     def _without_session(self, device: DeviceSessions, olm: OlmMessage, named: OlmSessionId) -> DecryptOutcome:
         """What becomes of a pre-key message that names a session which isn't there."""
@@ -488,7 +544,6 @@ class OlmSessionsActor(Actor[Asked]):
     # --- undoing --------------------------------------------------------------------------------------------
 
     def _save(self, sender_keys: Iterable[Curve25519Key]) -> None:
-        self._saved.clear()
         for partition in map(self._partition, sender_keys):
             changed = self._sessions.changed(partition)
             if changed is not None:

@@ -9,6 +9,7 @@ import attrs
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import fingerprints_of_others, known_senders
 from olmstate.actors._devices.senders import sender_state
+from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._to_device.decrypting import open_messages
 from olmstate.actors._to_device.handlers import SECRETS, DecryptedEvent, PlainEvent, offer
@@ -21,7 +22,6 @@ from olmstate.actors._wire.untrusted_json import as_object, check_depth, integer
 from olmstate.messages import (
     DecryptedToDevice,
     DecryptionError,
-    DecryptToDevice,
     DeviceIdentity,
     Ed25519Key,
     Json,
@@ -36,6 +36,11 @@ from olmstate.messages import (
     UserId,
 )
 
+EVENTS_AT_ONCE = 24
+"""Looked at without giving other tasks a chance: below a millisecond."""
+PAYLOADS_AT_ONCE = 12
+"""Checked without giving other tasks a chance; with the sender's device in each, that takes a millisecond."""
+
 
 @attrs.define(kw_only=True, eq=False, repr=False)
 class _Received:
@@ -47,13 +52,15 @@ class _Received:
     payload: Payload | None = None
     """If it was decrypted and is believed."""
     outcome: ToDeviceOutcome | None = None
-    """None: not yet known."""
+    """None: not yet known, or it waits."""
 
 
-async def receive_to_device(turn: Turn, events: Sequence[Json]) -> tuple[ToDeviceOutcome, ...]:
-    """Decrypt ``events`` and have what they bring taken in."""
+async def receive_to_device(turn: Turn, events: Sequence[Json]) -> tuple[ToDeviceOutcome | None, ...]:
+    """Decrypt ``events`` and have what they bring taken in; None for one that waits, since it is over a budget."""
     own = (await own_device(turn)).identity
-    received = [_open(event, own) for event in events]
+    received: list[_Received] = []
+    async for some in SlicesOf(events, EVENTS_AT_ONCE):
+        received += [_open(event, own) for event in some]
     messages = {at: each.olm for at, each in enumerate(received) if each.olm is not None}
     believed: set[bytes] = set()
     if messages:
@@ -84,10 +91,9 @@ def _outcome(olm: OlmMessage, said: Payload | DecryptionError, secrets: Mapping[
     )
 
 
-def _named(each: _Received, believed: Container[bytes]) -> ToDeviceOutcome:
+def _named(each: _Received, believed: Container[bytes]) -> ToDeviceOutcome | None:
     """What became of an event: if it failed and was decrypted before, or twice in this batch, it is a replay."""
     outcome = each.outcome
-    assert outcome is not None  # noqa: S101 - opened or decrypted, each has one by now
     if isinstance(outcome, UndecryptableToDevice) and (
         isinstance(outcome.error, ReplayedMessage) or (each.olm is not None and each.olm.digest in believed)
     ):
@@ -108,11 +114,6 @@ def _plain(received: Iterable[_Received]) -> Iterator[PlainEvent]:
             yield PlainEvent(type=string(event, "type"), event=event)
 
 
-async def decrypt_to_device(turn: Turn, command: DecryptToDevice) -> tuple[ToDeviceOutcome, ...]:
-    """Decrypt events that came another way than by a sync."""
-    return await receive_to_device(turn, command.events)
-
-
 @attrs.frozen(kw_only=True)
 class _Judge:
     """Decides what is believed of decrypted messages."""
@@ -126,19 +127,19 @@ class _Judge:
         senders = await known_senders(self.turn, [self.messages[position].sender for position in plaintexts])
         said: dict[int, Payload | DecryptionError] = {}
         unknown: dict[int, Ed25519Key] = {}
-        for position, plaintext in plaintexts.items():
-            olm = self.messages[position]
-            known = senders[olm.sender]
-            try:
-                payload = check_payload(
-                    plaintext, sender=olm.sender, sender_key=olm.sender_key, own=self.own, known=known
-                )
-            except DecryptionError as error:
-                said[position] = error
-                continue
-            said[position] = payload
-            if payload.device is None and not known.had(olm.sender_key, payload.ed25519):
-                unknown[position] = payload.ed25519
+        async for some in SlicesOf(plaintexts.items(), PAYLOADS_AT_ONCE):
+            for position, plaintext in some:
+                olm = self.messages[position]
+                known = senders[olm.sender]
+                try:
+                    said[position] = payload = check_payload(
+                        plaintext, sender=olm.sender, sender_key=olm.sender_key, own=self.own, known=known
+                    )
+                except DecryptionError as error:
+                    said[position] = error
+                    continue
+                if payload.device is None and not known.had(olm.sender_key, payload.ed25519):
+                    unknown[position] = payload.ed25519
         of_others = await fingerprints_of_others(self.turn, unknown.values())
         for position, ed25519 in unknown.items():
             if ed25519 in of_others:

@@ -37,6 +37,10 @@ _PRE_KEY_MESSAGE: Final = re.compile(
 """A pre-key message as vodozemac writes it, up to the message within."""
 
 
+_BEFORE_CHAIN_INDEX: Final = 1 + 2 + 32 + 1
+_LONGEST_VARINT: Final = 10
+
+
 class SessionKeys(QuietStruct, kw_only=True, frozen=True):
     """The keys of a pre-key message, which name the session that it starts; nothing authenticates them."""
 
@@ -65,6 +69,8 @@ class OlmMessage(QuietStruct, kw_only=True, frozen=True):
     pre_key: PreKeyMessage | None = None
     session_keys: SessionKeys | None = None
     """Of a pre-key message."""
+    chain_index: int
+    """How far it is along its sending chain, as it says."""
     digest: bytes
     """What makes it the same message again: SHA-256 of the sender key and of what has the MAC."""
 
@@ -99,5 +105,21 @@ def parse_olm_message(sender: UserId, sender_key: Curve25519Key, message_type: i
         within = within[head.end() :]
     digest = hashlib.sha256(f"{sender_key} ".encode() + within).digest()
     return OlmMessage(
-        sender=sender, sender_key=sender_key, parsed=parsed, pre_key=pre_key, session_keys=session_keys, digest=digest
+        sender=sender,
+        sender_key=sender_key,
+        parsed=parsed,
+        pre_key=pre_key,
+        session_keys=session_keys,
+        chain_index=_chain_index(within),
+        digest=digest,
     )
+
+
+def _chain_index(message: bytes) -> int:
+    """Of a normal message as vodozemac writes it: version, ratchet key, and then the index."""
+    index = 0
+    for place, octet in enumerate(message[_BEFORE_CHAIN_INDEX : _BEFORE_CHAIN_INDEX + _LONGEST_VARINT]):
+        index |= (octet & 0x7F) << 7 * place
+        if octet < 0x80:  # noqa: PLR2004 - the last one
+            break
+    return index

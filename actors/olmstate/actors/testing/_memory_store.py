@@ -232,7 +232,7 @@ class MemoryStore:
             StorePoisoned: That generation was never reached: the disk isn't what it was.
         """
         step = self._count("look")
-        if self._seen == self._disk.generation:
+        if self._seen == self._disk.generation == since:  # or whoever asks has not heard of what was seen
             self._strike_after(step)
             return None
         since = self._disk.generation if since is None else since

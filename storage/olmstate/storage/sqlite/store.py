@@ -167,7 +167,7 @@ class SqliteStore:
             )
         # it is we who wait for programs that don't take our lock: SQLite would wait on the event loop
         set_busy_timeout(self._writer, 0)
-        self._seen_header = b""
+        self._seen_header, self._seen_generation = b"", -1
         self._last_commit = 0.0
         self._pages_left = 0
         """Of the WAL, that the last checkpoint could not take in, since somebody reads an older snapshot."""
@@ -306,7 +306,12 @@ class SqliteStore:
 
     async def look(self, since: int | None) -> Changes | None:
         """What was committed after ``since``; None if nobody has committed since the last look. Waits for nothing."""
-        if self._doubt is None and not self._closed and self._wal_index.header() == self._seen_header:
+        if (
+            self._doubt is None
+            and not self._closed
+            and self._wal_index.header() == self._seen_header
+            and since == self._seen_generation  # or whoever asks has not heard of what was seen
+        ):
             return None
         return self.changes(since)
 
@@ -329,7 +334,7 @@ class SqliteStore:
             since = state.generation
         if state.generation < since:
             raise self._poisoned("the database was replaced by an older one")
-        self._seen_header = header
+        self._seen_header, self._seen_generation = header, state.generation
         ours = state.generation == since + 1 and state.writer == self._writing()
         if since < state.floor or len(rows) > MANY_CHANGES:
             return Changes(state.generation, None, ours)

@@ -1,0 +1,326 @@
+"""Our own cross-signing identity: made, published, and used to sign this device."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from olmstate.actors._account.actor import AccountActor, LookUpOwnDevice
+from olmstate.actors._account.upkeep import UPLOAD
+from olmstate.actors._device_lists.actor import DeviceListsActor, Invalidated
+from olmstate.actors._devices.operations import devices_of
+from olmstate.actors._engine.turn import Turn
+from olmstate.actors._identities.actor import IdentitiesActor, StoreIdentities
+from olmstate.actors._identities.identity import Identity, Usage, check_identity
+from olmstate.actors._identities.operations import MarkVerified, known_identities, mark_verified
+from olmstate.actors._identities.signing import (
+    SEED_BYTES,
+    Seeds,
+    compare,
+    device_signing_upload,
+    make_cross_signing_keys,
+    public_key,
+    refusals,
+    seed_from_base64,
+    sign_device,
+    sign_identity,
+    signatures_upload,
+)
+from olmstate.actors._requests.actor import (
+    AnsweredRequest,
+    NewRequest,
+    PendingRequests,
+    PutRequests,
+    RequestsActor,
+)
+from olmstate.actors._requests.points import Refused
+from olmstate.messages import (
+    Command,
+    Ed25519Key,
+    IdentitiesChanged,
+    ImportCrossSigningKeys,
+    JsonObject,
+    MismatchedSecret,
+    MissingCrossSigningKeys,
+    OlmStateError,
+    PrivateCrossSigningKeys,
+    PrivateCrossSigningKeysChanged,
+    PrivateKey,
+    RequestId,
+    RequestKind,
+    SecretOrigin,
+    SignatureRefused,
+    UnknownIdentity,
+    UserId,
+)
+
+from .actor import (
+    DropPending,
+    LookUpPrivateKeys,
+    PendingPublished,
+    PrivateKeys,
+    SecretsActor,
+    StorePending,
+    StoreSeeds,
+)
+
+_API: Final = "/_matrix/client/v3/keys"
+OWN: Final = "our own identity"
+"""Subject of requests about it."""
+
+
+@attrs.frozen(kw_only=True)
+class Step:
+    """What has to be answered before the next step; nothing if all is done."""
+
+    kind: RequestKind
+    request_ids: tuple[RequestId, ...]
+    """This process's."""
+
+
+@attrs.frozen(kw_only=True)
+class PrepareNextStep(Command[Step | None]):
+    """The next step towards an identity that has signed this device; None: it has."""
+
+    auth: JsonObject | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class RefreshOwnIdentity(Command[None]):
+    """Have our own keys queried anew."""
+
+
+async def prepare_next_step(turn: Turn, command: PrepareNextStep) -> Step | None:
+    """Work out from what is known to be published what comes next, and store its request."""
+    own = await turn[AccountActor].ask(LookUpOwnDevice())
+    user_id, device_id = own.identity.user_id, own.identity.device_id
+    published = await _published(turn, user_id)
+    device = (await devices_of(turn, (user_id,)))[user_id].get(device_id)
+    if device is None or device.signed_json is None:
+        return await _upload_device_keys(turn, own.signed_device_keys)
+    if published is None:
+        body = device_signing_upload(await _to_be_published(turn, user_id))
+        if command.auth is not None:
+            body["auth"] = command.auth
+        return await _step(turn, RequestKind.SIGNING_KEYS_UPLOAD, "device_signing/upload", body, anew=command.auth)
+    seeds = await _usable_seeds(turn, published)
+    if device.cross_signed_by == published.self_signing.public_key:
+        return None
+    assert seeds.self_signing is not None  # noqa: S101 - all are there
+    signed = sign_device(user_id, seeds.self_signing, json.loads(device.signed_json))
+    body = signatures_upload([(user_id, device_id, signed)])
+    return await _step(turn, RequestKind.SIGNATURES_UPLOAD, "signatures/upload", body)
+
+
+@attrs.frozen(kw_only=True)
+class SignUser(Command[Step]):
+    """Sign another user's master key, which was compared."""
+
+    user_id: UserId
+    master_key: Ed25519Key
+
+
+async def sign_user(turn: Turn, command: SignUser) -> Step:
+    """Make sure that it is the key that is known, and that ours is the published one."""
+    own = (await turn[AccountActor].ask(LookUpOwnDevice())).identity.user_id
+    ours = await _published(turn, own)
+    theirs = await _published(turn, command.user_id)
+    for user_id, identity in ((own, ours), (command.user_id, theirs)):
+        if identity is None:
+            raise UnknownIdentity(user_id=user_id)
+    assert ours is not None and theirs is not None  # noqa: S101, PT018 - see above
+    if theirs.master.public_key != command.master_key or command.user_id == own:
+        raise UnknownIdentity(user_id=command.user_id)
+    seeds = (await turn[SecretsActor].ask(LookUpPrivateKeys())).seeds
+    if seeds.user_signing is None or not compare(seeds, ours)[Usage.USER_SIGNING]:
+        raise MissingCrossSigningKeys(names=(Usage.USER_SIGNING.secret_name,))
+    signed = sign_identity(own, seeds.user_signing, theirs)
+    await mark_verified(turn, MarkVerified(user_id=command.user_id, master_key=command.master_key))
+    body = signatures_upload([(command.user_id, command.master_key, signed)])
+    request = NewRequest(
+        kind=RequestKind.SIGNATURES_UPLOAD,
+        method="POST",
+        path=f"{_API}/signatures/upload",
+        body=json.dumps(body).encode(),
+        subjects=(command.user_id,),
+    )
+    request_ids = await turn[RequestsActor].ask(PutRequests(requests=(request,), now=turn.now))
+    return Step(kind=RequestKind.SIGNATURES_UPLOAD, request_ids=request_ids)
+
+
+async def refresh_own_identity(turn: Turn, command: RefreshOwnIdentity) -> None:  # noqa: ARG001 - a command's function
+    """Mark our own user as outdated."""
+    own = await turn[AccountActor].ask(LookUpOwnDevice())
+    await turn[DeviceListsActor].ask(Invalidated(users=(own.identity.user_id,)))
+
+
+async def _published(turn: Turn, user_id: UserId) -> Identity | None:
+    known = (await known_identities(turn, (user_id,)))[user_id]
+    return None if known is None else known.identity
+
+
+async def _to_be_published(turn: Turn, user_id: UserId) -> Identity:
+    """What was made before, or, if nothing is there at all, a new identity; its private keys are stored."""
+    keys = await turn[SecretsActor].ask(LookUpPrivateKeys())
+    seeds = keys.pending if keys.pending.complete else keys.seeds
+    if not seeds.complete:
+        missing = _missing(seeds)
+        if len(missing) < len(Usage):
+            raise MissingCrossSigningKeys(names=missing)
+        seeds = Seeds(**{usage.value: secrets.token_bytes(SEED_BYTES) for usage in Usage})
+        await turn[SecretsActor].ask(StorePending(seeds=seeds))
+        await _tell(turn, user_id)
+    return _identity(user_id, seeds)
+
+
+def _identity(user_id: UserId, seeds: Seeds) -> Identity:
+    assert seeds.master and seeds.self_signing and seeds.user_signing  # noqa: S101, PT018 - they are complete
+    return make_cross_signing_keys(
+        user_id, master=seeds.master, self_signing=seeds.self_signing, user_signing=seeds.user_signing
+    )
+
+
+def _missing(seeds: Seeds) -> tuple[str, ...]:
+    return tuple(usage.secret_name for usage in Usage if seeds.of(usage) is None)
+
+
+async def _usable_seeds(turn: Turn, published: Identity) -> Seeds:
+    """Those of the published identity, all three, which is verified by that."""
+    keys = await turn[SecretsActor].ask(LookUpPrivateKeys())
+    if keys.pending.complete and all(compare(keys.pending, published).values()):
+        await _take_pending(turn, published)
+        return keys.pending
+    matches = compare(keys.seeds, published)
+    missing = tuple(usage.secret_name for usage in Usage if not matches.get(usage))
+    if missing:
+        raise MissingCrossSigningKeys(names=missing)
+    await mark_verified(turn, MarkVerified(user_id=published.user_id, master_key=published.master.public_key))
+    return keys.seeds
+
+
+async def _take_pending(turn: Turn, published: Identity) -> None:
+    await turn[SecretsActor].ask(PendingPublished())
+    await mark_verified(turn, MarkVerified(user_id=published.user_id, master_key=published.master.public_key))
+    await _tell(turn, published.user_id)
+
+
+async def _upload_device_keys(turn: Turn, device_keys: JsonObject) -> Step:
+    """Wait for this process's upload of keys, or, if there is none, upload those of the device alone."""
+    pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.KEYS_UPLOAD))
+    waiting = tuple(each.request_id for each in pending if each.own)
+    if not waiting:
+        request = NewRequest(
+            kind=RequestKind.KEYS_UPLOAD,
+            method="POST",
+            path=f"{_API}/upload",
+            body=json.dumps({"device_keys": device_keys}).encode(),
+            subjects=(UPLOAD,),
+            context=json.dumps({"key_ids": []}).encode(),
+        )
+        waiting = await turn[RequestsActor].ask(PutRequests(requests=(request,), now=turn.now))
+    return Step(kind=RequestKind.KEYS_UPLOAD, request_ids=waiting)
+
+
+async def _step(turn: Turn, kind: RequestKind, path: str, body: JsonObject, *, anew: JsonObject | None = None) -> Step:
+    """A request, or this process's that waits already; with ``anew``, which that one lacks, a new one."""
+    pending = await turn[RequestsActor].ask(PendingRequests(kind=kind))
+    waiting = tuple(each.request_id for each in pending if each.own and OWN in each.subjects)
+    if waiting and anew is None:
+        return Step(kind=kind, request_ids=waiting)
+    request = NewRequest(
+        kind=kind, method="POST", path=f"{_API}/{path}", body=json.dumps(body).encode(), subjects=(OWN,)
+    )
+    return Step(kind=kind, request_ids=await turn[RequestsActor].ask(PutRequests(requests=(request,), now=turn.now)))
+
+
+# --- answers ------------------------------------------------------------------------------------------------
+
+
+async def take_signing_keys_answer(turn: Turn, answered: AnsweredRequest, response: JsonObject) -> None:  # noqa: ARG001 - an answer's function
+    """The homeserver has taken our identity."""
+    body = json.loads(answered.body)
+    user_id = (await turn[AccountActor].ask(LookUpOwnDevice())).identity.user_id
+    published = check_identity(user_id, *(body[usage.field] for usage in Usage))
+    changed = await turn[IdentitiesActor].ask(StoreIdentities(identities=(published,)))
+    if changed:
+        turn.events.append(IdentitiesChanged(users=changed))
+    pending = (await turn[SecretsActor].ask(LookUpPrivateKeys())).pending
+    if pending.complete and all(compare(pending, published).values()):
+        await _take_pending(turn, published)
+
+
+async def signing_keys_refused(turn: Turn, refused: AnsweredRequest, why: Refused) -> None:
+    """The homeserver hasn't taken it: for good, or until the user has authenticated."""
+    pending = (await turn[SecretsActor].ask(LookUpPrivateKeys())).pending
+    meant = json.loads(refused.body)[Usage.MASTER.field]["keys"].values()
+    if why.challenge is None and pending.master is not None and public_key(pending.master) in meant:
+        await turn[SecretsActor].ask(DropPending())
+        await _tell(turn, (await turn[AccountActor].ask(LookUpOwnDevice())).identity.user_id)
+
+
+async def take_keys_answer(turn: Turn, answered: AnsweredRequest, response: JsonObject) -> None:  # noqa: ARG001 - an answer's function
+    """The homeserver has this device's keys: a query shows them."""
+    if "device_keys" in json.loads(answered.body):
+        await refresh_own_identity(turn, RefreshOwnIdentity())
+
+
+async def take_signatures_answer(turn: Turn, answered: AnsweredRequest, response: JsonObject) -> None:  # noqa: ARG001 - an answer's function
+    """Signatures are seen by a query only: have one made."""
+    await turn[DeviceListsActor].ask(Invalidated(users=tuple(map(UserId, json.loads(answered.body)))))
+
+
+def refused_signature(response: JsonObject) -> OlmStateError | None:
+    """A signature that the homeserver says that it didn't take."""
+    for refusal in refusals(response):
+        return SignatureRefused(user_id=refusal.user_id, signed_id=refusal.signed_id, errcode=refusal.errcode)
+    return None
+
+
+# --- private keys -------------------------------------------------------------------------------------------
+
+
+async def import_cross_signing_keys(turn: Turn, command: ImportCrossSigningKeys) -> PrivateCrossSigningKeys:
+    """Compare private keys with what is published, and take them in."""
+    user_id = (await turn[AccountActor].ask(LookUpOwnDevice())).identity.user_id
+    texts = {usage: getattr(command.seeds, usage.value) for usage in Usage}
+    seeds = Seeds(**{usage.value: seed_from_base64(text, usage) for usage, text in texts.items() if text is not None})
+    published = await _published(turn, user_id)
+    if published is None:
+        raise UnknownIdentity(user_id=user_id)
+    matches = compare(seeds, published)
+    for usage, right in matches.items():
+        if not right:
+            raise MismatchedSecret(name=usage.secret_name)
+    await turn[SecretsActor].ask(StoreSeeds(seeds=seeds, origin=SecretOrigin.IMPORTED))
+    if seeds.master is not None:
+        await mark_verified(turn, MarkVerified(user_id=user_id, master_key=published.master.public_key))
+    return await _tell(turn, user_id)
+
+
+async def _tell(turn: Turn, user_id: UserId) -> PrivateCrossSigningKeys:
+    """Have subscribers hear which private keys are there."""
+    keys = await turn[SecretsActor].ask(LookUpPrivateKeys())
+    status = status_of(keys, await _published(turn, user_id))
+    turn.events.append(PrivateCrossSigningKeysChanged(keys=status))
+    return status
+
+
+def status_of(keys: PrivateKeys, published: Identity | None) -> PrivateCrossSigningKeys:
+    """Which are there, and whether they are those of what is published."""
+    matches: Mapping[Usage, bool] = {} if published is None else compare(keys.seeds, published)
+    private = {
+        usage: None if origin is None else PrivateKey(origin=origin, matches=matches.get(usage))
+        for usage in Usage
+        for origin in (keys.origins.get(usage),)
+    }
+    return PrivateCrossSigningKeys(
+        master=private[Usage.MASTER],
+        self_signing=private[Usage.SELF_SIGNING],
+        user_signing=private[Usage.USER_SIGNING],
+        published=published is not None,
+        pending=keys.pending.complete,
+    )
