@@ -214,8 +214,12 @@ def _forget(
     self._sender = None
 
 
+_with_both_keys = KnownSender.device
+
+
 def _by_identity_key(self: KnownSender, curve25519: Curve25519Key, ed25519: Ed25519Key) -> DeviceIdentity | None:
-    return next((device for (key, _), device in self._devices.items() if key == curve25519), None)
+    found = next((keys for keys in self._devices if keys[0] == curve25519), None)
+    return None if found is None else _with_both_keys(self, *found)
 
 
 _invalidate: Callable[[Cache[object], Collection[bytes] | None], None] = Cache[object].invalidate
