@@ -123,6 +123,6 @@ async def published_keys(supervisor: Supervisor, count: int) -> list[str]:
     keys: list[str] = []
     while len(keys) < count:
         made = await supervisor.ask(PrepareOneTimeKeys())
-        await supervisor.ask(MarkKeysPublished(key_ids=made.key_ids, one_time_key_counts={}))
+        await supervisor.ask(MarkKeysPublished(key_ids=made.key_ids, one_time_key_counts={"signed_curve25519": 0}))
         keys.extend(key["key"] for key in made.one_time_keys.values())
     return keys[:count]

@@ -6,7 +6,6 @@ Rule: whatever ``prepare`` does isn't counted. What it returns is asked once.
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -45,6 +44,7 @@ from olmstate.messages import (
 from tests.bench.device import exported_sessions, published_keys, share
 from tests.bench.people import MEGOLM, Person, Senders, keys_claim, keys_query, people
 from tests.cost.room_keys import exported_keys
+from tests.peer.forged import forged_message
 
 Prepare: TypeAlias = Callable[[Supervisor, int], Awaitable[Message[Any]]]
 """Has the device ready for a message of a size; the message."""
@@ -234,8 +234,6 @@ async def _sessions_of_one_device(supervisor: Supervisor, size: int) -> Message[
 
 
 SESSIONS = 10
-FAR = 1900
-"""Steps ahead that a forged message says that it is; vodozemac goes along for 2,000."""
 
 
 async def _forged(supervisor: Supervisor, size: int) -> Message[Any]:
@@ -250,23 +248,7 @@ async def forged_events(supervisor: Supervisor, size: int) -> list[JsonObject]:
     for sending, key in zip(sendings, await published_keys(supervisor, SESSIONS), strict=True):
         sending.start([key])
         await supervisor.ask(DecryptToDevice(events=tuple(sending.room_keys(RoomId("!room:example.org"), 1))))
-    # once answered, a session sends normal messages
-    answer = await supervisor.ask(EncryptToDevice(devices=(person.address,), type="m.test", content={}))
-    content = answer.messages[person.user_id][person.device_id]
-    ciphertext = content["ciphertext"][person.curve25519]
-    message = base64.b64decode(ciphertext["body"] + "=" * (-len(ciphertext["body"]) % 4))
-    return [person.event(me, 1, forged(message, FAR, number)) for number in range(size)]
-
-
-def forged(message: bytes, chain_index: int, number: int) -> bytes:
-    """A normal Olm message as if of another ratchet, and far along its chain."""
-    assert (3, 0x0A, 32, 0x10) == (message[0], message[1], message[2], message[35])
-    ratchet_key = Person(UserId("@nobody:example.org")).account.curve25519_key.to_bytes()
-    assert message[36] < 0x80
-    index = bytes((chain_index & 0x7F | 0x80, chain_index >> 7))
-    tail = bytearray(message[37:])
-    tail[-8:] = number.to_bytes(8, "big")  # the MAC
-    return bytes((3, 0x0A, 32)) + ratchet_key + b"\x10" + index + bytes(tail)
+    return [person.event(me, 1, forged_message(number)) for number in range(size)]
 
 
 async def _sync(supervisor: Supervisor, size: int) -> Message[Any]:

@@ -22,8 +22,9 @@ from olmstate.messages import (
     UndecryptableToDevice,
     UnknownOlmSession,
 )
-from tests.cost.asks import ASKS, FAR, forged_events, letters
+from tests.cost.asks import ASKS, forged_events, letters
 from tests.cost.longest_step import MOST_CALLS, longest_step
+from tests.peer.forged import FAR
 
 FLOOD = 60
 ATTEMPTS_A_SLICE = 1 + work.SLICE // (1 + FAR // work.STEPS_A_UNIT)

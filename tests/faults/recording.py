@@ -82,7 +82,8 @@ def describe(store: RowReader, table: Table, row: Row) -> list[Json]:
         case Table.ACCOUNT:
             # those without an id are known by themselves; the history has rows of earlier versions, too
             keys = {key: key for key in value.get("published", ())} | value.get("in_doubt", {})
-            keys |= (value.get("upload") or {}).get("keys", {})
+            upload: dict[str, Json] = value.get("upload") or {}
+            keys |= upload.get("keys", {})
             signed = {**value["one_time_keys"], **value["fallback_keys"]}
             return [*name, "account", {"keys": keys | {key_id: key["key"] for key_id, key in signed.items()}}]
         case Table.SYNC:

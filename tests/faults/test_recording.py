@@ -13,7 +13,15 @@ import trio
 
 from olmstate.actors import run_supervisor
 from olmstate.actors.testing import DEVICE, USER
-from olmstate.messages import CreateAccount, DecryptRoomEvent, DeviceId, MissingRoomKey, PrepareOneTimeKeys, SyncToken
+from olmstate.messages import (
+    CreateAccount,
+    DecryptRoomEvent,
+    DecryptToDevice,
+    DeviceId,
+    MissingRoomKey,
+    PrepareOneTimeKeys,
+    SyncToken,
+)
 from olmstate.storage import Table, open_store
 from tests.faults.checker import check
 from tests.faults.history import Entry, FileSink, Kind, Log, read_history
@@ -58,6 +66,8 @@ async def test_two_supervisors_on_one_store_leave_a_history_that_is_right(tmp_pa
         with pytest.raises(MissingRoomKey):
             await one.ask(DecryptRoomEvent(room_id=said.room_id, event=world.events[0].event))
         await Client(other, world).query_devices()
+        world.meet(world.peers[0])  # by chance alone, nobody may
+        await other.ask(DecryptToDevice(events=(world.peers[0].event(me),)))
         for _ in range(2):
             for _, action in ACTIONS:
                 async with trio.open_nursery() as nursery:

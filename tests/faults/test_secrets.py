@@ -7,6 +7,7 @@ traceback that prints local variables, say.)
 
 from __future__ import annotations
 
+import base64
 import gc
 import inspect
 import json
@@ -16,7 +17,7 @@ import stat
 import sys
 import traceback
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -28,33 +29,58 @@ from vodozemac import Account, GroupSession, InboundGroupSession
 import olmstate.messages
 from olmstate.actors import Options, Supervisor, run_supervisor
 from olmstate.messages import (
+    AcceptVerification,
     AddDevices,
+    BootstrapCrossSigning,
+    CancelVerification,
+    ConfirmVerification,
     CreateAccount,
     CreateOlmSessions,
+    CrossSigningSeeds,
+    CrossSigningStatus,
     DecryptRoomEvent,
     DecryptRoomEvents,
     DecryptToDevice,
     Devices,
+    Ed25519Key,
+    EncryptForRoom,
     EncryptRoomEvent,
     EncryptToDevice,
     Event,
+    ExportCrossSigningKeys,
     ExportKeyFile,
     ExportRoomKeys,
+    Identity,
     IdentityKeys,
     ImportAccount,
+    ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
     Json,
     JsonObject,
+    MarkRequestFailed,
+    MarkRequestSent,
     MegolmSessionId,
     Message,
     OlmStateError,
+    OutdatedUsers,
+    OutgoingRequests,
+    PinIdentity,
+    PrepareAccount,
     PrepareRoomKey,
     ReceiveSync,
+    RequestId,
+    RequestVerification,
     RoomId,
     SignedDeviceKeys,
+    StartSas,
     Statistics,
+    TrackUsers,
+    UpdateDevices,
     UserId,
+    Verifications,
+    VerifyUser,
+    WithdrawVerification,
     WrongKey,
 )
 from olmstate.storage import START, SqliteStore, Table, backup, open_store
@@ -245,6 +271,42 @@ async def _do_everything_wrong(witness: Witness, homeserver: Homeserver, secrets
     await homeserver_devices_lie(witness, homeserver)
 
 
+async def _do_what_asks_the_homeserver(witness: Witness, homeserver: Homeserver, secrets: KnownSecrets) -> None:
+    """Without one: some of it comes to nothing, and says so."""
+    bob = homeserver.peers[UserId("@bob:example.org")].user_id
+    seeds = {usage: os.urandom(32) for usage in ("master", "self_signing", "user_signing")}
+    for usage, seed in seeds.items():
+        secrets.add_base64(usage, base64.b64encode(seed).decode().rstrip("="))
+    texts = {usage: base64.b64encode(seed).decode().rstrip("=") for usage, seed in seeds.items()}
+    messages: list[Message[Any]] = [
+        PrepareAccount(),
+        TrackUsers(users=(bob,)),
+        OutdatedUsers(),
+        OutgoingRequests(),
+        MarkRequestSent(request_id=RequestId("none"), response={"body": PLAINTEXT}),
+        MarkRequestFailed(request_id=RequestId("none"), response={"body": PLAINTEXT}),
+        UpdateDevices(users=(bob,), patience=0.1),
+        EncryptForRoom(room_id=BUSY, members=(bob,), type="m.test", content={"body": PLAINTEXT}, patience=0.1),
+        Identity(user_id=bob),
+        PinIdentity(user_id=bob),
+        WithdrawVerification(user_id=bob),
+        CrossSigningStatus(),
+        BootstrapCrossSigning(patience=0.1),
+        ImportCrossSigningKeys(seeds=CrossSigningSeeds(**texts)),
+        ExportCrossSigningKeys(),
+        VerifyUser(user_id=bob, master_key=Ed25519Key("A" * 43), patience=0.1),
+        RequestVerification(user_id=bob),
+        Verifications(),
+        AcceptVerification(user_id=bob, flow_id="none"),
+        StartSas(user_id=bob, flow_id="none"),
+        ConfirmVerification(user_id=bob, flow_id="none"),
+        CancelVerification(user_id=bob, flow_id="none"),
+    ]
+    for message in messages:
+        with suppress(OlmStateError):
+            await witness.ask(message)
+
+
 async def homeserver_devices_lie(witness: Witness, homeserver: Homeserver) -> None:
     """Device keys, and claimed keys, whose signatures don't hold."""
     bob = homeserver.peers[UserId("@bob:example.org")]
@@ -281,6 +343,7 @@ async def test_no_message_reply_event_error_object_or_log_shows_a_secret(
     async with _open(memory_folder / "store", secrets) as (witness, store):
         await _do_everything(witness, store, homeserver, secrets)
         await _do_everything_wrong(witness, homeserver, secrets)
+        await _do_what_asks_the_homeserver(witness, homeserver, secrets)
         for key in (None, "a wrong passphrase", bytes(32), PASSPHRASE[:-1]):
             with pytest.raises(WrongKey) as wrong:
                 await open_store(memory_folder / "store", key=key)

@@ -302,7 +302,7 @@ class Client:
                 answer = self._answer(request)
                 await self.supervisor.ask(MarkRequestSent(request_id=request.request_id, response=answer))
         with contextlib.suppress(NoTransport):
-            await self.supervisor.ask(UpdateDevices(users=users))
+            await self.supervisor.ask(UpdateDevices(users=users, patience=PATIENCE))
 
     async def look_at_identities(self) -> None:
         """Somebody has another one, perhaps, and that is agreed to."""
@@ -337,7 +337,7 @@ class Client:
         assert (await self.supervisor.ask(CrossSigningStatus())).complete
         assert seeds == await self.supervisor.ask(ExportCrossSigningKeys())
         with contextlib.suppress(NoTransport, RequestDelayed):
-            await self.supervisor.ask(BootstrapCrossSigning())
+            await self.supervisor.ask(BootstrapCrossSigning(patience=PATIENCE))
         known = await self.supervisor.ask(Identity(user_id=BOB))
         if known is not None:
             with contextlib.suppress(NoTransport, UnknownIdentity):
@@ -346,7 +346,11 @@ class Client:
     async def encrypt_for_room(self) -> None:
         """Say something to oneself, if all is known of oneself."""
         message = EncryptForRoom(
-            room_id=ALONE, members=(), type="m.room.message", content={"body": self.rng.randrange(1 << 30)}
+            room_id=ALONE,
+            members=(),
+            type="m.room.message",
+            content={"body": self.rng.randrange(1 << 30)},
+            patience=PATIENCE,
         )
         with contextlib.suppress(NoTransport, RoomKeyNotShared):
             encrypted = await self.supervisor.ask(message)
@@ -379,6 +383,9 @@ class Client:
             with contextlib.suppress(AccountExists):
                 await self.supervisor.ask(message)
 
+
+PATIENCE = 0.1
+"""Seconds to wait for a request of another process, which may have lost it; where the clock is real, they count."""
 
 MOST_SHARES = 20
 """Times that a sender tries before it lets the others, who discard what it has shared, have their way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +44,7 @@ from olmstate.messages import (
     UnpublishedKeys,
 )
 from tests.operations.peer import Peer, keys_query
+from tests.peer.forged import forged_message
 from tests.simulation.client import Client
 from tests.simulation.scenario import Elsewhere, Prepared, Scenario, add_a_room_key
 from tests.simulation.world import FULL, MOST_DUE, PICKLE_KEY, RoomEvent
@@ -289,6 +291,30 @@ async def receive_sync(client: Client) -> Prepared:
     return _new_room_keys(client, token="s2", token_stored=None)
 
 
+async def receive_a_flood(client: Client) -> Prepared:
+    """Messages that no session decrypts, and more of them than one turn tries."""
+    world = client.world
+    bob, *_ = world.peers
+    events: list[JsonObject] = []
+    for number in range(FLOOD):
+        body = base64.b64encode(forged_message(number)).decode().rstrip("=")
+        ciphertext = {world.me.curve25519: {"type": 1, "body": body}}
+        content = {"algorithm": "m.olm.v1.curve25519-aes-sha2", "sender_key": bob.curve25519, "ciphertext": ciphertext}
+        events.append({"type": "m.room.encrypted", "sender": bob.user_id, "content": content})
+
+    def right(reply: SyncReceived) -> bool:
+        return [UndecryptableToDevice] * FLOOD == [type(outcome) for outcome in reply.to_device]
+
+    async def the_token_is_stored(client: Client) -> None:
+        assert await client.supervisor.ask(SyncToken()) == "s2"
+
+    return Prepared(ReceiveSync(sync={"next_batch": "s2", "to_device": {"events": events}}), the_token_is_stored, right)
+
+
+FLOOD = 40
+"""A device's messages that are more work than a turn does for one."""
+
+
 async def receive_sync_behind_another(client: Client) -> Prepared:
     """Of a request that was made before another process has moved the token: the events count, the token stays."""
     await client.supervisor.ask(ReceiveSync(sync={"next_batch": "another"}))
@@ -350,6 +376,7 @@ SCENARIOS = (
     Scenario(prepare=decrypt_to_device),
     Scenario(prepare=receive_sync),
     Scenario(prepare=receive_sync_behind_another),
+    Scenario(prepare=receive_a_flood),
     Scenario(prepare=sync_token),
     Scenario(prepare=sync_token_of_nobody, empty=True),
 )

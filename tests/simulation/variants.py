@@ -169,10 +169,11 @@ def _offer_again(self: AccountActor, own: OwnAccount, sync: SyncState, now: int)
     upload = own.keys.upload
     if upload is None:
         return _MAKE(self, own, sync, now)
-    return {key_id: self._signed(own.account, {"key": key}) for key_id, key in upload.keys.items()}
+    sign = self._signed  # pyright: ignore[reportPrivateUsage] - in the place of a method
+    return {key_id: sign(own.account, {"key": key}) for key_id, key in upload.keys.items()}
 
 
-_MAKE = AccountActor._make_one_time_keys
+_MAKE = AccountActor._make_one_time_keys  # pyright: ignore[reportPrivateUsage] - the same
 
 
 # --- all of them --------------------------------------------------------------------------------------------

@@ -277,7 +277,7 @@ class AddSessions(Message[None]):
 class Tried:
     """How far `Decrypt` came."""
 
-    outcomes: tuple[DecryptOutcome, ...]
+    outcomes: tuple[DecryptOutcome, ...] = attrs.field(repr=False)
     """Of as many messages as were done with, from the first."""
     work: tuple[int, ...]
     """Units for each of them, and for the next one, if it was begun."""
