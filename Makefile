@@ -53,6 +53,7 @@ types: $(VENV)/.dev ## mypy and pyright, both strict
 .PHONY: docs
 docs: $(VENV)/.dev ## The documentation in docs/_build/html; a warning is an error
 	$(PY) -m sphinx --builder html --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build/html
+	@echo 'The documentation is in docs/_build/html/index.html'
 
 .PHONY: bench
 bench: $(VENV)/.peers ## Compare with straight-line loops and with matrix-nio
@@ -78,6 +79,11 @@ faults: $(VENV)/.dev ## The reliability harnesses in full, and a table of what t
 interop: counterparts ## Rooms with matrix-nio and matrix-rust-sdk on a real Synapse, in full
 	$(PY) -m pytest --full tests/interop $(ARGS)
 
+# `make mutants ARGS="--seed 3 --size 100 --only _rooms"`: another sample, a larger one, of some files.
+.PHONY: mutants
+mutants: $(VENV)/.mutants ## Change a line of the code at a time, by chance, and see whether a test fails
+	$(PY) -m tests.mutants run $(ARGS)
+
 .PHONY: coverage
 coverage: $(VENV)/.dev ## All tests, with the branches they reach
 	$(PY) -m coverage erase
@@ -98,6 +104,8 @@ lock: $(VENV)/.run ## Resolve the dependencies anew, with hashes, for every supp
 		--output-file .requirements/dev.lock pyproject.toml
 	$(PY) -m uv pip compile $(LOCK) --group peers --constraint .requirements/run.lock \
 		--constraint .requirements/dev.lock --output-file .requirements/peers.lock
+	$(PY) -m uv pip compile $(LOCK) --group mutants --constraint .requirements/run.lock \
+		--constraint .requirements/dev.lock --output-file .requirements/mutants.lock
 	$(PY) -m uv pip compile $(LOCK) --group synapse --output-file .requirements/synapse.lock
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
@@ -110,7 +118,7 @@ clean: ## Remove everything that a target made
 
 # --- .venv -------------------------------------------------------------------------------------------------------
 # .venv/.locked: what the library and its programs need. .venv/.run: the project itself. .venv/.dev: what tests and
-# checks need. .venv/.peers: what the benchmark compares with. Each is written last, so a setup that was broken off is
+# checks need. .venv/.peers: what the benchmark compares with. .venv/.mutants: what changes the code. Each is written last, so a setup that was broken off is
 # begun again. .locked holds the folder's name, because the editable install does too: after a move or a copy, the
 # environment is made anew.
 
@@ -141,6 +149,10 @@ $(VENV)/.dev: .requirements/dev.lock $(VENV)/.run
 
 $(VENV)/.peers: .requirements/peers.lock $(VENV)/.run
 	$(PIP) install --quiet --require-hashes --requirement .requirements/peers.lock
+	@touch $@
+
+$(VENV)/.mutants: .requirements/mutants.lock $(VENV)/.dev
+	$(PIP) install --quiet --require-hashes --requirement .requirements/mutants.lock
 	@touch $@
 
 # --- what tests/interop talks to --------------------------------------------------------------------------------

@@ -11,27 +11,37 @@ from typing import Any
 import httpx2
 
 ACCOUNT = Path("account.json")
-"""The homeserver, the user, the device, its access token, and the store's key. For its owner alone."""
+"""Homeserver, user, device, access token, and the store's key. For its owner alone."""
 
 
 def account() -> dict[str, Any]:
     """The account; asks for it the first time."""
     if not ACCOUNT.exists():
-        homeserver, user_id = input("homeserver (https://…): "), input("user id (@bot:…): ")
+        homeserver = input("homeserver (https://…): ")
+        user_id = input("user id (@bot:…): ")
         login = {
             "type": "m.login.password",
             "identifier": {"type": "m.id.user", "user": user_id},
             "password": getpass("password: "),
             "initial_device_display_name": "olmstate",
         }
-        answer = httpx2.post(f"{homeserver}/_matrix/client/v3/login", json=login).raise_for_status().json()
-        found = {name: answer[name] for name in ("user_id", "device_id", "access_token")}
-        save({"homeserver": homeserver, "key": os.urandom(32).hex(), **found})
+        response = httpx2.post(f"{homeserver}/_matrix/client/v3/login", json=login)
+        answer = response.raise_for_status().json()
+        save(
+            {
+                "homeserver": homeserver,
+                "user_id": answer["user_id"],
+                "device_id": answer["device_id"],
+                "access_token": answer["access_token"],
+                "key": os.urandom(32).hex(),
+            }
+        )
     loaded: dict[str, Any] = json.loads(ACCOUNT.read_text())
     return loaded
 
 
 def save(found: dict[str, Any]) -> None:
     """Write it down, readable for its owner alone."""
-    with os.fdopen(os.open(ACCOUNT, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+    descriptor = os.open(ACCOUNT, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "w") as file:
         json.dump(found, file)

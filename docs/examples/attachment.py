@@ -13,8 +13,10 @@ from olmstate.actors import decrypt_attachment, encrypt_attachment
 from olmstate.messages import DamagedAttachment, JsonObject
 
 
-async def file_content(path: Path, upload: Callable[[BinaryIO], Awaitable[str]]) -> JsonObject:
-    """Upload a file encrypted. The content is for `EncryptRoomEvent`: it holds the file's key."""
+async def file_content(
+    path: Path, upload: Callable[[BinaryIO], Awaitable[str]]
+) -> JsonObject:
+    """Upload a file encrypted. The content, for `EncryptRoomEvent`, has the key."""
     with path.open("rb") as plain, tempfile.TemporaryFile() as encrypted:
         file = await trio.to_thread.run_sync(encrypt_attachment, plain, encrypted)
         encrypted.seek(0)
@@ -26,7 +28,9 @@ async def save(content: JsonObject, downloaded: BinaryIO, path: Path) -> str:
     """Decrypt what was downloaded from ``content["file"]["url"]``."""
     with path.open("wb") as target:
         try:
-            await trio.to_thread.run_sync(decrypt_attachment, downloaded, target, content["file"])
+            await trio.to_thread.run_sync(
+                decrypt_attachment, downloaded, target, content["file"]
+            )
         except DamagedAttachment:
             path.unlink()
             return "The file was changed on its way."

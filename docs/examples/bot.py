@@ -16,7 +16,9 @@ async def say(supervisor: Supervisor, room_id: RoomId, text: str) -> EncryptedRo
     while True:
         try:
             return await supervisor.ask(
-                EncryptRoomEvent(room_id=room_id, type="m.room.message", content=content)
+                EncryptRoomEvent(
+                    room_id=room_id, type="m.room.message", content=content
+                )
             )
         except StoreBusy as busy:
             logger.warning("%s", busy)

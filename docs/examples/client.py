@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from urllib.parse import quote, urlencode
 from uuid import uuid4
+
+import attrs
 
 from olmstate.actors import Supervisor
 from olmstate.messages import (
     AddDevices,
     CreateOlmSessions,
     DecryptedRoomEvent,
+    DecryptionError,
     DecryptRoomEvents,
     DeviceAddress,
     Devices,
@@ -27,52 +31,101 @@ from olmstate.messages import (
     RoomKeyNotShared,
     RoomKeyReplaced,
     RoomKeyShare,
+    RotationPeriod,
     ShareRoomKey,
     SignedDeviceKeys,
     SyncToken,
+    ToDeviceOutcome,
     UserId,
 )
 
 Request = Callable[[str, str, JsonObject], Awaitable[JsonObject]]
 API = "/_matrix/client/v3"
+USUAL = RotationPeriod()
 
 
 async def upload_keys(supervisor: Supervisor, request: Request) -> None:
     """Publish the device's keys, and the one-time keys that the server lacks."""
     keys = await supervisor.ask(PrepareOneTimeKeys())
-    if keys.is_due:  # perhaps with nothing in it: the answer says how many keys the server has
+    if keys.is_due:
+        # perhaps with nothing in it: the answer says how many keys the server has
         body: JsonObject = {
             "device_keys": await supervisor.ask(SignedDeviceKeys()),
             "one_time_keys": keys.one_time_keys,
             "fallback_keys": keys.fallback_keys,
         }
         answer = await request("POST", f"{API}/keys/upload", body)
-        await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=answer))
+        await supervisor.ask(
+            MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=answer)
+        )
 
 
-async def sync(supervisor: Supervisor, request: Request) -> list[DecryptedRoomEvent]:
-    """One sync: take in what came for the device, then read the rooms."""
+@attrs.frozen(kw_only=True)
+class Synced:
+    """What a sync brought, for this process to work on."""
+
+    read: tuple[DecryptedRoomEvent, ...] = ()
+    unread: tuple[tuple[RoomId, JsonObject, DecryptionError], ...] = ()
+    """Their room keys may come later, or not at all: the error says which."""
+    rotation: tuple[tuple[RoomId, RotationPeriod], ...] = ()
+    """Of rooms whose settings were told or have changed."""
+    to_device: tuple[ToDeviceOutcome, ...] = ()
+
+
+async def sync(
+    supervisor: Supervisor, request: Request, timeout_ms: int = 30_000
+) -> Synced:
+    """Wait for something new, take it in, and read the rooms."""
     since = await supervisor.ask(SyncToken())
-    response = await request("GET", f"{API}/sync" + (f"?since={since}" if since else ""), {})
-    await supervisor.ask(ReceiveSync(sync=response, since=since))
-    events = tuple(
-        (RoomId(room_id), event)
-        for room_id, room in response["rooms"]["join"].items()
-        for event in room["timeline"]["events"]
-        if event["type"] == "m.room.encrypted"
+    query = {"timeout": str(timeout_ms)} | ({"since": since} if since else {})
+    response = await request("GET", f"{API}/sync?{urlencode(query)}", {})
+    received = await supervisor.ask(ReceiveSync(sync=response, since=since))
+    if not received.token_stored:
+        return Synced()  # another process has taken it in, and works on it
+    events = tuple(events_of(response))
+    encrypted = tuple(each for each in events if is_encrypted(each[1]))
+    results = await supervisor.ask(DecryptRoomEvents(events=encrypted))
+    read = (each for each in results if isinstance(each, DecryptedRoomEvent))
+    unread = (
+        (*each, error)
+        for each, error in zip(encrypted, results, strict=True)
+        if isinstance(error, DecryptionError)
     )
-    results = await supervisor.ask(DecryptRoomEvents(events=events))
-    return [result for result in results if isinstance(result, DecryptedRoomEvent)]
+    rotation = (
+        (room_id, RotationPeriod.from_content(event.get("content", {})))
+        for room_id, event in events
+        if event.get("type") == "m.room.encryption"
+    )
+    return Synced(
+        read=tuple(read),
+        unread=tuple(unread),
+        rotation=tuple(rotation),
+        to_device=received.to_device,
+    )
+
+
+def events_of(response: JsonObject) -> Iterator[tuple[RoomId, JsonObject]]:
+    """The rooms' events. A homeserver leaves out whatever is empty."""
+    for room_id, room in response.get("rooms", {}).get("join", {}).items():
+        for part in ("state", "timeline"):
+            for event in room.get(part, {}).get("events", []):
+                yield RoomId(room_id), event
+
+
+def is_encrypted(event: JsonObject) -> bool:
+    """Whether there is something to decrypt: a redacted event has lost its content."""
+    return event.get("type") == "m.room.encrypted" and bool(event.get("content"))
 
 
 async def learn_devices(
     supervisor: Supervisor, request: Request, users: list[UserId]
 ) -> tuple[DeviceAddress, ...]:
     """Ask the server for the users' devices, and keep those that signed their keys."""
-    response = await request("POST", f"{API}/keys/query", {"device_keys": {user: [] for user in users}})
+    wanted: JsonObject = {"device_keys": {user: [] for user in users}}
+    response = await request("POST", f"{API}/keys/query", wanted)
     await supervisor.ask(AddDevices(response=response))
-    devices = [device for user in users for device in await supervisor.ask(Devices(user_id=user))]
-    return tuple(DeviceAddress(user_id=device.user_id, device_id=device.device_id) for device in devices)
+    devices = await supervisor.ask(Devices(users=tuple(users)))
+    return tuple(device.address for device in devices)
 
 
 async def share_room_key(
@@ -80,17 +133,21 @@ async def share_room_key(
     request: Request,
     room_id: RoomId,
     devices: tuple[DeviceAddress, ...],
+    rotation: RotationPeriod,
 ) -> None:
     """Give the room's key to all devices in it that don't have it."""
-    share = await supervisor.ask(ShareRoomKey(room_id=room_id, devices=devices))
+    message = ShareRoomKey(room_id=room_id, devices=devices, rotation=rotation)
+    share = await supervisor.ask(message)
     if share.missing:
         await claim_keys(supervisor, request, share.missing)
         await deliver(supervisor, request, room_id, share)
-        share = await supervisor.ask(ShareRoomKey(room_id=room_id, devices=devices))
+        share = await supervisor.ask(message)
     await deliver(supervisor, request, room_id, share)
 
 
-async def claim_keys(supervisor: Supervisor, request: Request, devices: tuple[DeviceAddress, ...]) -> None:
+async def claim_keys(
+    supervisor: Supervisor, request: Request, devices: tuple[DeviceAddress, ...]
+) -> None:
     """Start Olm sessions with devices."""
     wanted: dict[str, dict[str, str]] = {}
     for device in devices:
@@ -99,11 +156,16 @@ async def claim_keys(supervisor: Supervisor, request: Request, devices: tuple[De
     await supervisor.ask(CreateOlmSessions(one_time_keys=response))
 
 
-async def deliver(supervisor: Supervisor, request: Request, room_id: RoomId, share: RoomKeyShare) -> None:
+async def deliver(
+    supervisor: Supervisor, request: Request, room_id: RoomId, share: RoomKeyShare
+) -> None:
     """Send the room key, and only then say that it was shared."""
     for messages in share.requests:
-        await request("PUT", f"{API}/sendToDevice/m.room.encrypted/{uuid4()}", {"messages": messages})
-    done = MarkRoomKeyShared(room_id=room_id, session_id=share.session_id, devices=share.recipients)
+        path = f"{API}/sendToDevice/m.room.encrypted/{uuid4()}"
+        await request("PUT", path, {"messages": messages})
+    done = MarkRoomKeyShared(
+        room_id=room_id, session_id=share.session_id, devices=share.recipients
+    )
     await supervisor.ask(done)
 
 
@@ -113,15 +175,18 @@ async def send(
     room_id: RoomId,
     content: JsonObject,
     devices: tuple[DeviceAddress, ...],
+    *,
+    rotation: RotationPeriod = USUAL,
 ) -> EventId:
     """Send a message that ``devices``, all those in the room now, can read."""
     message = EncryptRoomEvent(room_id=room_id, type="m.room.message", content=content)
     while True:
         try:
-            await share_room_key(supervisor, request, room_id, devices)
+            await share_room_key(supervisor, request, room_id, devices, rotation)
             encrypted = await supervisor.ask(message)
             break
         except (RoomKeyNotShared, RoomKeyReplaced):
-            continue  # another process has used the session up, or replaced it, in between
-    answer = await request("PUT", f"{API}/rooms/{room_id}/send/m.room.encrypted/{uuid4()}", encrypted.content)
+            continue  # another process has used it up, or replaced it, in between
+    path = f"{API}/rooms/{quote(room_id)}/send/m.room.encrypted/{uuid4()}"
+    answer = await request("PUT", path, encrypted.content)
     return EventId(answer["event_id"])

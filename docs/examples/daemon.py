@@ -1,4 +1,4 @@
-"""A bot that answers !ping in encrypted rooms, until it is stopped. Start it again whenever you like."""
+"""A bot that answers !ping in encrypted rooms. Stop and start it whenever you like."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from olmstate.http import open_transport
 API = "/_matrix/client/v3"
 
 
-async def answer(device: Supervisor, client: httpx2.AsyncClient, room: m.RoomId, event: m.JsonObject) -> None:
+async def answer(
+    device: Supervisor, client: httpx2.AsyncClient, room: m.RoomId, event: m.JsonObject
+) -> None:
     """Answer one event of a room, if it can be read and says !ping."""
     with suppress(m.DecryptionError):
         read = await device.ask(m.DecryptRoomEvent(room_id=room, event=event))
@@ -37,7 +39,7 @@ async def sync(device: Supervisor, client: httpx2.AsyncClient, timeout_ms: int) 
     for room_id in rooms.get("invite", {}):
         await client.post(f"{API}/rooms/{quote(room_id)}/join", json={})
     if not since or not received.token_stored:
-        return  # what was said before this bot began, or what another process takes care of
+        return  # it was said before this bot began, or another process has it
     for room_id, room in rooms.get("join", {}).items():
         for event in room.get("timeline", {}).get("events", []):
             if event["type"] == "m.room.encrypted":
@@ -59,8 +61,7 @@ async def main() -> None:
             transport=transport,
         ) as device,
     ):
-        with suppress(m.AccountExists):
-            await device.ask(m.CreateAccount())
+        await device.ask(m.PrepareAccount())
         print("syncing", flush=True)
         while True:
             try:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from olmstate.actors import Supervisor
-from olmstate.messages import Curve25519Key, DeviceIdentity, ImportAccount, OlmSessionPickle
+from olmstate.messages import (
+    Curve25519Key,
+    DeviceIdentity,
+    ImportAccount,
+    OlmSessionPickle,
+)
 
 
 async def move_in(
-    supervisor: Supervisor, account: str, pickle_key: bytes, sessions: list[tuple[str, str]]
+    supervisor: Supervisor,
+    account: str,
+    pickle_key: bytes,
+    sessions: list[tuple[str, str]],
 ) -> DeviceIdentity:
     """Import an account and its Olm sessions, each with its device's Curve25519 key."""
     return await supervisor.ask(

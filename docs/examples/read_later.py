@@ -20,7 +20,7 @@ async def read_later(
     unread: list[tuple[RoomId, JsonObject]],
     show: Callable[[DecryptedRoomEvent], None],
 ) -> None:
-    """Show each of ``unread`` once its key is there, whichever process has received it."""
+    """Show each of ``unread`` once its key is there, whoever has received it."""
     with supervisor.subscribe(RoomKeysReceived, StoreChanged) as events:
         while unread:
             results = await supervisor.ask(DecryptRoomEvents(events=tuple(unread)))

@@ -1,4 +1,4 @@
-"""Send one encrypted message and exit: python send.py ROOM_ID TEXT. The daemon may be running meanwhile."""
+"""Send one encrypted message: python send.py ROOM_ID TEXT. The daemon may run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,21 @@ from olmstate.http import open_transport
 API = "/_matrix/client/v3"
 
 
-async def send(device: Supervisor, client: httpx2.AsyncClient, room: m.RoomId, text: str) -> None:
+async def send(
+    device: Supervisor, client: httpx2.AsyncClient, room: m.RoomId, text: str
+) -> None:
     """Send a text that all members' devices can read."""
     where = f"{API}/rooms/{quote(room)}"
     response = await client.get(f"{where}/members", params={"not_membership": "leave"})
-    members = tuple(m.UserId(event["state_key"]) for event in response.raise_for_status().json()["chunk"])
+    events = response.raise_for_status().json()["chunk"]
+    members = tuple(m.UserId(event["state_key"]) for event in events)
     content = {"msgtype": "m.text", "body": text}
-    message = m.EncryptForRoom(room_id=room, members=members, type="m.room.message", content=content)
+    message = m.EncryptForRoom(
+        room_id=room, members=members, type="m.room.message", content=content
+    )
     encrypted = await device.ask(message)
-    sent = await client.put(f"{where}/send/m.room.encrypted/{uuid4()}", json=encrypted.content)
-    sent.raise_for_status()
+    path = f"{where}/send/m.room.encrypted/{uuid4()}"
+    (await client.put(path, json=encrypted.content)).raise_for_status()
 
 
 async def main() -> None:
@@ -34,7 +39,7 @@ async def main() -> None:
     me = account()
     headers = {"Authorization": f"Bearer {me['access_token']}"}
     async with (
-        httpx2.AsyncClient(base_url=me["homeserver"], headers=headers, timeout=60) as client,
+        httpx2.AsyncClient(base_url=me["homeserver"], headers=headers) as client,
         open_transport(me["homeserver"], me["access_token"]) as transport,
         open_supervisor(
             "store",

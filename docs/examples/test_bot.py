@@ -47,7 +47,9 @@ async def disk_with_a_room_key() -> MemoryDisk:
     async with process(disk) as supervisor:
         await supervisor.ask(CreateAccount())
         key = await supervisor.ask(PrepareRoomKey(room_id=ROOM))
-        await supervisor.ask(MarkRoomKeyShared(room_id=ROOM, session_id=key.session_id, devices=()))
+        await supervisor.ask(
+            MarkRoomKeyShared(room_id=ROOM, session_id=key.session_id, devices=())
+        )
     return disk
 
 
@@ -56,7 +58,9 @@ async def test_two_processes_use_different_indices(autojump_clock: MockClock) ->
     used: list[int] = []
 
     async def say_ten_times(supervisor: Supervisor) -> None:
-        used.extend([(await say(supervisor, ROOM, "hello")).message_index for _ in range(10)])
+        used.extend(
+            [(await say(supervisor, ROOM, "hello")).message_index for _ in range(10)]
+        )
 
     async with (
         process(disk, seed=1) as one,

@@ -112,6 +112,8 @@ def _entry(entry: Entry, vocabulary: dict[str, Entry]) -> Iterator[str]:
 def _details(entry: Entry, vocabulary: dict[str, Entry]) -> Iterator[str]:
     if entry.stands_for:
         yield f"Stands for ``{entry.stands_for}``."
+    if entry.returns and entry.reply not in vocabulary and entry.reply != "None":
+        yield f"Replies: {_linked(entry.returns, vocabulary)}"
     if entry.says:
         yield f"Says: *{entry.says}*"
     yield ""

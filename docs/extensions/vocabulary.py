@@ -16,7 +16,8 @@ import olmstate.messages
 
 from .source import Class, Name, classes_in, files_of, names_in, syntax_of
 
-_SECTION = "\n\nRaises:\n"
+_RAISES = "\n\nRaises:\n"
+_RETURNS = "\n\nReturns:\n"
 _ERRORS = re.compile(r"(?P<names>[A-Z]\w+(?:, [A-Z]\w+)*)(?:: (?P<when>.+)|[,.])", re.DOTALL)
 
 _KINDS = {
@@ -39,6 +40,8 @@ class Entry:
     text: str = ""
     reply: str = ""
     """The type of the reply; only of messages."""
+    returns: str = ""
+    """What the docstring says of the reply, beside its type."""
     says: str = ""
     """What ``str(error)`` is made from; only of errors."""
     stands_for: str = ""
@@ -66,7 +69,9 @@ def read_vocabulary() -> dict[str, Entry]:
 
 def _class(found: Class) -> Entry:
     kind = _kind(getattr(olmstate.messages, found.name, object))
-    text, _, raises = found.text.partition(_SECTION)
+    text, _, raises = found.text.partition(_RAISES)
+    text, _, returns = text.partition(_RETURNS)
+    reply = _argument(found) if kind in ("command", "query", "procedure") else ""
     literals = {
         name.name: name.value.value
         for name in found.names
@@ -76,7 +81,8 @@ def _class(found: Class) -> Entry:
         name=found.name,
         kind=kind,
         text=text,
-        reply=_argument(found) if kind in ("command", "query", "procedure") else "",
+        reply=reply,
+        returns=" ".join(returns.split()).removeprefix(reply).removeprefix(":").strip(),
         says=literals.get("text", "") if kind == "error" else "",
         fields=tuple(name for name in found.names if name.annotation and not name.annotation.startswith("ClassVar")),
         properties=found.properties,

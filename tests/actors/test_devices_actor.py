@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import attrs
 import pytest
 
-from olmstate.actors._devices.actor import DevicesActor, LookUp, RemoveDevices, StoreDevices
+from olmstate.actors._devices.actor import DevicesActor, LookUp, RemoveDevices, StoreDevices, Trust
 from olmstate.actors._wire.steps import at_once
 from olmstate.actors.testing import ActorsUnderTest, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import (
@@ -16,8 +16,10 @@ from olmstate.messages import (
     DeviceKeyChanged,
     DeviceKeys,
     Devices,
+    DeviceTrust,
     InvalidSignature,
     OlmStateError,
+    UnknownDevice,
     UserId,
 )
 from olmstate.storage import Table
@@ -179,3 +181,25 @@ async def test_another_users_devices_survive_an_invalidation(
     assert devices.statistics()["devices"].loaded == 2  # as before
     assert (laptop.keys, phone.keys) == await devices.ask(Devices(user_id=BOB))
     assert devices.statistics()["devices"].loaded == 3
+
+
+async def test_what_our_user_decides_stays_when_the_device_says_something_new_and_when_it_is_gone_and_back(
+    devices: DevicesActor, actors: ActorsUnderTest, phone: Peer
+) -> None:
+    with pytest.raises(UnknownDevice):
+        await devices.ask(Trust(device=phone.address, trust=DeviceTrust.BLOCKED))
+    await devices.ask(said(phone))
+    assert await devices.ask(Trust(device=phone.address, trust=DeviceTrust.BLOCKED))
+    assert not await devices.ask(Trust(device=phone.address, trust=DeviceTrust.BLOCKED))
+    await actors.commit()
+    new = attrs.evolve(phone.keys, algorithms=("new",))
+    await devices.ask(StoreDevices(users={BOB: {phone.device_id: new}}))
+    await actors.commit()
+    await devices.ask(RemoveDevices(devices=(phone.address,)))
+    await actors.commit()
+    with pytest.raises(UnknownDevice):
+        await devices.ask(Trust(device=phone.address, trust=DeviceTrust.UNSET))
+    await devices.ask(said(phone))
+    await actors.commit()
+    (known,) = await devices.ask(Devices(user_id=BOB))
+    assert DeviceTrust.BLOCKED is known.trust

@@ -16,10 +16,13 @@ import pytest
 
 import olmstate.actors
 from olmstate.actors._account.stored import AccountRecord, FallbackRecord, SyncRecord, UploadRecord
+from olmstate.actors._account_data.stored import AccountDataRecord
 from olmstate.actors._device_lists.stored import OutdatedUserRecord, TrackedUserRecord
 from olmstate.actors._devices.stored import DeviceRecord
 from olmstate.actors._engine.records import Record, dumps, loads
 from olmstate.actors._identities.stored import IdentityRecord
+from olmstate.actors._key_requests.stored import KeyRequestRecord, WaitingForwardRecord
+from olmstate.actors._parked_events.stored import ParkedContentRecord, ParkedEventRecord
 from olmstate.actors._requests.stored import BackOffRecord, RequestContentRecord, RequestRecord
 from olmstate.actors._room_keys.stored import (
     ClaimedKeysRecord,
@@ -33,17 +36,36 @@ from olmstate.actors._rooms.stored import OutboundSessionRecord, RecipientsRecor
 from olmstate.actors._secrets.stored import SecretRecord
 from olmstate.actors._to_device.actor import STEPS_FOR_ANYBODY
 from olmstate.actors._to_device.stored import OlmSessionRecord
+from olmstate.actors._unwedging.stored import RepairRecord
 from olmstate.actors._verification.flow import State
 from olmstate.actors._verification.qr import Mode
 from olmstate.actors._verification.record import Flow, Party
-from olmstate.actors._verification.stored import VerificationRecord, VerifiedDeviceRecord, WaitingEventRecord
-from olmstate.messages import Curve25519Key, DeviceId, Ed25519Key, MegolmSessionId, RoomId, StoreCorrupt, UserId
+from olmstate.actors._verification.stored import (
+    RoomMessageRecord,
+    VerificationRecord,
+    VerifiedDeviceRecord,
+    WaitingEventRecord,
+)
+from olmstate.actors._withheld.stored import NoOlmNoticeRecord
+from olmstate.messages import (
+    Curve25519Key,
+    DeviceId,
+    DeviceTrust,
+    Ed25519Key,
+    EventId,
+    MegolmSessionId,
+    RoomId,
+    StoreCorrupt,
+    UserId,
+)
 from olmstate.storage import START, Row, Table, open_store
 from olmstate.storage.tables import KEYS_ONLY
 from tests.operations.device import KEY
 from tests.recordings.stores.recorded import RECORDED, unpack
 
 ALICE, BOB = UserId("@alice:example.org"), UserId("@bob:example.org")
+
+_OFFERED = RecipientsRecord(offered=[(BOB, DeviceId("BOB"), Curve25519Key("a curve"))])
 
 EXAMPLES: list[tuple[Record, bytes]] = [
     (
@@ -83,11 +105,12 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             listed=True,
             cross_signed_by=Ed25519Key("a self-signing key"),
             signed_json=b"{}",
+            trust=DeviceTrust.BLOCKED,
         ),
         (
             b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"a curve","ed25519":"a fingerprint",'
             b'"algorithms":["m.olm.v1.curve25519-aes-sha2","m.megolm.v1.aes-sha2"],"gone":true,"listed":true,'
-            b'"cross_signed_by":"a self-signing key","signed_json":"e30="}'
+            b'"cross_signed_by":"a self-signing key","signed_json":"e30=","trust":"blocked"}'
         ),
     ),
     (
@@ -101,11 +124,12 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             in_set=False,
             owner=BOB,
             steps_for_anybody=3,
+            room_keys={RoomId("!room:example.org"): MegolmSessionId("a session")},
         ),
         (
             b'{"pickle":"a pickle","rank":7,"decrypt_only":true,"claimed_from":"@bob:example.org",'
             b'"decrypted":"ZGlnZXN0cw==","pre_key_messages":"bW9yZSBkaWdlc3Rz","in_set":false,'
-            b'"owner":"@bob:example.org","steps_for_anybody":3}'
+            b'"owner":"@bob:example.org","steps_for_anybody":3,"room_keys":{"!room:example.org":"a session"}}'
         ),
     ),
     (
@@ -171,10 +195,70 @@ EXAMPLES: list[tuple[Record, bytes]] = [
     ),
     (
         RecipientsRecord(
-            offered=[(ALICE, DeviceId("ALICE"), Curve25519Key("a curve"))], devices=[(BOB, DeviceId("BOB"))]
+            offered=[(ALICE, DeviceId("ALICE"), Curve25519Key("a curve"))],
+            session_key="a session key",
+            withheld=[(BOB, DeviceId("BLOCKED"), "m.blacklisted")],
+            devices=[(BOB, DeviceId("BOB"))],
         ),
-        b'{"offered":[["@alice:example.org","ALICE","a curve"]],"devices":[["@bob:example.org","BOB"]]}',
+        (
+            b'{"offered":[["@alice:example.org","ALICE","a curve"]],"session_key":"a session key",'
+            b'"withheld":[["@bob:example.org","BLOCKED","m.blacklisted"]],"devices":[["@bob:example.org","BOB"]]}'
+        ),
     ),
+    (
+        NoOlmNoticeRecord(user_id=BOB, device_id=DeviceId("BOB")),
+        b'{"user_id":"@bob:example.org","device_id":"BOB"}',
+    ),
+    (
+        RepairRecord(user_id=BOB, device_id=DeviceId("BOB"), wanted=7, begun=8, shared_again=[9, 10]),
+        b'{"user_id":"@bob:example.org","device_id":"BOB","wanted":7,"begun":8,"shared_again":[9,10]}',
+    ),
+    (
+        ParkedEventRecord(
+            room_id=RoomId("!room:example.org"),
+            event_id=EventId("$event"),
+            session_id=MegolmSessionId("a session"),
+            sender=BOB,
+            message_index=3,
+            parked=1_700_000_000_000,
+            number=7,
+            size=500,
+            readable=True,
+            withheld="m.unverified",
+            first_known_index=2,
+        ),
+        (
+            b'{"room_id":"!room:example.org","event_id":"$event","session_id":"a session","sender":"@bob:example.org",'
+            b'"message_index":3,"parked":1700000000000,"number":7,"size":500,"readable":true,'
+            b'"withheld":"m.unverified","first_known_index":2}'
+        ),
+    ),
+    (
+        KeyRequestRecord(
+            request_id="a request",
+            room_id=RoomId("!room:example.org"),
+            session_id=MegolmSessionId("a session"),
+            made=1_700_000_000_000,
+            number=3,
+            devices=[DeviceId("BOB")],
+            first_known_index=5,
+            refused={DeviceId("BOB"): "m.unavailable"},
+        ),
+        (
+            b'{"request_id":"a request","room_id":"!room:example.org","session_id":"a session","made":1700000000000,'
+            b'"number":3,"devices":["BOB"],"first_known_index":5,"refused":{"BOB":"m.unavailable"}}'
+        ),
+    ),
+    (
+        WaitingForwardRecord(
+            device_id=DeviceId("BOB"),
+            request_id="a request",
+            room_id=RoomId("!room:example.org"),
+            session_id=MegolmSessionId("a session"),
+        ),
+        b'{"device_id":"BOB","request_id":"a request","room_id":"!room:example.org","session_id":"a session"}',
+    ),
+    (ParkedContentRecord(event="{}"), b'{"event":"{}"}'),
     (
         RequestRecord(
             request_id="a request",
@@ -257,7 +341,18 @@ EXAMPLES: list[tuple[Record, bytes]] = [
                 shown_secret=b"shown",
                 scanned_mode=None,
             ),
-            waiting=(WaitingEventRecord(type="m.key", content=b"{}", sender_device="BOB", came=1_700_000_002_000),),
+            waiting=(
+                WaitingEventRecord(
+                    type="m.key",
+                    content=b"{}",
+                    sender_device="BOB",
+                    came=1_700_000_002_000,
+                    room_id="!r",
+                    event_id="$e",
+                    timestamp=1_700_000_001_000,
+                ),
+            ),
+            unsent=(RoomMessageRecord(transaction_id="t", type="m.key", content=b"{}"),),
         ),
         (
             b'{"user_id":"@bob:example.org","flow_id":"flow","flow":{"flow_id":"flow","room_id":null,"txn_id":nu'
@@ -270,7 +365,8 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             b'od":"hkdf-hmac-sha256.v2","sas_methods":["decimal"],"ephemeral":"c2VjcmV0","commitment":"c","peer_'
             b'key":"k","vouched":["ed25519:BOB"],"shown_mode":0,"shown_secret":"c2hvd24=","scanned_mode":null,"s'
             b'canned_secret":""},"waiting":[{"type":"m.key","content":"e30=","sender_device":"BOB","came":170000'
-            b"0002000}]}"
+            b'0002000,"room_id":"!r","event_id":"$e","timestamp":1700000001000}],"unsent":[{"transaction_id":"t",'
+            b'"type":"m.key","content":"e30="}]}'
         ),
     ),
     (
@@ -279,6 +375,7 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         ),
         b'{"user_id":"@bob:example.org","device_id":"BOB","ed25519":"e","verified":1700000000000}',
     ),
+    (AccountDataRecord(content=b"{}"), b'{"content":"e30="}'),
     (BackOffRecord(failures=2, until=1_700_000_030_000), b'{"failures":2,"until":1700000030000}'),
 ]
 
@@ -293,9 +390,39 @@ EARLIER: list[tuple[bytes, Record]] = [
         OlmSessionRecord(pickle="p", rank=1, in_set=True, owner=None, steps_for_anybody=STEPS_FOR_ANYBODY),
     ),
     (b'{"devices":[]}', RecipientsRecord()),
+    (b'{"offered":[["@bob:example.org","BOB","a curve"]],"devices":[]}', _OFFERED),
+    (
+        b'{"pickle":"p","rank":1,"in_set":false,"owner":null,"steps_for_anybody":3}',
+        OlmSessionRecord(pickle="p", rank=1, in_set=False, steps_for_anybody=3),
+    ),
+    (
+        (
+            b'{"user_id":"@bob:example.org","flow_id":"f","flow":null,'
+            b'"waiting":[{"type":"m.key","content":"e30=","sender_device":null,"came":1}]}'
+        ),
+        VerificationRecord(
+            user_id=BOB,
+            flow_id="f",
+            waiting=(WaitingEventRecord(type="m.key", content=b"{}", sender_device=None, came=1),),
+        ),
+    ),
     (
         b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"c","ed25519":"e","algorithms":[]}',
         DeviceRecord(user_id=BOB, device_id=DeviceId("BOB"), curve25519=Curve25519Key("c"), ed25519=Ed25519Key("e")),
+    ),
+    (
+        (
+            b'{"user_id":"@bob:example.org","device_id":"BOB","curve25519":"c","ed25519":"e","algorithms":[],'
+            b'"gone":false,"listed":true,"cross_signed_by":null,"signed_json":null}'
+        ),
+        DeviceRecord(
+            user_id=BOB,
+            device_id=DeviceId("BOB"),
+            curve25519=Curve25519Key("c"),
+            ed25519=Ed25519Key("e"),
+            listed=True,
+            trust=DeviceTrust.UNSET,
+        ),
     ),
     (
         (

@@ -12,12 +12,10 @@ from vodozemac import InboundGroupSession, SessionKey
 from olmstate.actors import Options, Supervisor, run_supervisor
 from olmstate.actors.testing import DEVICE, USER, MemoryDisk, MemoryStore
 from olmstate.messages import (
-    CreateAccount,
     DeviceId,
     EncryptedRoomEvent,
-    IdentityKeys,
     JsonObject,
-    NoAccount,
+    PrepareAccount,
     Request,
     Response,
     UserId,
@@ -35,6 +33,8 @@ class Other:
     peer: Peer
     session: Session
     room_keys: dict[str, InboundGroupSession] = attrs.field(factory=dict[str, InboundGroupSession])
+    withheld: list[JsonObject] = attrs.field(factory=list[JsonObject])
+    """Notices so far."""
     since: str | None = None
     received: int = 0
     """Room keys so far."""
@@ -53,6 +53,9 @@ class Other:
         answer = await self.session.sync(self.since)
         self.since = answer["next_batch"]
         for event in answer["to_device"]["events"]:
+            if event["type"] == "m.room_key.withheld":
+                self.withheld.append(event["content"])
+                continue
             payload = self.peer.read(event["content"])
             if payload["type"] == "m.room_key":
                 session = InboundGroupSession(SessionKey(payload["content"]["session_key"]))
@@ -111,10 +114,7 @@ class World:
                 options=Options(wall_clock=lambda: round(trio.current_time() * 1000)),
                 transport=self.send if transport else None,
             ) as supervisor:
-                try:
-                    await supervisor.ask(IdentityKeys())
-                except NoAccount:
-                    await supervisor.ask(CreateAccount())
+                await supervisor.ask(PrepareAccount())
                 yield supervisor
         finally:
             store.presence.close()

@@ -28,11 +28,14 @@ from olmstate.messages import (
     IdentityKeys,
     JsonObject,
     MarkRoomKeyShared,
+    MissingRoomKey,
     OutboundRoomKey,
     PrepareRoomKey,
     ReceiveSync,
     RoomId,
+    RotationPeriod,
     Statistics,
+    SyncToken,
     UserId,
 )
 from olmstate.storage import Turnstile
@@ -96,13 +99,14 @@ async def test_the_client_sends_to_a_device_that_reads_with_two_processes(tmp_pa
 
         for body in ("one", "two"):
             await client.send(bot, bot_at_work.request, room, {"body": body}, devices)
-        read = await client.sync(bob, bob_at_work.request)
+        read = (await client.sync(bob, bob_at_work.request, 0)).read
         assert ["one", "two"] == [event.content["body"] for event in read]
         assert [(USER, "BOT")] * 2 == [(at.user_id, at.device_id) for event in read if (at := known_sender(event))]
 
         await client.send(bot, bot_at_work.request, room, {"body": "three"}, devices)
-        assert ["three"] == [event.content["body"] for event in await client.sync(bobs_helper, bob_at_work.request)]
-        assert [] == await client.sync(bob, bob_at_work.request)  # the helper has moved the token
+        read = (await client.sync(bobs_helper, bob_at_work.request, 0)).read
+        assert ["three"] == [event.content["body"] for event in read]
+        assert () == (await client.sync(bob, bob_at_work.request, 0)).read  # the helper has moved the token
 
         # one key is gone, one was uploaded in its place, and nothing more is due
         await client.upload_keys(bob, bob_at_work.request)
@@ -133,10 +137,134 @@ async def test_the_client_gives_a_new_device_the_key_and_shuts_one_out_that_has_
         for_ann = tuple(address for address in everyone if address.user_id != "@bob:example.org")
         for body, readers in (("to Ann", for_ann), ("to both", everyone), ("to Ann again", for_ann)):
             await client.send(bot, sessions["bot"].request, room, {"body": body}, readers)
-        ann_read = [event.content["body"] for event in await client.sync(ann, sessions["ann"].request)]
-        bob_read = [event.content["body"] for event in await client.sync(bob, sessions["bob"].request)]
+        ann_read = [event.content["body"] for event in (await client.sync(ann, sessions["ann"].request, 0)).read]
+        bob_read = [event.content["body"] for event in (await client.sync(bob, sessions["bob"].request, 0)).read]
         assert ["to Ann", "to both", "to Ann again"] == ann_read
         assert ["to both"] == bob_read
+
+
+class Recorded:
+    """A homeserver that gives answers which others have given, and remembers what it was asked."""
+
+    def __init__(self, *answers: JsonObject) -> None:
+        self.asked: list[str] = []
+        self._answers = list(answers)
+        self.reached = trio.Event()
+        self.go_on = trio.Event()
+        self.go_on.set()
+
+    async def request(self, method: str, target: str, _body: JsonObject) -> JsonObject:
+        """Answer."""
+        self.asked.append(f"{method} {target}")
+        answer = self._answers.pop(0)
+        self.reached.set()
+        await self.go_on.wait()
+        return answer
+
+
+SYNAPSE_IDLE: JsonObject = {
+    # what Synapse answers when nothing has happened, to a device that has uploaded keys
+    "next_batch": "s12_34_0_1_1_1_1_7_0_1_1",
+    "device_one_time_keys_count": {"signed_curve25519": 50},
+    "org.matrix.msc2732.device_unused_fallback_key_types": ["signed_curve25519"],
+    "device_unused_fallback_key_types": ["signed_curve25519"],
+}
+
+
+@pytest.mark.parametrize("answer", [{"next_batch": "s1"}, SYNAPSE_IDLE], ids=["nothing but a token", "Synapse, idle"])
+async def test_a_sync_that_brings_nothing_is_none_that_fails(answer: JsonObject, tmp_path: Path) -> None:
+    # it failed with a KeyError, after the token was stored
+    client, server = example("client"), Recorded(answer, answer)
+    async with device(tmp_path) as bot:
+        await bot.ask(CreateAccount())
+        for _ in range(2):
+            assert client.Synced() == await client.sync(bot, server.request)
+        assert answer["next_batch"] == await bot.ask(SyncToken())
+
+
+async def test_it_waits_for_news_and_quotes_the_token(tmp_path: Path) -> None:
+    client, server = example("client"), Recorded({"next_batch": "a/b+c&d=é"}, {"next_batch": "2"})
+    async with device(tmp_path) as bot:
+        await bot.ask(CreateAccount())
+        await client.sync(bot, server.request)
+        await client.sync(bot, server.request)
+    first, second = server.asked
+    assert "GET /_matrix/client/v3/sync?timeout=30000" == first
+    assert f"{first}&since=a%2Fb%2Bc%26d%3D%C3%A9" == second
+
+
+async def test_what_cannot_be_read_is_told_with_its_reason_and_what_is_not_encrypted_left_out(tmp_path: Path) -> None:
+    client = example("client")
+    async with device(tmp_path / "writer") as writer, device(tmp_path / "reader") as reader:
+        await writer.ask(CreateAccount())
+        await reader.ask(CreateAccount())
+        await shared_key(writer)
+        event: JsonObject = {"type": "m.room.encrypted", **await encrypted(writer)}
+        redacted: JsonObject = {
+            "type": "m.room.encrypted",
+            "content": {},
+            "unsigned": {"redacted_because": {"type": "m.room.redaction"}},
+        }
+        numbers: JsonObject = {"rotation_period_msgs": 7, "rotation_period_ms": "soon"}
+        settings: JsonObject = {"algorithm": "m.megolm.v1.aes-sha2", **numbers}
+        state: JsonObject = {"type": "m.room.encryption", "state_key": "", "content": settings}
+        plain: JsonObject = {"type": "m.room.message", "content": {"body": "plain"}}
+        join: JsonObject = {
+            ROOM: {"state": {"events": [state]}, "timeline": {"events": [event, redacted, plain], "limited": False}},
+            "!idle:example.org": {"unread_notifications": {}, "ephemeral": {"events": []}},
+        }
+        to_device: JsonObject = {"events": [{"type": "m.key.verification.request", "sender": USER, "content": {}}]}
+        answer: JsonObject = {"next_batch": "1", "rooms": {"join": join, "leave": {}}, "to_device": to_device}
+
+        synced = await client.sync(reader, Recorded(answer).request)
+
+    [(room_id, unread, error)] = synced.unread
+    assert (ROOM, event, MissingRoomKey) == (room_id, unread, type(error))
+    assert () == synced.read
+    assert ((ROOM, RotationPeriod(messages=7)),) == synced.rotation
+    assert ["m.key.verification.request"] == [outcome.event["type"] for outcome in synced.to_device]
+
+
+async def test_of_two_workers_that_get_the_same_answer_one_works_on_it(tmp_path: Path) -> None:
+    # both did all of it
+    client = example("client")
+    async with device(tmp_path) as one, device(tmp_path) as two:
+        await one.ask(CreateAccount())
+        await shared_key(one)
+        event = {"type": "m.room.encrypted", **await encrypted(one)}
+        news: JsonObject = {"next_batch": "2", "rooms": {"join": {ROOM: {"timeline": {"events": [event]}}}}}
+        server = Recorded({"next_batch": "1"}, news, news)
+        await client.sync(one, server.request)
+        server.go_on = trio.Event()
+        worked: list[str] = []
+
+        async def work(supervisor: Supervisor) -> None:
+            synced = await client.sync(supervisor, server.request)
+            worked.extend(each.content["body"] for each in synced.read)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(work, one)
+            nursery.start_soon(work, two)
+            await trio.testing.wait_all_tasks_blocked()
+            server.go_on.set()
+    assert ["hello"] == worked
+
+
+async def test_a_rooms_own_numbers_decide_when_its_key_is_replaced(tmp_path: Path) -> None:
+    client, server = example("client"), Homeserver()
+    at_work = server.log_in(USER, "BOT")
+    room = await at_work.create_room(encryption={"rotation_period_msgs": 2})
+    async with device(tmp_path) as bot:
+        await bot.ask(CreateAccount())
+        await client.upload_keys(bot, at_work.request)
+        [(told, rotation)] = (await client.sync(bot, at_work.request, 0)).rotation
+        assert (room, RotationPeriod(messages=2)) == (told, rotation)
+        for body in range(4):
+            await client.send(bot, at_work.request, room, {"body": f"{body}"}, (), rotation=rotation)
+        read = (await client.sync(bot, at_work.request, 0)).read
+    assert ["0", "1", "2", "3"] == [event.content["body"] for event in read]
+    first, second, third, fourth = [event.session_id for event in read]
+    assert first == second != third == fourth
 
 
 async def room_key_of(writer: Supervisor) -> AddRoomKey:

@@ -56,6 +56,13 @@ def test_the_reply_of_an_entry_is_the_one_that_type_checkers_see(name: str) -> N
     assert reply == (eval(VOCABULARY[name].reply, dict(vars(olmstate.messages))) or type(None))  # noqa: S307
 
 
+@pytest.mark.parametrize("name", MESSAGES)
+def test_help_and_the_hover_of_a_message_name_its_reply(name: str) -> None:
+    documentation = getattr(olmstate.messages, name).__doc__
+    section = documentation.partition("    Returns:\n")[2].strip()
+    assert section.startswith(VOCABULARY[name].reply)
+
+
 def test_every_message_has_a_reply_and_every_kind_is_there() -> None:
     sendable = {"command", "query", "procedure"}
     assert sendable | {"message", "event", "error", "value", "type"} == {entry.kind for entry in VOCABULARY.values()}

@@ -32,24 +32,30 @@ from olmstate.messages import (
     AcceptVerification,
     AddDevices,
     BootstrapCrossSigning,
+    CancelRoomKeyRequests,
     CancelVerification,
     ConfirmVerification,
     CreateAccount,
     CreateOlmSessions,
+    CreateSecretStorage,
     CrossSigningSeeds,
     CrossSigningStatus,
     DecryptRoomEvent,
     DecryptRoomEvents,
     DecryptToDevice,
+    DescribeSecretStorage,
     Devices,
+    DeviceTrust,
     Ed25519Key,
     EncryptForRoom,
     EncryptRoomEvent,
     EncryptToDevice,
     Event,
+    EventId,
     ExportCrossSigningKeys,
     ExportKeyFile,
     ExportRoomKeys,
+    ForgetParkedEvents,
     Identity,
     IdentityKeys,
     ImportAccount,
@@ -60,27 +66,44 @@ from olmstate.messages import (
     JsonObject,
     MarkRequestFailed,
     MarkRequestSent,
+    MarkVerificationMessageRefused,
+    MarkVerificationMessageSent,
     MegolmSessionId,
     Message,
     OlmStateError,
+    OpenSecretStorage,
     OutdatedUsers,
     OutgoingRequests,
+    ParkedEvents,
+    ParkEvents,
     PinIdentity,
     PrepareAccount,
     PrepareRoomKey,
+    ReadSecret,
     ReceiveSync,
+    ReceiveVerificationEvent,
+    RemoveSecretStorageKey,
     RequestId,
+    RequestRoomKeys,
     RequestVerification,
     RoomId,
+    RoomKeyRequests,
+    ScanQrCode,
+    SetBackupWanted,
+    SetDefaultSecretStorageKey,
+    SetDeviceTrust,
+    ShowQrCode,
     SignedDeviceKeys,
     StartSas,
     Statistics,
     TrackUsers,
     UpdateDevices,
     UserId,
+    VerificationMessages,
     Verifications,
     VerifyUser,
     WithdrawVerification,
+    WriteSecret,
     WrongKey,
 )
 from olmstate.storage import START, SqliteStore, Table, backup, open_store
@@ -90,12 +113,15 @@ from tests.faults.client import BUSY, EXPORT_ROUNDS, share, work
 from tests.faults.homeserver import ALICE, ALICE_DEVICE, Homeserver
 from tests.faults.known_secrets import KnownSecrets
 from tests.operations.peer import exported, keys_query
+from tests.peer.secret_storage import recovery_key
 
 R = TypeVar("R")
 
 PASSPHRASE = "the passphrase of the store, which nobody may see"
 NEW_PASSPHRASE = "the next passphrase of the store"
 FILE_PASSPHRASE = "the passphrase of the exported file"
+STORAGE_PASSPHRASE = "the passphrase of secret storage"
+STORED_SECRET = "what is kept in secret storage"
 PLAINTEXT = "what is said in confidence"
 OPTIONS = Options(write_behind=0.0, watch=0.001)
 """Everything that the library does by itself, it does at once."""
@@ -243,6 +269,9 @@ async def _do_everything_wrong(witness: Witness, homeserver: Homeserver, secrets
         await witness.provoke(wrong)
     event = bob.room_event(room_id, group, content)
     await witness.provoke(DecryptRoomEvent(room_id=room_id, event=event))
+    await witness.ask(ParkEvents(events=((room_id, event), (room_id, {**event, PLAINTEXT: {1}}))))
+    await witness.ask(ParkedEvents())
+    await witness.ask(ForgetParkedEvents(events=((room_id, EventId("$none")),)))
     await witness.ask(added)
     await witness.provoke(DecryptRoomEvent(room_id=BUSY, event=event))
     lying = bob.room_event(RoomId("!other:example.org"), group, content)
@@ -278,6 +307,10 @@ async def _do_what_asks_the_homeserver(witness: Witness, homeserver: Homeserver,
     for usage, seed in seeds.items():
         secrets.add_base64(usage, base64.b64encode(seed).decode().rstrip("="))
     texts = {usage: base64.b64encode(seed).decode().rstrip("=") for usage, seed in seeds.items()}
+    key = recovery_key(os.urandom(32))
+    secrets.add("recovery key", key)
+    secrets.add("passphrase of secret storage", STORAGE_PASSPHRASE)
+    secrets.add("secret", STORED_SECRET)
     messages: list[Message[Any]] = [
         PrepareAccount(),
         TrackUsers(users=(bob,)),
@@ -287,6 +320,10 @@ async def _do_what_asks_the_homeserver(witness: Witness, homeserver: Homeserver,
         MarkRequestFailed(request_id=RequestId("none"), response={"body": PLAINTEXT}),
         UpdateDevices(users=(bob,), patience=0.1),
         EncryptForRoom(room_id=BUSY, members=(bob,), type="m.test", content={"body": PLAINTEXT}, patience=0.1),
+        SetDeviceTrust(user_id=bob, device_id=homeserver.peers[bob].device_id, trust=DeviceTrust.BLOCKED),
+        RequestRoomKeys(sessions=((BUSY, MegolmSessionId("none")),)),
+        CancelRoomKeyRequests(sessions=((BUSY, MegolmSessionId("none")),)),
+        RoomKeyRequests(),
         Identity(user_id=bob),
         PinIdentity(user_id=bob),
         WithdrawVerification(user_id=bob),
@@ -295,16 +332,38 @@ async def _do_what_asks_the_homeserver(witness: Witness, homeserver: Homeserver,
         ImportCrossSigningKeys(seeds=CrossSigningSeeds(**texts)),
         ExportCrossSigningKeys(),
         VerifyUser(user_id=bob, master_key=Ed25519Key("A" * 43), patience=0.1),
+        *secret_storage(key),
         RequestVerification(user_id=bob),
         Verifications(),
         AcceptVerification(user_id=bob, flow_id="none"),
         StartSas(user_id=bob, flow_id="none"),
+        ShowQrCode(user_id=bob, flow_id="none"),
+        ScanQrCode(user_id=bob, flow_id="none", data=PLAINTEXT.encode()),
         ConfirmVerification(user_id=bob, flow_id="none"),
+        ReceiveVerificationEvent(room_id=BUSY, event={"body": PLAINTEXT}),
+        RequestVerification(user_id=bob, room_id=BUSY),
+        VerificationMessages(),
+        MarkVerificationMessageSent(transaction_id="none", event_id=EventId("$none")),
+        MarkVerificationMessageRefused(transaction_id="none"),
         CancelVerification(user_id=bob, flow_id="none"),
     ]
     for message in messages:
         with suppress(OlmStateError):
             await witness.ask(message)
+
+
+def secret_storage(key: str) -> list[Message[Any]]:
+    """All that can be asked of it, with a key or a passphrase."""
+    return [
+        DescribeSecretStorage(patience=0.1),
+        CreateSecretStorage(passphrase=STORAGE_PASSPHRASE, present_key=key, patience=0.1),
+        OpenSecretStorage(key=key, patience=0.1),
+        ReadSecret(name="m.mine", key=STORAGE_PASSPHRASE, patience=0.1),
+        WriteSecret(name="m.mine", secret=STORED_SECRET, key=key, patience=0.1),
+        SetDefaultSecretStorageKey(key_id="none", patience=0.1),
+        RemoveSecretStorageKey(key_id="none", patience=0.1),
+        SetBackupWanted(wanted=True, patience=0.1),
+    ]
 
 
 async def homeserver_devices_lie(witness: Witness, homeserver: Homeserver) -> None:
@@ -349,7 +408,8 @@ async def test_no_message_reply_event_error_object_or_log_shows_a_secret(
                 await open_store(memory_folder / "store", key=key)
             witness.errors.append(wrong.value)
         await _learn_secrets(store, secrets)
-        alive = [thing for thing in gc.get_objects() if type(thing).__module__.startswith("olmstate.")]
+        # A class may say its module by a descriptor, as one that another test has left behind does.
+        alive = [thing for thing in gc.get_objects() if str(type(thing).__module__).startswith("olmstate.")]
         shown = [(type(thing).__name__, repr(thing)) for thing in (*alive, *witness.said)]
     shown += [(type(error).__name__, _texts_of(error)) for error in witness.errors]
     shown += [("log", record.getMessage()) for record in caplog.records]

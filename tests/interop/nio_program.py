@@ -11,6 +11,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -105,6 +106,11 @@ class Client:
     async def rotate(self, room_id: str) -> Answer:
         """Use a new session from now on."""
         self.nio.invalidate_outbound_session(room_id)
+
+    async def lose_sessions(self) -> Answer:
+        """Forget all Olm sessions, and don't wait for an hour before there are new ones."""
+        self.nio.olm.session_store = type(self.nio.olm.session_store)()
+        self.nio.olm._unwedging_interval = timedelta(0)
 
     async def devices(self, user_id: str) -> Answer:
         """What is known of a user's devices."""

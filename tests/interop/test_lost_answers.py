@@ -6,13 +6,16 @@ import json
 from collections.abc import AsyncGenerator
 
 import pytest
+import trio
 
 from tests.interop.claims import claim_from, keys_left, use_up
 from tests.interop.fault_proxy import FaultProxy, Kind, open_fault_proxy
 from tests.interop.homeserver import Homeserver, NoAnswer
 from tests.interop.olmstate_device import OlmstateDevice
 from tests.interop.people import People, all_say, meet, sync_all, what_they_read
-from tests.peer.session import RequestRefused
+
+PATIENCE = 120
+"""Seconds: what has failed is tried again after fifteen."""
 
 
 @pytest.fixture
@@ -46,10 +49,13 @@ async def test_after_a_failed_upload_the_homeserver_has_all_keys_each_under_an_i
     room = await meet([alice, bob])
     await bob.send(room, "this takes a one-time key")
     proxy.add(kind, "/keys/upload")
-    with pytest.raises((NoAnswer, RequestRefused)):
-        await alice.sync()
     await alice.sync()
-    assert 50 == await keys_left(alice.session)
+    with trio.fail_after(PATIENCE):
+        while not [passed for passed in proxy.passed if passed.path == "/keys/upload"][1:]:  # noqa: ASYNC110 - as below
+            await trio.sleep(0.1)
+        while await keys_left(alice.session) < 50:
+            await alice.sync()
+            await trio.sleep(1)
     assert {1} == {len(keys) for keys in versions_of_keys(proxy).values()}
     assert {200} == {passed.status for passed in proxy.passed if passed.status is not None}
     said = await all_say([bob], room)
@@ -64,8 +70,7 @@ async def test_a_key_that_was_claimed_before_its_upload_was_answered_is_not_offe
     room = await meet([alice, bob, carol, dave])
     await bob.send(room, "this takes a one-time key, so that another is uploaded")
     proxy.add("lose_answer", "/keys/upload")
-    with pytest.raises(NoAnswer):
-        await alice.sync()
+    await alice.sync()
     await use_up(alice.session, await people.homeserver.register(), but=1)
     await claim_from(carol, alice.session)  # the key of the lost answer: keys are claimed in the order of their upload
     await alice.sync()
@@ -87,16 +92,21 @@ async def test_what_a_lost_sync_brought_comes_again(people: People, alice: Olmst
     assert [said] == what_they_read([alice], said)
 
 
-@pytest.mark.parametrize("path", ["/keys/query", "/keys/claim", "/sendToDevice/"])
-@pytest.mark.parametrize("kind", ["refuse", "drop", "lose_answer"])
-async def test_a_send_that_broke_off_can_be_made_again(
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("lose_answer", "/keys/query"),
+        ("lose_answer", "/keys/claim"),
+        ("lose_answer", "/sendToDevice/"),
+        ("drop", "/sendToDevice/"),
+    ],
+)
+async def test_a_send_gets_through_though_a_request_of_its_fails(
     kind: Kind, path: str, people: People, alice: OlmstateDevice, proxy: FaultProxy
 ) -> None:
     bob, carol = await people.rust(), await people.nio()
     room = await meet([alice, bob, carol])
     proxy.add(kind, path)
-    with pytest.raises((NoAnswer, RequestRefused)):
-        await alice.send(room, "never sent")
     said = await all_say([alice], room)
     await sync_all([alice, bob, carol])
     assert [said] * 3 == what_they_read([alice, bob, carol], said)

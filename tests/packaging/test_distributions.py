@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SOURCE_ROOTS = ("actors", "messages", "storage")
 INSTALLED = {"__pycache__", "node_modules"}
-PORTIONS = {"http", "actors", "asyncio", "cli", "messages", "storage"}
+PORTIONS = {"http", "actors", "asyncio", "cli", "messages", "qr", "storage"}
 
 
 def files_below(folder: Path) -> set[str]:

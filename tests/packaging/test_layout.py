@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "cli": {"cli", "actors", "storage", "messages"},
     "asyncio": {"asyncio", "actors", "storage", "messages"},
     "http": {"http", "messages"},
+    "qr": {"qr", "messages"},
 }
 # What a room must never touch, whoever brought it in.
 MUST_NOT_NEED = {
@@ -26,6 +27,7 @@ MUST_NOT_NEED = {
     "cli": set[str](),
     "asyncio": {"click"},
     "http": {"click", "trio", "asyncio"},
+    "qr": {"click", "trio", "asyncio"},
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = ("run.lock", "dev.lock", "peers.lock")
+OURS = ("run.lock", "dev.lock", "peers.lock", "mutants.lock")
 """What may be together in one environment."""
 LOCKS = (*OURS, "synapse.lock")
 
@@ -42,10 +42,11 @@ def test_a_lock_names_no_host_and_no_path(lock: str) -> None:
 
 
 def test_the_locks_agree_where_they_name_the_same_package() -> None:
-    run, dev, peers = (pins_of(lock) for lock in OURS)
+    run, dev, *others = (pins_of(lock) for lock in OURS)
     assert run == {name: pin for name, pin in dev.items() if name in run}
-    both = dev.keys() & peers.keys()
-    assert {name: dev[name] for name in both} == {name: peers[name] for name in both}
+    for other in others:
+        both = dev.keys() & other.keys()
+        assert {name: dev[name] for name in both} == {name: other[name] for name in both}
 
 
 def test_the_locks_hold_all_that_pyproject_asks_for() -> None:
@@ -55,11 +56,10 @@ def test_the_locks_hold_all_that_pyproject_asks_for() -> None:
     for requirements in (*pyproject["project"]["optional-dependencies"].values(),):
         dev |= names_in(requirements)
     groups = pyproject["dependency-groups"]
-    peers = names_in(groups.pop("peers"))
-    synapse = names_in(groups.pop("synapse"))
+    apart = {name: names_in(groups.pop(name)) for name in ("peers", "mutants", "synapse")}
     for requirements in groups.values():
         dev |= names_in(requirements)
     assert run <= set(pins_of("run.lock"))
     assert dev <= set(pins_of("dev.lock"))
-    assert peers <= set(pins_of("peers.lock"))
-    assert synapse <= set(pins_of("synapse.lock"))
+    for name, wanted in apart.items():
+        assert wanted <= set(pins_of(f"{name}.lock"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -41,6 +42,8 @@ class _Login:
     """To-device events by their place in the stream."""
     sent: dict[tuple[str, ...], JsonObject] = attrs.field(factory=dict[tuple[str, ...], JsonObject])
     """The answers to what had a transaction id, which is the last part of what was asked for."""
+    transactions: dict[str, str] = attrs.field(factory=dict[str, str])
+    """Transaction ids of what this device has sent to rooms, by event id."""
     sharing: dict[int, set[str]] = attrs.field(factory=dict[int, set[str]])
     """Who shared a room with the user at each of its syncs, by the sync's mark."""
 
@@ -57,9 +60,9 @@ class Homeserver:
 
     TO_DEVICE_LIMIT: ClassVar = 100
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], int] | None = None) -> None:
         self.keys = KeyServer()
-        self.rooms = Rooms()
+        self.rooms = Rooms(clock)
         self.asked: list[Asked] = []
         self._logins: dict[tuple[str, str], _Login] = {}
         self._account_data: dict[tuple[str, str], JsonObject] = {}
@@ -132,8 +135,8 @@ class Homeserver:
                 room = self.rooms.of(user_id, room_id)
                 memberships = {member: membership for member, (_, membership) in room.members.items()}
                 return {"chunk": [{"state_key": m, "content": {"membership": at}} for m, at in memberships.items()]}
-            case ("PUT", "rooms", room_id, "send", event_type, _):
-                send = partial(self._send, user_id, room_id, event_type, body)
+            case ("PUT", "rooms", room_id, "send", _, _):
+                send = partial(self._send, (user_id, device_id), room_id, asked, body)
                 return self._once(user_id, device_id, asked, send)
             case ("PUT", "user", _, "account_data", data_type):
                 self._account_data[user_id, data_type] = body
@@ -149,8 +152,11 @@ class Homeserver:
             sent[asked] = send()
         return sent[asked]
 
-    def _send(self, user_id: str, room_id: str, event_type: str, content: JsonObject) -> JsonObject:
-        return {"event_id": self.rooms.add(self.rooms.of(user_id, room_id), user_id, event_type, content)["event_id"]}
+    def _send(self, sender: tuple[str, str], room_id: str, asked: tuple[str, ...], content: JsonObject) -> JsonObject:
+        user_id, _ = sender
+        event = self.rooms.add(self.rooms.of(user_id, room_id), user_id, asked[-2], content)
+        self._logins[sender].transactions[event["event_id"]] = asked[-1]
+        return {"event_id": event["event_id"]}
 
     def _send_to_device(self, sender: str, event_type: str, messages: dict[str, dict[str, Any]]) -> JsonObject:
         for user_id, devices in messages.items():
@@ -177,7 +183,7 @@ class Homeserver:
             "to_device": {"events": [event for _, event in delivered]},
             "device_one_time_keys_count": self.keys.counts(user_id, device_id),
             "device_unused_fallback_key_types": self.keys.unused_fallback_key_types(user_id, device_id),
-            "rooms": self.rooms.since(user_id, self._marks[mark].rooms),
+            "rooms": _with_transactions(self.rooms.since(user_id, self._marks[mark].rooms), login.transactions),
         }
         if since is not None:
             answer["device_lists"] = self._device_lists(login, mark, next_mark)
@@ -187,6 +193,16 @@ class Homeserver:
         before, after = login.sharing.get(since, set[str]()), login.sharing[until]
         changed = set(self.keys.changes[self._marks[since].changes : self._marks[until].changes])
         return {"changed": sorted(changed & after | after - before), "left": sorted(before - after)}
+
+
+def _with_transactions(rooms: JsonObject, transactions: dict[str, str]) -> JsonObject:
+    """A device sees under which id it has sent an event itself."""
+    rooms = copy.deepcopy(rooms)
+    for room in rooms["join"].values():
+        for event in room["timeline"]["events"]:
+            if event["event_id"] in transactions:
+                event["unsigned"] = {"transaction_id": transactions[event["event_id"]]}
+    return rooms
 
 
 def _token(token: str | None) -> tuple[int, int]:

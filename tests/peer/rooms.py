@@ -7,6 +7,7 @@ Rule: everybody in a room sees all of it, from its beginning, from the sync afte
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 
 import attrs
@@ -32,10 +33,11 @@ class Room:
 class Rooms:
     """All rooms."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], int] | None = None) -> None:
         self.rooms: dict[str, Room] = {}
         self.position = 0
         """How many events there have been in all rooms."""
+        self._clock = clock or (lambda: 1_700_000_000_000 + self.position)
         self._ids = count(1)
 
     def create(self, creator: str, body: JsonObject) -> JsonObject:
@@ -71,7 +73,7 @@ class Rooms:
             "sender": sender,
             "content": content,
             "event_id": f"${self.position}",
-            "origin_server_ts": 1_700_000_000_000 + self.position,
+            "origin_server_ts": self._clock(),
         }
         if state_key is not None:
             event["state_key"] = state_key

@@ -50,6 +50,12 @@ def decrypt(key: bytes, name: str, stored: dict[str, str]) -> str:
     return aes_ctr(aes_key, unb64(stored["iv"]), ciphertext).decode()
 
 
+def description(key: bytes, **more: object) -> dict[str, object]:
+    """Of a key, with its check, as it stands in account data."""
+    check = encrypt(key, "", "\0" * 32, bytes(16))
+    return {"algorithm": "m.secret_storage.v1.aes-hmac-sha2", "iv": check["iv"], "mac": check["mac"], **more}
+
+
 def recovery_key(key: bytes) -> str:
     """Groups of four."""
     octets = bytearray(b"\x8b\x01" + key)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import count
+from secrets import token_hex
 from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
 
@@ -54,6 +55,8 @@ class Session:
     device_id: DeviceId
     request: Request = attrs.field(repr=False)
     _transaction: Callable[[], int] = attrs.field(factory=lambda: count(1).__next__, repr=False)
+    _started: str = attrs.field(factory=lambda: token_hex(4), repr=False)
+    """Another process's session on the same device counts from 1, too."""
 
     # --- syncing ----------------------------------------------------------------------------------------------------
 
@@ -118,7 +121,7 @@ class Session:
 
     def transaction_id(self) -> str:
         """One that this session hasn't used."""
-        return f"t{self._transaction()}"
+        return f"t{self._started}-{self._transaction()}"
 
     # --- keys -------------------------------------------------------------------------------------------------------
 

@@ -69,6 +69,7 @@ from olmstate.messages import (
     RotateRoomKey,
     RotationPeriod,
     ShareRoomKey,
+    ShowQrCode,
     SignedDeviceKeys,
     StartSas,
     Statistics,
@@ -363,7 +364,7 @@ class Client:
         await self.supervisor.ask(RequestVerification(user_id=self.rng.choice(self.world.known_devices).user_id))
         flows = await self.supervisor.ask(Verifications())
         flow = self.rng.choice(flows)
-        wish = self.rng.choice((AcceptVerification, StartSas, ConfirmVerification, CancelVerification))
+        wish = self.rng.choice((AcceptVerification, StartSas, ShowQrCode, ConfirmVerification, CancelVerification))
         with contextlib.suppress(VerificationError):  # it may be at another stage, or over
             await self.supervisor.ask(wish(user_id=flow.user_id, flow_id=flow.flow_id))
 

@@ -20,7 +20,9 @@ from olmstate.messages import (
     DecryptToDevice,
     DeviceAddress,
     DevicesChanged,
+    DeviceTrustChanged,
     Event,
+    EventsReadable,
     ExportKeyFile,
     ExportRoomKeys,
     IdentitiesChanged,
@@ -29,16 +31,21 @@ from olmstate.messages import (
     ImportRoomKeys,
     MarkRequestFailed,
     MarkRequestSent,
+    MarkVerificationMessageRefused,
     Message,
     OwnDeviceReplaced,
     PinIdentity,
     PrivateCrossSigningKeysChanged,
     ReceiveSync,
+    ReceiveVerificationEvent,
     RequestGivenUp,
     RequestVerification,
     RoomKeyExportProgress,
     RoomKeyImportProgress,
+    RoomKeyRequestRefused,
     RoomKeysReceived,
+    ScanQrCode,
+    SetDeviceTrust,
     StartSas,
     ToDeviceDelayed,
     VerificationChanged,
@@ -49,7 +56,10 @@ from tests.faults.history import Json
 OWN_EVENTS = (
     ToDeviceDelayed,
     RoomKeysReceived,
+    EventsReadable,
+    RoomKeyRequestRefused,
     DevicesChanged,
+    DeviceTrustChanged,
     OwnDeviceReplaced,
     IdentitiesChanged,
     RequestGivenUp,
@@ -78,6 +88,7 @@ class News:
     given_up: list[RequestGivenUp] = attrs.field(factory=list[RequestGivenUp])
     identities: list[IdentitiesChanged] = attrs.field(factory=list[IdentitiesChanged])
     private_keys: list[PrivateCrossSigningKeysChanged] = attrs.field(factory=list[PrivateCrossSigningKeysChanged])
+    trusts: list[DeviceTrustChanged] = attrs.field(factory=list[DeviceTrustChanged])
     verifications: list[VerificationChanged] = attrs.field(factory=list[VerificationChanged])
 
 
@@ -94,7 +105,7 @@ class Ear:
     heard: set[type[Event]] = attrs.field(factory=set[type[Event]])
     """Of which kinds, ever."""
 
-    def hear(self) -> News:  # noqa: C901 - one case an event
+    def hear(self) -> News:  # noqa: C901, PLR0912 - one case an event
         """What has come since the last time."""
         news = News()
         while self._channel.statistics().current_buffer_used:
@@ -118,10 +129,14 @@ class Ear:
                     news.identities.append(event)
                 case PrivateCrossSigningKeysChanged():
                     news.private_keys.append(event)
+                case DeviceTrustChanged():
+                    news.trusts.append(event)
                 case VerificationChanged():
                     news.verifications.append(event)
                 case ToDeviceDelayed():
                     pass  # how long a reply takes, which says nothing of it
+                case EventsReadable() | RoomKeyRequestRefused():
+                    pass  # of what was parked, or asked for, before, which no reply says
                 case _:
                     raise AssertionError(event)
         return news
@@ -146,6 +161,8 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             enough = not reply or len(reply) in heard.exported
         case ExportKeyFile():
             return None  # nobody can see how many keys are in it
+        case ReceiveVerificationEvent() | MarkVerificationMessageRefused():
+            return None  # the reply doesn't tell whether that was known before
         case MarkRequestSent() | MarkRequestFailed():
             return None  # the reply doesn't tell what the request was about, and it may have been answered before
         case _:
@@ -185,8 +202,18 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
             return News(identities=heard.identities, private_keys=told)  # ours is verified by that, if it wasn't
         case PinIdentity() | WithdrawVerification():
             return News(identities=[IdentitiesChanged(users=(message.user_id,))])
-        case RequestVerification() | AcceptVerification() | StartSas() | ConfirmVerification() | CancelVerification():
+        case SetDeviceTrust():
+            told_of = DeviceTrustChanged(user_id=message.user_id, device_id=message.device_id, trust=message.trust)
+            return News(trusts=[told_of] if heard.trusts else [])  # nothing of what was so already
+        case (
+            RequestVerification()
+            | AcceptVerification()
+            | StartSas()
+            | ScanQrCode()
+            | ConfirmVerification()
+            | CancelVerification()
+        ):
             stage = VerificationChanged(user_id=reply.user_id, flow_id=reply.flow_id, stage=reply.stage)
-            return News(verifications=[stage])
+            return News(verifications=[stage], trusts=heard.trusts)  # the last step may have verified a device
         case _:
             return News()

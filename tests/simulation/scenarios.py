@@ -24,8 +24,12 @@ from olmstate.messages import (
 from tests.simulation import (
     scenarios_of_devices,
     scenarios_of_identities,
+    scenarios_of_key_requests,
+    scenarios_of_parked_events,
     scenarios_of_requests,
     scenarios_of_rooms,
+    scenarios_of_secret_storage,
+    scenarios_of_unwedging,
     scenarios_of_verification,
 )
 from tests.simulation.client import Client
@@ -36,7 +40,11 @@ SCENARIOS: Sequence[Scenario] = (
     *scenarios_of_devices.SCENARIOS,
     *scenarios_of_rooms.SCENARIOS,
     *scenarios_of_requests.SCENARIOS,
+    *scenarios_of_unwedging.SCENARIOS,
+    *scenarios_of_key_requests.SCENARIOS,
+    *scenarios_of_parked_events.SCENARIOS,
     *scenarios_of_identities.SCENARIOS,
+    *scenarios_of_secret_storage.SCENARIOS,
     *scenarios_of_verification.SCENARIOS,
 )
 

@@ -20,6 +20,7 @@ from olmstate.messages import (
     DeviceKeys,
     Devices,
     DevicesAdded,
+    DeviceTrust,
     EncryptedToDevice,
     EncryptToDevice,
     IdentityKeys,
@@ -35,6 +36,7 @@ from olmstate.messages import (
     ReceiveSync,
     ReplayedToDevice,
     RoomKeyWithheld,
+    SetDeviceTrust,
     SignedDeviceKeys,
     Statistics,
     SupervisorStatistics,
@@ -198,6 +200,19 @@ async def devices(client: Client) -> Prepared:
         return known == [device.device_id for device in reply]
 
     return Prepared(message, right=right, elsewhere=Elsewhere(elsewhere))
+
+
+async def set_device_trust(client: Client) -> Prepared:
+    """One is blocked."""
+    device = client.world.known_devices[0]
+    message = SetDeviceTrust(user_id=device.user_id, device_id=device.device_id, trust=DeviceTrust.BLOCKED)
+
+    async def is_blocked(client: Client) -> None:
+        known = await client.supervisor.ask(Devices(user_id=device.user_id))
+        blocked = [each.device_id for each in known if each.trust is DeviceTrust.BLOCKED]
+        assert [device.device_id] == blocked
+
+    return Prepared(message, is_blocked, elsewhere=Elsewhere(message))
 
 
 # --- Olm ----------------------------------------------------------------------------------------------------
@@ -371,6 +386,7 @@ SCENARIOS = (
     Scenario(prepare=statistics),
     Scenario(prepare=add_devices),
     Scenario(prepare=devices),
+    Scenario(prepare=set_device_trust),
     Scenario(prepare=create_olm_sessions),
     Scenario(prepare=encrypt_to_device),
     Scenario(prepare=decrypt_to_device),

@@ -42,10 +42,11 @@ async def outdated_users(client: Client) -> Prepared:
 
 async def _query(client: Client) -> Request:
     await client.supervisor.ask(TrackUsers(users=(client.world.peers[0].user_id,)))
-    return await _due_query(client)
+    return await due_query(client)
 
 
-async def _due_query(client: Client) -> Request:
+async def due_query(client: Client) -> Request:
+    """The one that is made for outdated users."""
     requests = await client.supervisor.ask(OutgoingRequests())
     (query,) = [each for each in requests if each.kind is RequestKind.KEYS_QUERY]  # keys may be due, too
     return query
@@ -96,7 +97,7 @@ async def mark_request_failed(client: Client) -> Prepared:
 async def encrypt_for_room(client: Client) -> Prepared:
     """Nobody else is there, and all is known."""
     await client.supervisor.ask(TrackUsers(users=()))
-    query = await _due_query(client)
+    query = await due_query(client)
     await client.supervisor.ask(MarkRequestSent(request_id=query.request_id, response={"device_keys": {}}))
     message = EncryptForRoom(room_id=ROOMS[0], members=(), type="m.room.message", content={"body": "hello"})
     return Prepared(message, elsewhere=add_a_room_key(client))

@@ -14,10 +14,12 @@ from olmstate.messages import (
     AddDevices,
     AddRoomKey,
     BootstrapCrossSigning,
+    CancelRoomKeyRequests,
     CancelVerification,
     ConfirmVerification,
     CreateAccount,
     CreateOlmSessions,
+    CreateSecretStorage,
     CrossSigningSeeds,
     CrossSigningStatus,
     DecryptedRoomEvent,
@@ -25,6 +27,7 @@ from olmstate.messages import (
     DecryptRoomEvent,
     DecryptRoomEvents,
     DecryptToDevice,
+    DescribeSecretStorage,
     DeviceIdentity,
     DeviceKeys,
     Devices,
@@ -35,9 +38,11 @@ from olmstate.messages import (
     EncryptForRoom,
     EncryptRoomEvent,
     EncryptToDevice,
+    EventsParked,
     ExportCrossSigningKeys,
     ExportKeyFile,
     ExportRoomKeys,
+    ForgetParkedEvents,
     Identity,
     IdentityKeys,
     ImportAccount,
@@ -49,23 +54,44 @@ from olmstate.messages import (
     MarkRequestFailed,
     MarkRequestSent,
     MarkRoomKeyShared,
+    MarkVerificationMessageRefused,
+    MarkVerificationMessageSent,
     OlmSessionsCreated,
+    OpenSecretStorage,
     OutboundRoomKey,
     OutdatedUsers,
     OutgoingRequests,
+    ParkedEvent,
+    ParkedEvents,
+    ParkEvents,
     PinIdentity,
     PrepareAccount,
     PrepareOneTimeKeys,
     PrepareRoomKey,
     PrivateCrossSigningKeys,
+    ReadSecret,
     ReceiveSync,
+    ReceiveVerificationEvent,
+    RemoveSecretStorageKey,
     Request,
+    RequestRoomKeys,
     RequestVerification,
     RoomKeyChange,
+    RoomKeyRequest,
+    RoomKeyRequests,
     RoomKeyShare,
     RoomKeysImported,
+    RoomKeysRequested,
     RotateRoomKey,
+    ScanQrCode,
+    SecretStorageCreated,
+    SecretStorageInfo,
+    SecretStorageKey,
+    SetBackupWanted,
+    SetDefaultSecretStorageKey,
+    SetDeviceTrust,
     ShareRoomKey,
+    ShowQrCode,
     SignedDeviceKeys,
     StartSas,
     Statistics,
@@ -79,9 +105,12 @@ from olmstate.messages import (
     UserId,
     UserIdentity,
     Verification,
+    VerificationMessage,
+    VerificationMessages,
     Verifications,
     VerifyUser,
     WithdrawVerification,
+    WriteSecret,
 )
 
 
@@ -156,10 +185,13 @@ async def room_keys(
     assert_type(await supervisor.ask(export_file), str)
 
 
-async def device_lists(supervisor: Supervisor, *, track: TrackUsers, update: UpdateDevices) -> None:
+async def device_lists(
+    supervisor: Supervisor, *, track: TrackUsers, update: UpdateDevices, trust: SetDeviceTrust
+) -> None:
     assert_type(await supervisor.ask(OutdatedUsers()), tuple[UserId, ...])
     assert_type(await supervisor.ask(track), tuple[UserId, ...])
     assert_type(await supervisor.ask(update), tuple[UserId, ...])
+    assert_type(await supervisor.ask(trust), None)
 
 
 async def identities(
@@ -180,6 +212,25 @@ async def private_keys(
     assert_type(await supervisor.ask(ExportCrossSigningKeys()), CrossSigningSeeds)
 
 
+async def secret_storage(
+    supervisor: Supervisor,
+    *,
+    open_it: OpenSecretStorage,
+    read: ReadSecret,
+    write: WriteSecret,
+    default: SetDefaultSecretStorageKey,
+    remove: RemoveSecretStorageKey,
+) -> None:
+    assert_type(await supervisor.ask(CreateSecretStorage()), SecretStorageCreated)
+    assert_type(await supervisor.ask(DescribeSecretStorage()), SecretStorageInfo)
+    assert_type(await supervisor.ask(open_it), SecretStorageKey)
+    assert_type(await supervisor.ask(read), str)
+    assert_type(await supervisor.ask(write), None)
+    assert_type(await supervisor.ask(default), None)
+    assert_type(await supervisor.ask(remove), None)
+    assert_type(await supervisor.ask(SetBackupWanted(wanted=True)), None)
+
+
 async def requests(supervisor: Supervisor, *, sent: MarkRequestSent, failed: MarkRequestFailed) -> None:
     assert_type(await supervisor.ask(OutgoingRequests()), tuple[Request, ...])
     assert_type(await supervisor.ask(sent), None)
@@ -192,16 +243,45 @@ async def verification(
     request: RequestVerification,
     accept: AcceptVerification,
     start: StartSas,
+    show: ShowQrCode,
+    scan: ScanQrCode,
     confirm: ConfirmVerification,
     cancel: CancelVerification,
 ) -> None:
     assert_type(await supervisor.ask(request), Verification)
     assert_type(await supervisor.ask(accept), Verification)
     assert_type(await supervisor.ask(start), Verification)
+    assert_type(await supervisor.ask(show), Verification)
+    assert_type(await supervisor.ask(scan), Verification)
     assert_type(await supervisor.ask(confirm), Verification)
     assert_type(await supervisor.ask(cancel), Verification)
     assert_type(await supervisor.ask(Verifications()), tuple[Verification, ...])
 
 
+async def verification_in_rooms(
+    supervisor: Supervisor,
+    *,
+    receive: ReceiveVerificationEvent,
+    sent: MarkVerificationMessageSent,
+    refused: MarkVerificationMessageRefused,
+) -> None:
+    assert_type(await supervisor.ask(receive), Verification | None)
+    assert_type(await supervisor.ask(VerificationMessages()), tuple[VerificationMessage, ...])
+    assert_type(await supervisor.ask(sent), None)
+    assert_type(await supervisor.ask(refused), None)
+
+
 async def statistics(supervisor: Supervisor) -> None:
     assert_type(await supervisor.ask(Statistics()), SupervisorStatistics)
+
+
+async def parked_events(supervisor: Supervisor, park: ParkEvents, forget: ForgetParkedEvents) -> None:
+    assert_type(await supervisor.ask(park), EventsParked)
+    assert_type(await supervisor.ask(ParkedEvents()), tuple[ParkedEvent, ...])
+    assert_type(await supervisor.ask(forget), None)
+
+
+async def key_requests(supervisor: Supervisor, request: RequestRoomKeys, cancel: CancelRoomKeyRequests) -> None:
+    assert_type(await supervisor.ask(request), RoomKeysRequested)
+    assert_type(await supervisor.ask(cancel), None)
+    assert_type(await supervisor.ask(RoomKeyRequests()), tuple[RoomKeyRequest, ...])

@@ -25,6 +25,9 @@ class DeviceIdentity:
 class CreateAccount(Command[DeviceIdentity]):
     """Make a new Olm account in an empty store. `PrepareAccount` does so only if there is none.
 
+    Returns:
+        DeviceIdentity: Who this device is. Never changes once the account exists.
+
     Raises:
         AccountExists: The store has one.
     """
@@ -35,6 +38,9 @@ class PrepareAccount(Command[DeviceIdentity]):
     """This device's account, made if there is none: what a program begins with, the first time and each time.
 
     Nothing is written if there is one. If several processes ask at once, one makes it, and all get the same.
+
+    Returns:
+        DeviceIdentity: Who this device is. Never changes once the account exists.
     """
 
 
@@ -56,6 +62,9 @@ class ImportAccount(Command[DeviceIdentity]):
 
     The other library must not use the account any more: two owners reuse ratchet steps.
 
+    Returns:
+        DeviceIdentity: Who this device is. Never changes once the account exists.
+
     Raises:
         AccountExists: The store has an account.
         MalformedPickle: Account or session can't be read with that format and key, or a ``sender_key`` is no
@@ -73,6 +82,9 @@ class ImportAccount(Command[DeviceIdentity]):
 class IdentityKeys(Query[DeviceIdentity]):
     """This device's user id, device id and public keys.
 
+    Returns:
+        DeviceIdentity: Who this device is. Never changes once the account exists.
+
     Raises:
         NoAccount: The store is empty.
     """
@@ -81,6 +93,9 @@ class IdentityKeys(Query[DeviceIdentity]):
 @attrs.frozen(kw_only=True)
 class SignedDeviceKeys(Query[JsonObject]):
     """``device_keys`` for ``/keys/upload``, signed by the device.
+
+    Returns:
+        JsonObject
 
     Raises:
         NoAccount: The store is empty.
@@ -123,6 +138,9 @@ class PrepareOneTimeKeys(Command[UnpublishedKeys]):
     Makes a fallback key when the server says that it is used up or the last is 7 days old, an hour after the last at
     the earliest. It is handed out again until it is marked: it is for everybody, and the server has one.
 
+    Returns:
+        UnpublishedKeys: ``one_time_keys`` and ``fallback_keys`` for ``/keys/upload``, signed.
+
     Raises:
         NoAccount: The store is empty.
     """
@@ -133,6 +151,9 @@ class MarkKeysPublished(Command[None]):
     """The server has answered an upload, and has these keys. Ids that are not waiting are passed over.
 
     Without ids: the answer to an upload of nothing, which says how many keys the server has.
+
+    Returns:
+        None: It was done, and is on the disk.
 
     Raises:
         NoAccount: The store is empty.

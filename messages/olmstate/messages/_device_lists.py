@@ -16,7 +16,7 @@ class TrackUsers(Command[tuple[UserId, ...]]):
     `ReceiveSync` learns whose devices have changed, and whose need no tracking any more.
 
     Returns:
-        Those who were not tracked before. Their devices are to be queried.
+        tuple[UserId, ...]: Those who were not tracked before. Their devices are to be queried.
     """
 
     users: tuple[UserId, ...]
@@ -24,7 +24,11 @@ class TrackUsers(Command[tuple[UserId, ...]]):
 
 @attrs.frozen(kw_only=True)
 class OutdatedUsers(Query[tuple[UserId, ...]]):
-    """Tracked users whose devices have changed, or were never queried."""
+    """Tracked users whose devices have changed, or were never queried.
+
+    Returns:
+        tuple[UserId, ...]
+    """
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
@@ -35,8 +39,8 @@ class UpdateDevices(Procedure[tuple[UserId, ...]]):
     fails is left alone for 15 s, then for twice as long each time, up to 15 minutes, by all processes.
 
     Returns:
-        Users whose devices could not be learned now: their server is out of reach, or it took too long. What was known
-        of them stays.
+        tuple[UserId, ...]: Users whose devices could not be learned now: their server is out of reach, or it took too
+            long. What was known of them stays.
 
     Raises:
         NoAccount: The store is empty.

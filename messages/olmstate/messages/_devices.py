@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+
 import attrs
 
 from ._errors import OlmStateError
@@ -18,6 +20,19 @@ class DeviceAddress:
     device_id: DeviceId
 
 
+class DeviceTrust(enum.StrEnum):
+    """What our user has decided about a device, here and for all processes. No homeserver can change it."""
+
+    UNSET = "unset"
+    """Nothing."""
+    VERIFIED = "verified"
+    """Its fingerprint was compared. A verification that succeeds sets it, too."""
+    BLOCKED = "blocked"
+    """It gets no room keys."""
+    IGNORED = "ignored"
+    """What is wrong with it is no reason to keep room keys from it, nor to refuse to send."""
+
+
 @attrs.frozen(kw_only=True)
 class DeviceKeys:
     """A device whose self-signature was checked."""
@@ -32,6 +47,8 @@ class DeviceKeys:
     `UserIdentity.self_signing_key`."""
     signed_json: bytes | None = attrs.field(default=None, repr=False)
     """Of the own user's devices: canonical JSON of what its signatures are over."""
+    trust: DeviceTrust = DeviceTrust.UNSET
+    """See `SetDeviceTrust`."""
 
     @property
     def address(self) -> DeviceAddress:
@@ -56,6 +73,9 @@ class AddDevices(Command[DevicesAdded]):
     Each device's self-signature is checked (spec: Tracking the device list for a user). A user's devices that the
     response leaves out are removed. A device that comes with another Ed25519 key than before is refused.
 
+    Returns:
+        DevicesAdded: What a /keys/query response changed.
+
     Raises:
         MalformedMessage: The response isn't one.
     """
@@ -66,7 +86,11 @@ class AddDevices(Command[DevicesAdded]):
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class Devices(Query[tuple[DeviceKeys, ...]]):
-    """Devices of a user, or of several, as far as they are known: user by user, each one's by device id."""
+    """Devices of a user, or of several, as far as they are known: user by user, each one's by device id.
+
+    Returns:
+        tuple[DeviceKeys, ...]
+    """
 
     user_id: UserId | None = None
     users: tuple[UserId, ...] = ()
@@ -81,3 +105,22 @@ class Devices(Query[tuple[DeviceKeys, ...]]):
     def named(self) -> tuple[UserId, ...]:
         """All of them, each once."""
         return tuple(dict.fromkeys(self.users if self.user_id is None else (self.user_id, *self.users)))
+
+
+@attrs.frozen(kw_only=True, field_transformer=checked)
+class SetDeviceTrust(Command[None]):
+    """Decide about a device. It stays decided when the device is gone and comes back: it has the same keys then.
+
+    A blocked device gets no room keys any more: in each room whose key it has, the next `EncryptForRoom` or
+    `ShareRoomKey` makes a new one.
+
+    Returns:
+        None
+
+    Raises:
+        UnknownDevice: No such device is known.
+    """
+
+    user_id: UserId
+    device_id: DeviceId
+    trust: DeviceTrust

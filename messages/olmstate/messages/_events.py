@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import attrs
 
-from ._devices import DeviceAddress
+from ._devices import DeviceAddress, DeviceTrust
 from ._ids import DeviceId, Ed25519Key, MegolmSessionId, RoomId, UserId
 
 
@@ -29,6 +29,15 @@ class DevicesChanged(Event):
 
     added: tuple[DeviceAddress, ...]
     removed: tuple[DeviceAddress, ...]
+
+
+@attrs.frozen(kw_only=True)
+class DeviceTrustChanged(Event):
+    """Our user has decided about a device: see `SetDeviceTrust`."""
+
+    user_id: UserId
+    device_id: DeviceId
+    trust: DeviceTrust
 
 
 @attrs.frozen(kw_only=True)

@@ -41,7 +41,11 @@ class UserIdentity:
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class Identity(Query[UserIdentity | None]):
-    """A user's identity; None if none is known."""
+    """A user's identity; None if none is known.
+
+    Returns:
+        UserIdentity | None
+    """
 
     user_id: UserId
 
@@ -49,6 +53,9 @@ class Identity(Query[UserIdentity | None]):
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class PinIdentity(Command[None]):
     """Our user agrees to another user's present identity. That it was verified once isn't forgotten by this.
+
+    Returns:
+        None: It was done, and is on the disk.
 
     Raises:
         UnknownIdentity: None is known.
@@ -62,6 +69,9 @@ class WithdrawVerification(Command[None]):
     """Our user gives up that an identity was verified, and agrees to the present one.
 
     Of our own: it is as if it had never been verified.
+
+    Returns:
+        None: It was done, and is on the disk.
 
     Raises:
         UnknownIdentity: None is known.

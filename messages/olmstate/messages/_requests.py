@@ -41,6 +41,8 @@ class RequestKind(enum.StrEnum):
     """``POST /keys/signatures/upload``."""
     ACCOUNT_DATA = "account_data"
     """``PUT /user/{user}/account_data/{type}``."""
+    ACCOUNT_DATA_GET = "account_data_get"
+    """``GET /user/{user}/account_data/{type}``; a 404 says that there is none."""
 
 
 @attrs.frozen(kw_only=True)
@@ -80,6 +82,9 @@ class OutgoingRequests(Procedure[tuple[Request, ...]]):
     died. Nothing is written if there is nothing to do. Requests that wait for a server to recover are left out until
     then. Send each, and answer it by `MarkRequestSent` or `MarkRequestFailed`.
 
+    Returns:
+        tuple[Request, ...]
+
     Raises:
         NoAccount: The store is empty.
     """
@@ -90,6 +95,9 @@ class MarkRequestSent(Command[None]):
     """The homeserver has answered a request with 200. What follows from the answer is stored in the same commit.
 
     An answer that is late, repeated, or of an unknown request does nothing.
+
+    Returns:
+        None: It was done, and is on the disk.
 
     Raises:
         MalformedMessage: The answer isn't one. The request stays, and is sent again later.
@@ -107,6 +115,9 @@ class MarkRequestFailed(Command[None]):
     Without a status, with 429, or with a status of 500 and above, it is due again later: after 15 s, then twice as long
     each time up to 15 minutes, or after what the server asks for. So is one that was refused with 401 or 403: the
     access token may be a new one by then. Any other refusal is for good, and the request is given up.
+
+    Returns:
+        None: It was done, and is on the disk.
     """
 
     request_id: RequestId

@@ -23,6 +23,9 @@ class AddRoomKey(Command[RoomKeyChange]):
 
     What is stored of the sender are claims: whose device that is shows when something is decrypted.
 
+    Returns:
+        RoomKeyChange
+
     Raises:
         RejectedRoomKey: Not a room key, or its id is not ``session_id``; another id or key is no text that UTF-8 can
             hold; or a key is this device's own, which sends itself none.
@@ -53,6 +56,9 @@ class ImportRoomKeys(Procedure[RoomKeysImported]):
     """Take in exported room keys (spec: Key export format), in steps that each are durable.
 
     Publishes `RoomKeyImportProgress`.
+
+    Returns:
+        RoomKeysImported: What an import did.
     """
 
     keys: tuple[JsonObject, ...] = attrs.field(repr=False)
@@ -61,6 +67,9 @@ class ImportRoomKeys(Procedure[RoomKeysImported]):
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class ImportKeyFile(Procedure[RoomKeysImported]):
     """Take in an encrypted key file (spec: Key exports).
+
+    Returns:
+        RoomKeysImported: What an import did.
 
     Raises:
         MalformedKeyFile: Not a key file, or one that asks for more than 10,000,000 rounds of PBKDF2.
@@ -79,6 +88,9 @@ class ExportRoomKeys(Procedure[tuple[JsonObject, ...]]):
     tell which of its copies is a forgery.
 
     Not a snapshot: others may add keys meanwhile.
+
+    Returns:
+        tuple[JsonObject, ...]
     """
 
     room_id: RoomId | None = None
@@ -87,7 +99,11 @@ class ExportRoomKeys(Procedure[tuple[JsonObject, ...]]):
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class ExportKeyFile(Procedure[str]):
-    """All room keys as an encrypted key file (spec: Key exports)."""
+    """All room keys as an encrypted key file (spec: Key exports).
+
+    Returns:
+        str
+    """
 
     passphrase: str = attrs.field(repr=False, validator=not_empty)
     """Must not be empty; else ValueError."""
@@ -116,6 +132,9 @@ class DecryptedRoomEvent:
 class DecryptRoomEvent(Query[DecryptedRoomEvent]):
     """Decrypt one room event.
 
+    Returns:
+        DecryptedRoomEvent: A room event in clear.
+
     Raises:
         MissingRoomKey: Its session's key hasn't come.
         RoomKeyWithheld: Nor will it, the sender said.
@@ -133,6 +152,10 @@ class DecryptRoomEvent(Query[DecryptedRoomEvent]):
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class DecryptRoomEvents(Query[tuple[DecryptedRoomEvent | DecryptionError, ...]]):
-    """Decrypt many room events, each apart; an error stands in the place of what can't be decrypted."""
+    """Decrypt many room events, each apart; an error stands in the place of what can't be decrypted.
+
+    Returns:
+        tuple[DecryptedRoomEvent | DecryptionError, ...]
+    """
 
     events: tuple[tuple[RoomId, JsonObject], ...] = attrs.field(repr=False)

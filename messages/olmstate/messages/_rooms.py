@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 from typing import TypeGuard
 
 import attrs
 
 from ._devices import DeviceAddress
+from ._errors import EncryptionError
 from ._field_types import between, checked
 from ._ids import DeviceId, JsonObject, MegolmSessionId, RoomId, UserId
 from ._message import Command, Procedure
@@ -42,6 +44,61 @@ class RotationPeriod:
         return cls(**{field: value for field, value in chosen.items() if _is_usable(value)})
 
 
+@attrs.define(kw_only=True, eq=False)
+class SharingRefused(EncryptionError):
+    """The strategy of sharing refuses to send: see `SharingStrategy`. The room's key was sent to nobody."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class CrossSigningNotSetUp(SharingRefused):
+    """Our user has no cross-signing identity that is known here: see `BootstrapCrossSigning`."""
+
+    text = "the own user has no cross-signing identity"
+
+
+@attrs.define(kw_only=True, eq=False)
+class SendingFromUnsignedDevice(SharingRefused):
+    """This device isn't cross-signed by its user, as far as the homeserver shows: others would refuse its keys."""
+
+    text = "this device is not cross-signed by its user"
+
+
+@attrs.define(kw_only=True, eq=False)
+class VerifiedUserHasUnsignedDevice(SharingRefused):
+    """Verified users have devices that they haven't signed. Block or ignore each: see `SetDeviceTrust`."""
+
+    text = "verified users have devices that they have not signed: {devices}"
+    devices: tuple[DeviceAddress, ...]
+
+
+@attrs.define(kw_only=True, eq=False)
+class VerifiedUserChangedIdentity(SharingRefused):
+    """Users who were verified have another identity now. Verify it, or send `WithdrawVerification`."""
+
+    text = "the identities of verified users have changed: {users}"
+    users: tuple[UserId, ...]
+
+
+class SharingStrategy(enum.StrEnum):
+    """Which devices of a room's members get its key. One that is blocked never does: see `SetDeviceTrust`.
+
+    "Signed" is a device that its owner has cross-signed; "verified" a user whose present identity is
+    `IdentityState.VERIFIED`. Who is left out is told so once, by an ``m.room_key.withheld``. If a device has the key,
+    and the strategy refuses it by now, the room gets a new key.
+    """
+
+    ALL_DEVICES = "all_devices"
+    """All of them."""
+    ERROR_ON_VERIFIED_USER_PROBLEM = "error_on_verified_user_problem"
+    """All of them. But if a verified user has a device that isn't signed, and of which nothing was decided, that is
+    `VerifiedUserHasUnsignedDevice`; a user who was verified and isn't any more, `VerifiedUserChangedIdentity`."""
+    IDENTITY_BASED = "identity_based"
+    """Those that are signed (MSC4153). `CrossSigningNotSetUp` or `SendingFromUnsignedDevice` if this one isn't; a user
+    who was verified and isn't any more is `VerifiedUserChangedIdentity`."""
+    ONLY_TRUSTED_DEVICES = "only_trusted_devices"
+    """Signed ones of verified users, and those that were verified or are ignored by themselves."""
+
+
 @attrs.frozen(kw_only=True)
 class OutboundRoomKey:
     """The key of a room's present outbound session, as one would share it now."""
@@ -71,6 +128,9 @@ class PrepareRoomKey(Command[OutboundRoomKey]):
 
     A new session's inbound counterpart is stored with it, so that every process can read what was sent.
 
+    Returns:
+        OutboundRoomKey: The key of a room's present outbound session, as one would share it now.
+
     Raises:
         NoAccount: The store is empty.
         MalformedContent: ``room_id`` has a lone surrogate.
@@ -84,6 +144,9 @@ class PrepareRoomKey(Command[OutboundRoomKey]):
 class RotateRoomKey(Command[OutboundRoomKey]):
     """Replace the room's outbound session by a new one now, as when a member or a device has left.
 
+    Returns:
+        OutboundRoomKey: The key of a room's present outbound session, as one would share it now.
+
     Raises:
         NoAccount: The store is empty.
         MalformedContent: ``room_id`` has a lone surrogate.
@@ -95,7 +158,11 @@ class RotateRoomKey(Command[OutboundRoomKey]):
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class DiscardRoomKey(Command[None]):
-    """Forget the room's outbound session; the next `PrepareRoomKey` or `ShareRoomKey` makes a new one."""
+    """Forget the room's outbound session; the next `PrepareRoomKey` or `ShareRoomKey` makes a new one.
+
+    Returns:
+        None: It was done, and is on the disk.
+    """
 
     room_id: RoomId
 
@@ -109,6 +176,8 @@ class RoomKeyShare:
     """Bodies for ``/sendToDevice/m.room.encrypted``, at most 250 devices each."""
     recipients: tuple[DeviceAddress, ...]
     """Whom ``requests`` reach: name them in `MarkRoomKeyShared` once the server has taken all requests."""
+    withheld: dict[DeviceAddress, str]
+    """Whom the strategy leaves out, and the code of ``m.room_key.withheld`` that says why."""
     missing: tuple[DeviceAddress, ...]
     """Devices without an Olm session: claim a key for each, `CreateOlmSessions`, share again."""
 
@@ -121,14 +190,21 @@ class ShareRoomKey(Command[RoomKeyShare]):
     has another identity key by now, the session is rotated first, whether or not that share was ever marked. Devices
     are reached at least once: a crash before `MarkRoomKeyShared` makes the next share send again.
 
+    Devices that the strategy leaves out are told so once, by requests that are among `OutgoingRequests`.
+
+    Returns:
+        RoomKeyShare: What to send so that the devices can read the room's next messages.
+
     Raises:
         NoAccount: The store is empty.
         MalformedContent: ``room_id`` has a lone surrogate.
+        SharingRefused: The strategy refuses to send.
     """
 
     room_id: RoomId
     devices: tuple[DeviceAddress, ...]
     rotation: RotationPeriod = RotationPeriod()
+    strategy: SharingStrategy = SharingStrategy.ALL_DEVICES
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
@@ -136,6 +212,9 @@ class MarkRoomKeyShared(Command[None]):
     """The server has taken the room key for these devices. From now on `EncryptRoomEvent` may use the session.
 
     ``devices`` may be empty: a room with nobody else in it.
+
+    Returns:
+        None: It was done, and is on the disk.
 
     Raises:
         RoomKeyReplaced: The room has another outbound session by now.
@@ -158,6 +237,9 @@ class EncryptedRoomEvent:
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class EncryptRoomEvent(Command[EncryptedRoomEvent]):
     """Encrypt an event to a room.
+
+    Returns:
+        EncryptedRoomEvent: ``content`` of an ``m.room.encrypted`` event, durable before you see it.
 
     Raises:
         NoAccount: The store is empty.
@@ -184,6 +266,9 @@ class EncryptForRoom(Procedure[EncryptedRoomEvent]):
 
     A device that can't be reached, since its server is down or no key of it can be claimed, doesn't hold up the others.
 
+    Returns:
+        EncryptedRoomEvent: ``content`` of an ``m.room.encrypted`` event, durable before you see it.
+
     Raises:
         NoAccount: The store is empty.
         MalformedContent: ``content`` is no JSON object that Matrix allows.
@@ -191,6 +276,7 @@ class EncryptForRoom(Procedure[EncryptedRoomEvent]):
         RequestRefused: The homeserver refused a request.
         RequestDelayed: The room's key could not be delivered in time. It goes out once that is possible; ask again.
         RoomKeyNotShared: Others have replaced the room's key again and again.
+        SharingRefused: The strategy refuses to send.
     """
 
     room_id: RoomId
@@ -200,5 +286,6 @@ class EncryptForRoom(Procedure[EncryptedRoomEvent]):
     type: str
     content: JsonObject = attrs.field(repr=False)
     rotation: RotationPeriod = RotationPeriod()
+    strategy: SharingStrategy = SharingStrategy.ALL_DEVICES
     patience: float = 30.0
     """Seconds to wait for each of the homeserver's answers."""

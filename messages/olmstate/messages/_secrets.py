@@ -65,6 +65,9 @@ class PrivateCrossSigningKeysChanged(Event):
 class CrossSigningStatus(Query[PrivateCrossSigningKeys]):
     """Which private cross-signing keys are there.
 
+    Returns:
+        PrivateCrossSigningKeys: Which private keys are there; None: that one isn't.
+
     Raises:
         NoAccount: The store is empty.
     """
@@ -76,6 +79,9 @@ class BootstrapCrossSigning(Procedure[None]):
 
     Everything is stored before it leaves, so that it can be asked again after an error or a crash: it goes on where it
     was, with the same keys. An identity that is published is never replaced.
+
+    Returns:
+        None: It was done, and is on the disk.
 
     Raises:
         AuthenticationRequired: Ask again with ``auth``.
@@ -98,6 +104,9 @@ class VerifyUser(Procedure[None]):
     """Our user has made sure that this is another's master key: sign it, so that all our devices know.
 
     The signature is stored before it leaves. The user is verified once the homeserver shows it.
+
+    Returns:
+        None: It was done, and is on the disk.
 
     Raises:
         UnknownIdentity: None with that master key is known, of the other or of our own user.
@@ -127,7 +136,11 @@ class CrossSigningSeeds:
 
 @attrs.frozen(kw_only=True)
 class ExportCrossSigningKeys(Query[CrossSigningSeeds]):
-    """The private keys that are there. Whoever has them can pass for our user: mind where they go."""
+    """The private keys that are there. Whoever has them can pass for our user: mind where they go.
+
+    Returns:
+        CrossSigningSeeds: Private cross-signing keys as they are shared and stored: 32 bytes in base64.
+    """
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
@@ -135,6 +148,9 @@ class ImportCrossSigningKeys(Command[PrivateCrossSigningKeys]):
     """Take private keys in, each of which has to be that of the published one; if one isn't, none is taken.
 
     With the private master key, our identity is verified. `BootstrapCrossSigning` signs this device then.
+
+    Returns:
+        PrivateCrossSigningKeys: Which private keys are there; None: that one isn't.
 
     Raises:
         MalformedSecret: Not 32 bytes in base64.

@@ -46,4 +46,6 @@ class EncryptionInfo:
     claimed_ed25519: Ed25519Key
     """As whoever sent the room key, or wrote the export, says. A fingerprint to show is ``sender_device.ed25519``."""
     imported: bool
-    """The room key came from an export."""
+    """The room key came from an export, or was forwarded."""
+    forwarded: bool = False
+    """It was forwarded: by another device of our user's, or by one that whoever wrote the export had it from."""

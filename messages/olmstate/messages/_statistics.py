@@ -54,4 +54,8 @@ class SupervisorStatistics:
 
 @attrs.frozen(kw_only=True)
 class Statistics(Query[SupervisorStatistics]):
-    """Counters of the supervisor and its actors."""
+    """Counters of the supervisor and its actors.
+
+    Returns:
+        SupervisorStatistics: The supervisor and all its actors, since it was opened.
+    """

@@ -31,6 +31,9 @@ class ReceiveSync(Command[SyncReceived]):
     is apart: a bad one never harms the others. A count of one-time keys that is no number, or a list of fallback keys
     that is none, says nothing and harms nothing. Taking in the same response twice is harmless.
 
+    Returns:
+        SyncReceived: What a sync response's to-device part was, in its order.
+
     Raises:
         NoAccount: The store is empty.
         MalformedMessage: The response as a whole isn't one (no JSON, no ``next_batch``); nothing was taken in.
@@ -46,4 +49,8 @@ class ReceiveSync(Command[SyncReceived]):
 
 @attrs.frozen(kw_only=True)
 class SyncToken(Query[str | None]):
-    """``next_batch`` of the last response taken in, by any process: the ``since`` of the next request."""
+    """``next_batch`` of the last response taken in, by any process: the ``since`` of the next request.
+
+    Returns:
+        str | None
+    """

@@ -29,6 +29,9 @@ class CreateOlmSessions(Command[OlmSessionsCreated]):
 
     The device's keys must be known (`AddDevices`); the claimed key's signature is checked with them.
 
+    Returns:
+        OlmSessionsCreated: What became of a /keys/claim response.
+
     Raises:
         NoAccount: The store is empty.
         MalformedMessage: The response isn't one, or its ``one_time_keys`` aren't of the form
@@ -51,6 +54,9 @@ class EncryptedToDevice:
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class EncryptToDevice(Command[EncryptedToDevice]):
     """Encrypt one event to many devices.
+
+    Returns:
+        EncryptedToDevice: Bodies for ``/sendToDevice/m.room.encrypted``.
 
     Raises:
         NoAccount: The store is empty.
@@ -128,6 +134,9 @@ class DecryptToDevice(Command[tuple[ToDeviceOutcome, ...]]):
     """Decrypt to-device events in their order, each apart: a bad one never harms the others.
 
     Room keys and withheld notices in them are stored in the same commit, as `ReceiveSync` does; no sync token moves.
+
+    Returns:
+        tuple[ToDeviceOutcome, ...]
 
     Raises:
         NoAccount: The store is empty.

@@ -67,16 +67,30 @@ class Table(enum.StrEnum):
     """Whose devices are kept up to date."""
     OUTDATED_USERS = "outdated_users", _PARTITIONED
     """Those of them whose devices must be queried; all are one partition."""
+    NO_OLM_NOTICES = "no_olm_notices", _PARTITIONED, _NOT_IN_BACKUPS
+    """Devices that were told that there is no Olm session with them; all are one partition."""
     REQUESTS = "requests", _PARTITIONED, _NOT_IN_BACKUPS
     """Requests to the homeserver that wait for an answer; all are one partition."""
     REQUEST_CONTENTS = "request_contents", _NOT_IN_BACKUPS
     """What is sent; apart, since it may be large."""
     BACK_OFFS = "back_offs"
     """Servers and devices that have failed, and until when nobody asks them."""
+    OLM_REPAIRS = "olm_repairs", _PARTITIONED, _NOT_IN_BACKUPS
+    """What was done lately about Olm sessions that were of no use; all are one partition."""
+    PARKED_EVENTS = "parked_events", _PARTITIONED
+    """What is known of room events that wait for their keys; all are one partition."""
+    PARKED_CONTENTS = "parked_contents"
+    """The events themselves; apart, since they may be large."""
+    KEY_REQUESTS = "key_requests", _PARTITIONED, _NOT_IN_BACKUPS
+    """Room keys that this device has asked its user's others for; all are one partition."""
+    WAITING_FORWARDS = "waiting_forwards", _PARTITIONED, _NOT_IN_BACKUPS
+    """Room keys that they have asked for, and that wait for an Olm session; all are one partition."""
     IDENTITIES = "identities"
     """Users' public cross-signing keys, and how far each user's is trusted."""
     SECRETS = "secrets", _PARTITIONED
     """Private cross-signing keys; all are one partition."""
+    ACCOUNT_DATA = "account_data", _NOT_IN_BACKUPS
+    """What the homeserver has of our user's account data, of a few types."""
     VERIFICATIONS = "verifications", _PARTITIONED, _NOT_IN_BACKUPS
     """Verifications that are going on, with their secrets; all are one partition."""
     VERIFIED_DEVICES = "verified_devices", _PARTITIONED

@@ -63,8 +63,8 @@ class Heard:
             return self.due
 
         async def make(turn: Turn) -> None:
-            if self.due and not await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.ACCOUNT_DATA)):
-                due = new_request(RequestKind.ACCOUNT_DATA)
+            if self.due and not await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.ROOM_MESSAGE)):
+                due = new_request(RequestKind.ROOM_MESSAGE)
                 await turn[RequestsActor].ask(PutRequests(requests=(due,), now=turn.now))
             self.due = False
 
@@ -73,7 +73,7 @@ class Heard:
             additions=(
                 *(
                     ANSWERS.add(Answer(kind=kind, take=take))
-                    for kind in (RequestKind.TO_DEVICE, RequestKind.ACCOUNT_DATA)
+                    for kind in (RequestKind.TO_DEVICE, RequestKind.ROOM_MESSAGE)
                 ),
                 REFUSALS.add(Refusal(kind=RequestKind.TO_DEVICE, take=refuse)),
                 UPKEEP.add(Upkeep(due=is_due, make=make)),

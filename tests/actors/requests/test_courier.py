@@ -208,7 +208,7 @@ async def test_what_is_due_is_made_and_sent_in_the_background(
         await trio.sleep(1)
         device.heard.due = True
         await trio.sleep(1)
-        assert [RequestKind.ACCOUNT_DATA] == [request.kind for request in homeserver.requests]
+        assert [RequestKind.ROOM_MESSAGE] == [request.kind for request in homeserver.requests]
 
 
 async def test_an_idle_minute_takes_no_turn(

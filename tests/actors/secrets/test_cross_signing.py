@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import attrs
 import pytest
@@ -30,6 +31,7 @@ from olmstate.messages import (
     OutgoingRequests,
     PrivateCrossSigningKeysChanged,
     Request,
+    RequestDelayed,
     RequestKind,
     Response,
     SecretOrigin,
@@ -134,7 +136,7 @@ async def test_whoever_comes_after_a_lost_answer_goes_on_with_the_same_keys(
 ) -> None:
     world.unheard.add(kind)
     async with world.process() as device:
-        with pytest.raises(Exception, match="could not be delivered yet"):
+        with suppress(RequestDelayed):  # of the upload in the background, a query may have shown what became of it
             await device.ask(BootstrapCrossSigning(patience=5))
     world.unheard.clear()
     async with world.process() as device:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+from urllib.parse import quote
 
 import attrs
 import trio
@@ -13,19 +15,34 @@ from olmstate.actors._verification.actor import VerifiedDevices
 from olmstate.actors.testing import MemoryDisk, MemoryStore
 from olmstate.messages import (
     AcceptVerification,
+    CancelVerification,
     ConfirmVerification,
     CreateAccount,
     DeviceId,
     Ed25519Key,
+    EncryptForRoom,
+    EventId,
+    Identity,
     JsonObject,
+    MarkVerificationMessageSent,
     ReceiveSync,
+    ReceiveVerificationEvent,
+    Request,
     RequestVerification,
+    Response,
+    RoomId,
+    ScanQrCode,
+    ShowQrCode,
     SignedDeviceKeys,
     StartSas,
     SyncToken,
     UpdateDevices,
     UserId,
+    UserIdentity,
     Verification,
+    VerificationMessage,
+    VerificationMessages,
+    VerificationMethod,
     Verifications,
     VerificationStage,
 )
@@ -48,6 +65,9 @@ class Device:
         self.disk = MemoryDisk()
         self.processes: list[Supervisor] = []
         self.steps = 0
+        self.unsent = "nothing"
+        """Requests whose path has this in it don't arrive."""
+        self._transport = transport_of(self.session)
         self._running: list[tuple[trio.CancelScope, trio.Event]] = []
 
     async def start(self, nursery: trio.Nursery, processes: int) -> None:
@@ -69,7 +89,7 @@ class Device:
                     user_id=self.user_id,
                     device_id=self.device_id,
                     options=Options(wall_clock=lambda: round(trio.current_time() * 1000)),
-                    transport=transport_of(self.session),
+                    transport=self._send,
                 ) as supervisor:
                     self._running.append((scope, ended))
                     task_status.started(supervisor)
@@ -77,6 +97,11 @@ class Device:
         finally:
             store.presence.close()
             ended.set()
+
+    async def _send(self, request: Request) -> Response:
+        if self.unsent in request.path:
+            raise ConnectionError
+        return await self._transport(request)
 
     async def replace(self) -> None:
         """Cancel all processes wherever they are, and have as many new ones: nothing is left but what is stored."""
@@ -96,8 +121,11 @@ class Device:
         self.steps += 1
         return self.processes[self.steps % len(self.processes)]
 
-    async def sync(self) -> None:
-        """Take in what has come, each event in a process of its own."""
+    async def sync(self) -> int:
+        """Take in what has come, each event in a process of its own, and send what is to be sent to rooms.
+
+        How many events and messages there were.
+        """
         since = await self.process.ask(SyncToken())
         answer = await self.session.sync(since)
         events = answer["to_device"]["events"]
@@ -106,6 +134,36 @@ class Device:
             await self.process.ask(ReceiveSync(sync=one, since=since))
         answer["to_device"]["events"] = events[-1:]
         await self.process.ask(ReceiveSync(sync=answer, since=since))
+        came = len(events)
+        for room_id, room in answer["rooms"]["join"].items():
+            for event in room["timeline"]["events"]:
+                came += 1
+                if event["type"] == "m.room.encrypted" or event["type"].startswith(("m.key.", "m.room.message")):
+                    await self.process.ask(ReceiveVerificationEvent(room_id=RoomId(room_id), event=event))
+        return came + await self.send_to_rooms()
+
+    async def send_to_rooms(self) -> int:
+        """As a program does; each message from another process."""
+        count = 0
+        while messages := await self.process.ask(VerificationMessages()):
+            for message in messages:
+                event_id = await self.send_to_room(message)
+                sent = MarkVerificationMessageSent(transaction_id=message.transaction_id, event_id=event_id)
+                await self.process.ask(sent)
+                count += 1
+        return count
+
+    async def send_to_room(self, message: VerificationMessage) -> EventId:
+        members = await self.session.members(message.room_id)
+        encrypt = EncryptForRoom(room_id=message.room_id, members=members, type=message.type, content=message.content)
+        encrypted = (await self.process.ask(encrypt)).content
+        target = f"{API}/rooms/{quote(message.room_id)}/send/m.room.encrypted/{message.transaction_id}"
+        return EventId((await self.session.request("PUT", target, encrypted))["event_id"])
+
+    async def identity_of(self, user_id: UserId) -> UserIdentity:
+        identity = await self.process.ask(Identity(user_id=user_id))
+        assert identity is not None
+        return identity
 
     async def flows(self) -> tuple[Verification, ...]:
         return await self.process.ask(Verifications())
@@ -123,6 +181,9 @@ class Device:
         return dict(verified)
 
 
+Wish: TypeAlias = AcceptVerification | StartSas | ShowQrCode | ScanQrCode | ConfirmVerification | CancelVerification
+
+
 @attrs.define
 class Two:
     """Alice's device, which asks, and Bob's."""
@@ -131,53 +192,91 @@ class Two:
     alice: Device
     bob: Device
     between_steps: Callable[[], Awaitable[None]] | None = None
+    room_id: RoomId = attrs.field(init=False)
+    methods: tuple[VerificationMethod, ...] = tuple(VerificationMethod)
+    """What both can do."""
 
     async def deliver(self) -> None:
         """Have everything arrive that is on its way, and all that follows from it."""
-        for _ in range(5):
+        while True:
             await trio.sleep(WHILE_IT_IS_SENT)
+            came = 0
             for device in (self.alice, self.bob):
-                await device.sync()
+                came += await device.sync()
                 await self.pause()
+            if not came:
+                return
 
     async def pause(self) -> None:
         if self.between_steps is not None:
             await self.between_steps()
 
-    async def request(self) -> str:
+    async def request(self, *, in_room: bool = False) -> str:
         """Alice asks Bob; the flow's id."""
-        await self.alice.process.ask(UpdateDevices(users=(BOB,)))
-        asked = await self.alice.process.ask(RequestVerification(user_id=BOB, devices=(self.bob.device_id,)))
+        await self.alice.process.ask(UpdateDevices(users=(self.bob.user_id,)))
+        request = RequestVerification(
+            user_id=self.bob.user_id,
+            devices=() if in_room else (self.bob.device_id,),
+            room_id=self.room_id if in_room else None,
+            methods=self.methods,
+        )
+        asked = await self.alice.process.ask(request)
         await self.deliver()
         return asked.flow_id
 
-    async def compare(self) -> str:
-        """Go on until both see the string; Alice starts."""
-        flow_id = await self.request()
-        await self.bob.process.ask(AcceptVerification(user_id=ALICE, flow_id=flow_id))
-        await self.deliver()
-        await self.alice.process.ask(StartSas(user_id=BOB, flow_id=flow_id))
-        await self.deliver()
+    async def ready(self, *, in_room: bool = False) -> str:
+        """Go on until both are there."""
+        flow_id = await self.request(in_room=in_room)
+        await self.bob_does(AcceptVerification, methods=self.methods)
         return flow_id
 
-    async def confirm(self, flow_id: str) -> None:
+    async def alice_does(self, wish: type[Wish], **fields: Any) -> Verification:  # noqa: ANN401 - a message's
+        """Alice's user does something with her only flow."""
+        return await self._do(self.alice, wish, **fields)
+
+    async def bob_does(self, wish: type[Wish], **fields: Any) -> Verification:  # noqa: ANN401 - a message's
+        """The same of Bob's."""
+        return await self._do(self.bob, wish, **fields)
+
+    async def _do(self, device: Device, wish: type[Wish], **fields: Any) -> Verification:  # noqa: ANN401 - a message's
+        flow = await device.flow()
+        done = await device.process.ask(wish(user_id=flow.user_id, flow_id=flow.flow_id, **fields))
+        await self.deliver()
+        return done
+
+    async def compare(self, *, in_room: bool = False) -> str:
+        """Go on until both see the string; Alice starts."""
+        flow_id = await self.ready(in_room=in_room)
+        await self.alice_does(StartSas)
+        return flow_id
+
+    async def confirm(self) -> None:
         """Both say that the strings are the same."""
-        await self.alice.process.ask(ConfirmVerification(user_id=BOB, flow_id=flow_id))
-        await self.deliver()
-        await self.bob.process.ask(ConfirmVerification(user_id=ALICE, flow_id=flow_id))
-        await self.deliver()
+        await self.alice_does(ConfirmVerification)
+        await self.bob_does(ConfirmVerification)
+
+    async def know_each_other(self) -> None:
+        """Both query both users."""
+        users = (self.alice.user_id, self.bob.user_id)
+        for device in (self.alice, self.bob):
+            await device.sync()
+            await device.process.ask(UpdateDevices(users=users))
 
     async def stages(self) -> Sequence[VerificationStage]:
         return [(await self.alice.flow()).stage, (await self.bob.flow()).stage]
 
 
 @asynccontextmanager
-async def two_devices(*, processes: int = 1) -> AsyncGenerator[Two]:
-    """Two devices, of two users who share a room."""
-    homeserver = Homeserver()
-    two = Two(homeserver, Device(homeserver, ALICE, "ALICEDEVICE"), Device(homeserver, BOB, "BOBDEVICE"))
+async def two_devices(*, processes: int = 1, user_ids: tuple[UserId, UserId] = (ALICE, BOB)) -> AsyncGenerator[Two]:
+    """Two devices, of two users in a room or of one."""
+    homeserver = Homeserver(lambda: round(trio.current_time() * 1000))
+    alice, bob = user_ids
+    two = Two(homeserver, Device(homeserver, alice, "ALICEDEVICE"), Device(homeserver, bob, "BOBDEVICE"))
     async with trio.open_nursery() as nursery:
         for device in (two.alice, two.bob):
             await device.start(nursery, processes)
+        two.room_id = await two.alice.session.create_room(invite={bob} - {alice})
+        if alice != bob:
+            await two.bob.session.join(two.room_id)
         yield two
         nursery.cancel_scope.cancel()

@@ -9,6 +9,8 @@ from trio.testing import MockClock
 from olmstate.messages import (
     CancelVerification,
     ConfirmVerification,
+    Devices,
+    DeviceTrust,
     NoCommonMethod,
     RequestVerification,
     StartSas,
@@ -29,24 +31,27 @@ async def are_verified(two: Two) -> None:
     assert [DONE, DONE] == await two.stages()
     assert {await two.bob.ed25519(): two.bob.device_id} == await two.alice.verified(BOB)
     assert {await two.alice.ed25519(): two.alice.device_id} == await two.bob.verified(ALICE)
+    for side, other in ((two.alice, BOB), (two.bob, ALICE)):
+        (device,) = await side.process.ask(Devices(user_id=other))
+        assert DeviceTrust.VERIFIED is device.trust  # where room keys are shared, too
 
 
 async def test_two_devices_see_the_same_string_and_verify_each_other(autojump_clock: MockClock) -> None:
     async with two_devices() as two:
-        flow_id = await two.compare()
+        await two.compare()
         ours, theirs = await two.alice.flow(), await two.bob.flow()
         assert VerificationStage.COMPARING is ours.stage is theirs.stage
         assert ours.emoji is not None
         assert (7, ours.emoji, ours.decimals) == (len(ours.emoji), theirs.emoji, theirs.decimals)
         assert {} == await two.alice.verified(BOB)
-        await two.confirm(flow_id)
+        await two.confirm()
         await are_verified(two)
 
 
 async def test_each_step_is_done_by_another_of_three_processes(autojump_clock: MockClock) -> None:
     async with two_devices(processes=3) as two:
-        flow_id = await two.compare()
-        await two.confirm(flow_id)
+        await two.compare()
+        await two.confirm()
         await are_verified(two)
 
 
@@ -58,14 +63,15 @@ async def test_all_processes_end_between_any_two_steps_and_new_ones_go_on(autoju
                 await device.replace()
 
         two.between_steps = replace
-        flow_id = await two.compare()
-        await two.confirm(flow_id)
+        await two.compare()
+        await two.confirm()
         await are_verified(two)
 
 
 async def test_one_message_goes_out_once_however_many_processes_there_are(autojump_clock: MockClock) -> None:
     async with two_devices(processes=3) as two:
-        await two.confirm(await two.compare())
+        await two.compare()
+        await two.confirm()
         sent = [asked.target.split("/")[-2] for asked in two.homeserver.asked if "/sendToDevice/" in asked.target]
         names = ["request", "ready", "start", "accept", "key", "key", "mac", "mac", "done", "done"]
         assert sorted(f"m.key.verification.{name}" for name in names) == sorted(sent)
@@ -181,7 +187,7 @@ async def test_who_subscribes_hears_of_each_stage(autojump_clock: MockClock) -> 
     async with two_devices() as two:
         with two.bob.processes[0].subscribe(VerificationChanged) as changes:
             flow_id = await two.compare()
-            await two.confirm(flow_id)
+            await two.confirm()
             heard = [await changes.receive() for _ in range(6)]
         stages = ["asked", "ready", "started", "comparing", "confirmed", "done"]
         assert [(ALICE, flow_id, stage) for stage in stages] == [

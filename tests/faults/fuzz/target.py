@@ -28,6 +28,7 @@ NAMES: Final = (
     "keys_upload",
     "room_keys",
     "key_file",
+    "secret_storage",
     "pickle",
     "demo_recording",
 )

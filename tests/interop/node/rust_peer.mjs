@@ -45,6 +45,12 @@ withoutMachine.init = async ({ m, user_id, device_id, store, passphrase }) => {
   return { user_id, device_id, curve25519: keys.curve25519.toBase64(), ed25519: keys.ed25519.toBase64() };
 };
 
+// Of all machines, until `forget`.
+const now = Date.now.bind(Date);
+withoutMachine.advance_clock = async ({ milliseconds }) => {
+  Date.now = () => now() + milliseconds;
+};
+
 withoutMachine.close = async ({ m }) => {
   need(machines.get(m), "machine " + m).machine.close();
   machines.delete(m);
@@ -53,6 +59,7 @@ withoutMachine.close = async ({ m }) => {
 withoutMachine.forget = async () => {
   for (const { machine } of machines.values()) machine.close();
   machines.clear();
+  Date.now = now;
 };
 
 // What the machine has told its listeners since the last time.

@@ -21,24 +21,13 @@ import attrs
 
 from olmstate.actors._engine.actor import Actor, Environment, PageQuery, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import dumps, loads
+from olmstate.actors._engine.records import OneRecordCodec, dumps, loads
 from olmstate.messages import Message, OutdatedUsers, Query, Reply, UserId
 from olmstate.storage import Position, Row, RowReader, Table
 
 from .stored import OutdatedUserRecord, TrackedUserRecord
 
 _TOKEN_BYTES = 8
-
-
-class _TrackedCodec:
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> UserId | None:  # noqa: ARG002 - one row at most
-        return self.user(rows[0]) if rows else None
-
-    def user(self, row: Row) -> UserId:
-        return loads(row, TrackedUserRecord).user_id
-
-    def encode(self, partition: bytes, entry: UserId | None) -> Iterable[Row]:
-        yield Row(partition, partition, None if entry is None else dumps(TrackedUserRecord(user_id=entry)))
 
 
 @attrs.define(kw_only=True)
@@ -129,8 +118,8 @@ class DeviceListsActor(Actor[Asked]):
     def __init__(self, environment: Environment) -> None:
         """It has loaded nothing."""
         store, capacity = environment.store, environment.capacity
-        self._codec = _TrackedCodec()
-        self._tracked = Cache[UserId | None](Table.TRACKED_USERS, self._codec, capacity(Table.TRACKED_USERS))
+        codec = OneRecordCodec(TrackedUserRecord)
+        self._tracked = Cache[TrackedUserRecord | None](Table.TRACKED_USERS, codec, capacity(Table.TRACKED_USERS))
         self._outdated = Cache[_Outdated](Table.OUTDATED_USERS, _OutdatedCodec(store), capacity(Table.OUTDATED_USERS))
         self._all_outdated = store.key(Table.OUTDATED_USERS, "outdated users")
         super().__init__(environment, [self._tracked, self._outdated])
@@ -180,14 +169,14 @@ class DeviceListsActor(Actor[Asked]):
             case OutdatedUsers():
                 return message.reply(tuple(sorted(self._outdated.committed(self._all_outdated).users)))
             case TrackedUsersPage():
-                return message.reply(self.decoded_page(message.table, self._codec.user))
+                return message.reply(self.decoded_page(message.table, _tracked_user))
             case _:
                 assert_never(message)
 
     def _track(self, users: tuple[UserId, ...]) -> tuple[UserId, ...]:
         new = [user for user in dict.fromkeys(users) if self._tracked.current(self._key(user)) is None]
         for user_id in new:
-            self._tracked.put(self._key(user_id), user_id)
+            self._tracked.put(self._key(user_id), TrackedUserRecord(user_id=user_id))
         self._invalidate(new)
         return tuple(new)
 
@@ -210,3 +199,7 @@ class DeviceListsActor(Actor[Asked]):
             for user_id in gone:
                 del outdated.users[user_id]
             outdated.changed.update(gone)
+
+
+def _tracked_user(row: Row) -> UserId:
+    return loads(row, TrackedUserRecord).user_id

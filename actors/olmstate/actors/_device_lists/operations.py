@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import attrs
 
-from olmstate.actors._account.actor import AccountActor, LookUpOwnDevice
+from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import add_devices
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.turn import Turn
@@ -63,8 +63,8 @@ class PrepareQueries(Command[tuple[RequestId, ...]]):
 
 async def track_users(turn: Turn, command: TrackUsers) -> tuple[UserId, ...]:
     """Track users, and with them the device's own user, who is in each room."""
-    own = await turn[AccountActor].ask(LookUpOwnDevice())
-    new = await turn[DeviceListsActor].ask(Track(users=(*command.users, own.identity.user_id)))
+    own = (await own_device(turn)).identity.user_id
+    new = await turn[DeviceListsActor].ask(Track(users=(*command.users, own)))
     wanted = set(command.users)
     return tuple(user_id for user_id in new if user_id in wanted)
 
@@ -144,7 +144,7 @@ async def make_queries(turn: Turn) -> None:
 async def prepare_queries(turn: Turn, command: PrepareQueries) -> tuple[RequestId, ...]:
     """Track users, and ask for those of them, and for the own user, who are outdated."""
     await track_users(turn, TrackUsers(users=command.users))
-    own = (await turn[AccountActor].ask(LookUpOwnDevice())).identity.user_id
+    own = (await own_device(turn)).identity.user_id
     invalidations = await turn[DeviceListsActor].ask(Invalidations())
     return await _ask_for(turn, {user: invalidations[user] for user in (*command.users, own) if user in invalidations})
 
@@ -193,7 +193,7 @@ async def take_query_answer(turn: Turn, answered: AnsweredRequest, response: Jso
     believed = {user_id: told[user_id] for user_id in invalidations if is_object(told.get(user_id))}
     keys = {name: _of_users(response, name, invalidations) for name in IDENTITY_FIELDS}
     await add_devices(turn, AddDevices(response={"device_keys": believed, **keys}))
-    own = (await turn[AccountActor].ask(LookUpOwnDevice())).identity
+    own = (await own_device(turn)).identity
     failed = {*(optional(json_object, response, "failures") or {}), *garbage} - {server_of(own.user_id)}
     learned = {user_id: token for user_id, token in invalidations.items() if server_of(user_id) not in failed}
     asked = {server_of(user_id) for user_id in invalidations}

@@ -6,6 +6,7 @@ Its invariants:
   believed: a device that an answer leaves out is kept as gone, so that it can't come back as another.
 - This device's keys are the account's. What a server says that they are is compared with that, and never stored.
 - What reaches it has a checked self-signature.
+- How far our user trusts a device stays with the device, also while it is gone.
 
 The partition is the user. Beside it, a set has the Ed25519 keys of all devices that ever were known: whoever claims to
 have one of them, and isn't that device, lies.
@@ -29,10 +30,12 @@ from olmstate.messages import (
     DeviceKeys,
     Devices,
     DevicesAdded,
+    DeviceTrust,
     Ed25519Key,
     Message,
     OlmStateError,
     Reply,
+    UnknownDevice,
     UserId,
 )
 from olmstate.storage import Row, RowReader, Table
@@ -139,6 +142,7 @@ def device_keys(record: DeviceRecord) -> DeviceKeys:
         algorithms=record.algorithms,
         cross_signed_by=record.cross_signed_by,
         signed_json=record.signed_json,
+        trust=record.trust,
     )
 
 
@@ -151,6 +155,7 @@ def _record(device: DeviceKeys, *, gone: bool) -> DeviceRecord:
         algorithms=device.algorithms,
         cross_signed_by=device.cross_signed_by,
         signed_json=device.signed_json,
+        trust=device.trust,
         gone=gone,
         listed=True,
     )
@@ -194,7 +199,19 @@ class RemoveDevices(Message[None]):
     devices: tuple[DeviceAddress, ...]
 
 
-Asked: TypeAlias = RemoveDevices | Devices | LookUp | LookUpSenders | WereKnown | StoreDevices
+@attrs.frozen(kw_only=True)
+class Trust(Message[bool]):
+    """Our user has decided about a device; whether that is something new.
+
+    Raises:
+        UnknownDevice: There is none.
+    """
+
+    device: DeviceAddress
+    trust: DeviceTrust
+
+
+Asked: TypeAlias = RemoveDevices | Trust | Devices | LookUp | LookUpSenders | WereKnown | StoreDevices
 
 
 class DevicesActor(Actor[Asked]):
@@ -225,6 +242,8 @@ class DevicesActor(Actor[Asked]):
                 return ((self._devices, [self._partition(user_id) for user_id in by_user]),)
             case RemoveDevices(devices=devices):
                 return ((self._devices, [self._partition(address.user_id) for address in devices]),)
+            case Trust(device=device):
+                return ((self._devices, [self._partition(device.user_id)]),)
             case WereKnown(fingerprints=fingerprints):
                 return ((self._fingerprints, [self._fingerprint(key) for key in fingerprints]),)
             case _:
@@ -244,6 +263,8 @@ class DevicesActor(Actor[Asked]):
                 return message.reply(tuple(self._fingerprints.current(self._fingerprint(key)) for key in fingerprints))
             case StoreDevices():
                 return message.reply(self._store_devices(message))
+            case Trust():
+                return message.reply(self._trust(message))
             case RemoveDevices(devices=devices):
                 for address in devices:
                     stored = self._devices.change(self._partition(address.user_id))
@@ -266,15 +287,29 @@ class DevicesActor(Actor[Asked]):
                 ever = before or (None if device_id == false else stored.gone.get(device_id))
                 if isinstance(device, OlmStateError):
                     rejected[address] = device
-                elif ever is not None and ever.ed25519 != device.ed25519:
+                    continue
+                if ever is not None and ever.ed25519 != device.ed25519:
                     rejected[address] = DeviceKeyChanged(user_id=user_id, device_id=device_id, ed25519=ever.ed25519)
-                elif before != device or device_id in stored.unlisted:
-                    changes[device_id] = device
+                    continue
+                now = device if ever is None else attrs.evolve(device, trust=ever.trust)
+                if before != now or device_id in stored.unlisted:
+                    changes[device_id] = now
                     if before is None:
                         added.append(address)
             if changes or false:
                 self._change(self._devices.change(partition), changes, false)
         return DevicesAdded(added=tuple(added), removed=(), rejected=rejected)
+
+    def _trust(self, asked: Trust) -> bool:
+        user_id, device_id = asked.device.user_id, asked.device.device_id
+        partition = self._partition(user_id)
+        known = self._devices.current(partition).by_id.get(device_id)
+        if known is None:
+            raise UnknownDevice(user_id=user_id, device_id=device_id)
+        if known.trust == asked.trust:
+            return False
+        self._change(self._devices.change(partition), {device_id: attrs.evolve(known, trust=asked.trust)}, None)
+        return True
 
     def _change(self, devices: UserDevices, changes: dict[DeviceId, DeviceKeys], false: DeviceId | None) -> None:
         if false is not None:

@@ -8,7 +8,15 @@ from typing import TypeVar
 import attrs
 
 from olmstate.actors._account.operations import own_identity
-from olmstate.actors._devices.actor import DevicesActor, LookUp, LookUpSenders, RemoveDevices, StoreDevices, WereKnown
+from olmstate.actors._devices.actor import (
+    DevicesActor,
+    LookUp,
+    LookUpSenders,
+    RemoveDevices,
+    StoreDevices,
+    Trust,
+    WereKnown,
+)
 from olmstate.actors._devices.senders import KnownSender
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
@@ -26,10 +34,12 @@ from olmstate.messages import (
     DeviceKeys,
     DevicesAdded,
     DevicesChanged,
+    DeviceTrustChanged,
     Ed25519Key,
     Json,
     OlmStateError,
     OwnDeviceReplaced,
+    SetDeviceTrust,
     UserId,
 )
 
@@ -70,6 +80,15 @@ async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
     if replaced is not None:
         turn.events.append(replaced)
     return DevicesAdded(added=tuple(added), removed=tuple(removed), rejected=rejected)
+
+
+async def set_device_trust(turn: Turn, command: SetDeviceTrust) -> None:
+    """Store what our user has decided about a device."""
+    address = DeviceAddress(user_id=command.user_id, device_id=command.device_id)
+    if await turn[DevicesActor].ask(Trust(device=address, trust=command.trust)):
+        turn.events.append(
+            DeviceTrustChanged(user_id=command.user_id, device_id=command.device_id, trust=command.trust)
+        )
 
 
 def _told(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from olmstate.actors._engine.records import Record
-from olmstate.messages import Curve25519Key, DeviceId, Ed25519Key, UserId
+from olmstate.messages import Curve25519Key, DeviceId, DeviceTrust, Ed25519Key, UserId
 from olmstate.storage import Table
 
 
@@ -27,3 +27,4 @@ class DeviceRecord(Record, kw_only=True, frozen=True):
     """The self-signing key whose signature on it was checked."""
     signed_json: bytes | None = None
     """Of own devices: canonical JSON of what is signed of them, unknown fields too."""
+    trust: DeviceTrust = DeviceTrust.UNSET

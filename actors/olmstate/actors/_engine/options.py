@@ -70,17 +70,17 @@ class Options:
     """
 
     capacities: Mapping[Table, int] = attrs.field(factory=dict[Table, int], validator=_capacities)
-    """Cached entries by data type; 0 caches nothing of it. `DEFAULT_CAPACITY` where none is given."""
+    """Cached entries by data type; 0 caches nothing of it. 10,000 where none is given."""
     lock_timeout: float = attrs.field(default=5.0, validator=_seconds)
-    """Seconds that a turn waits for the lock before its commands fail with `StoreBusy`."""
+    """Seconds that a turn waits for the lock before its commands fail with `StoreBusy`; 5 if nothing is said."""
     write_behind: float = attrs.field(default=0.5, validator=_seconds)
-    """Seconds after which what may wait for the next turn gets one of its own."""
+    """Seconds after which what may wait for the next turn gets one of its own; 0.5 if nothing is said."""
     watch: float = attrs.field(default=0.1, validator=[_seconds, _more_than_none])
-    """Seconds between looks for others' writes, while anybody subscribes to `StoreChanged`."""
+    """Seconds between looks for others' writes, while anybody subscribes to `StoreChanged`; 0.1 if nothing is said."""
     drain: float = attrs.field(default=5.0, validator=_seconds)
-    """Seconds that closing waits for what was asked before."""
+    """Seconds that closing waits for what was asked before; 5 if nothing is said."""
     wall_clock: Callable[[], int] = attrs.field(default=system_clock, validator=_function)
-    """Milliseconds since 1970. A fraction is cut off."""
+    """Milliseconds since 1970, the system's if nothing is said. A fraction is cut off."""
 
     def capacity(self, table: Table) -> int:
         """Of one data type."""

@@ -14,8 +14,8 @@ and msgspec doesn't write or read such an escape.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
 import msgspec
 
@@ -85,3 +85,19 @@ def restore(table: Table, make: Callable[P, T], *args: P.args, **kwargs: P.kwarg
 
 def _unreadable(table: Table) -> StoreCorrupt:
     return StoreCorrupt(reason=f"a value in {table} can't be read")
+
+
+class OneRecordCodec(Generic[RecordT]):
+    """Of a table in which each row is its own partition, for a cache of records as they are stored: one, or none."""
+
+    def __init__(self, cls: type[RecordT]) -> None:
+        """Of the table's records."""
+        self._cls = cls
+
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> RecordT | None:  # noqa: ARG002 - one row at most
+        """The record, if there is one."""
+        return loads(rows[0], self._cls) if rows else None
+
+    def encode(self, partition: bytes, entry: RecordT | None) -> Iterable[Row]:
+        """Its row, or that it is gone."""
+        yield Row(partition, partition, None if entry is None else dumps(entry))

@@ -24,7 +24,7 @@ import trio
 
 from olmstate.actors._engine.actor import Actor, Committed, Environment, Invalidate, Notice, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import dumps, loads
+from olmstate.actors._engine.records import OneRecordCodec, dumps, loads
 from olmstate.messages import Message, Query, Reply, Request, RequestId, RequestKind
 from olmstate.storage import Row, RowReader, Table
 
@@ -57,22 +57,6 @@ class _RequestsCodec:
             key = self._store.key(Table.REQUESTS, request_id)
             yield Row(key, partition, None if request is None else dumps(request))
         entry.changed.clear()
-
-
-class _ContentsCodec:
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> RequestContentRecord | None:  # noqa: ARG002 - one row at most
-        return loads(rows[0], RequestContentRecord) if rows else None
-
-    def encode(self, partition: bytes, entry: RequestContentRecord | None) -> Iterable[Row]:
-        yield Row(partition, partition, None if entry is None else dumps(entry))
-
-
-class _BackOffsCodec:
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> BackOffRecord | None:  # noqa: ARG002 - one row at most
-        return loads(rows[0], BackOffRecord) if rows else None
-
-    def encode(self, partition: bytes, entry: BackOffRecord | None) -> Iterable[Row]:
-        yield Row(partition, partition, None if entry is None else dumps(entry))
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------
@@ -188,15 +172,15 @@ class BackOff(Message[None]):
 
 
 @attrs.frozen(kw_only=True)
-class BackedOff(Message[frozenset[str]]):
-    """Which of these servers or devices are not to be asked now."""
+class BackedOff(Message[Mapping[str, int]]):
+    """Which of these servers or devices are not to be asked now, and until when: milliseconds since 1970."""
 
     names: tuple[str, ...]
     now: int
 
 
 @attrs.frozen(kw_only=True)
-class CommittedBackOffs(Query[frozenset[str]]):
+class CommittedBackOffs(Query[Mapping[str, int]]):
     """The same as `BackedOff`; no turn is needed."""
 
     names: tuple[str, ...]
@@ -226,8 +210,12 @@ class RequestsActor(Actor[Asked]):
         """It has loaded nothing."""
         store, capacity = environment.store, environment.capacity
         self._requests = Cache[_Requests](Table.REQUESTS, _RequestsCodec(store), capacity(Table.REQUESTS))
-        self._contents = Cache[RequestContentRecord | None](Table.REQUEST_CONTENTS, _ContentsCodec(), 0)
-        self._back_offs = Cache[BackOffRecord | None](Table.BACK_OFFS, _BackOffsCodec(), capacity(Table.BACK_OFFS))
+        self._contents = Cache[RequestContentRecord | None](
+            Table.REQUEST_CONTENTS, OneRecordCodec(RequestContentRecord), 0
+        )
+        self._back_offs = Cache[BackOffRecord | None](
+            Table.BACK_OFFS, OneRecordCodec(BackOffRecord), capacity(Table.BACK_OFFS)
+        )
         self._presence = environment.presence
         self._partition = store.key(Table.REQUESTS, "requests")
         self._changed = trio.Event()
@@ -434,10 +422,10 @@ class RequestsActor(Actor[Asked]):
             self._back_offs.put(key, BackOffRecord(failures=failures, until=message.now + delay(failures)))
 
 
-def _backed_off(stored: Mapping[str, BackOffRecord | None], now: int) -> frozenset[str]:
+def _backed_off(stored: Mapping[str, BackOffRecord | None], now: int) -> dict[str, int]:
     # a clock that was set back must not make anybody wait for longer than they ever would
-    return frozenset(
-        name
+    return {
+        name: record.until
         for name, record in stored.items()
         if record is not None and now < record.until <= now + delay(record.failures)
-    )
+    }

@@ -42,7 +42,7 @@ from olmstate.messages import (
 )
 
 from .actor import CommittedRequests, PendingRequest, RequestContents, RequestsActor
-from .operations import MakeDueRequests, TakeOverRequests, challenge_of, is_refusal
+from .operations import MakeDueRequests, TakeOverRequests, challenge_of, is_answer, is_refusal
 from .points import ANSWERS, TRANSPORT, UPKEEP
 
 POLL: Final = 0.25
@@ -213,7 +213,8 @@ class Courier:
         if challenge is not None:
             self._settle(request_id, AuthenticationRequired(kind=request.kind, challenge=challenge))
         elif is_refusal(failed.status):
-            self._settle(request_id, refused)
+            is_answered = is_answer(self._supervisor.additions, request.kind, failed.status)
+            self._settle(request_id, None if is_answered else refused)
         elif failed.status in _TOLD:
             self._resolve(request_id, refused)
 

@@ -7,9 +7,18 @@ from typing import Final
 
 import attrs
 
+from olmstate.actors._engine.points import Additions
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.untrusted_json import answer, is_array
-from olmstate.messages import Command, JsonObject, MalformedMessage, MarkRequestFailed, MarkRequestSent, RequestGivenUp
+from olmstate.messages import (
+    Command,
+    JsonObject,
+    MalformedMessage,
+    MarkRequestFailed,
+    MarkRequestSent,
+    RequestGivenUp,
+    RequestKind,
+)
 
 from .actor import PostponeRequest, RemoveRequest, RequestsActor, TakeOver
 from .points import ANSWERS, REFUSALS, UPKEEP, Refused
@@ -76,9 +85,15 @@ async def mark_request_failed(turn: Turn, command: MarkRequestFailed) -> None:
     for refusal in turn.additions[REFUSALS]:
         if refusal.kind == refused.kind:
             await refusal.take(turn, refused, why)
-    turn.events.append(
-        RequestGivenUp(kind=refused.kind, status=command.status, errcode=command.errcode, error=command.error)
-    )
+    if not is_answer(turn.additions, refused.kind, command.status):
+        turn.events.append(
+            RequestGivenUp(kind=refused.kind, status=command.status, errcode=command.errcode, error=command.error)
+        )
+
+
+def is_answer(additions: Additions, kind: RequestKind, status: int) -> bool:
+    """Whether a refusal says all that a request asks."""
+    return any(refusal.kind == kind and status in refusal.answers for refusal in additions[REFUSALS])
 
 
 async def make_due_requests(turn: Turn, command: MakeDueRequests) -> None:  # noqa: ARG001 - a command's function

@@ -44,6 +44,8 @@ class Refusal:
 
     kind: RequestKind
     take: Callable[[Turn, AnsweredRequest, Refused], Awaitable[None]]
+    answers: frozenset[int] = frozenset()
+    """Statuses that say all that was asked, as a 404 says that there is nothing: nobody is told of a refusal then."""
 
 
 @attrs.frozen(kw_only=True)

@@ -276,6 +276,30 @@ class AddWithheld(Message[None]):
 
 
 @attrs.frozen(kw_only=True)
+class KnownOfSession:
+    """How far a session can be read, and why not."""
+
+    first_known_index: int | None
+    """None: its key is not there."""
+    withheld: str | None
+    """The code of its sender's notice."""
+
+
+@attrs.frozen(kw_only=True)
+class LookUpSessions(Message[tuple[KnownOfSession, ...]]):
+    """What is known of sessions, as this turn sees it, and of whether their senders have withheld their keys."""
+
+    sessions: tuple[tuple[RoomId, MegolmSessionId, str | None], ...]
+
+
+@attrs.frozen(kw_only=True)
+class LookUpRoomKeys(Message[tuple[RoomKeyEntry | None, ...]]):
+    """The room keys of sessions, as this turn sees them."""
+
+    sessions: tuple[tuple[RoomId, MegolmSessionId], ...]
+
+
+@attrs.frozen(kw_only=True)
 class RoomKeysPage(PageQuery[tuple[Position, tuple[RoomKeyEntry, ...]]]):
     """Some of all room keys, or of one room's, and where to go on; none at the end. A room is a group."""
 
@@ -314,6 +338,8 @@ Asked: TypeAlias = (
     AddRoomKeys
     | GroupRoomKeys
     | AddWithheld
+    | LookUpSessions
+    | LookUpRoomKeys
     | RoomKeysPage
     | MoreClaimsPage
     | WriteBehind
@@ -384,10 +410,12 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 return self._wanted_for(events)
             case AddRoomKeys(room_keys=room_keys):
                 return self._wanted_to_add(room_keys)
-            case GroupRoomKeys(room_keys=room_keys):
+            case GroupRoomKeys(room_keys=room_keys) | LookUpRoomKeys(sessions=room_keys):
                 return ((self._room_keys, [self._partition(*names) for names in room_keys]),)
             case AddWithheld(codes=codes):
                 return ((self._withheld, [self._notice(*ids) for ids in codes]),)
+            case LookUpSessions(sessions=sessions):
+                return self._wanted_to_look_up(sessions)
             case WriteBehind(blocks=blocks):
                 return ((self._used, list(blocks)),)
             case RoomKeysPage() | MoreClaimsPage():
@@ -422,6 +450,15 @@ class InboundGroupSessionsActor(Actor[Asked]):
             yield self._senders, senders
         yield from seldom
 
+    def _wanted_to_look_up(self, sessions: Iterable[tuple[RoomId, MegolmSessionId, str | None]]) -> Wanted:
+        partitions: list[bytes] = []
+        notices: list[bytes] = []
+        for room_id, session_id, sender in sessions:
+            partitions.append(self._partition(room_id, session_id))
+            if sender is not None:
+                notices.append(self._notice(room_id, session_id, sender))
+        return (self._room_keys, partitions), (self._withheld, notices)
+
     def _wanted_to_add(self, room_keys: Sequence[NewRoomKey]) -> Wanted:
         yield self._room_keys, [self._partition(new.room_id, new.session_id) for new in room_keys]
         more_claims: list[bytes] = []
@@ -442,7 +479,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
             yield self._more_claims, more_claims
             yield self._senders, senders
 
-    def handle(self, message: Asked) -> Reply:  # noqa: C901 - one case a message
+    def handle(self, message: Asked) -> Reply:  # noqa: C901, PLR0912 - one case a message
         """Answer one message."""
         match message:
             case DecryptRoomEvent(room_id=room_id, event=event):
@@ -461,6 +498,10 @@ class InboundGroupSessionsActor(Actor[Asked]):
                     if self._withheld.current(notice) is None:
                         self._withheld.put(notice, code)
                 return message.reply(None)
+            case LookUpRoomKeys(sessions=sessions):
+                return message.reply(tuple(self._room_keys.current(self._partition(*each)) for each in sessions))
+            case LookUpSessions(sessions=sessions):
+                return message.reply(tuple(self._known_of(*each) for each in sessions))
             case RoomKeysPage():
                 return message.reply(self.decoded_page(message.table, self._codec.entry))
             case MoreClaimsPage():
@@ -470,6 +511,13 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 return message.reply(None)
             case _:
                 assert_never(message)
+
+    def _known_of(self, room_id: RoomId, session_id: MegolmSessionId, sender: str | None) -> KnownOfSession:
+        entry = self._room_keys.current(self._partition(room_id, session_id))
+        return KnownOfSession(
+            first_known_index=None if entry is None else min(copy.session.first_known_index for copy in entry.copies),
+            withheld=None if sender is None else self._withheld.current(self._notice(room_id, session_id, sender)),
+        )
 
     def _add(self, new: NewRoomKey) -> RoomKeyChange:
         partition = self._partition(new.room_id, new.session_id)

@@ -175,6 +175,7 @@ def _attribution(claim: Claim, sender: str | None, known: KnownSender, own: Devi
         claimed_curve25519=claim.sender_key,
         claimed_ed25519=claim.ed25519,
         imported=imported,
+        forwarded=bool(claim.forwarding_chain),
     )
     founded = not imported or device is not None or known.had(claim.sender_key, claim.ed25519)
     return Attribution(info, founded)

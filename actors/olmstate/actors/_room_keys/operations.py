@@ -28,6 +28,7 @@ from olmstate.actors._room_keys.actor import (
 )
 from olmstate.actors._room_keys.claims import Claim
 from olmstate.actors._room_keys.copies import RoomKeyCopy, export, session_from_export, session_from_room_key
+from olmstate.actors._room_keys.points import tell_of_room_keys
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.key_file import Derivation, FileKeys, SealedFile, finish, read_sessions, write_key_file
 from olmstate.actors._wire.untrusted_json import (
@@ -62,7 +63,6 @@ from olmstate.messages import (
     RoomKeyExportProgress,
     RoomKeyImportProgress,
     RoomKeysImported,
-    RoomKeysReceived,
 )
 from olmstate.storage import in_thread
 
@@ -91,7 +91,7 @@ async def add_room_key(turn: Turn, command: AddRoomKey) -> RoomKeyChange:
     new = NewRoomKey(room_id=command.room_id, session_id=command.session_id, copy=copy, claim=claim)
     (change,) = await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=(new,)))
     if change != "known":
-        turn.events.append(RoomKeysReceived(room_keys=((command.room_id, command.session_id),)))
+        await tell_of_room_keys(turn, ((command.room_id, command.session_id),))
     return change
 
 
@@ -156,7 +156,7 @@ async def import_chunk(turn: Turn, command: ImportChunk) -> RoomKeysImported:
     async for keys in SlicesOf(command.keys, AT_ONCE):
         for key in keys:
             try:
-                new.append(_exported(key, own))
+                new.append(room_key_from_export(key, own))
             except (MalformedMessage, RejectedRoomKey):
                 continue
     changes: list[RoomKeyChange] = []
@@ -165,13 +165,16 @@ async def import_chunk(turn: Turn, command: ImportChunk) -> RoomKeysImported:
     received = tuple(
         (key.room_id, key.session_id) for key, change in zip(new, changes, strict=True) if change != "known"
     )
-    if received:
-        turn.events.append(RoomKeysReceived(room_keys=received))
+    await tell_of_room_keys(turn, received)
     return RoomKeysImported(total=len(command.keys), imported=len(received), rejected=len(command.keys) - len(new))
 
 
-def _exported(key: Json, own: DeviceIdentity | None) -> NewRoomKey:
-    """One entry of an export (spec: Key export format)."""
+def room_key_from_export(key: Json, own: DeviceIdentity | None) -> NewRoomKey:
+    """One entry of an export (spec: Key export format).
+
+    Raises:
+        MalformedMessage, RejectedRoomKey: It is none.
+    """
     check_depth(key)
     key = as_object(key, "the exported key")
     if key.get("algorithm") != MEGOLM:
@@ -309,6 +312,11 @@ async def _more_claims(
                 found[named] = (*found.get(named, ()), *entry.claims)
             after, page = await supervisor.ask(MoreClaimsPage(after=after, group=group))
     return found
+
+
+def exported_key(entry: RoomKeyEntry) -> JsonObject:
+    """The most trusted copy, with the first claim on it, as an entry of an export."""
+    return next(iter(_exports(entry, {})))
 
 
 def _exports(entry: RoomKeyEntry, more_claims: Mapping[tuple[RoomId, str], tuple[Claim, ...]]) -> Iterable[JsonObject]:

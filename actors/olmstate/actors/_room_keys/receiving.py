@@ -9,6 +9,7 @@ from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import AddRoomKeys, AddWithheld, InboundGroupSessionsActor, NewRoomKey
 from olmstate.actors._room_keys.claims import Claim, shared
 from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
+from olmstate.actors._room_keys.points import tell_of_room_keys, tell_of_sessions
 from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.untrusted_json import json_object, string
@@ -18,7 +19,6 @@ from olmstate.messages import (
     MegolmSessionId,
     RejectedRoomKey,
     RoomId,
-    RoomKeysReceived,
     UserId,
 )
 
@@ -37,8 +37,7 @@ async def receive_room_keys(turn: Turn, events: Sequence[DecryptedEvent]) -> Non
             for room_key, change in zip(new, changes, strict=True):
                 if change != "known":
                     received[room_key.room_id, room_key.session_id] = None
-    if received:
-        turn.events.append(RoomKeysReceived(room_keys=tuple(received)))
+    await tell_of_room_keys(turn, received)
 
 
 def _room_key(event: DecryptedEvent) -> NewRoomKey | None:
@@ -70,6 +69,7 @@ async def receive_withheld(turn: Turn, events: Sequence[PlainEvent]) -> None:
             codes.setdefault(session, code)
     async for notices in SlicesOf(codes.items(), NOTICES_AT_ONCE):
         await turn[InboundGroupSessionsActor].ask(AddWithheld(codes=dict(notices)))
+        await tell_of_sessions(turn, {(room_id, session_id) for (room_id, session_id, _), _ in notices})
 
 
 def _withheld(event: JsonObject) -> tuple[tuple[RoomId, MegolmSessionId, UserId], str]:

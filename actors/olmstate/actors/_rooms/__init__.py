@@ -26,11 +26,12 @@ from .operations import (
 )
 from .room_encryption import RoomEncryption
 from .room_sending import RoomSending, encrypt_for_room
-from .sharing import PrepareShare, prepare_share, take_delivery
+from .sharing import ClaimForRoom, PrepareShare, claim_for_room, prepare_share, take_delivery
 
 CAPABILITY = Capability(
     actor=OutboundGroupSessionsActor,
     commands=(
+        ClaimForRoom.by(claim_for_room),
         DiscardRoomKey.by(discard_room_key),
         EncryptRoomEvent.by(encrypt_room_event),
         MarkRoomKeyShared.by(mark_room_key_shared),

@@ -25,7 +25,7 @@ from operator import attrgetter
 from typing import ClassVar, TypeAlias, assert_never
 
 import attrs
-from vodozemac import GroupSession
+from vodozemac import GroupSession, InboundGroupSession, SessionKey
 
 from olmstate.actors._engine.actor import Actor, Committed, Environment, Invalidate, Notice, RolledBack, Wanted
 from olmstate.actors._engine.cache import Cache
@@ -51,10 +51,11 @@ from .stored import OutboundSessionRecord, RecipientsRecord, RotationRecord
 
 RECIPIENTS_AT_ONCE = 250
 """Compared without giving other tasks a chance: half a millisecond."""
+FIRST_RESERVED = 1
 LEAST_RESERVED = 8
 MOST_RESERVED = 512
-"""Indices reserved at a time: few while others send too, since what a crash or another process skips counts for
-rotation; more each time that nobody has come in between."""
+"""Indices reserved at a time: a process's first is for the one event that many a program sends; then twice as many each
+time, but few while others send too, since what a crash or another process skips counts for rotation."""
 
 
 # --- what is stored -----------------------------------------------------------------------------------------
@@ -142,8 +143,12 @@ class Recipients:
 
     offered: dict[DeviceAddress, Curve25519Key] = attrs.field(factory=dict[DeviceAddress, Curve25519Key])
     """Who may have it, by the identity key to which it was encrypted."""
+    session_keys: dict[DeviceAddress, str] = attrs.field(factory=dict[DeviceAddress, str], repr=False)
+    """From which index on each may have it: as it was encrypted. Early versions didn't keep it."""
     devices: set[DeviceAddress] = attrs.field(factory=set[DeviceAddress])
     """Who is marked to have it."""
+    told: dict[DeviceAddress, str] = attrs.field(factory=dict[DeviceAddress, str])
+    """Who was told that they don't get it, and the code that says why."""
     rows: dict[bytes, bytes | None] = attrs.field(factory=dict[bytes, bytes | None])
     """Stored rows by key; a value where it must be written, None where it is."""
     gone: bool = False
@@ -166,11 +171,18 @@ class _RecipientsCodec:
         for row in rows:
             record = loads(row, RecipientsRecord)
             entry.rows[row.key] = None
-            entry.offered.update(
-                (DeviceAddress(user_id=user_id, device_id=device_id), key) for user_id, device_id, key in record.offered
-            )
+            offered = {
+                DeviceAddress(user_id=user_id, device_id=device_id): key for user_id, device_id, key in record.offered
+            }
+            entry.offered.update(offered)
+            if record.session_key:
+                entry.session_keys.update(dict.fromkeys(offered, record.session_key))
             entry.devices.update(
                 DeviceAddress(user_id=user_id, device_id=device_id) for user_id, device_id in record.devices
+            )
+            entry.told.update(
+                (DeviceAddress(user_id=user_id, device_id=device_id), code)
+                for user_id, device_id, code in record.withheld
             )
 
     def encode(self, partition: bytes, entry: Recipients) -> Iterable[Row]:
@@ -185,18 +197,27 @@ class _RecipientsCodec:
         self,
         partition: bytes,
         entry: Recipients,
-        offered: Mapping[DeviceAddress, Curve25519Key],
-        devices: Collection[DeviceAddress],
+        *,
+        offered: Mapping[DeviceAddress, Curve25519Key] | None = None,
+        session_key: str = "",
+        devices: Collection[DeviceAddress] = (),
+        told: Mapping[DeviceAddress, str] | None = None,
     ) -> None:
-        """Record more of both, as one more row."""
+        """Record more of them, as one more row."""
+        offered, told = offered or {}, told or {}
         row = RecipientsRecord(
             offered=[(device.user_id, device.device_id, offered[device]) for device in sorted(offered, key=_name)],
             devices=[(device.user_id, device.device_id) for device in sorted(devices, key=_name)],
+            session_key=session_key,
+            withheld=[(device.user_id, device.device_id, told[device]) for device in sorted(told, key=_name)],
         )
         key = self._store.key(Table.ROOM_KEY_RECIPIENTS, partition.hex(), str(len(entry.rows)))
         entry.rows[key] = dumps(row)
         entry.offered.update(offered)
+        if session_key:
+            entry.session_keys.update(dict.fromkeys(offered, session_key))
         entry.devices.update(devices)
+        entry.told.update(told)
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------
@@ -210,6 +231,8 @@ class CurrentSession:
     shared_with: frozenset[DeviceAddress]
     offered: Mapping[DeviceAddress, Curve25519Key]
     """See `Recipients`; not to be changed."""
+    told: Mapping[DeviceAddress, str]
+    """The same, of who was told that they don't get the key."""
     shared: bool
     """Whether it may be used."""
 
@@ -269,6 +292,27 @@ class Offer(Message[None]):
     room_id: RoomId
     session_id: MegolmSessionId
     devices: Mapping[DeviceAddress, Curve25519Key]
+    session_key: str = attrs.field(repr=False)
+    """What they are sent."""
+
+
+@attrs.frozen(kw_only=True)
+class Withhold(Message[None]):
+    """Devices are about to be told that they don't get the key, and why."""
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    codes: Mapping[DeviceAddress, str]
+
+
+@attrs.frozen(kw_only=True)
+class Offered(Message[OutboundRoomKey | None]):
+    """The key as it was first offered to a device with that identity key; None if the room has another session now."""
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    device: DeviceAddress
+    curve25519: Curve25519Key
 
 
 @attrs.frozen(kw_only=True)
@@ -328,7 +372,18 @@ class GiveBack(Message[None]):
 
 
 Asked: TypeAlias = (
-    Current | Export | Replace | Discard | Offer | MarkShared | Encrypt | EncryptReserved | LoadSession | GiveBack
+    Current
+    | Export
+    | Offered
+    | Withhold
+    | Replace
+    | Discard
+    | Offer
+    | MarkShared
+    | Encrypt
+    | EncryptReserved
+    | LoadSession
+    | GiveBack
 )
 
 
@@ -376,13 +431,18 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             if session is not None:
                 yield self._recipients, [self._recipients_partition(message.room_id, session.session_id)]
 
-    def handle(self, message: Asked) -> Reply:  # noqa: C901 - one case a message
+    def handle(self, message: Asked) -> Reply:  # noqa: C901, PLR0912 - one case a message
         """Answer one message."""
         match message:
             case Current():
                 return message.reply(self._current(message))
             case Export():
                 return message.reply(self._export(message))
+            case Offered():
+                return message.reply(self._offered(message))
+            case Withhold():
+                self._withhold(message)
+                return message.reply(None)
             case Replace():
                 return message.reply(self._replace(message))
             case Discard():
@@ -432,6 +492,7 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             session_id=session.session_id,
             shared_with=frozenset(recipients.devices),
             offered=recipients.offered,
+            told=recipients.told,
             shared=session.shared,
         )
 
@@ -447,7 +508,8 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         own = self._reserved.get(partition)
         if own is None or not _goes_on(own, session):
             own = self._unpickle(session)
-        own = attrs.evolve(own, epoch=session.epoch + 1)
+        before = self._reserved.get(partition)
+        own = attrs.evolve(own, epoch=session.epoch + 1, size=0 if before is None else before.size)
         self._reserve(partition, own)
         self._sessions.put(partition, attrs.evolve(session, epoch=own.epoch))
         return self._room_key(asked.room_id, session.session_id, own.session)
@@ -495,7 +557,33 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         known = self._recipients.current(partition).offered
         new = {device: key for device, key in asked.devices.items() if known.get(device) != key}
         if new:
-            self._recipients_codec.record(partition, self._recipients.change(partition), new, ())
+            self._recipients_codec.record(
+                partition, self._recipients.change(partition), offered=new, session_key=asked.session_key
+            )
+
+    def _withhold(self, asked: Withhold) -> None:
+        session = self._sessions.current(self._partition(asked.room_id))
+        if session is None or session.session_id != asked.session_id:
+            return  # as above
+        partition = self._recipients_partition(asked.room_id, asked.session_id)
+        self._recipients_codec.record(partition, self._recipients.change(partition), told=asked.codes)
+
+    def _offered(self, asked: Offered) -> OutboundRoomKey | None:
+        session = self._sessions.current(self._partition(asked.room_id))
+        if session is None or session.session_id != asked.session_id:
+            return None
+        recipients = self._recipients.current(self._recipients_partition(asked.room_id, asked.session_id))
+        session_key = recipients.session_keys.get(asked.device)
+        if session_key is None or recipients.offered.get(asked.device) != asked.curve25519:
+            return None
+        known = restore(Table.ROOM_KEY_RECIPIENTS, SessionKey, session_key)
+        return OutboundRoomKey(
+            room_id=asked.room_id,
+            session_id=asked.session_id,
+            session_key=session_key,
+            message_index=InboundGroupSession(known).first_known_index,
+            shared_with=frozenset(recipients.devices),
+        )
 
     def _mark_shared(self, asked: MarkShared) -> None:
         session = self._sessions.current(self._partition(asked.room_id))
@@ -506,7 +594,7 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         new = asked.devices - recipients.devices
         if new:
             offered = {device: key for device, key in asked.keys.items() if device not in recipients.offered}
-            self._recipients_codec.record(partition, self._recipients.change(partition), offered, new)
+            self._recipients_codec.record(partition, self._recipients.change(partition), offered=offered, devices=new)
         if not session.shared and asked.all_delivered:
             self._sessions.put(self._partition(asked.room_id), attrs.evolve(session, shared=True))
 
@@ -555,12 +643,13 @@ class OutboundGroupSessionsActor(Actor[Asked]):
 
     def _reserve_more(self, partition: bytes, session: OutboundSession) -> Reservation:
         own = self._reserved.get(partition)
+        size = FIRST_RESERVED if own is None else max(FIRST_RESERVED, own.size * 2)
         if own is not None and _goes_on(own, session):
             # nobody else has reserved since we did: more at a time costs nobody anything
-            size = min(own.size * 2, MOST_RESERVED)
+            size = min(size, MOST_RESERVED)
         else:
             own = self._unpickle(session)
-            size = LEAST_RESERVED
+            size = min(size, LEAST_RESERVED)
         pickle = own.session.pickle(self._store.pickle_key)
         limit = min(own.session.message_index + size, session.rotation.messages)
         own = attrs.evolve(own, limit=limit, size=size)
@@ -578,7 +667,7 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             session_id=session.session_id,
             epoch=session.epoch,
             limit=session.reserved,
-            size=LEAST_RESERVED,
+            size=0,
         )
 
     def _reserve(self, partition: bytes, own: Reservation) -> None:

@@ -22,6 +22,7 @@ from olmstate.actors._rooms.actor import (
     OutboundGroupSessionsActor,
     Replace,
 )
+from olmstate.actors._rooms.recipients import chosen_of, withhold
 from olmstate.actors._to_device.sending import by_user, encrypt_to
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.payload import encode_payload
@@ -97,27 +98,44 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
     itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
     wanted = await distinct(command.devices)
     wanted.pop(itself, None)
-    known = await look_up(turn, wanted)
+    chosen = await chosen_of(turn, await look_up(turn, wanted), command.strategy)
+    known = chosen.allowed
+    for address in chosen.withheld:
+        del wanted[address]
     outbound = turn[OutboundGroupSessionsActor]
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
     if current is not None and await in_slices(current.is_known_to_others(wanted, known)):
         current = None
+    if current is not None:
+        await withhold(turn, command.room_id, current.session_id, chosen, current.told)
     if current is not None and not await _without(wanted, current.shared_with):
-        return RoomKeyShare(session_id=current.session_id, requests=(), recipients=(), missing=())
+        return RoomKeyShare(
+            session_id=current.session_id, requests=(), recipients=(), withheld=chosen.withheld, missing=()
+        )
     shared: OutboundRoomKey | None = None
     if current is not None:
         shared = await outbound.ask(Export(room_id=command.room_id))  # or None, as above
     if shared is None:
         shared = await new_room_key(turn, command.room_id, command.rotation)
+        await withhold(turn, command.room_id, shared.session_id, chosen, {})
     pending = await _without(wanted, shared.shared_with)
-    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, known)
+    named = command.room_id, shared.session_id
+    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, known, room_key=named)
     async for some in SlicesOf(encrypted.keys.items(), RECIPIENTS_A_ROW):
-        await outbound.ask(Offer(room_id=command.room_id, session_id=shared.session_id, devices=dict(some)))
+        await outbound.ask(
+            Offer(
+                room_id=command.room_id,
+                session_id=shared.session_id,
+                devices=dict(some),
+                session_key=shared.session_key,
+            )
+        )
     requests = [await by_user(some) async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)]
     return RoomKeyShare(
         session_id=shared.session_id,
         requests=tuple(requests),
         recipients=tuple(encrypted.contents),
+        withheld=chosen.withheld,
         missing=encrypted.missing,
     )
 

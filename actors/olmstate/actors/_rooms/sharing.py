@@ -15,8 +15,6 @@ from typing import Final
 
 import attrs
 
-from olmstate.actors._account.operations import own_device
-from olmstate.actors._devices.operations import devices_of
 from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import (
@@ -27,9 +25,13 @@ from olmstate.actors._requests.actor import (
     PutRequests,
     RequestsActor,
 )
-from olmstate.actors._to_device.sending import by_user, encrypt_to
+from olmstate.actors._to_device.claims import PreparedClaims, claim_keys, next_try, without_session
+from olmstate.actors._to_device.sending import Encrypted, encrypt_to, to_device_request
+from olmstate.actors._wire.algorithms import OLM
+from olmstate.actors._withheld.notices import tell_no_olm
 from olmstate.messages import (
     Command,
+    Curve25519Key,
     DeviceAddress,
     DeviceId,
     DeviceKeys,
@@ -41,11 +43,13 @@ from olmstate.messages import (
     RoomId,
     RoomKeyReplaced,
     RotationPeriod,
+    SharingStrategy,
     UserId,
 )
 
 from .actor import Current, CurrentSession, Export, MarkShared, Offer, OutboundGroupSessionsActor
-from .operations import DEVICES_A_REQUEST, new_room_key
+from .operations import DEVICES_A_REQUEST, RECIPIENTS_A_ROW, new_room_key
+from .recipients import recipients, withhold
 
 _MARK: Final = "room_key"
 """What the context of a request is called that carries a room key."""
@@ -59,8 +63,10 @@ class PreparedShare:
     session_id: MegolmSessionId
     request_ids: tuple[RequestId, ...]
     """This process's requests, also those that it has made before; others may be on their way, too."""
-    missing: tuple[DeviceAddress, ...]
-    """Devices that can't be reached: no Olm session."""
+    unreached: tuple[tuple[UserId, Curve25519Key], ...]
+    """Devices without an Olm session."""
+    next_try: int | None
+    """When it is worth claiming a key of one of them; see `next_try`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -70,53 +76,78 @@ class PrepareShare(Command[PreparedShare]):
     room_id: RoomId
     users: tuple[UserId, ...]
     rotation: RotationPeriod
+    strategy: SharingStrategy = SharingStrategy.ALL_DEVICES
+
+
+@attrs.frozen(kw_only=True)
+class ClaimForRoom(Command[PreparedClaims]):
+    """Claim a key of each device that is to get a room's key and has no Olm session, unless somebody does."""
+
+    users: tuple[UserId, ...]
+    strategy: SharingStrategy
+
+
+async def claim_for_room(turn: Turn, command: ClaimForRoom) -> PreparedClaims:
+    """Nobody's keys are used up who gets no room key."""
+    chosen = await recipients(turn, command.users, command.strategy)
+    able = [device for device in chosen.allowed.values() if OLM in device.algorithms]
+    return await claim_keys(turn, await without_session(turn, able))
 
 
 async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
-    """Rotate if need be, encrypt the key to whom it must go, and store the requests."""
-    wanted = await _recipients(turn, command.users)
+    """Rotate if need be, encrypt the key to whom it must go, tell whom it is withheld from, and store the requests."""
+    chosen = await recipients(turn, command.users, command.strategy)
+    wanted = chosen.allowed
     outbound = turn[OutboundGroupSessionsActor]
     current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
     if current is not None and await in_slices(current.is_known_to_others(wanted, wanted)):
         current = None
-    carrying = await _carrying(turn, command.room_id, current)
+    carrying = [] if current is None else await _carrying(turn, command.room_id, current.session_id)
     under_way, own = bool(carrying), tuple(each.request_id for each in carrying if each.own)
-    pending = [address for address, device in wanted.items() if not _has(current, address, device, under_way)]
-    if current is not None and not pending:
-        if not current.shared and not under_way:
-            await _mark(turn, command.room_id, current.session_id, ())  # there is nobody else
-        return PreparedShare(session_id=current.session_id, request_ids=own, missing=())
-    shared: OutboundRoomKey | None = None
-    if current is not None:
-        shared = await outbound.ask(Export(room_id=command.room_id))  # None if another's write was seen: it is fenced
-    if shared is None:
-        shared = await new_room_key(turn, command.room_id, command.rotation)
-        pending, under_way, own = list(wanted), False, ()
-    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, wanted)
-    if encrypted.keys:
-        await outbound.ask(Offer(room_id=command.room_id, session_id=shared.session_id, devices=encrypted.keys))
-    requests = [
-        await _request(command.room_id, shared.session_id, dict(some))
-        async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)
-    ]
+    lacking = [address for address, device in wanted.items() if not _has(current, address, device, under_way)]
+    missing = await without_session(turn, [wanted[address] for address in lacking])
+    session_id, requests = None if current is None else current.session_id, list[NewRequest]()
+    if current is None or len(missing) < len(lacking):
+        # None if another's write was seen in between: then the fence turns this turn back in the end
+        shared = None if current is None else await outbound.ask(Export(room_id=command.room_id))
+        if shared is None:
+            shared = await new_room_key(turn, command.room_id, command.rotation)
+            lacking, under_way, own = list(wanted), False, ()
+        session_id = shared.session_id
+        encrypted = await _offer(turn, shared, lacking, wanted)
+        missing = list(encrypted.missing)
+        requests = [
+            await _request(command.room_id, session_id, dict(some))
+            async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)
+        ]
+    assert session_id is not None  # noqa: S101 - else there is a new one
     request_ids = await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
-    if not requests and not under_way:
-        await _mark(turn, command.room_id, shared.session_id, ())  # nobody can be reached
-    return PreparedShare(session_id=shared.session_id, request_ids=own + request_ids, missing=encrypted.missing)
+    told = {} if current is None or current.session_id != session_id else current.told
+    await withhold(turn, command.room_id, session_id, chosen, told)
+    await tell_no_olm(turn, missing, set(lacking).difference(missing))
+    if not requests and not under_way and (current is None or not current.shared):
+        await _mark(turn, command.room_id, session_id, ())  # nobody else is there, or can be reached
+    unreached = [wanted[address] for address in missing]
+    return PreparedShare(
+        session_id=session_id,
+        request_ids=own + request_ids,
+        unreached=tuple((device.user_id, device.curve25519) for device in unreached),
+        next_try=await next_try(turn, unreached),
+    )
 
 
-async def _recipients(turn: Turn, users: Collection[UserId]) -> dict[DeviceAddress, DeviceKeys]:
-    """All devices of the users, and of our own, but this one."""
-    own = (await own_device(turn)).identity
-    known = await devices_of(turn, [*users, own.user_id])
-    itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
-    devices = {
-        DeviceAddress(user_id=user_id, device_id=device_id): device
-        for user_id, by_id in known.items()
-        for device_id, device in by_id.items()
-    }
-    devices.pop(itself, None)
-    return devices
+async def _offer(
+    turn: Turn, shared: OutboundRoomKey, lacking: Collection[DeviceAddress], known: Mapping[DeviceAddress, DeviceKeys]
+) -> Encrypted:
+    """Encrypt the key to those who lack it, and record that they may have it."""
+    named = shared.room_id, shared.session_id
+    encrypted = await encrypt_to(turn, lacking, "m.room_key", shared.content, known, room_key=named)
+    async for some in SlicesOf(encrypted.keys.items(), RECIPIENTS_A_ROW):
+        offer = Offer(
+            room_id=shared.room_id, session_id=shared.session_id, devices=dict(some), session_key=shared.session_key
+        )
+        await turn[OutboundGroupSessionsActor].ask(offer)
+    return encrypted
 
 
 def _has(current: CurrentSession | None, address: DeviceAddress, device: DeviceKeys, under_way: bool) -> bool:  # noqa: FBT001 - of one caller
@@ -131,11 +162,9 @@ def prefix_of(room_id: RoomId, session_id: MegolmSessionId) -> str:
     return f"{session_id} {room_id} "
 
 
-async def _carrying(turn: Turn, room_id: RoomId, current: CurrentSession | None) -> list[PendingRequest]:
+async def _carrying(turn: Turn, room_id: RoomId, session_id: MegolmSessionId) -> list[PendingRequest]:
     """The requests that carry a session's key."""
-    if current is None:
-        return []
-    prefix = prefix_of(room_id, current.session_id)
+    prefix = prefix_of(room_id, session_id)
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
     return [each for each in pending if any(subject.startswith(prefix) for subject in each.subjects)]
 
@@ -150,11 +179,8 @@ async def _request(
             "devices": [[address.user_id, address.device_id] for address in contents],
         }
     }
-    return NewRequest(
-        kind=RequestKind.TO_DEVICE,
-        method="PUT",
-        path="/_matrix/client/v3/sendToDevice/m.room.encrypted/{transaction_id}",
-        body=json.dumps({"messages": await by_user(contents.items())}).encode(),
+    return await to_device_request(
+        contents.items(),
         subjects=(prefix_of(room_id, session_id) + secrets.token_hex(4),),  # the requests go out at the same time
         context=json.dumps(context).encode(),
     )
@@ -174,9 +200,7 @@ async def take_delivery(turn: Turn, answered: AnsweredRequest, response: JsonObj
 
 
 async def _mark(turn: Turn, room_id: RoomId, session_id: MegolmSessionId, devices: Iterable[DeviceAddress]) -> None:
-    prefix = prefix_of(room_id, session_id)
-    pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
-    more = any(subject.startswith(prefix) for each in pending for subject in each.subjects)
+    more = await _carrying(turn, room_id, session_id)
     marked = MarkShared(room_id=room_id, session_id=session_id, devices=frozenset(devices), all_delivered=not more)
     with contextlib.suppress(RoomKeyReplaced):  # meanwhile; whoever sends next shares the new one
         await turn[OutboundGroupSessionsActor].ask(marked)

@@ -42,4 +42,8 @@ class RecipientsRecord(Record, kw_only=True, frozen=True):
     offered: list[tuple[UserId, DeviceId, Curve25519Key]] = msgspec.field(
         default_factory=list[tuple[UserId, DeviceId, Curve25519Key]]
     )
+    session_key: str = ""
+    """What was offered to them."""
+    withheld: list[tuple[UserId, DeviceId, str]] = msgspec.field(default_factory=list[tuple[UserId, DeviceId, str]])
+    """Who was told that they don't get it, and the code that says why."""
     devices: list[tuple[UserId, DeviceId]] = msgspec.field(default_factory=list[tuple[UserId, DeviceId]])

@@ -27,7 +27,6 @@ from olmstate.actors._identities.signing import (
     refusals,
     seed_from_base64,
     sign_device,
-    sign_identity,
     signatures_upload,
 )
 from olmstate.actors._requests.actor import (
@@ -67,6 +66,7 @@ from .actor import (
     StorePending,
     StoreSeeds,
 )
+from .vouching import vouch_for_user
 
 _API: Final = "/_matrix/client/v3/keys"
 OWN: Final = "our own identity"
@@ -126,29 +126,7 @@ class SignUser(Command[Step]):
 
 async def sign_user(turn: Turn, command: SignUser) -> Step:
     """Make sure that it is the key that is known, and that ours is the published one."""
-    own = (await turn[AccountActor].ask(LookUpOwnDevice())).identity.user_id
-    ours = await _published(turn, own)
-    theirs = await _published(turn, command.user_id)
-    for user_id, identity in ((own, ours), (command.user_id, theirs)):
-        if identity is None:
-            raise UnknownIdentity(user_id=user_id)
-    assert ours is not None and theirs is not None  # noqa: S101, PT018 - see above
-    if theirs.master.public_key != command.master_key or command.user_id == own:
-        raise UnknownIdentity(user_id=command.user_id)
-    seeds = (await turn[SecretsActor].ask(LookUpPrivateKeys())).seeds
-    if seeds.user_signing is None or not compare(seeds, ours)[Usage.USER_SIGNING]:
-        raise MissingCrossSigningKeys(names=(Usage.USER_SIGNING.secret_name,))
-    signed = sign_identity(own, seeds.user_signing, theirs)
-    await mark_verified(turn, MarkVerified(user_id=command.user_id, master_key=command.master_key))
-    body = signatures_upload([(command.user_id, command.master_key, signed)])
-    request = NewRequest(
-        kind=RequestKind.SIGNATURES_UPLOAD,
-        method="POST",
-        path=f"{_API}/signatures/upload",
-        body=json.dumps(body).encode(),
-        subjects=(command.user_id,),
-    )
-    request_ids = await turn[RequestsActor].ask(PutRequests(requests=(request,), now=turn.now))
+    request_ids = await vouch_for_user(turn, command.user_id, command.master_key)
     return Step(kind=RequestKind.SIGNATURES_UPLOAD, request_ids=request_ids)
 
 

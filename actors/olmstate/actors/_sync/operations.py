@@ -8,6 +8,7 @@ import attrs
 
 from olmstate.actors._account.actor import ALGORITHM, AccountActor, StoreSync
 from olmstate.actors._account.operations import one_time_key_count
+from olmstate.actors._account_data.operations import account_data_in, receive_account_data
 from olmstate.actors._device_lists.operations import catch_up, receive_device_lists
 from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.slices import in_slices
@@ -38,6 +39,7 @@ class _Rest:
     state: StoreSync
     device_lists: JsonObject = attrs.field(repr=False)
     rooms_with_leaves: tuple[RoomId, ...]
+    account_data: dict[str, JsonObject] = attrs.field(repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -66,6 +68,7 @@ async def receive_sync(supervisor: Asking, command: ReceiveSync) -> SyncReceived
         state=_parse_sync(sync, command.since),
         device_lists={name: if_sound(strings, lists, name) or () for name in ("changed", "left")},
         rooms_with_leaves=await in_slices(rooms_with_leaves(sync)),
+        account_data=account_data_in(sync),
     )
     to_device = optional(json_object, sync, "to_device") or {}
     events = optional(array_of, to_device, "events") or ()
@@ -98,6 +101,7 @@ async def _receive_rest(turn: Turn, rest: _Rest) -> bool:
     if rest.state.since is None:
         await catch_up(turn, await turn[AccountActor].ask(SyncToken()), rest.state.next_batch)
     await receive_device_lists(turn, rest.device_lists)
+    await receive_account_data(turn, rest.account_data)
     for room_id in rest.rooms_with_leaves:
         await turn[OutboundGroupSessionsActor].ask(Discard(room_id=room_id))
     return await turn[AccountActor].ask(attrs.evolve(rest.state, now=turn.now))

@@ -6,8 +6,8 @@ from olmstate.actors._engine.capability import Capability
 from olmstate.actors._requests.points import ANSWERS, Answer
 from olmstate.messages import CreateOlmSessions, DecryptToDevice, EncryptToDevice, ImportAccount, RequestKind
 
-from .actor import OlmSessionsActor
-from .claims import PrepareClaims, prepare_claims, take_claim_answer
+from .actor import AnySession, OlmSessionsActor
+from .claims import take_claim_answer
 from .importing import import_account
 from .sending import create_olm_sessions, encrypt_to_device
 from .turns import DecryptSome, decrypt_some, decrypt_to_device
@@ -19,8 +19,8 @@ CAPABILITY = Capability(
         DecryptSome.by(decrypt_some),
         EncryptToDevice.by(encrypt_to_device),
         ImportAccount.by(import_account),
-        PrepareClaims.by(prepare_claims),
     ),
+    queries=(AnySession.answered_by(OlmSessionsActor),),
     procedures=(DecryptToDevice.by(decrypt_to_device),),
     additions=(ANSWERS.add(Answer(kind=RequestKind.KEYS_CLAIM, take=take_claim_answer)),),
 )

@@ -41,10 +41,13 @@ from olmstate.actors._wire.olm_message import DIGEST_BYTES, OlmMessage
 from olmstate.messages import (
     Curve25519Key,
     DecryptionError,
+    MegolmSessionId,
     Message,
     OlmSessionId,
+    Query,
     ReplayedMessage,
     Reply,
+    RoomId,
     UnknownOlmSession,
     UserId,
 )
@@ -62,6 +65,8 @@ REMEMBERED = 128
 
 PRE_KEY_REMEMBERED = 16
 """Pre-key messages that each session's row knows; the set knows more. Most devices send one, and are answered."""
+ROOM_KEYS_REMEMBERED = 32
+"""Rooms whose last key each session's row knows to have been sent on it."""
 STEPS_FOR_ANYBODY = 20
 """On a session that has no owner yet. Its other side can do without them: vodozemac skips 2,000 messages, and keeps the
 keys of the last 40."""
@@ -89,6 +94,8 @@ class OlmSession(msgspec.Struct, kw_only=True):
     """The same of pre-key messages."""
     changed: bool = False
     """Differs from what is stored."""
+    room_keys: dict[RoomId, MegolmSessionId] = {}
+    """The last room key of each room that was sent on it, oldest first: the other side may lose them with it."""
     unjudged: list[bytes] = []
     """Digests of what was decrypted on it in this turn, if it has no owner."""
 
@@ -102,7 +109,7 @@ class OlmSession(msgspec.Struct, kw_only=True):
     def copy(self, pickle_key: bytes) -> OlmSession:
         """Another object of the same."""
         session = Session.from_pickle(self.session.pickle(pickle_key), pickle_key)
-        return msgspec.structs.replace(self, session=session, unjudged=[*self.unjudged])
+        return msgspec.structs.replace(self, session=session, unjudged=[*self.unjudged], room_keys=dict(self.room_keys))
 
 
 class DeviceSessions(msgspec.Struct, kw_only=True):
@@ -119,6 +126,14 @@ class DeviceSessions(msgspec.Struct, kw_only=True):
     def by_recency(self) -> list[OlmSession]:
         """Most recently used first."""
         return sorted(self.by_id.values(), key=_rank, reverse=True)
+
+    @property
+    def room_keys(self) -> dict[RoomId, MegolmSessionId]:
+        """The last room key of each room that was sent on any of them."""
+        sent: dict[RoomId, MegolmSessionId] = {}
+        for session in reversed(self.by_recency()):
+            sent |= session.room_keys
+        return sent
 
     def remember(self, messages: Iterable[OlmMessage]) -> list[bytes]:
         """Have these messages be known as decrypted; the digests of pre-key messages for which there is no room."""
@@ -167,6 +182,13 @@ class DeviceSessions(msgspec.Struct, kw_only=True):
         return 1 + max(map(_rank, self.by_id.values()), default=0)
 
 
+def _note(room_keys: dict[RoomId, MegolmSessionId], room_id: RoomId, session_id: MegolmSessionId) -> None:
+    room_keys.pop(room_id, None)
+    room_keys[room_id] = session_id
+    if len(room_keys) > ROOM_KEYS_REMEMBERED:
+        del room_keys[next(iter(room_keys))]
+
+
 _rank: Callable[[OlmSession], int] = attrgetter("rank")
 
 
@@ -201,6 +223,7 @@ class _SessionsCodec:
                 steps_for_anybody=record.steps_for_anybody,
                 decrypted=record.decrypted,
                 pre_key_messages=record.pre_key_messages,
+                room_keys=record.room_keys,
             )
             sessions.in_set = sessions.in_set or record.in_set
         return sessions
@@ -222,6 +245,7 @@ class _SessionsCodec:
                     decrypted=session.decrypted,
                     pre_key_messages=session.pre_key_messages,
                     in_set=entry.in_set,
+                    room_keys=session.room_keys,
                 )
                 session.changed = False
                 session.unjudged = []
@@ -319,6 +343,13 @@ class HaveSessions(Message[tuple[bool, ...]]):
 
 
 @attrs.frozen(kw_only=True)
+class AnySession(Query[bool]):
+    """Whether there is a session by now with one of these devices; no turn is needed."""
+
+    devices: tuple[tuple[UserId, Curve25519Key], ...]
+
+
+@attrs.frozen(kw_only=True)
 class Save(Message[None]):
     """Make sure that all that is done for these devices from now on can be undone."""
 
@@ -342,9 +373,20 @@ class Encrypt(Message[tuple[tuple[int, str] | None, ...]]):
     """Encrypt each plaintext to its user's device: Olm message type and base64 body, or None without a session."""
 
     plaintexts: tuple[tuple[UserId, Curve25519Key, bytes], ...] = attrs.field(repr=False)
+    room_key: tuple[RoomId, MegolmSessionId] | None = None
+    """Which one is in them, if one is: that is remembered, see `SentRoomKeys`."""
 
 
-Asked: TypeAlias = AddSessions | Decrypt | WereDecrypted | Remember | Save | Undo | HaveSessions | Encrypt
+@attrs.frozen(kw_only=True)
+class SentRoomKeys(Message[dict[RoomId, MegolmSessionId]]):
+    """Which room keys were sent on the sessions with a device: of each room the last, and of so many rooms."""
+
+    sender_key: Curve25519Key
+
+
+Asked: TypeAlias = (
+    AddSessions | Decrypt | WereDecrypted | Remember | Save | Undo | HaveSessions | AnySession | Encrypt | SentRoomKeys
+)
 
 
 class OlmSessionsActor(Actor[Asked]):
@@ -373,12 +415,14 @@ class OlmSessionsActor(Actor[Asked]):
                 return self._wanted_for(messages)
             case Remember(messages=messages):
                 return ((self._sessions, [self._partition(olm.sender_key) for olm in messages]),)
-            case HaveSessions(devices=devices):
+            case HaveSessions(devices=devices) | AnySession(devices=devices):
                 return ((self._sessions, [self._partition(key) for _, key in devices]),)
             case Save() | Undo():
                 return ()
             case Encrypt(plaintexts=plaintexts):
                 return ((self._sessions, [self._partition(key) for _, key, _ in plaintexts]),)
+            case SentRoomKeys(sender_key=sender_key):
+                return ((self._sessions, [self._partition(sender_key)]),)
             case _:
                 assert_never(message)
 
@@ -393,7 +437,7 @@ class OlmSessionsActor(Actor[Asked]):
         if hashes:
             yield self._messages, hashes
 
-    def handle(self, message: Asked) -> Reply:
+    def handle(self, message: Asked) -> Reply:  # noqa: C901 - one case a message
         """Answer one message."""
         match message:
             case AddSessions(sessions=sessions):
@@ -409,6 +453,8 @@ class OlmSessionsActor(Actor[Asked]):
                 return message.reply(None)
             case HaveSessions(devices=devices):
                 return message.reply(tuple(bool(self._usable(*device)) for device in devices))
+            case AnySession(devices=devices):
+                return message.reply(any(self._may_encrypt(*device) for device in devices))
             case Save(sender_keys=sender_keys, first=first):
                 if first:
                     self._saved.clear()
@@ -416,8 +462,10 @@ class OlmSessionsActor(Actor[Asked]):
                 return message.reply(None)
             case Undo(sender_keys=sender_keys):
                 return message.reply(tuple(self._undo(sender_keys)))
-            case Encrypt(plaintexts=plaintexts):
-                return message.reply(tuple(self._encrypt(*plaintext) for plaintext in plaintexts))
+            case Encrypt(plaintexts=plaintexts, room_key=room_key):
+                return message.reply(tuple(self._encrypt(*plaintext, room_key) for plaintext in plaintexts))
+            case SentRoomKeys(sender_key=sender_key):
+                return message.reply(self._sessions.current(self._partition(sender_key)).room_keys)
             case _:
                 assert_never(message)
 
@@ -570,7 +618,17 @@ class OlmSessionsActor(Actor[Asked]):
         sessions = self._sessions.current(self._partition(sender_key)).by_recency()
         return [known for known in sessions if known.may_encrypt_for(user_id)]
 
-    def _encrypt(self, user_id: UserId, sender_key: Curve25519Key, plaintext: bytes) -> tuple[int, str] | None:
+    def _may_encrypt(self, user_id: UserId, sender_key: Curve25519Key) -> bool:
+        sessions = self._sessions.committed(self._partition(sender_key)).by_recency()
+        return any(known.may_encrypt_for(user_id) for known in sessions)
+
+    def _encrypt(
+        self,
+        user_id: UserId,
+        sender_key: Curve25519Key,
+        plaintext: bytes,
+        room_key: tuple[RoomId, MegolmSessionId] | None,
+    ) -> tuple[int, str] | None:
         partition = self._partition(sender_key)
         usable = self._usable(user_id, sender_key)
         if not usable:
@@ -579,6 +637,8 @@ class OlmSessionsActor(Actor[Asked]):
         message_type, body = used.session.encrypt(plaintext).to_parts()
         if used.claimed_from is None and used.owner is None:
             used.steps_for_anybody -= 1
+        if room_key is not None:
+            _note(used.room_keys, *room_key)
         used.changed = True
         device.believed = None
         return message_type, encode_base64(body)

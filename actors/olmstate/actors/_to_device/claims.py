@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 from typing import Final
 
 import attrs
@@ -11,7 +12,7 @@ import attrs
 from olmstate.actors._account.actor import ALGORITHM
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._device_lists.operations import SERVER_TIMEOUT, server_of
-from olmstate.actors._devices.operations import devices_of
+from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import (
     AnsweredRequest,
@@ -22,10 +23,10 @@ from olmstate.actors._requests.actor import (
     PutRequests,
     RequestsActor,
 )
+from olmstate.actors._requests.back_off import delay
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.untrusted_json import is_object, json_object, optional
 from olmstate.messages import (
-    Command,
     CreateOlmSessions,
     DeviceAddress,
     DeviceId,
@@ -40,6 +41,8 @@ from .actor import HaveSessions, OlmSessionsActor
 from .sending import create_olm_sessions
 
 DEVICES_A_CLAIM: Final = 250
+DEVICES_AT_ONCE: Final = 64
+"""Looked up without giving other tasks a chance: below a millisecond, or one if they must be loaded."""
 
 
 @attrs.frozen(kw_only=True)
@@ -52,16 +55,8 @@ class PreparedClaims:
     """Subjects of all requests that are about the users' devices, this process's and others'."""
 
 
-@attrs.frozen(kw_only=True)
-class PrepareClaims(Command[PreparedClaims]):
-    """Claim a key of each device of these users, and of our own, that has no Olm session, unless somebody does."""
-
-    users: tuple[UserId, ...]
-
-
-async def prepare_claims(turn: Turn, command: PrepareClaims) -> PreparedClaims:
-    """Make the requests; devices and servers that have failed lately are left alone."""
-    missing = await _without_session(turn, command.users)
+async def claim_keys(turn: Turn, missing: Collection[DeviceAddress]) -> PreparedClaims:
+    """Claim a key of each of these devices, unless somebody does, or it or its server has failed lately."""
     if not missing:
         return PreparedClaims(request_ids=(), asked_for=frozenset())
     subjects = {subject_of(address): address for address in missing}
@@ -73,29 +68,35 @@ async def prepare_claims(turn: Turn, command: PrepareClaims) -> PreparedClaims:
     due = {
         subject: address
         for subject, address in subjects.items()
-        if subject not in in_flight and not {subject, server_of(address.user_id)} & backed_off
+        if subject not in in_flight and backed_off.keys().isdisjoint((subject, server_of(address.user_id)))
     }
     requests = tuple(_claim(some) for some in _parts(list(due.items())))
     request_ids = await turn[RequestsActor].ask(PutRequests(requests=requests, now=turn.now))
     return PreparedClaims(request_ids=own + request_ids, asked_for=frozenset(due) | (in_flight & subjects.keys()))
 
 
-async def _without_session(turn: Turn, users: Collection[UserId]) -> list[DeviceAddress]:
-    own = (await own_device(turn)).identity
-    known = await devices_of(turn, [*users, own.user_id])
-    devices = [
-        device
-        for by_id in known.values()
-        for device in by_id.values()
-        if OLM in device.algorithms and (device.user_id, device.device_id) != (own.user_id, own.device_id)
-    ]
-    asked = HaveSessions(devices=tuple((device.user_id, device.curve25519) for device in devices))
-    reachable = await turn[OlmSessionsActor].ask(asked)
-    return [_address(device) for device, has_one in zip(devices, reachable, strict=True) if not has_one]
+async def without_session(turn: Turn, devices: Iterable[DeviceKeys]) -> list[DeviceAddress]:
+    """Those of ``devices`` that there is no Olm session with."""
+    missing: list[DeviceAddress] = []
+    async for some in SlicesOf(devices, DEVICES_AT_ONCE):
+        asked = HaveSessions(devices=tuple((device.user_id, device.curve25519) for device in some))
+        reachable = await turn[OlmSessionsActor].ask(asked)
+        missing += [device.address for device, has_one in zip(some, reachable, strict=True) if not has_one]
+    return missing
 
 
-def _address(device: DeviceKeys) -> DeviceAddress:
-    return DeviceAddress(user_id=device.user_id, device_id=device.device_id)
+async def next_try(turn: Turn, devices: Iterable[DeviceKeys]) -> int | None:
+    """When it is worth claiming a key of one of these devices, in milliseconds since 1970: when a back-off ends.
+
+    None: nobody can. A device that has not failed is one that is being asked, or whose homeserver is: soon, then.
+    """
+    able = [device.address for device in devices if OLM in device.algorithms]
+    names = {address: (subject_of(address), server_of(address.user_id)) for address in able}
+    asked = BackedOff(names=tuple(dict.fromkeys(chain.from_iterable(names.values()))), now=turn.now)
+    until = await turn[RequestsActor].ask(asked)
+    soon = turn.now + delay(1)
+    tries = (max((until[name] for name in both if name in until), default=soon) for both in names.values())
+    return min(tries, default=None)
 
 
 def subject_of(address: DeviceAddress) -> str:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 import attrs
 import trio
@@ -60,10 +60,18 @@ TRIES: Final = 4
 the same one-time key. So those that failed are tried again, and this is how often all are tried."""
 
 
-async def open_messages(
-    turn: Turn, messages: Mapping[int, OlmMessage], judge: Judge[P]
-) -> dict[int, P | DecryptionError]:
-    """What each message says, or why it can't be decrypted or is not believed; those that wait are left out.
+@attrs.frozen(kw_only=True)
+class Opened(Generic[P]):
+    """What became of messages, by position; those that wait are left out."""
+
+    said: Mapping[int, P | DecryptionError] = attrs.field(repr=False)
+    """What each says, or why it can't be decrypted or is not believed."""
+    began: frozenset[int]
+    """Which ones a session was made from."""
+
+
+async def open_messages(turn: Turn, messages: Mapping[int, OlmMessage], judge: Judge[P]) -> Opened[P]:
+    """Decrypt messages, as far as they are believed and no budget is spent.
 
     The believed ones are remembered, so that they are replays from now on.
     """
@@ -107,7 +115,7 @@ async def open_messages(
         messages[at].digest: messages[at] for at, said in opened.items() if not isinstance(said, DecryptionError)
     }
     await batch.remember(believed.values())
-    return opened
+    return Opened(said=opened, began=frozenset(batch.created))
 
 
 @attrs.define(kw_only=True)

@@ -22,7 +22,7 @@ from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.olm_message import OlmMessage
 from olmstate.actors._wire.payload import Payload
 from olmstate.actors._wire.quiet_struct import QuietStruct
-from olmstate.messages import JsonObject
+from olmstate.messages import DeviceAddress, JsonObject
 
 E = TypeVar("E")
 
@@ -50,6 +50,23 @@ class Handler(Generic[E]):
     run: Callable[[Turn, Sequence[E]], Awaitable[None]]
 
 
+async def _nothing(turn: Turn, what: object) -> None:
+    """Do nothing."""
+
+
+@attrs.frozen(eq=False)
+class OlmTrouble:
+    """What is done when Olm sessions come, or don't do what they should."""
+
+    undecryptable: Callable[[Turn, Sequence[OlmMessage]], Awaitable[None]] = _nothing
+    """No session decrypts these messages, each of which has the shape of one; they are no replays."""
+    renewed: Callable[[Turn, Sequence[DecryptedEvent]], Awaitable[None]] = _nothing
+    """With each of these, its device has begun a new session."""
+    started: Callable[[Turn, Sequence[DeviceAddress]], Awaitable[None]] = _nothing
+    """We have begun a new session with each of these devices."""
+
+
+OLM_TROUBLE = Point[OlmTrouble]("trouble with Olm sessions")
 ON_DECRYPTED = Point[Handler[DecryptedEvent]]("handlers of decrypted to-device events")
 ON_PLAIN = Point[Handler[PlainEvent]]("handlers of to-device events that came in clear")
 

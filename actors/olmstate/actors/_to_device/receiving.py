@@ -12,7 +12,7 @@ from olmstate.actors._devices.senders import sender_state
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._to_device.decrypting import open_messages
-from olmstate.actors._to_device.handlers import SECRETS, DecryptedEvent, PlainEvent, offer
+from olmstate.actors._to_device.handlers import OLM_TROUBLE, SECRETS, DecryptedEvent, PlainEvent, offer
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.base64 import decode as decode_base64
 from olmstate.actors._wire.curve25519 import curve25519_key
@@ -33,6 +33,7 @@ from olmstate.messages import (
     ReplayedToDevice,
     ToDeviceOutcome,
     UndecryptableToDevice,
+    UnknownOlmSession,
     UserId,
 )
 
@@ -54,6 +55,13 @@ class _Received:
     outcome: ToDeviceOutcome | None = None
     """None: not yet known, or it waits."""
 
+    @property
+    def decrypted(self) -> DecryptedEvent | None:
+        """What the handlers get, if it was decrypted and is believed."""
+        if self.payload is None or self.olm is None:
+            return None
+        return DecryptedEvent(payload=self.payload, olm=self.olm)
+
 
 async def receive_to_device(turn: Turn, events: Sequence[Json]) -> tuple[ToDeviceOutcome | None, ...]:
     """Decrypt ``events`` and have what they bring taken in; None for one that waits, since it is over a budget."""
@@ -63,16 +71,39 @@ async def receive_to_device(turn: Turn, events: Sequence[Json]) -> tuple[ToDevic
         received += [_open(event, own) for event in some]
     messages = {at: each.olm for at, each in enumerate(received) if each.olm is not None}
     believed: set[bytes] = set()
+    began: frozenset[int] = frozenset()
     if messages:
         secrets = {secret.type: secret.field for secret in turn.additions[SECRETS]}
         judge = _Judge(turn=turn, own=own, messages=messages)
-        for at, said in (await open_messages(turn, messages, judge)).items():
+        opened = await open_messages(turn, messages, judge)
+        began = opened.began
+        for at, said in opened.said.items():
             received[at].outcome = _outcome(messages[at], said, secrets)
             if isinstance(said, Payload):
                 received[at].payload = said
                 believed.add(messages[at].digest)
     await offer(turn, _decrypted(received), _plain(received))
-    return tuple(_named(each, believed) for each in received)
+    outcomes = tuple(_named(each, believed) for each in received)
+    await _tell_of_trouble(turn, [received[at] for at in sorted(began)], zip(received, outcomes, strict=True))
+    return outcomes
+
+
+async def _tell_of_trouble(
+    turn: Turn, began: Iterable[_Received], named: Iterable[tuple[_Received, ToDeviceOutcome | None]]
+) -> None:
+    renewed = list(_decrypted(began))
+    failed = [
+        each.olm
+        for each, outcome in named
+        if each.olm is not None
+        and isinstance(outcome, UndecryptableToDevice)
+        and isinstance(outcome.error, UnknownOlmSession)
+    ]
+    for trouble in turn.additions[OLM_TROUBLE]:
+        if renewed:
+            await trouble.renewed(turn, renewed)
+        if failed:
+            await trouble.undecryptable(turn, failed)
 
 
 def _outcome(olm: OlmMessage, said: Payload | DecryptionError, secrets: Mapping[str, str]) -> ToDeviceOutcome:
@@ -102,9 +133,7 @@ def _named(each: _Received, believed: Container[bytes]) -> ToDeviceOutcome | Non
 
 
 def _decrypted(received: Iterable[_Received]) -> Iterator[DecryptedEvent]:
-    for each in received:
-        if each.payload is not None and each.olm is not None:
-            yield DecryptedEvent(payload=each.payload, olm=each.olm)
+    return (event for each in received if (event := each.decrypted) is not None)
 
 
 def _plain(received: Iterable[_Received]) -> Iterator[PlainEvent]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -11,7 +12,9 @@ from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import distinct, look_up
 from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
+from olmstate.actors._requests.actor import NewRequest
 from olmstate.actors._to_device.actor import AddSessions, Encrypt, OlmSessionsActor
+from olmstate.actors._to_device.handlers import OLM_TROUBLE
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.payload import encode_payload, encode_plain
 from olmstate.actors._wire.signatures import check_one_time_key
@@ -27,8 +30,11 @@ from olmstate.messages import (
     EncryptToDevice,
     JsonObject,
     MalformedMessage,
+    MegolmSessionId,
     OlmSessionsCreated,
     OlmStateError,
+    RequestKind,
+    RoomId,
     UnknownDevice,
     UserId,
 )
@@ -48,6 +54,9 @@ async def create_olm_sessions(turn: Turn, command: CreateOlmSessions) -> OlmSess
     rejected: dict[DeviceAddress, OlmStateError] = {}
     async for some in SlicesOf(claimed.items(), KEYS_AT_ONCE):
         created += await _start_sessions(turn, dict(some), rejected)
+    for trouble in turn.additions[OLM_TROUBLE]:
+        if created:
+            await trouble.started(turn, created)
     return OlmSessionsCreated(created=tuple(created), rejected=rejected)
 
 
@@ -124,6 +133,8 @@ async def encrypt_to(
     event_type: str,
     content: JsonObject,
     known: Mapping[DeviceAddress, DeviceKeys] | None = None,
+    *,
+    room_key: tuple[RoomId, MegolmSessionId] | None = None,
 ) -> Encrypted:
     """Encrypt one event to each of ``devices`` that can be.
 
@@ -133,6 +144,7 @@ async def encrypt_to(
         event_type: Of the event.
         content: Of the event.
         known: Devices' keys, if they were looked up.
+        room_key: Which one is in it, if one is: see `Encrypt`.
     """
     own = await own_device(turn)
     payload = {
@@ -160,7 +172,9 @@ async def encrypt_to(
             )
             for device in found.values()
         )
-        ciphertexts = await turn[OlmSessionsActor].ask(Encrypt(plaintexts=plaintexts)) if plaintexts else ()
+        ciphertexts: Sequence[tuple[int, str] | None] = ()
+        if plaintexts:
+            ciphertexts = await turn[OlmSessionsActor].ask(Encrypt(plaintexts=plaintexts, room_key=room_key))
         for (address, device), ciphertext in zip(found.items(), ciphertexts, strict=True):
             if ciphertext is not None:
                 message_type, body = ciphertext
@@ -172,6 +186,24 @@ async def encrypt_to(
                 }
         missing.update((address, None) for address in some if address not in contents)
     return Encrypted(contents=contents, keys=keys, missing=tuple(missing))
+
+
+async def to_device_request(
+    contents: Iterable[tuple[DeviceAddress, JsonObject]],
+    *,
+    event_type: str = "m.room.encrypted",
+    subjects: tuple[str, ...] = (),
+    context: bytes = b"",
+) -> NewRequest:
+    """A request that sends events to devices, encrypted ones if nothing else is said."""
+    return NewRequest(
+        kind=RequestKind.TO_DEVICE,
+        method="PUT",
+        path=f"/_matrix/client/v3/sendToDevice/{event_type}/{{transaction_id}}",
+        body=json.dumps({"messages": await by_user(contents)}).encode(),
+        subjects=subjects,
+        context=context,
+    )
 
 
 async def by_user(

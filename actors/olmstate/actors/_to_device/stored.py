@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from olmstate.actors._engine.records import Record
-from olmstate.messages import UserId
+from olmstate.messages import MegolmSessionId, RoomId, UserId
 from olmstate.storage import Table
 
 
@@ -25,3 +27,4 @@ class OlmSessionRecord(Record, kw_only=True, frozen=True):
     owner: UserId | None = None
     steps_for_anybody: int = 20
     """The default is for rows from before there were owners."""
+    room_keys: dict[RoomId, MegolmSessionId] = msgspec.field(default_factory=dict[RoomId, MegolmSessionId])

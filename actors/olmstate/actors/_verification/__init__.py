@@ -9,9 +9,15 @@ from olmstate.messages import (
     AcceptVerification,
     CancelVerification,
     ConfirmVerification,
+    MarkVerificationMessageRefused,
+    MarkVerificationMessageSent,
+    ReceiveVerificationEvent,
     RequestKind,
     RequestVerification,
+    ScanQrCode,
+    ShowQrCode,
     StartSas,
+    VerificationMessages,
     Verifications,
 )
 
@@ -22,10 +28,22 @@ from .operations import (
     confirm_verification,
     end_flows,
     flows_due,
+    mark_message_refused,
+    mark_message_sent,
     request_verification,
+    scan_qr_code,
+    show_qr_code,
     start_sas,
 )
-from .receiving import TYPES, devices_learned, receive_decrypted, receive_plain
+from .receiving import (
+    TYPES,
+    TakeRoomEvent,
+    devices_learned,
+    receive_decrypted,
+    receive_plain,
+    receive_verification_event,
+    take_room_event,
+)
 
 CAPABILITY = Capability(
     actor=VerificationsActor,
@@ -33,14 +51,21 @@ CAPABILITY = Capability(
         AcceptVerification.by(accept_verification),
         CancelVerification.by(cancel_verification),
         ConfirmVerification.by(confirm_verification),
+        MarkVerificationMessageRefused.by(mark_message_refused),
+        MarkVerificationMessageSent.by(mark_message_sent),
         RequestVerification.by(request_verification),
+        ScanQrCode.by(scan_qr_code),
+        ShowQrCode.by(show_qr_code),
         StartSas.by(start_sas),
+        TakeRoomEvent.by(take_room_event),
     ),
     queries=(
         AnyFlowDue.answered_by(VerificationsActor),
+        VerificationMessages.answered_by(VerificationsActor),
         Verifications.answered_by(VerificationsActor),
         VerifiedDevices.answered_by(VerificationsActor),
     ),
+    procedures=(ReceiveVerificationEvent.by(receive_verification_event),),
     additions=(
         ON_DECRYPTED.add(Handler(TYPES, receive_decrypted)),
         ON_PLAIN.add(Handler(TYPES, receive_plain)),

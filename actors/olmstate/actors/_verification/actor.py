@@ -12,6 +12,7 @@ All flows are one partition of their table, since they are few, and each process
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import ClassVar, TypeAlias, assert_never
 
 import attrs
@@ -19,11 +20,11 @@ import attrs
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import dumps, loads
-from olmstate.messages import DeviceId, Ed25519Key, Message, Query, Reply, UserId, Verifications
+from olmstate.messages import DeviceId, Ed25519Key, Message, Query, Reply, UserId, VerificationMessages, Verifications
 from olmstate.storage import Row, RowReader, Table
 
 from .stored import VerificationRecord, VerifiedDeviceRecord
-from .view import verification
+from .view import next_message, verification
 
 FlowKey: TypeAlias = tuple[UserId, str]
 """The peer, and the flow's id."""
@@ -122,7 +123,22 @@ class AnyFlowDue(Query[bool]):
     now: int
 
 
-Asked: TypeAlias = Flows | PutFlow | DropFlow | MarkDeviceVerified | VerifiedDevices | AnyFlowDue | Verifications
+Asked: TypeAlias = (
+    Flows
+    | PutFlow
+    | DropFlow
+    | MarkDeviceVerified
+    | VerifiedDevices
+    | AnyFlowDue
+    | Verifications
+    | VerificationMessages
+)
+
+
+def _oldest_first(records: Iterable[VerificationRecord]) -> list[VerificationRecord]:
+    """Those of which there is a flow."""
+    begun = [(record.flow.created_at, record.user_id, record.flow_id, record) for record in records if record.flow]
+    return [record for *_, record in sorted(begun, key=itemgetter(0, 1, 2))]
 
 
 class VerificationsActor(Actor[Asked]):
@@ -146,7 +162,7 @@ class VerificationsActor(Actor[Asked]):
     def wanted(self, message: Asked) -> Wanted:
         """All flows, or a user's verified devices."""
         match message:
-            case Flows() | PutFlow() | DropFlow() | AnyFlowDue() | Verifications():
+            case Flows() | PutFlow() | DropFlow() | AnyFlowDue() | Verifications() | VerificationMessages():
                 return ((self._flows, [self._all_flows]),)
             case MarkDeviceVerified(user_id=user_id) | VerifiedDevices(user_id=user_id):
                 return ((self._verified, [self._user_key(user_id)]),)
@@ -175,9 +191,10 @@ class VerificationsActor(Actor[Asked]):
                 return message.reply(any(record.due_at <= now for record in records))
             case Verifications():
                 records = self._flows.committed(self._all_flows).by_key.values()
-                flows = [record.flow for record in records if record.flow is not None]
-                flows.sort(key=lambda flow: (flow.created_at, flow.peer_user_id, flow.flow_id or ""))
-                return message.reply(tuple(map(verification, flows)))
+                return message.reply(tuple(map(verification, _oldest_first(records))))
+            case VerificationMessages():
+                records = self._flows.committed(self._all_flows).by_key.values()
+                return message.reply(tuple(map(next_message, _oldest_first(each for each in records if each.unsent))))
             case _:
                 assert_never(message)
 

@@ -55,20 +55,9 @@ def request_devices(
         NoCommonMethod: Nothing that we know is offered, or there is nobody to ask.
     """
     recipients = tuple(device for device in devices if (user_id, device) != (own.user_id, own.device_id))
-    own_methods = _offered(offered)
     if not recipients:
         raise NoCommonMethod
-    flow = _flow(
-        own,
-        user_id,
-        now=now,
-        keys=keys,
-        flow_id=flow_id,
-        recipients=recipients,
-        we_requested=True,
-        own_methods=own_methods,
-        state=State.WE_REQUESTED,
-    )
+    flow = _request(own, user_id, now=now, keys=keys, offered=offered, flow_id=flow_id, recipients=recipients)
     return _sent(flow, events.REQUEST, contents.request(flow, now=now))
 
 
@@ -98,19 +87,10 @@ def request_in_room(
     Raises:
         NoCommonMethod: Nothing that we know is offered, or it is ourselves whom we ask.
     """
-    own_methods = _offered(offered)
     if user_id == own.user_id:
         raise NoCommonMethod
-    flow = _flow(
-        own,
-        user_id,
-        now=now,
-        keys=keys,
-        room_id=room_id,
-        txn_id=txn_id,
-        we_requested=True,
-        own_methods=own_methods,
-        state=State.CREATED,
+    flow = _request(
+        own, user_id, now=now, keys=keys, offered=offered, room_id=room_id, txn_id=txn_id, state=State.CREATED
     )
     return _sent(flow, events.ROOM_MESSAGE, contents.request(flow, now=now))
 
@@ -221,11 +201,21 @@ def other_attempts(flows: Iterable[Flow], event: events.Request | events.Start) 
 # --- parts --------------------------------------------------------------------------------------------------------
 
 
-def _offered(offered: Iterable[str]) -> tuple[str, ...]:
+def _request(
+    own: DeviceAddress,
+    user_id: str,
+    *,
+    now: int,
+    keys: Keys,
+    offered: Iterable[str],
+    state: State = State.WE_REQUESTED,
+    **fields: Any,  # noqa: ANN401 - a Flow's
+) -> Flow:
+    """The flow that a request of ours begins."""
     own_methods = methods.known(tuple(offered))
     if not own_methods:
         raise NoCommonMethod
-    return own_methods
+    return _flow(own, user_id, now=now, keys=keys, we_requested=True, own_methods=own_methods, state=state, **fields)
 
 
 def _is_disguised(device_id: str, envelope: events.Envelope) -> bool:

@@ -346,18 +346,26 @@ TRANSITIONS: Final[Table] = {**REQUEST, **SAS, **QR}
 
 _UNEXPECTED: Final = _cancel(Code.UNEXPECTED_MESSAGE)
 
+_WISHES: Final = dict.fromkeys(
+    (
+        Move.ACCEPT,
+        Move.START_SAS,
+        Move.SHOW_QR,
+        Move.SCAN_QR,
+        Move.SCAN_OTHER_FLOW,
+        Move.SCAN_WRONG_KEYS,
+        Move.CONFIRM,
+        Move.CONFIRM_WITHOUT_DONE,
+        Move.MISMATCH,
+    ),
+    REFUSED,
+)
+"""What users can do in some state only; to give up is possible in most."""
+
 OTHERWISE: Final[Mapping[Phase, Mapping[Move, Outcome | None]]] = {
     Phase.UNKNOWN: {
         **dict.fromkeys(Move, _stay()),
-        Move.ACCEPT: REFUSED,
-        Move.START_SAS: REFUSED,
-        Move.SHOW_QR: REFUSED,
-        Move.SCAN_QR: REFUSED,
-        Move.SCAN_OTHER_FLOW: REFUSED,
-        Move.SCAN_WRONG_KEYS: REFUSED,
-        Move.CONFIRM: REFUSED,
-        Move.CONFIRM_WITHOUT_DONE: REFUSED,
-        Move.MISMATCH: REFUSED,
+        **_WISHES,
         Move.GIVE_UP: REFUSED,
         Move.TIMEOUT: Outcome(State.CANCELLED, (), Code.TIMEOUT),
     },
@@ -392,15 +400,7 @@ OTHERWISE: Final[Mapping[Phase, Mapping[Move, Outcome | None]]] = {
         Move.OWN_READY: _stay(),
         Move.READY_ELSEWHERE: _stay(),
         Move.OWN_CANCEL: _to(State.CANCELLED),
-        Move.ACCEPT: REFUSED,
-        Move.START_SAS: REFUSED,
-        Move.SHOW_QR: REFUSED,
-        Move.SCAN_QR: REFUSED,
-        Move.SCAN_OTHER_FLOW: REFUSED,
-        Move.SCAN_WRONG_KEYS: REFUSED,
-        Move.CONFIRM: REFUSED,
-        Move.CONFIRM_WITHOUT_DONE: REFUSED,
-        Move.MISMATCH: REFUSED,
+        **_WISHES,
         Move.GIVE_UP: _cancel(Code.USER),
         Move.SENT: _stay(),
         Move.NOT_SENT: _stay(),
@@ -410,15 +410,7 @@ OTHERWISE: Final[Mapping[Phase, Mapping[Move, Outcome | None]]] = {
     Phase.ENDED: {
         **dict.fromkeys(Move, _stay()),
         Move.STRANGER: _stay(Act.ANSWER_STRANGER),
-        Move.ACCEPT: REFUSED,
-        Move.START_SAS: REFUSED,
-        Move.SHOW_QR: REFUSED,
-        Move.SCAN_QR: REFUSED,
-        Move.SCAN_OTHER_FLOW: REFUSED,
-        Move.SCAN_WRONG_KEYS: REFUSED,
-        Move.CONFIRM: REFUSED,
-        Move.CONFIRM_WITHOUT_DONE: REFUSED,
-        Move.MISMATCH: REFUSED,
+        **_WISHES,
         Move.GIVE_UP: REFUSED,
     },
 }

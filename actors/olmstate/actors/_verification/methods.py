@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-SAS: Final = "m.sas.v1"
-SHOW: Final = "m.qr_code.show.v1"
-SCAN: Final = "m.qr_code.scan.v1"
+from olmstate.messages import VerificationMethod
+
+SAS: Final = VerificationMethod.SAS.value
+SHOW: Final = VerificationMethod.SHOW_QR.value
+SCAN: Final = VerificationMethod.SCAN_QR.value
 RECIPROCATE: Final = "m.reciprocate.v1"
 
 METHODS: Final = (SAS, SHOW, SCAN, RECIPROCATE)
@@ -18,6 +20,12 @@ _COUNTERPART: Final = {SAS: SAS, SHOW: SCAN, SCAN: SHOW, RECIPROCATE: RECIPROCAT
 def known(methods: Collection[str]) -> tuple[str, ...]:
     """Those of ``methods`` that we know, each once."""
     return tuple(method for method in METHODS if method in methods)
+
+
+def of_program(can: Collection[VerificationMethod]) -> tuple[str, ...]:
+    """What a program that can do this offers: a QR code, either way, needs `RECIPROCATE` too."""
+    offered = {method.value for method in can}
+    return known(offered | {RECIPROCATE} if offered & {SHOW, SCAN} else offered)
 
 
 def answer(own: Collection[str], peer: Collection[str]) -> tuple[str, ...]:

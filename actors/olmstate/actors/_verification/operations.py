@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Iterable
 from typing import Final
 
+from msgspec.structs import replace
+
 from olmstate.actors._account.operations import own_device
-from olmstate.actors._devices.operations import devices_of, look_up
+from olmstate.actors._devices.operations import devices_of
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.turn import Turn
+from olmstate.actors._identities.identity import ids_clash
+from olmstate.actors._identities.known import KnownIdentity, own_state
+from olmstate.actors._identities.operations import known_identities
+from olmstate.actors._identities.trust import OwnState
 from olmstate.actors._requests.actor import NewRequest, PutRequests, RequestsActor
 from olmstate.messages import (
     AcceptVerification,
@@ -22,8 +29,13 @@ from olmstate.messages import (
     DeviceAddress,
     DeviceId,
     Ed25519Key,
+    EventId,
+    MarkVerificationMessageRefused,
+    MarkVerificationMessageSent,
     RequestKind,
     RequestVerification,
+    ScanQrCode,
+    ShowQrCode,
     StartSas,
     UnknownVerification,
     UserId,
@@ -32,15 +44,14 @@ from olmstate.messages import (
 )
 
 from . import begin, events, methods
-from .actor import AnyFlowDue, DropFlow, FlowKey, Flows, MarkDeviceVerified, PutFlow, VerificationsActor
+from .actor import AnyFlowDue, DropFlow, FlowKey, Flows, PutFlow, VerificationsActor
 from .effects import Effect, Send, Verified
 from .record import Flow, Keys
+from .signing import mark_and_sign
 from .step import FRESH_BYTES, Step, device_of, step
-from .stored import VerificationRecord, WaitingEventRecord
+from .stored import RoomMessageRecord, VerificationRecord, WaitingEventRecord
 from .view import STAGES, verification
 
-OFFERED: Final = (methods.SAS,)
-"""The methods that there are messages for."""
 _ID_BYTES: Final = 16
 
 
@@ -54,26 +65,25 @@ async def own_address(turn: Turn) -> DeviceAddress:
 
 
 async def request_verification(turn: Turn, command: RequestVerification) -> Verification:
-    """Ask a user's devices."""
-    user_id = command.user_id
-    devices = command.devices or tuple((await devices_of(turn, [user_id]))[user_id])
-    began = begin.request_devices(
-        await own_address(turn),
-        user_id,
-        devices,
-        keys=await known_keys(turn, user_id, None),
-        flow_id=secrets.token_hex(_ID_BYTES),
-        offered=OFFERED,
-        now=turn.now,
-    )
+    """Ask a user's devices, or whoever of a user's is in a room."""
+    user_id, flow_id = command.user_id, secrets.token_hex(_ID_BYTES)
+    keys, offered = await known_keys(turn, user_id, None), methods.of_program(command.methods)
+    own = await own_address(turn)
+    if command.room_id is None:
+        devices = command.devices or tuple((await devices_of(turn, [user_id]))[user_id])
+        began = begin.request_devices(own, user_id, devices, keys=keys, flow_id=flow_id, offered=offered, now=turn.now)
+    else:
+        began = begin.request_in_room(
+            own, user_id, command.room_id, keys=keys, txn_id=flow_id, offered=offered, now=turn.now
+        )
     assert began.flow is not None  # noqa: S101 - our own request is a flow, or an error
-    await keep(turn, began.flow, began.effects)
-    return verification(began.flow)
+    return verification(await keep(turn, VerificationRecord(user_id=user_id, flow_id=flow_id), began))
 
 
 async def accept_verification(turn: Turn, command: AcceptVerification) -> Verification:
     """Take the peer's request."""
-    return await _do(turn, command.user_id, command.flow_id, events.AcceptRequest(methods=OFFERED))
+    accepted = events.AcceptRequest(methods=methods.of_program(command.methods))
+    return await _do(turn, command.user_id, command.flow_id, accepted)
 
 
 async def start_sas(turn: Turn, command: StartSas) -> Verification:
@@ -81,8 +91,18 @@ async def start_sas(turn: Turn, command: StartSas) -> Verification:
     return await _do(turn, command.user_id, command.flow_id, events.StartSas())
 
 
+async def show_qr_code(turn: Turn, command: ShowQrCode) -> Verification:
+    """Show a code, or the same again."""
+    return await _do(turn, command.user_id, command.flow_id, events.ShowQr())
+
+
+async def scan_qr_code(turn: Turn, command: ScanQrCode) -> Verification:
+    """The peer's code was scanned."""
+    return await _do(turn, command.user_id, command.flow_id, events.ScanQr(data=command.data))
+
+
 async def confirm_verification(turn: Turn, command: ConfirmVerification) -> Verification:
-    """Both devices show the same."""
+    """Both devices show the same, or the peer's device says that it has scanned."""
     return await _do(turn, command.user_id, command.flow_id, events.Confirm())
 
 
@@ -96,9 +116,40 @@ async def _do(turn: Turn, user_id: UserId, flow_id: str, event: events.Action) -
     record = (await turn[VerificationsActor].ask(Flows())).get((user_id, flow_id))
     if record is None or record.flow is None:
         raise UnknownVerification(user_id=user_id)
-    done = await take_step(turn, record.flow, event)
-    await keep(turn, done.flow, done.effects, before=record.flow, waiting=record.waiting)
-    return verification(done.flow)
+    return verification(await go_on(turn, record, event))
+
+
+# --- what becomes of messages to rooms ----------------------------------------------------------------------
+
+
+async def mark_message_sent(turn: Turn, command: MarkVerificationMessageSent) -> None:
+    """It is in the room."""
+    await message_is_sent(turn, command.transaction_id, command.event_id)
+
+
+async def message_is_sent(turn: Turn, transaction_id: str, event_id: EventId) -> None:
+    """The homeserver has taken a message: it has said so, or the message was seen in the room."""
+    record = await _without_message(turn, transaction_id)
+    if record is not None and record.flow is not None and record.flow.txn_id == transaction_id:
+        await go_on(turn, record, events.Sent(event_id=event_id))
+
+
+async def mark_message_refused(turn: Turn, command: MarkVerificationMessageRefused) -> None:
+    """It never will be in the room."""
+    record = await _without_message(turn, command.transaction_id)
+    if record is not None and record.flow is not None and record.flow.txn_id == command.transaction_id:
+        await go_on(turn, record, events.NotSent())
+
+
+async def _without_message(turn: Turn, transaction_id: str) -> VerificationRecord | None:
+    """The flow that a message was of, which waits no more; None: it didn't."""
+    for record in (await turn[VerificationsActor].ask(Flows())).values():
+        unsent = tuple(message for message in record.unsent if message.transaction_id != transaction_id)
+        if unsent != record.unsent:
+            record = replace(record, unsent=unsent)  # noqa: PLW2901 - the same flow
+            await turn[VerificationsActor].ask(PutFlow(record=record))
+            return record
+    return None
 
 
 # --- what the clock does ------------------------------------------------------------------------------------
@@ -117,29 +168,32 @@ async def end_flows(turn: Turn) -> None:
         if record.flow is None or record.flow.ended:
             await turn[VerificationsActor].ask(DropFlow(key=key))
             continue
-        done = await take_step(turn, record.flow, events.Tick())
-        await keep(turn, done.flow, done.effects, before=record.flow)
+        await go_on(turn, record, events.Tick())
 
 
 # --- parts --------------------------------------------------------------------------------------------------
 
 
 async def known_keys(turn: Turn, user_id: str, device_id: str | None, *, queried: bool = False) -> Keys:
-    """The keys as this turn knows them: the own device's, and one of the peer's. Of devices only."""
-    own = (await own_device(turn)).identity
-    peer: Ed25519Key | None = None
-    if device_id is not None:
-        address = DeviceAddress(user_id=UserId(user_id), device_id=DeviceId(device_id))
-        device = (await look_up(turn, [address])).get(address)
-        peer = None if device is None else device.ed25519
+    """The keys as this turn knows them: the own device's, one of the peer's, and both users' master keys."""
+    own, peer = (await own_device(turn)).identity, UserId(user_id)
+    devices = (await devices_of(turn, [peer]))[peer]
+    device = None if device_id is None else devices.get(DeviceId(device_id))
+    identities = await known_identities(turn, (own.user_id, peer))
+    ours, theirs = identities[own.user_id], identities[peer]
     return Keys(
         own_ed25519=own.ed25519,
-        own_master_key=None,
-        own_master_trusted=False,
-        peer_ed25519=peer,
-        peer_master_key=None,
+        own_master_key=_master_key(ours),
+        own_master_trusted=own_state(ours) is OwnState.VERIFIED,
+        peer_ed25519=None if device is None else device.ed25519,
+        peer_master_key=_master_key(theirs),
+        clashing=theirs is not None and theirs.identity is not None and ids_clash(theirs.identity, devices),
         queried=queried,
     )
+
+
+def _master_key(known: KnownIdentity | None) -> Ed25519Key | None:
+    return None if known is None or known.identity is None else known.identity.master.public_key
 
 
 async def take_step(turn: Turn, flow: Flow, event: events.Event, *, queried: bool = False) -> Step:
@@ -148,21 +202,46 @@ async def take_step(turn: Turn, flow: Flow, event: events.Event, *, queried: boo
     return step(flow, event, now=turn.now, keys=keys, fresh=secrets.token_bytes(FRESH_BYTES))
 
 
+async def go_on(turn: Turn, record: VerificationRecord, event: events.Event) -> VerificationRecord:
+    """A step of a flow that is there, and all that follows."""
+    assert record.flow is not None  # noqa: S101 - there is a flow
+    return await keep(turn, record, await take_step(turn, record.flow, event))
+
+
 async def keep(
     turn: Turn,
-    flow: Flow,
-    effects: tuple[Effect, ...],
+    before: VerificationRecord,
+    done: Step | begin.Beginning,
     *,
-    before: Flow | None = None,
     waiting: tuple[WaitingEventRecord, ...] = (),
-) -> None:
+) -> VerificationRecord:
     """Store what a step has come to, all of it in this turn's commit."""
-    user_id, flow_id = UserId(flow.peer_user_id), flow.flow_id or ""
-    record = VerificationRecord(user_id=user_id, flow_id=flow_id, flow=flow, waiting=() if flow.ended else waiting)
+    flow = done.flow
+    assert flow is not None  # noqa: S101 - a flow has begun, or was there
+    never_sent = flow.ended and flow.room_id is not None and flow.flow_id is None
+    record = replace(
+        before,
+        flow=flow,
+        waiting=() if flow.ended else (*before.waiting, *waiting),
+        unsent=() if never_sent else (*before.unsent, *_room_messages(flow, done.effects)),
+    )
     await turn[VerificationsActor].ask(PutFlow(record=record))
-    await carry_out(turn, (user_id, flow_id), effects)
-    if before is None or STAGES[before.state] is not STAGES[flow.state]:
-        turn.events.append(VerificationChanged(user_id=user_id, flow_id=flow_id, stage=STAGES[flow.state]))
+    await carry_out(turn, (record.user_id, record.flow_id), done.effects)
+    stage = STAGES[flow.state]
+    if before.flow is None or STAGES[before.flow.state] is not stage:
+        turn.events.append(VerificationChanged(user_id=record.user_id, flow_id=record.flow_id, stage=stage))
+    return record
+
+
+def _room_messages(flow: Flow, effects: tuple[Effect, ...]) -> Iterable[RoomMessageRecord]:
+    for effect in effects:
+        if isinstance(effect, Send) and effect.room_id is not None:
+            is_request = flow.txn_id is not None and effect.number == 0
+            yield RoomMessageRecord(
+                transaction_id=flow.txn_id if is_request and flow.txn_id else secrets.token_hex(_ID_BYTES),
+                type=effect.type,
+                content=json.dumps(effect.content).encode(),
+            )
 
 
 async def carry_out(turn: Turn, key: FlowKey, effects: tuple[Effect, ...]) -> None:
@@ -171,14 +250,8 @@ async def carry_out(turn: Turn, key: FlowKey, effects: tuple[Effect, ...]) -> No
     if sends:
         await turn[RequestsActor].ask(PutRequests(requests=sends, now=turn.now))
     for effect in effects:
-        if isinstance(effect, Verified) and effect.device_id is not None and effect.ed25519 is not None:
-            mark = MarkDeviceVerified(
-                user_id=UserId(effect.user_id),
-                device_id=DeviceId(effect.device_id),
-                ed25519=Ed25519Key(effect.ed25519),
-                now=turn.now,
-            )
-            await turn[VerificationsActor].ask(mark)
+        if isinstance(effect, Verified):
+            await mark_and_sign(turn, effect)
 
 
 def _request(key: FlowKey, send: Send) -> NewRequest:

@@ -1,27 +1,44 @@
-"""Taking in to-device events of verifications, and those that had to wait until their sender's devices were known."""
+"""Taking in events of verifications, of devices and of rooms, some of which wait until their sender is known.
+
+Rule: where there is a flow, an event goes to it, whoever sent it: what that means is for the flow to say. From device
+to device, a flow is one with the sender. In a room it is the one that the event names.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+import attrs
 from msgspec.structs import replace
 
 from olmstate.actors._device_lists.actor import DeviceListsActor, Invalidated, Invalidations
 from olmstate.actors._device_lists.operations import track_users
+from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import AnsweredRequest
 from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
-from olmstate.actors._wire.untrusted_json import json_object, string
-from olmstate.messages import JsonObject, MalformedMessage, TrackUsers, UserId
+from olmstate.actors._wire.untrusted_json import as_object, if_sound, integer, json_object, string
+from olmstate.messages import (
+    Command,
+    DecryptRoomEvent,
+    EventId,
+    JsonObject,
+    MalformedMessage,
+    ReceiveVerificationEvent,
+    RoomId,
+    TrackUsers,
+    UserId,
+    Verification,
+)
 
 from . import begin, events
 from .actor import DropFlow, FlowKey, Flows, PutFlow, VerificationsActor
 from .effects import AskForKeys, Effect
-from .operations import carry_out, keep, known_keys, own_address, take_step
-from .record import Flow
+from .operations import carry_out, go_on, keep, known_keys, message_is_sent, own_address, take_step
 from .stored import VerificationRecord, WaitingEventRecord
+from .view import verification
 
 TYPES: Final = (
     events.REQUEST,
@@ -61,6 +78,65 @@ def _waiting(turn: Turn, type: str, content: JsonObject, device: str | None) -> 
     return WaitingEventRecord(type=type, content=json.dumps(content).encode(), sender_device=device, came=turn.now)
 
 
+@attrs.frozen(kw_only=True)
+class TakeRoomEvent(Command[Verification | None]):
+    """Take in an event of a room, in clear."""
+
+    room_id: RoomId
+    event_id: str
+    sender: UserId
+    timestamp: int
+    type: str
+    content: JsonObject = attrs.field(repr=False)
+    sender_device: str | None
+    """Of an encrypted event, if it is known."""
+    transaction_id: str | None
+    """Of an event that this device has sent."""
+
+
+async def receive_verification_event(supervisor: Asking, procedure: ReceiveVerificationEvent) -> Verification | None:
+    """Decrypt it, if it is encrypted, and take it in."""
+    event, room_id = as_object(procedure.event, "the event"), procedure.room_id
+    type_, content, device = string(event, "type"), json_object(event, "content"), None
+    if type_ == "m.room.encrypted":
+        clear = await supervisor.ask(DecryptRoomEvent(room_id=room_id, event=event))
+        type_, content, sender = clear.type, clear.content, clear.encryption_info.sender_device
+        device = None if sender is None else sender.device_id
+    if not events.is_verification(type_, content):
+        return None
+    unsigned = if_sound(json_object, event, "unsigned") or {}
+    taken = TakeRoomEvent(
+        room_id=room_id,
+        event_id=string(event, "event_id"),
+        sender=UserId(string(event, "sender")),
+        timestamp=integer(event, "origin_server_ts"),
+        type=type_,
+        content=content,
+        sender_device=device,
+        transaction_id=if_sound(string, unsigned, "transaction_id"),
+    )
+    return await supervisor.ask(taken)
+
+
+async def take_room_event(turn: Turn, command: TakeRoomEvent) -> Verification | None:
+    """Find out whether it is our own message that comes back, and take it in."""
+    came = WaitingEventRecord(
+        type=command.type,
+        content=json.dumps(command.content).encode(),
+        sender_device=command.sender_device,
+        came=turn.now,
+        room_id=command.room_id,
+        event_id=command.event_id,
+        timestamp=command.timestamp,
+    )
+    if command.transaction_id is not None and command.sender == (await own_address(turn)).user_id:
+        await message_is_sent(turn, command.transaction_id, EventId(command.event_id))
+    event = _parsed(came, command.sender)
+    await _receive(turn, came, command.sender)
+    record = _of(await turn[VerificationsActor].ask(Flows()), event)
+    return None if record is None or record.flow is None else verification(record)
+
+
 async def devices_learned(turn: Turn, answered: AnsweredRequest, response: JsonObject) -> None:  # noqa: ARG001 - an answer's function
     """Users' devices were queried: take in what has waited for that."""
     flows = await turn[VerificationsActor].ask(Flows())
@@ -85,37 +161,63 @@ async def _retry(turn: Turn, key: FlowKey, record: VerificationRecord) -> None:
 # --- one event ----------------------------------------------------------------------------------------------
 
 
+def _parsed(came: WaitingEventRecord, sender: UserId) -> events.Incoming:
+    envelope = events.Envelope(
+        sender=sender,
+        room_id=came.room_id,
+        sender_device=came.sender_device,
+        event_id=came.event_id,
+        timestamp=came.timestamp,
+    )
+    return events.parse(came.type, json.loads(came.content), envelope)
+
+
+def _of(flows: Mapping[FlowKey, VerificationRecord], event: events.Incoming) -> VerificationRecord | None:
+    """What is known of an event's flow."""
+    sender, room_id = UserId(event.envelope.sender), event.envelope.room_id
+    if room_id is not None:
+        for each in flows.values():
+            if each.flow and (each.flow.room_id, each.flow.flow_id) == (room_id, event.flow_id):
+                return each
+    record = flows.get((sender, event.flow_id))
+    # nobody else may use the id of another's flow, of a device or in a room
+    rooms = set[str | None]() if record is None else {each.room_id for each in record.waiting}
+    if record is not None and record.flow is not None:
+        rooms.add(record.flow.room_id)
+    return record if room_id in rooms else None
+
+
 async def _receive(turn: Turn, came: WaitingEventRecord, sender: UserId, *, queried: bool = False) -> None:
-    envelope = events.Envelope(sender=sender, sender_device=came.sender_device)
     try:
-        event = events.parse(came.type, json.loads(came.content), envelope)
+        event = _parsed(came, sender)
     except MalformedMessage:
         return  # there is nothing to answer
-    key = (sender, event.flow_id)
     flows = await turn[VerificationsActor].ask(Flows())
-    record = flows.get(key)
+    record = _of(flows, event)
     if record is not None and record.waiting:
         await _wait(turn, record, came)
     elif record is not None and record.flow is not None:
-        await _go_on(turn, record.flow, event, came, queried=queried)
+        await _take(turn, record, event, came, queried=queried)
     elif isinstance(event, events.Request | events.Start):
-        if len(flows) < MOST_FLOWS:
-            known = [each.flow for each in flows.values() if each.flow is not None]
-            await _begin(turn, known, event, came, queried=queried)
+        if len(flows) < MOST_FLOWS and (sender, event.flow_id) not in flows:
+            await _begin(turn, flows.values(), event, came, queried=queried)
     else:
-        await carry_out(turn, key, begin.receive_unknown(event))
+        await carry_out(turn, (sender, event.flow_id), begin.receive_unknown(event))
 
 
-async def _go_on(turn: Turn, flow: Flow, event: events.Incoming, came: WaitingEventRecord, *, queried: bool) -> None:
-    done = await take_step(turn, flow, event, queried=queried)
+async def _take(
+    turn: Turn, record: VerificationRecord, event: events.Incoming, came: WaitingEventRecord, *, queried: bool
+) -> None:
+    assert record.flow is not None  # noqa: S101 - there is a flow
+    done = await take_step(turn, record.flow, event, queried=queried)
     waiting = await _awaited(turn, done.effects, came)
-    if done.flow is not flow or done.effects:
-        await keep(turn, done.flow, done.effects, before=flow, waiting=waiting)
+    if done.flow is not record.flow or done.effects:
+        await keep(turn, record, done, waiting=waiting)
 
 
 async def _begin(
     turn: Turn,
-    known: Iterable[Flow],
+    known: Iterable[VerificationRecord],
     event: events.Request | events.Start,
     came: WaitingEventRecord,
     *,
@@ -130,14 +232,14 @@ async def _begin(
         else begin.receive_start(own, event, now=came.came, keys=keys)
     )
     waiting = await _awaited(turn, began.effects, came)
+    record = VerificationRecord(user_id=sender, flow_id=event.flow_id, waiting=waiting)
     if began.flow is not None:
-        await keep(turn, began.flow, began.effects)
-        others = begin.other_attempts(known, event)
-        for flow in (*others, began.flow) if others else ():
-            done = await take_step(turn, flow, events.SecondAttempt())
-            await keep(turn, done.flow, done.effects, before=flow)
+        begun = await keep(turn, record, began)
+        attempts = begin.other_attempts((each.flow for each in known if each.flow is not None), event)
+        others = [each for each in known if each.flow in attempts]
+        for each in (*others, begun) if others else ():
+            await go_on(turn, each, events.SecondAttempt())
     elif waiting:
-        record = VerificationRecord(user_id=sender, flow_id=event.flow_id, waiting=waiting)
         await turn[VerificationsActor].ask(PutFlow(record=record))
 
 

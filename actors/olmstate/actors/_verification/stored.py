@@ -22,6 +22,21 @@ class WaitingEventRecord(QuietStruct, kw_only=True, frozen=True):
     """Of an encrypted event."""
     came: int
     """Milliseconds since 1970."""
+    room_id: str | None = None
+    """None: to-device."""
+    event_id: str | None = None
+    """In a room."""
+    timestamp: int | None = None
+    """In a room: ``origin_server_ts``, milliseconds since 1970."""
+
+
+class RoomMessageRecord(QuietStruct, kw_only=True, frozen=True):
+    """A message that is to be sent to the flow's room, until it is known to be there."""
+
+    transaction_id: str
+    type: str
+    content: bytes
+    """JSON."""
 
 
 class VerificationRecord(Record, kw_only=True, frozen=True):
@@ -32,10 +47,13 @@ class VerificationRecord(Record, kw_only=True, frozen=True):
     user_id: UserId
     """The peer's."""
     flow_id: str
+    """The flow's id; of our own request in a room, the transaction id of it."""
     flow: Flow | None = None
     """None: its first event waits."""
     waiting: tuple[WaitingEventRecord, ...] = ()
     """In the order in which they came."""
+    unsent: tuple[RoomMessageRecord, ...] = ()
+    """To go out one after another."""
 
     @property
     def due_at(self) -> int:

@@ -110,6 +110,33 @@ def verifications(db: Database) -> None:
     make_partitioned_table(db, "verified_devices")
 
 
+def olm_repairs(db: Database) -> None:
+    """What was done lately about Olm sessions that were of no use."""
+    make_partitioned_table(db, "olm_repairs")
+
+
+def account_data(db: Database) -> None:
+    """What the homeserver has of our user's account data."""
+    make_table(db, "account_data")
+
+
+def parked_events(db: Database) -> None:
+    """Room events that wait for their keys."""
+    make_partitioned_table(db, "parked_events")
+    make_table(db, "parked_contents")
+
+
+def no_olm_notices(db: Database) -> None:
+    """Devices that were told that there is no Olm session with them."""
+    make_partitioned_table(db, "no_olm_notices")
+
+
+def key_requests(db: Database) -> None:
+    """Room keys that devices ask each other for."""
+    make_partitioned_table(db, "key_requests")
+    make_partitioned_table(db, "waiting_forwards")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -121,6 +148,11 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     identities,
     private_keys,
     verifications,
+    olm_repairs,
+    account_data,
+    parked_events,
+    no_olm_notices,
+    key_requests,
 )
 """In order: the first makes version 1."""
 

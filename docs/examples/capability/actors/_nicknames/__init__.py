@@ -13,5 +13,7 @@ CAPABILITY = Capability(
     actor=NicknamesActor,
     commands=(SetNickname.by(set_nickname),),
     queries=(Nickname.answered_by(NicknamesActor),),
-    additions=(ON_DECRYPTED.add(Handler(("org.example.nickname",), receive_nicknames)),),
+    additions=(
+        ON_DECRYPTED.add(Handler(("org.example.nickname",), receive_nicknames)),
+    ),
 )

@@ -19,11 +19,16 @@ from .stored import NicknameRecord
 class _Codec:
     """One row a user who has a nickname; an entry of None stands for no row."""
 
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> str | None:  # noqa: ARG002 - the row is the user's
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> str | None:
+        del partition  # the row is the user's
         return loads(rows[0], NicknameRecord).nickname if rows else None
 
     def encode(self, partition: bytes, entry: str | None) -> Iterable[Row]:
-        yield Row(partition, partition, None if entry is None else dumps(NicknameRecord(nickname=entry)))
+        yield Row(
+            partition,
+            partition,
+            None if entry is None else dumps(NicknameRecord(nickname=entry)),
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +61,12 @@ class NicknamesActor(Actor[Asked]):
             case Nickname(user_id=user_id):
                 return ((self._nicknames, [self._partition(user_id)]),)
             case StoreNicknames(nicknames=nicknames):
-                return ((self._nicknames, [self._partition(user_id) for user_id in nicknames]),)
+                return (
+                    (
+                        self._nicknames,
+                        [self._partition(user_id) for user_id in nicknames],
+                    ),
+                )
             case _:
                 assert_never(message)
 
@@ -64,7 +74,9 @@ class NicknamesActor(Actor[Asked]):
         """Answer one message."""
         match message:
             case Nickname(user_id=user_id):
-                return message.reply(self._nicknames.committed(self._partition(user_id)))
+                return message.reply(
+                    self._nicknames.committed(self._partition(user_id))
+                )
             case StoreNicknames(nicknames=nicknames):
                 return message.reply(tuple(self._store_new(nicknames)))
             case _:

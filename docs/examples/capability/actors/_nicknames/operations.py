@@ -29,5 +29,8 @@ async def receive_nicknames(turn: Turn, events: Sequence[DecryptedEvent]) -> Non
 
 async def _store(turn: Turn, nicknames: Mapping[UserId, str]) -> Sequence[UserId]:
     changed = await turn[NicknamesActor].ask(StoreNicknames(nicknames=nicknames))
-    turn.events.extend(NicknameChanged(user_id=user_id, nickname=nicknames[user_id]) for user_id in changed)
+    turn.events.extend(
+        NicknameChanged(user_id=user_id, nickname=nicknames[user_id])
+        for user_id in changed
+    )
     return changed

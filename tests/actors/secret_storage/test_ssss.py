@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from olmstate.actors._secrets import ssss
-from olmstate.actors._secrets.recovery_key import read_recovery_key
-from olmstate.actors._secrets.ssss import KeyDescription, Passphrase
+from olmstate.actors._secret_storage import ssss
+from olmstate.actors._secret_storage.recovery_key import read_recovery_key
+from olmstate.actors._secret_storage.ssss import KeyDescription, Passphrase
 from olmstate.messages import DamagedSecret, Json, MalformedSecret, OlmStateError, UnsupportedSecretStorage
 from tests.peer import secret_storage
 from tests.peer.formulas import b64, unb64

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from olmstate.actors._secrets.recovery_key import read_recovery_key, recovery_key
+from olmstate.actors._secret_storage.recovery_key import read_recovery_key, recovery_key
 from olmstate.messages import MalformedRecoveryKey
 from tests.peer import secret_storage
 from tests.peer.formulas import unb64

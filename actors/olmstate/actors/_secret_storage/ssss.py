@@ -241,6 +241,12 @@ def with_secret(content: Json, key_id: str, encrypted: JsonObject) -> JsonObject
     return {"encrypted": {**(there if is_object(there) else {}), key_id: encrypted}}
 
 
+def without_key(content: Json, key_id: str) -> JsonObject:
+    """A secret's account data, but for what one key has of it."""
+    there = content.get("encrypted") if is_object(content) else None
+    return {"encrypted": {each: value for each, value in (there if is_object(there) else {}).items() if each != key_id}}
+
+
 def decrypt_secret(key: bytes, key_id: str, name: str, content: Json) -> str:
     """Read a secret's account data.
 

@@ -1,0 +1,31 @@
+"""Room keys that our own devices ask each other for."""
+
+from __future__ import annotations
+
+from olmstate.actors._engine.capability import Capability
+from olmstate.actors._room_keys.points import SESSIONS_LEARNT
+from olmstate.actors._to_device.handlers import OLM_TROUBLE, ON_DECRYPTED, ON_PLAIN, Handler, OlmTrouble
+from olmstate.messages import CancelRoomKeyRequests, RequestRoomKeys, RoomKeyRequests
+
+from .actor import KeyRequestsActor
+from .asking import (
+    cancel_room_key_requests,
+    receive_forwarded_keys,
+    receive_refusals,
+    request_room_keys,
+    sessions_learnt,
+)
+from .serving import receive_key_requests, sessions_renewed, sessions_started
+
+CAPABILITY = Capability(
+    actor=KeyRequestsActor,
+    commands=(CancelRoomKeyRequests.by(cancel_room_key_requests), RequestRoomKeys.by(request_room_keys)),
+    queries=(RoomKeyRequests.answered_by(KeyRequestsActor),),
+    additions=(
+        ON_DECRYPTED.add(Handler(("m.forwarded_room_key",), receive_forwarded_keys)),
+        ON_PLAIN.add(Handler(("m.room_key_request",), receive_key_requests)),
+        ON_PLAIN.add(Handler(("m.room_key.withheld",), receive_refusals)),
+        OLM_TROUBLE.add(OlmTrouble(renewed=sessions_renewed, started=sessions_started)),
+        SESSIONS_LEARNT.add(sessions_learnt),
+    ),
+)

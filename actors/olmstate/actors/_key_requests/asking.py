@@ -1,0 +1,201 @@
+"""Asking for room keys, and taking in what is forwarded (spec: m.room_key_request, m.forwarded_room_key)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from olmstate.actors._account.operations import own_device, own_identity
+from olmstate.actors._engine.slices import SlicesOf
+from olmstate.actors._engine.turn import Turn
+from olmstate.actors._requests.actor import NewRequest, PutRequests, RequestsActor
+from olmstate.actors._room_keys.actor import AddRoomKeys, InboundGroupSessionsActor, LookUpSessions, NewRoomKey
+from olmstate.actors._room_keys.operations import room_key_from_export
+from olmstate.actors._room_keys.points import tell_of_room_keys
+from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
+from olmstate.actors._to_device.sending import to_device_request
+from olmstate.actors._wire.algorithms import MEGOLM
+from olmstate.actors._wire.untrusted_json import json_object, string, strings
+from olmstate.messages import (
+    CancelRoomKeyRequests,
+    Curve25519Key,
+    DeviceAddress,
+    DeviceIdentity,
+    JsonObject,
+    MalformedMessage,
+    MegolmSessionId,
+    RejectedRoomKey,
+    RequestRoomKeys,
+    RoomId,
+    RoomKeyRequestRefused,
+    RoomKeysRequested,
+)
+
+from .actor import ChangeRequests, KeyRequestsActor, OpenRequests, Session, session_of
+from .own_devices import other_own_devices, verified_own_devices
+from .stored import KeyRequestRecord
+
+SESSIONS_AT_ONCE: Final = 12
+"""Looked up, or their keys checked, without giving other tasks a chance."""
+_ID_BYTES: Final = 16
+
+
+async def request_room_keys(turn: Turn, command: RequestRoomKeys) -> RoomKeysRequested:
+    """Ask, or ask again under the same id."""
+    own = (await own_device(turn)).identity
+    devices = tuple(sorted(await verified_own_devices(turn)))
+    if not devices:
+        return RoomKeysRequested(devices=())
+    open_requests = await turn[KeyRequestsActor].ask(OpenRequests())
+    number = max((record.number for record in open_requests.values()), default=0)
+    records: list[KeyRequestRecord] = []
+    async for some in SlicesOf(dict.fromkeys(command.sessions), SESSIONS_AT_ONCE):
+        for session, first_known_index in (await _first_known_indices(turn, some)).items():
+            before = open_requests.get(session)
+            number += 1
+            records.append(
+                KeyRequestRecord(
+                    request_id=secrets.token_hex(_ID_BYTES) if before is None else before.request_id,
+                    room_id=session[0],
+                    session_id=session[1],
+                    made=turn.now,
+                    number=number,
+                    devices=list(devices),
+                    first_known_index=first_known_index,
+                )
+            )
+    await _send(turn, own, [(record, _request(own, record)) for record in records])
+    await turn[KeyRequestsActor].ask(ChangeRequests(records=tuple(records)))
+    return RoomKeysRequested(devices=devices)
+
+
+async def cancel_room_key_requests(turn: Turn, command: CancelRoomKeyRequests) -> None:
+    """Ask no longer."""
+    await _cancel(turn, command.sessions)
+
+
+async def sessions_learnt(turn: Turn, sessions: Collection[Session]) -> None:
+    """Keys have come, from wherever: ask no longer for those that are better than what was there."""
+    open_requests = await turn[KeyRequestsActor].ask(OpenRequests())
+    asked_for = [session for session in sessions if session in open_requests]
+    over: list[Session] = []
+    async for some in SlicesOf(asked_for, SESSIONS_AT_ONCE):
+        for session, now in (await _first_known_indices(turn, some)).items():
+            before = open_requests[session].first_known_index
+            if now is not None and (before is None or now < before):
+                over.append(session)
+    if over:
+        await _cancel(turn, over)
+
+
+async def _first_known_indices(turn: Turn, sessions: Sequence[Session]) -> dict[Session, int | None]:
+    asked = LookUpSessions(sessions=tuple((*session, None) for session in sessions))
+    known = await turn[InboundGroupSessionsActor].ask(asked)
+    return {session: each.first_known_index for session, each in zip(sessions, known, strict=True)}
+
+
+async def _cancel(turn: Turn, sessions: Iterable[Session]) -> None:
+    own = (await own_device(turn)).identity
+    open_requests = await turn[KeyRequestsActor].ask(OpenRequests())
+    records = [open_requests[session] for session in dict.fromkeys(sessions) if session in open_requests]
+    if records:
+        await _send(turn, own, [(record, _cancellation(own, record)) for record in records])
+        await turn[KeyRequestsActor].ask(ChangeRequests(over=tuple(map(session_of, records))))
+
+
+def _request(own: DeviceIdentity, record: KeyRequestRecord) -> JsonObject:
+    return {
+        "action": "request",
+        "requesting_device_id": own.device_id,
+        "request_id": record.request_id,
+        "body": {"algorithm": MEGOLM, "room_id": record.room_id, "session_id": record.session_id},
+    }
+
+
+def _cancellation(own: DeviceIdentity, record: KeyRequestRecord) -> JsonObject:
+    return {
+        "action": "request_cancellation",
+        "requesting_device_id": own.device_id,
+        "request_id": record.request_id,
+    }
+
+
+async def _send(turn: Turn, own: DeviceIdentity, events: Iterable[tuple[KeyRequestRecord, JsonObject]]) -> None:
+    requests: list[NewRequest] = []
+    for record, content in events:
+        contents = [(DeviceAddress(user_id=own.user_id, device_id=device), content) for device in record.devices]
+        # a cancellation goes out after its request
+        subjects = (f"key request {record.request_id}",)
+        requests.append(await to_device_request(contents, event_type="m.room_key_request", subjects=subjects))
+    await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
+
+
+# --- what comes ---------------------------------------------------------------------------------------------
+
+
+async def receive_forwarded_keys(turn: Turn, events: Sequence[DecryptedEvent]) -> None:
+    """Keep the keys that were asked for, from our own verified devices."""
+    verified = {device.address: device for device in (await verified_own_devices(turn)).values()}
+    open_requests = await turn[KeyRequestsActor].ask(OpenRequests())
+    own = await own_identity(turn)
+    received: dict[Session, None] = {}
+    async for some in SlicesOf(events, SESSIONS_AT_ONCE):
+        new: list[NewRoomKey] = []
+        for event in some:
+            device = event.payload.device
+            if device is None or DeviceAddress(user_id=device.user_id, device_id=device.device_id) not in verified:
+                continue
+            room_key = _forwarded(event, own)
+            if room_key is not None and (room_key.room_id, room_key.session_id) in open_requests:
+                new.append(room_key)
+        if new:
+            changes = await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=tuple(new)))
+            for room_key, change in zip(new, changes, strict=True):
+                if change != "known":
+                    received[room_key.room_id, room_key.session_id] = None
+    await tell_of_room_keys(turn, received)
+
+
+def _forwarded(event: DecryptedEvent, own: DeviceIdentity | None) -> NewRoomKey | None:
+    """The room key in an ``m.forwarded_room_key``, as from an export: who has made it is its sender's word."""
+    content = event.payload.content
+    try:
+        chain = strings(content, "forwarding_curve25519_key_chain")
+        exported = {
+            **{name: content.get(name) for name in ("algorithm", "room_id", "session_id", "session_key", "sender_key")},
+            "sender_claimed_keys": {"ed25519": string(content, "sender_claimed_ed25519_key")},
+            "forwarding_curve25519_key_chain": [*chain, event.olm.sender_key],
+        }
+        return room_key_from_export(exported, own)
+    except (MalformedMessage, RejectedRoomKey):
+        return None
+
+
+async def receive_refusals(turn: Turn, events: Sequence[PlainEvent]) -> None:
+    """Our own devices say that they won't send what was asked for."""
+    own = await own_identity(turn)
+    if own is None:
+        return
+    of_own = [plain for plain in events if plain.event.get("sender") == own.user_id]
+    if not of_own:
+        return
+    devices = {device.curve25519: device_id for device_id, device in (await other_own_devices(turn)).items()}
+    for plain in of_own:
+        try:
+            content = json_object(plain.event, "content")
+            session = RoomId(string(content, "room_id")), MegolmSessionId(string(content, "session_id"))
+            code, sender_key = string(content, "code"), Curve25519Key(string(content, "sender_key"))
+        except MalformedMessage:
+            continue
+        record = (await turn[KeyRequestsActor].ask(OpenRequests())).get(session)
+        device_id = devices.get(sender_key)
+        if record is None or device_id not in record.devices or device_id in record.refused:
+            continue
+        refused = msgspec.structs.replace(record, refused={**record.refused, device_id: code})
+        await turn[KeyRequestsActor].ask(ChangeRequests(records=(refused,)))
+        turn.events.append(
+            RoomKeyRequestRefused(room_id=session[0], session_id=session[1], device_id=device_id, code=code)
+        )

@@ -1,0 +1,40 @@
+"""What the key requests actor stores."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from olmstate.actors._engine.records import Record
+from olmstate.messages import DeviceId, MegolmSessionId, RoomId
+from olmstate.storage import Table
+
+
+class KeyRequestRecord(Record, kw_only=True, frozen=True):
+    """A room key that this device has asked for."""
+
+    table: ClassVar[Table] = Table.KEY_REQUESTS
+
+    request_id: str
+    room_id: RoomId
+    session_id: MegolmSessionId
+    made: int
+    """Milliseconds since 1970."""
+    number: int
+    """Of the request in its store: the oldest go first."""
+    devices: list[DeviceId]
+    first_known_index: int | None = None
+    """Of the key that was there then."""
+    refused: dict[DeviceId, str] = msgspec.field(default_factory=dict[DeviceId, str])
+
+
+class WaitingForwardRecord(Record, kw_only=True, frozen=True):
+    """A room key that another device has asked for, and that waits for an Olm session with it."""
+
+    table: ClassVar[Table] = Table.WAITING_FORWARDS
+
+    device_id: DeviceId
+    request_id: str
+    room_id: RoomId
+    session_id: MegolmSessionId

@@ -1,0 +1,247 @@
+"""The parked events actor owns room events that wait for their keys.
+
+Its invariants:
+
+- They are bounded, in number and in size; the oldest go first.
+- Whether one can be read by now is marked in the commit that brought its key.
+
+What is known of them is one partition: a key that comes is looked up among all, and there are few. The events
+themselves are rows apart, read when they are listed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from typing import ClassVar, Final, TypeAlias, assert_never
+
+import attrs
+
+from olmstate.actors._engine.actor import Actor, Environment, Wanted
+from olmstate.actors._engine.cache import Cache
+from olmstate.actors._engine.records import OneRecordCodec, dumps, loads
+from olmstate.messages import (
+    DecryptionError,
+    EventId,
+    JsonObject,
+    MegolmSessionId,
+    Message,
+    MissingRoomKey,
+    ParkedEvent,
+    ParkedEvents,
+    Reply,
+    RoomId,
+    RoomKeyWithheld,
+    UnknownMessageIndex,
+)
+from olmstate.storage import Row, RowReader, Table
+
+from .stored import ParkedContentRecord, ParkedEventRecord
+
+MOST_EVENTS: Final = 1_000
+MOST_BYTES: Final = 8 * 1024 * 1024
+
+EventName: TypeAlias = tuple[RoomId, EventId]
+
+
+@attrs.define(kw_only=True)
+class _Parked:
+    """All parked events, oldest first."""
+
+    by_name: dict[EventName, ParkedEventRecord] = attrs.field(factory=dict[EventName, ParkedEventRecord])
+    changed: set[EventName] = attrs.field(factory=set[EventName])
+    """New, other or gone against what is stored."""
+
+
+def _name(record: ParkedEventRecord) -> EventName:
+    return record.room_id, record.event_id
+
+
+class _Codec:
+    def __init__(self, store: RowReader) -> None:
+        self._store = store
+
+    def decode(self, partition: bytes, rows: Sequence[Row]) -> _Parked:  # noqa: ARG002 - there is one
+        stored = sorted((loads(row, ParkedEventRecord) for row in rows), key=lambda record: record.number)
+        return _Parked(by_name={_name(record): record for record in stored})
+
+    def encode(self, partition: bytes, entry: _Parked) -> Iterable[Row]:
+        for name in entry.changed:
+            record = entry.by_name.get(name)
+            key = self._store.key(Table.PARKED_EVENTS, *name)
+            yield Row(key, partition, None if record is None else dumps(record))
+        entry.changed.clear()
+
+
+# --- what it is asked ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class NewParkedEvent:
+    """An event to be parked."""
+
+    room_id: RoomId
+    event_id: EventId
+    session_id: MegolmSessionId
+    sender: str | None
+    message_index: int
+    event: str = attrs.field(repr=False)
+    """JSON, in ASCII."""
+
+
+@attrs.frozen(kw_only=True)
+class Park(Message[tuple[EventName, ...]]):
+    """Keep events that aren't parked yet; those that have to go for them, or for which there is no room."""
+
+    events: tuple[NewParkedEvent, ...]
+    now: int
+
+
+@attrs.frozen(kw_only=True)
+class ParkedOf(Message[tuple[ParkedEventRecord, ...]]):
+    """What waits for the keys of these sessions, as this turn sees it."""
+
+    sessions: frozenset[tuple[RoomId, MegolmSessionId]]
+
+
+@attrs.frozen(kw_only=True)
+class UpdateParked(Message[None]):
+    """What is known of these is this, from now on."""
+
+    records: tuple[ParkedEventRecord, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Unpark(Message[None]):
+    """Park these no more."""
+
+    events: tuple[EventName, ...]
+
+
+Asked: TypeAlias = Park | ParkedOf | UpdateParked | Unpark | ParkedEvents
+
+
+class ParkedEventsActor(Actor[Asked]):
+    """Owns room events that wait for their keys."""
+
+    name: ClassVar[str] = "parked_events"
+
+    def __init__(self, environment: Environment) -> None:
+        """It has loaded nothing."""
+        store, capacity = environment.store, environment.capacity(Table.PARKED_EVENTS)
+        self._parked = Cache[_Parked](Table.PARKED_EVENTS, _Codec(store), capacity)
+        codec = OneRecordCodec(ParkedContentRecord)
+        self._contents = Cache[ParkedContentRecord | None](Table.PARKED_CONTENTS, codec, 0)
+        self._partition = store.key(Table.PARKED_EVENTS, "events")
+        super().__init__(environment, [self._parked, self._contents])
+
+    def wanted(self, message: Asked) -> Wanted:
+        """All that is known of them; the events themselves, if they are listed."""
+        yield self._parked, [self._partition]
+        if isinstance(message, ParkedEvents):
+            parked = self._parked.peek(self._partition, committed=True)
+            if parked is not None:
+                yield self._contents, [self._content_key(_name(record)) for record in _asked_for(parked, message)]
+
+    def handle(self, message: Asked) -> Reply:
+        """Answer one message."""
+        match message:
+            case Park(events=events, now=now):
+                return message.reply(self._park(events, now))
+            case ParkedOf(sessions=sessions):
+                records = self._parked.current(self._partition).by_name.values()
+                return message.reply(tuple(each for each in records if (each.room_id, each.session_id) in sessions))
+            case UpdateParked(records=records):
+                parked = self._parked.change(self._partition)
+                known = [record for record in records if _name(record) in parked.by_name]
+                parked.by_name.update((_name(record), record) for record in known)
+                parked.changed.update(map(_name, known))
+                return message.reply(None)
+            case Unpark(events=events):
+                self._unpark(events)
+                return message.reply(None)
+            case ParkedEvents():
+                return message.reply(tuple(self._list(message)))
+            case _:
+                assert_never(message)
+
+    def _content_key(self, name: EventName) -> bytes:
+        return self._store.key(Table.PARKED_CONTENTS, *name)
+
+    def _park(self, events: Iterable[NewParkedEvent], now: int) -> tuple[EventName, ...]:
+        parked = self._parked.current(self._partition)
+        new = {(each.room_id, each.event_id): each for each in events}
+        new = {name: each for name, each in new.items() if name not in parked.by_name}
+        if not new:
+            return ()
+        parked = self._parked.change(self._partition)
+        first = 1 + max((record.number for record in parked.by_name.values()), default=0)
+        for number, (name, each) in enumerate(new.items(), first):
+            parked.by_name[name] = ParkedEventRecord(
+                room_id=each.room_id,
+                event_id=each.event_id,
+                session_id=each.session_id,
+                sender=each.sender,
+                message_index=each.message_index,
+                parked=now,
+                number=number,
+                size=len(each.event),
+            )
+            parked.changed.add(name)
+            self._contents.put(self._content_key(name), ParkedContentRecord(event=each.event))
+        over = tuple(_over(parked.by_name.values()))
+        self._unpark(over)
+        return over
+
+    def _unpark(self, events: Collection[EventName]) -> None:
+        known = [name for name in events if name in self._parked.current(self._partition).by_name]
+        if not known:
+            return
+        parked = self._parked.change(self._partition)
+        for name in known:
+            del parked.by_name[name]
+            parked.changed.add(name)
+            self._contents.put(self._content_key(name), None)
+
+    def _list(self, asked: ParkedEvents) -> Iterable[ParkedEvent]:
+        for record in _asked_for(self._parked.committed(self._partition), asked):
+            content = self._contents.committed(self._content_key(_name(record)))
+            if content is not None:
+                event: JsonObject = json.loads(content.event)
+                yield ParkedEvent(
+                    room_id=record.room_id,
+                    event_id=record.event_id,
+                    session_id=record.session_id,
+                    message_index=record.message_index,
+                    parked=record.parked,
+                    cause=_cause(record),
+                    event=event,
+                )
+
+
+def _asked_for(parked: _Parked, asked: ParkedEvents) -> list[ParkedEventRecord]:
+    return [
+        record
+        for record in parked.by_name.values()
+        if asked.room_id in (None, record.room_id) and (record.readable or not asked.readable)
+    ]
+
+
+def _over(records: Collection[ParkedEventRecord]) -> Iterable[EventName]:
+    """For which there is no room."""
+    number, size = len(records), sum(record.size for record in records)
+    for record in records:
+        if number <= MOST_EVENTS and size <= MOST_BYTES:
+            return
+        number, size = number - 1, size - record.size
+        yield _name(record)
+
+
+def _cause(record: ParkedEventRecord) -> DecryptionError | None:
+    if record.readable:
+        return None
+    if record.first_known_index is not None:
+        return UnknownMessageIndex(message_index=record.message_index, first_known_index=record.first_known_index)
+    if record.withheld is not None:
+        return RoomKeyWithheld(code=record.withheld)
+    return MissingRoomKey(room_id=record.room_id, session_id=record.session_id)

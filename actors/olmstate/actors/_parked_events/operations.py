@@ -1,0 +1,129 @@
+"""Parking events, and learning that their keys have come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Final
+
+import msgspec
+from vodozemac import MegolmMessage
+
+from olmstate.actors._engine.slices import SlicesOf
+from olmstate.actors._engine.turn import Turn
+from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, KnownOfSession, LookUpSessions
+from olmstate.actors._wire.algorithms import MEGOLM
+from olmstate.actors._wire.untrusted_json import as_object, check_depth, check_text_keys, if_sound, json_object, string
+from olmstate.messages import (
+    EventId,
+    EventsParked,
+    EventsReadable,
+    ForgetParkedEvents,
+    Json,
+    MalformedMessage,
+    MegolmSessionId,
+    ParkEvents,
+    RoomId,
+)
+
+from .actor import EventName, NewParkedEvent, Park, ParkedEventsActor, ParkedOf, Unpark, UpdateParked
+from .stored import ParkedEventRecord
+
+MOST_CHARACTERS: Final = 256 * 1024
+"""Of an event. The spec lets one have 64 KiB."""
+EVENTS_AT_ONCE: Final = 12
+"""Looked at, or looked up, without giving other tasks a chance."""
+
+
+async def park_events(turn: Turn, command: ParkEvents) -> EventsParked:
+    """Keep those whose keys aren't there."""
+    new: list[NewParkedEvent] = []
+    readable: list[EventName] = []
+    rejected: list[MalformedMessage] = []
+    async for some in SlicesOf(command.events, EVENTS_AT_ONCE):
+        for room_id, event in some:
+            try:
+                new.append(_checked(room_id, event))
+            except MalformedMessage as error:
+                rejected.append(error)
+    dropped = await turn[ParkedEventsActor].ask(Park(events=tuple(new), now=turn.now))
+    await look_again(turn, {(each.room_id, each.session_id) for each in new}, tell=False)
+    parked = await turn[ParkedEventsActor].ask(
+        ParkedOf(sessions=frozenset((each.room_id, each.session_id) for each in new))
+    )
+    named = {(each.room_id, each.event_id): None for each in new}
+    can_be_read = {(record.room_id, record.event_id) for record in parked if record.readable}
+    readable = [name for name in named if name in can_be_read]
+    await turn[ParkedEventsActor].ask(Unpark(events=tuple(readable)))
+    gone = {*readable, *dropped}
+    return EventsParked(
+        parked=tuple(name for name in named if name not in gone),
+        readable=tuple(readable),
+        rejected=tuple(rejected),
+        dropped=dropped,
+    )
+
+
+def _checked(room_id: RoomId, event: Json) -> NewParkedEvent:
+    event = as_object(event, "the event")
+    check_depth(event)
+    check_text_keys(event)
+    content = json_object(event, "content")
+    if string(event, "type") != "m.room.encrypted" or content.get("algorithm") != MEGOLM:
+        raise MalformedMessage(reason="not a Megolm message")
+    try:
+        message = MegolmMessage.from_base64(string(content, "ciphertext"))
+        text = json.dumps(event, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise MalformedMessage(reason=type(error).__name__) from None  # its text may quote the event
+    if len(text) > MOST_CHARACTERS:
+        raise MalformedMessage(reason="the event is too large to be parked")
+    return NewParkedEvent(
+        room_id=room_id,
+        event_id=EventId(string(event, "event_id")),
+        session_id=MegolmSessionId(string(content, "session_id")),
+        sender=if_sound(string, event, "sender"),
+        message_index=message.message_index(),
+        event=text,
+    )
+
+
+async def forget_parked_events(turn: Turn, command: ForgetParkedEvents) -> None:
+    """Park them no more."""
+    await turn[ParkedEventsActor].ask(Unpark(events=command.events))
+
+
+async def sessions_learnt(turn: Turn, sessions: Collection[tuple[RoomId, MegolmSessionId]]) -> None:
+    """Keys, or withheld notices, have come."""
+    await look_again(turn, sessions)
+
+
+async def look_again(turn: Turn, sessions: Collection[tuple[RoomId, MegolmSessionId]], *, tell: bool = True) -> None:
+    """Learn which events of these sessions can be read by now, and why the others can't."""
+    waiting = await turn[ParkedEventsActor].ask(ParkedOf(sessions=frozenset(sessions)))
+    changed: list[ParkedEventRecord] = []
+    async for some in SlicesOf([record for record in waiting if not record.readable], EVENTS_AT_ONCE):
+        asked = LookUpSessions(sessions=tuple((each.room_id, each.session_id, each.sender) for each in some))
+        known = await turn[InboundGroupSessionsActor].ask(asked)
+        changed += _changed(some, known)
+    if changed:
+        await turn[ParkedEventsActor].ask(UpdateParked(records=tuple(changed)))
+    readable = tuple((record.room_id, record.event_id) for record in changed if record.readable)
+    if readable and tell:
+        turn.events.append(EventsReadable(events=readable))
+
+
+def _changed(records: Sequence[ParkedEventRecord], known: Sequence[KnownOfSession]) -> list[ParkedEventRecord]:
+    """Those that are other than before."""
+    now = [_as_known(*each) for each in zip(records, known, strict=True)]
+    return [new for new, before in zip(now, records, strict=True) if new != before]
+
+
+def _as_known(record: ParkedEventRecord, known: KnownOfSession) -> ParkedEventRecord:
+    first = known.first_known_index
+    return msgspec.structs.replace(
+        record,
+        readable=first is not None and first <= record.message_index,
+        first_known_index=first,
+        withheld=known.withheld,
+    )

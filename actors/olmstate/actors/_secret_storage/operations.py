@@ -1,0 +1,128 @@
+"""What is written to secret storage, worked out in the turn that stores the requests."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import attrs
+
+from olmstate.actors._account_data.operations import known_account_data, write_account_data
+from olmstate.actors._engine.turn import Turn
+from olmstate.actors._identities.identity import Usage
+from olmstate.messages import Command, JsonObject, RequestId, SecretStorageExists, SecretStorageKeyInUse
+
+from .ssss import (
+    DEFAULT_KEY,
+    IV_BYTES,
+    KeyDescription,
+    default_key_content,
+    default_key_id,
+    encrypt_secret,
+    key_description_content,
+    key_ids,
+    key_type,
+    with_secret,
+    without_key,
+)
+
+BACKUP_KEY: Final = "m.megolm_backup.v1"
+NAMES: Final = (*(usage.secret_name for usage in Usage), BACKUP_KEY)
+"""The secrets of the spec."""
+
+
+def with_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The secrets of the spec, and others."""
+    return tuple(dict.fromkeys((*NAMES, *names)))
+
+
+@attrs.frozen(kw_only=True)
+class StoreNewKey(Command[tuple[RequestId, ...]]):
+    """Describe a new key, store secrets with it, and make it the default one, in this order."""
+
+    key: bytes = attrs.field(repr=False)
+    description: KeyDescription
+    secrets: Mapping[str, str] = attrs.field(repr=False)
+    """By name."""
+    known: frozenset[str]
+    """Those of them that the present key opens, too."""
+    instead_of: str | None
+    """The default key that the asker knows of."""
+
+
+async def store_new_key(turn: Turn, command: StoreNewKey) -> tuple[RequestId, ...]:
+    """One batch: if a write is refused, the default key stays what it was."""
+    there = await known_account_data(turn, (DEFAULT_KEY, *command.secrets))
+    default = default_key_id(there[DEFAULT_KEY])
+    if default is not None and default != command.instead_of:
+        raise SecretStorageExists(key_id=default)
+    key_id = command.description.key_id
+    contents: list[tuple[str, JsonObject]] = [(key_type(key_id), key_description_content(command.description))]
+    for name, secret in command.secrets.items():
+        kept = there[name] if name in command.known else None
+        contents.append((name, _with_secret(kept, key_id, command.key, name, secret)))
+    contents.append((DEFAULT_KEY, default_key_content(key_id)))
+    return await write_account_data(turn, contents)
+
+
+@attrs.frozen(kw_only=True)
+class StoreSecret(Command[tuple[RequestId, ...]]):
+    """Store a secret with a key."""
+
+    name: str
+    secret: str = attrs.field(repr=False)
+    key_id: str
+    key: bytes = attrs.field(repr=False)
+    keep_others: bool
+
+
+async def store_secret(turn: Turn, command: StoreSecret) -> tuple[RequestId, ...]:
+    """Add it to what other keys have, or put it in the place of that."""
+    there = (await known_account_data(turn, (command.name,)))[command.name]
+    kept = there if command.keep_others else None
+    content = _with_secret(kept, command.key_id, command.key, command.name, command.secret)
+    return await write_account_data(turn, [(command.name, content)])
+
+
+def _with_secret(kept: JsonObject | None, key_id: str, key: bytes, name: str, secret: str) -> JsonObject:
+    return with_secret(kept, key_id, encrypt_secret(key, name, secret, iv=secrets.token_bytes(IV_BYTES)))
+
+
+@attrs.frozen(kw_only=True)
+class ForgetKey(Command[tuple[RequestId, ...]]):
+    """Take a key out of secrets, and its description away."""
+
+    key_id: str
+    names: tuple[str, ...]
+
+
+async def forget_key(turn: Turn, command: ForgetKey) -> tuple[RequestId, ...]:
+    """Make sure that nothing is lost by it. Account data can't be deleted: an empty object stands for none."""
+    described = key_type(command.key_id)
+    there = await known_account_data(turn, (DEFAULT_KEY, described, *command.names))
+    if default_key_id(there[DEFAULT_KEY]) == command.key_id:
+        raise SecretStorageKeyInUse(what="the default key")
+    contents: list[tuple[str, JsonObject]] = []
+    for name in command.names:
+        having = key_ids(there[name])
+        if having == (command.key_id,):
+            raise SecretStorageKeyInUse(what=name)
+        if command.key_id in having:
+            contents.append((name, without_key(there[name], command.key_id)))
+    if there[described]:
+        contents.append((described, {}))
+    return await write_account_data(turn, contents)
+
+
+@attrs.frozen(kw_only=True)
+class WriteOne(Command[tuple[RequestId, ...]]):
+    """Write account data of one type, whatever is there."""
+
+    type: str
+    content: JsonObject = attrs.field(repr=False)
+
+
+async def write_one(turn: Turn, command: WriteOne) -> tuple[RequestId, ...]:
+    """Store the request."""
+    return await write_account_data(turn, [(command.type, command.content)])

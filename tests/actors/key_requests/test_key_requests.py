@@ -1,0 +1,303 @@
+"""Room keys that our user's devices ask each other for: who is asked, who is answered, and what is believed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+from vodozemac import ExportedSessionKey, GroupSession, InboundGroupSession
+
+from olmstate.actors import Supervisor
+from olmstate.actors.testing import DEVICE, USER
+from olmstate.messages import (
+    CancelRoomKeyRequests,
+    DecryptRoomEvent,
+    DeviceIdentity,
+    DeviceTrust,
+    IdentityKeys,
+    Json,
+    JsonObject,
+    MegolmSessionId,
+    MissingRoomKey,
+    ReceiveSync,
+    RequestRoomKeys,
+    RoomId,
+    RoomKeyRequestRefused,
+    RoomKeyRequests,
+    SenderState,
+    SetDeviceTrust,
+    SyncToken,
+    UpdateDevices,
+    UserId,
+)
+from tests.actors.world import Other, World
+from tests.operations.peer import Peer, exported
+from tests.peer.session import API
+
+ROOM = RoomId("!room:example.org")
+BOB = UserId("@bob:example.org")
+
+
+@attrs.define
+class Own:
+    """This device, and another of the same user."""
+
+    world: World
+    device: Supervisor
+    me: DeviceIdentity
+    other: Other
+
+    async def sync(self) -> None:
+        since = await self.device.ask(SyncToken())
+        await self.device.ask(ReceiveSync(sync=await self.world.session.sync(since), since=since))
+        await trio.sleep(5)
+
+    async def send(self, sender: Other, event_type: str, content: JsonObject) -> None:
+        """In clear."""
+        await sender.session.send_to_device(event_type, {USER: {DEVICE: content}})
+        await self.sync()
+
+    async def forward(self, sender: Other, content: JsonObject) -> None:
+        """Encrypted."""
+        if not sender.peer.sessions:
+            wanted = {USER: {DEVICE: "signed_curve25519"}}
+            answer = await sender.session.request("POST", f"{API}/keys/claim", {"one_time_keys": wanted})
+            (key,) = answer["one_time_keys"][USER][DEVICE].values()
+            sender.peer.start_session(self.me, key)
+        event = sender.peer.event(self.me, "m.forwarded_room_key", content)
+        await self.send(sender, "m.room.encrypted", event["content"])
+
+    async def trust(self, trust: DeviceTrust = DeviceTrust.VERIFIED) -> None:
+        await self.device.ask(SetDeviceTrust(user_id=UserId(USER), device_id=self.other.peer.device_id, trust=trust))
+
+
+@asynccontextmanager
+async def own(world: World, *, one_time_keys: int = 1) -> AsyncGenerator[Own]:
+    other = await world.log_in(USER, "TWO", one_time_keys=one_time_keys)
+    async with world.process() as device:
+        me = await device.ask(IdentityKeys())
+        await device.ask(UpdateDevices(users=(UserId(USER), BOB)))
+        await trio.sleep(5)
+        yield Own(world, device, me, other)
+
+
+async def came(other: Other, event_type: str) -> list[JsonObject]:
+    """The contents that another device was sent in clear since it last looked."""
+    answer = await other.session.sync(other.since)
+    other.since = answer["next_batch"]
+    return [event["content"] for event in answer["to_device"]["events"] if event["type"] == event_type]
+
+
+def request(session: tuple[RoomId, MegolmSessionId], **changes: Json) -> JsonObject:
+    body = {"algorithm": "m.megolm.v1.aes-sha2", "room_id": session[0], "session_id": session[1]}
+    return {"action": "request", "requesting_device_id": "TWO", "request_id": "1", "body": body, **changes}
+
+
+def forwarded(bob: Peer, inbound: InboundGroupSession, **changes: Json) -> JsonObject:
+    content = exported(bob, ROOM, inbound)
+    content["sender_claimed_ed25519_key"] = content.pop("sender_claimed_keys")["ed25519"]
+    return {**content, "forwarding_curve25519_key_chain": [], **changes}
+
+
+# --- asking -------------------------------------------------------------------------------------------------
+
+
+async def test_verified_devices_are_asked_under_one_id_and_told_when_the_key_is_there(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bob, group = Peer(), GroupSession()
+    session = ROOM, MegolmSessionId(group.session_id)
+    async with own(world) as its:
+        await its.trust()
+        for _ in range(2):
+            assert ("TWO",) == (await its.device.ask(RequestRoomKeys(sessions=(session,)))).devices
+            await trio.sleep(5)
+        first, second = await came(its.other, "m.room_key_request")
+        assert first == second == request(session, requesting_device_id=DEVICE, request_id=first["request_id"])
+        (told,) = await its.device.ask(RoomKeyRequests())
+        assert (first["request_id"], ("TWO",), {}) == (told.request_id, told.devices, told.refused)
+        await its.device.ask(bob.add_room_key(ROOM, group))
+        await trio.sleep(5)
+        (cancelled,) = await came(its.other, "m.room_key_request")
+        assert ("request_cancellation", first["request_id"]) == (cancelled["action"], cancelled["request_id"])
+        assert () == await its.device.ask(RoomKeyRequests())
+
+
+async def test_nobody_is_asked_who_is_not_verified(world: World, autojump_clock: MockClock) -> None:
+    session = ROOM, MegolmSessionId(GroupSession().session_id)
+    async with own(world) as its:
+        for trust in (DeviceTrust.UNSET, DeviceTrust.BLOCKED, DeviceTrust.IGNORED):
+            await its.trust(trust)
+            assert () == (await its.device.ask(RequestRoomKeys(sessions=(session,)))).devices
+        await trio.sleep(5)
+        assert [] == await came(its.other, "m.room_key_request")
+        assert () == await its.device.ask(RoomKeyRequests())
+
+
+async def test_a_request_that_is_cancelled_is_over(world: World, autojump_clock: MockClock) -> None:
+    session = ROOM, MegolmSessionId(GroupSession().session_id)
+    async with own(world) as its:
+        await its.trust()
+        await its.device.ask(RequestRoomKeys(sessions=(session,)))
+        await its.device.ask(CancelRoomKeyRequests(sessions=(session, (ROOM, MegolmSessionId("never")))))
+        await trio.sleep(5)
+        asked = await came(its.other, "m.room_key_request")
+        assert ["request", "request_cancellation"] == [each["action"] for each in asked]
+        assert () == await its.device.ask(RoomKeyRequests())
+
+
+async def test_a_refusal_is_told_and_the_request_stays(world: World, autojump_clock: MockClock) -> None:
+    session = ROOM, MegolmSessionId(GroupSession().session_id)
+    bob = await world.log_in(BOB)
+    async with own(world) as its:
+        await its.trust()
+        await its.device.ask(RequestRoomKeys(sessions=(session,)))
+        content = {**request(session)["body"], "sender_key": its.other.peer.curve25519, "code": "m.unavailable"}
+        with its.device.subscribe(RoomKeyRequestRefused) as events:
+            await its.send(bob, "m.room_key.withheld", {**content, "sender_key": bob.peer.curve25519})
+            await its.send(bob, "m.room_key.withheld", content)
+            await its.send(its.other, "m.room_key.withheld", {**content, "sender_key": 7})
+            assert 0 == events.statistics().current_buffer_used
+            await its.send(its.other, "m.room_key.withheld", content)
+            await its.send(its.other, "m.room_key.withheld", content)
+            assert 1 == events.statistics().current_buffer_used
+            refused = await events.receive()
+        assert (*session, "TWO", "m.unavailable") == (
+            refused.room_id,
+            refused.session_id,
+            refused.device_id,
+            refused.code,
+        )
+        (told,) = await its.device.ask(RoomKeyRequests())
+        assert {"TWO": "m.unavailable"} == told.refused
+
+
+# --- what is forwarded --------------------------------------------------------------------------------------
+
+
+async def test_a_key_that_was_asked_for_is_taken_and_marked_as_forwarded(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bob, group = Peer(), GroupSession()
+    inbound = InboundGroupSession(group.session_key)
+    event = bob.room_event(ROOM, group)
+    async with own(world) as its:
+        await its.trust()
+        await its.device.ask(RequestRoomKeys(sessions=((ROOM, MegolmSessionId(group.session_id)),)))
+        await its.forward(its.other, forwarded(bob, inbound))
+        info = (await its.device.ask(DecryptRoomEvent(room_id=ROOM, event=event))).encryption_info
+        assert (SenderState.INSECURE_SOURCE, True, True) == (info.sender_state, info.imported, info.forwarded)
+        assert bob.curve25519 == info.claimed_curve25519
+        assert () == await its.device.ask(RoomKeyRequests())
+
+
+@pytest.mark.parametrize("why", ["not asked for", "not verified", "another user", "garbage"])
+async def test_no_other_key_is_taken(why: str, world: World, autojump_clock: MockClock) -> None:
+    bob, group = await world.log_in(BOB), GroupSession()
+    inbound = InboundGroupSession(group.session_key)
+    event = bob.peer.room_event(ROOM, group)
+    async with own(world) as its:
+        await its.trust()
+        if why != "not asked for":
+            await its.device.ask(RequestRoomKeys(sessions=((ROOM, MegolmSessionId(group.session_id)),)))
+        if why == "not verified":
+            await its.trust(DeviceTrust.UNSET)
+        changes = {"forwarding_curve25519_key_chain": 7} if why == "garbage" else {}
+        await its.forward(bob if why == "another user" else its.other, forwarded(bob.peer, inbound, **changes))
+        with pytest.raises(MissingRoomKey):
+            await its.device.ask(DecryptRoomEvent(room_id=ROOM, event=event))
+
+
+async def test_what_is_forwarded_is_never_better_than_what_came_directly(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bob, group = await world.log_in(BOB), GroupSession()
+    early = InboundGroupSession(group.session_key)
+    before = bob.peer.room_event(ROOM, group, event_id="$before")
+    direct = bob.peer.add_room_key(ROOM, group)
+    after = bob.peer.room_event(ROOM, group, event_id="$after")
+    async with own(world) as its:
+        await its.trust()
+        await its.device.ask(direct)
+        await its.device.ask(RequestRoomKeys(sessions=((ROOM, MegolmSessionId(group.session_id)),)))
+        mallory = Peer(UserId("@mallory:example.org"))
+        await its.forward(its.other, forwarded(mallory, early))
+        for event in (before, after):
+            info = (await its.device.ask(DecryptRoomEvent(room_id=ROOM, event=event))).encryption_info
+            assert (SenderState.DEVICE, bob.peer.curve25519) == (info.sender_state, info.claimed_curve25519)
+            assert not info.forwarded
+
+
+# --- answering ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one_time_keys", [1, 0])
+async def test_a_verified_device_is_sent_the_key_once_there_is_an_olm_session(
+    one_time_keys: int, world: World, autojump_clock: MockClock
+) -> None:
+    bob, group = Peer(), GroupSession()
+    first = InboundGroupSession(group.session_key)
+    async with own(world, one_time_keys=one_time_keys) as its:
+        await its.device.ask(bob.add_room_key(ROOM, group))
+        await its.trust()
+        await its.send(its.other, "m.room_key_request", request((ROOM, MegolmSessionId(group.session_id))))
+        if not one_time_keys:
+            assert [] == await came(its.other, "m.room.encrypted")
+            await its.forward(its.other, {})  # whatever it is that begins a session
+        contents = await came(its.other, "m.room.encrypted")
+        (payload,) = [each for each in map(its.other.peer.read, contents) if each["type"] == "m.forwarded_room_key"]
+        content = payload["content"]
+        assert forwarded(bob, first, session_key=content["session_key"]) == content
+        session = InboundGroupSession.import_session(ExportedSessionKey(content["session_key"]))
+        assert (group.session_id, 0) == (session.session_id, session.first_known_index)
+
+
+async def test_what_this_device_lacks_or_may_not_send_is_refused(world: World, autojump_clock: MockClock) -> None:
+    bob, group = Peer(), GroupSession()
+    held, missing = (ROOM, MegolmSessionId(group.session_id)), (ROOM, MegolmSessionId("missing"))
+    async with own(world) as its:
+        await its.device.ask(bob.add_room_key(ROOM, group))
+        for trust in (DeviceTrust.UNSET, DeviceTrust.BLOCKED):
+            await its.trust(trust)
+            await its.send(its.other, "m.room_key_request", request(held))
+        await its.trust()
+        await its.send(its.other, "m.room_key_request", request(missing))
+        told = await came(its.other, "m.room_key.withheld")
+    assert ["m.unverified", "m.unverified", "m.unavailable"] == [each["code"] for each in told]
+    assert {**request(missing)["body"], "code": "m.unavailable", "sender_key": its.me.curve25519} == told[-1]
+
+
+async def test_nobody_else_is_answered(world: World, autojump_clock: MockClock) -> None:
+    bob, group = await world.log_in(BOB, "TWO", one_time_keys=1), GroupSession()
+    session = ROOM, MegolmSessionId(group.session_id)
+    async with own(world) as its:
+        await its.device.ask(bob.peer.add_room_key(ROOM, group))
+        await its.trust()
+        await its.send(bob, "m.room_key_request", request(session))
+        for wrong in (
+            request(session, requesting_device_id=DEVICE),
+            request(session, requesting_device_id="UNKNOWN"),
+            request(session, action="beg"),
+            request(session, body={}),
+            request(session, request_id=7),
+        ):
+            await its.send(its.other, "m.room_key_request", wrong)
+        assert [] == world.asked_for("/sendToDevice/m.room.encrypted") + world.asked_for("/m.room_key.withheld")
+
+
+async def test_a_request_that_is_cancelled_before_there_is_a_session_is_not_answered(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bob, group = Peer(), GroupSession()
+    async with own(world, one_time_keys=0) as its:
+        await its.device.ask(bob.add_room_key(ROOM, group))
+        await its.trust()
+        await its.send(its.other, "m.room_key_request", request((ROOM, MegolmSessionId(group.session_id))))
+        cancellation = {"action": "request_cancellation", "requesting_device_id": "TWO", "request_id": "1"}
+        await its.send(its.other, "m.room_key_request", cancellation)
+        await its.forward(its.other, {})
+        assert [] == await came(its.other, "m.room.encrypted")

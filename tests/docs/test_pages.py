@@ -1,0 +1,50 @@
+"""What pages must have, beside what they say."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+
+import click
+
+from olmstate.cli import main
+from tests.docs.pages import DOCS
+
+
+def text_of(page: Path) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page.read_text(encoding="utf-8"))).split())
+
+
+def test_every_command_and_option_is_on_the_page_of_the_command_line(html: Path) -> None:
+    assert isinstance(main, click.Group)
+    page = text_of(html / "command-line.html")
+    for name, command in main.commands.items():
+        assert f"olmstate {name}" in page
+        for option in command.params:
+            assert option.opts[0] in page or option.human_readable_name.upper() in page, (name, option.name)
+
+
+def test_exit_codes_and_completion_are_on_it_too(html: Path) -> None:
+    page = text_of(html / "command-line.html")
+    assert "exit code what it means 0 It is done." in page
+    assert "_OLMSTATE_COMPLETE=bash_source" in page
+
+
+def test_no_page_shows_what_only_python_needs(html: Path) -> None:
+    # the signature of Options had NOTHING and <function …> in it
+    for page in html.glob("*.html"):
+        assert not re.search(r"NOTHING|<function|<factory>| object at 0x", text_of(page)), page.name
+
+
+def test_the_front_page_has_a_sentence_for_each_page() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    toctree = index[index.index("```{toctree}") :]
+    named = re.findall(r"^([a-z/-]+)$", toctree, flags=re.MULTILINE)
+    assert len(named) > 8
+    for page in named:
+        assert re.search(rf"^- \[[^\]]+\]\({page}\.md\): .+\.$", index, flags=re.MULTILINE), page
+
+
+def test_code_can_be_copied(html: Path) -> None:
+    assert "copybutton.js" in (html / "quickstart.html").read_text(encoding="utf-8")
