@@ -75,7 +75,7 @@ class Judge:
     me: DeviceIdentity
     homeserver_lies: bool
     violations: list[Violation] = attrs.field(factory=list[Violation])
-    ever: dict[tuple[UserId, DeviceId], str] = attrs.field(factory=dict[tuple[UserId, DeviceId], str])
+    ever: dict[tuple[UserId, DeviceId], Keys] = attrs.field(factory=dict[tuple[UserId, DeviceId], Keys])
     """The Ed25519 key of each device that the device was told of first."""
     present: dict[UserId, dict[DeviceId, Keys]] = attrs.field(factory=dict[UserId, dict[DeviceId, Keys]])
     """The devices that it knows now."""
@@ -96,7 +96,7 @@ class Judge:
                 if (user_id, device_id) == (USER, DEVICE):
                     believed = keys == (self.me.curve25519, self.me.ed25519)
                 else:
-                    believed = self.ever.setdefault((user_id, device_id), keys[1]) == keys[1]
+                    believed = self.ever.setdefault((user_id, device_id), keys) == keys
                 if believed:
                     now[device_id] = keys
                 elif device_id in before:
@@ -129,7 +129,9 @@ class Judge:
         maker = letter.maker
         if letter.read > 1:
             self.found("nothing twice", outcome)
-        lies = letter.lies_with is not None and (letter.lies_with in self.ever.values() or self.knows(maker))
+        lies = letter.lies_with is not None and (
+            letter.lies_with in {ed25519 for _, ed25519 in self.ever.values()} or self.knows(maker)
+        )
         if letter.refused or lies:
             self.found("lies are refused", outcome)
         if outcome.sender_device not in {None, maker.identity} or outcome.sender_key != maker.curve25519:

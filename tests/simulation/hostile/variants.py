@@ -63,9 +63,11 @@ class Broken:
 
     variant: Variant
     found_by: tuple[str, ...]
+    seed: int
+    """One that finds it out: where the short form looks first."""
 
 
-def broken(name: str, *found_by: str, **parts: object) -> Broken:
+def broken(name: str, *found_by: str, seed: int = 0, **parts: object) -> Broken:
     """A product in which functions are replaced: ``module__function=other``, the module by its constant's name."""
 
     def patches() -> AbstractContextManager[object]:
@@ -75,7 +77,7 @@ def broken(name: str, *found_by: str, **parts: object) -> Broken:
             stack.enter_context(instead(globals()[module], function.replace("__", "."), part)())
         return stack
 
-    return Broken(variant=Variant(name=name, patches=patches), found_by=found_by)
+    return Broken(variant=Variant(name=name, patches=patches), found_by=found_by, seed=seed)
 
 
 def _nothing(*_: object) -> None:
@@ -214,6 +216,10 @@ def _forget(
     self._sender = None
 
 
+def _another_fingerprint(before: DeviceKeys, now: DeviceKeys) -> bool:
+    return before.ed25519 != now.ed25519
+
+
 _with_both_keys = KnownSender.device
 
 
@@ -234,34 +240,41 @@ BROKEN = (
     broken(
         "this device's name is anybody's",
         "lies are refused",
+        seed=16,
         PAYLOAD___check_sender_device_keys=_without_own_name,
     ),
     broken(
         "another's fingerprint is no contradiction",
         "lies are refused",
+        seed=4,
         SENDERS__KnownSender__contradicts=_no,
     ),
     broken(
         "strangers may have a known fingerprint",
         "lies are refused",
+        seed=9,
         RECEIVING__fingerprints_of_others=_nobodys,
     ),
-    broken("unknown senders are believed", "lies are refused", RECEIVING__check_payload=_believing_everybody),
+    broken("unknown senders are believed", "lies are refused", seed=12, RECEIVING__check_payload=_believing_everybody),
     broken(
         "whoever sends keys along is named",
         "attributed to its maker",
         RECEIVING__check_payload=_naming_whoever_sends_keys,
     ),
-    broken("a payload may name another sender", "lies are refused", RECEIVING__check_payload=_in_any_name),
+    broken("a payload may name another sender", "lies are refused", seed=3, RECEIVING__check_payload=_in_any_name),
     broken(
         "device keys that are sent along are not compared",
         "lies are refused",
+        seed=16,
         PAYLOAD___check_sender_device_keys=_nothing,
     ),
-    broken("an identity key is enough", "attributed to its maker", SENDERS__KnownSender__device=_by_identity_key),
+    broken(
+        "an identity key is enough", "attributed to its maker", seed=24, SENDERS__KnownSender__device=_by_identity_key
+    ),
     broken(
         "an Olm session is for anybody",
         "what we encrypt is read",
+        seed=18,
         OLM__OlmSession__may_encrypt_for=_yes,
     ),
     broken(
@@ -274,29 +287,42 @@ BROKEN = (
         "honest messages are read",
         ROOM_KEYS__InboundGroupSessionsActor___add_claim=_only_the_first,
     ),
-    broken("a claim drops what exports say", "honest messages are read", ROOM_KEYS__add_copy=_nothing_exported),
+    broken(
+        "a claim drops what exports say", "honest messages are read", seed=24, ROOM_KEYS__add_copy=_nothing_exported
+    ),
     broken(
         "an index is whose event comes first",
         "honest messages are read",
+        seed=71,
         ROOM_KEYS__InboundGroupSessionsActor___guard=_everybodys_indices,
     ),
     broken(
         "an index is guarded for all",
         "honest messages are read",
+        seed=12,
         ROOM_KEYS__InboundGroupSessionsActor___guards=_one_guard,
     ),
     broken(
         "nobody's indices are not guarded",
         "nothing twice",
+        seed=12,
         ROOM_KEYS__InboundGroupSessionsActor___guards=_no_common_guard,
     ),
-    broken("event ids have a short hash", "nothing twice", INDICES__EventHashes__of=_short_hash),
+    broken("event ids have a short hash", "nothing twice", seed=19, INDICES__EventHashes__of=_short_hash),
     broken("an export is as good as a device", "attributed to its maker", CLAIMS__sender_state=_vouched_for),
-    broken("what was told once is told again", "attribution stays", CACHE__Cache__invalidate=_never_dropped),
-    broken("a device that is gone is forgotten", "devices keep their keys", DEVICES__UserDevices__change=_forget),
+    broken("what was told once is told again", "attribution stays", seed=15, CACHE__Cache__invalidate=_never_dropped),
+    broken(
+        "a device that is gone is forgotten", "devices keep their keys", seed=89, DEVICES__UserDevices__change=_forget
+    ),
     broken(
         "the server says who this device is",
         "devices keep their keys",
+        seed=73,
         OPERATIONS___refuse_other_own=_nothing,
+    ),
+    broken(
+        "a device may change its identity key",
+        "devices keep their keys",
+        DEVICES___other_keys=_another_fingerprint,
     ),
 )
