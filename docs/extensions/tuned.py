@@ -35,6 +35,7 @@ RUN: Mapping[str, Mapping[str, str]] = {
         "MOST_FENCED": "",
     },
     "actors/olmstate/actors/_rooms/actor.py": {
+        "FIRST_RESERVED": "processes-2, processes-4",
         "LEAST_RESERVED": "processes-2, processes-4",
         "MOST_RESERVED": "encrypt",
     },

@@ -8,6 +8,7 @@ import pytest
 from vodozemac import InboundGroupSession, MegolmMessage, SessionKey
 
 from olmstate.actors._rooms.actor import (
+    FIRST_RESERVED,
     LEAST_RESERVED,
     MOST_RESERVED,
     Current,
@@ -123,8 +124,8 @@ async def another(disk: MemoryDisk) -> AsyncIterator[Process]:
 async def test_indices_are_used_one_after_another_and_most_need_no_commit(process: Process, disk: MemoryDisk) -> None:
     before = disk.generation
     assert list(range(50)) == await process.indices(50)
-    # 8, 16, 32 and 64 at a time
-    assert disk.generation - before == 3
+    # 1, 2, 4, 8, 16 and 32 at a time
+    assert disk.generation - before == 6
 
 
 async def test_what_is_encrypted_can_be_read_with_the_key_from_its_index_on(process: Process) -> None:
@@ -147,18 +148,18 @@ async def test_two_processes_never_use_an_index_twice(process: Process, another:
 async def test_what_is_reserved_stays_reserved_while_others_write(
     process: Process, another: Process, disk: MemoryDisk
 ) -> None:
-    assert await process.indices(2) == [0, 1]
-    assert await another.indices(2) == [LEAST_RESERVED, LEAST_RESERVED + 1]
+    assert await process.indices(4) == [0, 1, 2, 3]  # 1, 2 and 4 at a time
+    assert await another.indices(2) == [7, 8]  # 1 and 2
     disk.write_from_elsewhere(keys_known=False)
-    assert await process.indices(3) == [2, 3, 4]
-    assert await another.indices(1) == [LEAST_RESERVED + 2]
+    assert await process.indices(3) == [4, 5, 6]
+    assert await another.indices(1) == [9]
 
 
 async def test_a_process_that_is_killed_leaves_a_gap_and_never_a_second_use(process: Process, disk: MemoryDisk) -> None:
-    used = await process.indices(3)
+    used = await process.indices(4)
     reborn = Process(disk)
     async with run_actor(reborn.outbound):
-        assert min(await reborn.indices(3)) == LEAST_RESERVED > max(used)
+        assert min(await reborn.indices(3)) == 7 > max(used)
 
 
 async def test_a_reservation_that_is_not_on_the_disk_is_no_reservation(
@@ -170,7 +171,7 @@ async def test_a_reservation_that_is_not_on_the_disk_is_no_reservation(
         await process.actors.commit()
     assert (None,) == await process.outbound.ask(process.beside())
     assert await another.indices(1) == [0]  # nobody has seen the other message
-    assert await process.indices(1) == [LEAST_RESERVED]
+    assert await process.indices(1) == [FIRST_RESERVED]
 
 
 async def test_an_index_of_a_turn_that_may_yet_fail_is_not_used_beside_it(process: Process) -> None:
@@ -184,7 +185,7 @@ async def test_an_index_of_a_turn_that_may_yet_fail_is_not_used_beside_it(proces
 async def test_nothing_is_used_beside_a_turn_once_it_is_known_that_somebody_has_committed_since_the_look(
     process: Process, disk: MemoryDisk
 ) -> None:
-    await process.encrypt()
+    await process.indices(4)  # of seven that are reserved by then
     asked = process.beside()
     assert (None,) != await process.outbound.ask(asked)
     disk.write_from_elsewhere()
@@ -196,14 +197,36 @@ async def test_nothing_is_used_beside_a_turn_once_it_is_known_that_somebody_has_
 async def test_a_reservation_grows_while_nobody_comes_in_between(
     process: Process, another: Process, disk: MemoryDisk
 ) -> None:
-    await process.indices(MOST_RESERVED - LEAST_RESERVED + MOST_RESERVED)  # 8, 16, … and once the most
+    await process.indices(MOST_RESERVED - FIRST_RESERVED + MOST_RESERVED)  # 1, 2, … and once the most
     before = disk.generation
     await process.indices(MOST_RESERVED + 1)
     assert disk.generation - before == 2  # never more than that at a time
     await another.indices(1)
     before = disk.generation
-    await process.indices(MOST_RESERVED - 1 + 8 + 16 + 1)
+    await process.indices(MOST_RESERVED - 1 + LEAST_RESERVED + 2 * LEAST_RESERVED + 1)
     assert disk.generation - before == 3  # when what was left is used up it begins small again
+
+
+async def test_processes_that_send_one_event_each_skip_none(disk: MemoryDisk, process: Process) -> None:
+    used = await process.indices(1)
+    for _ in range(49):
+        once = Process(disk)
+        async with run_actor(once.outbound):
+            used += await once.indices(1)
+    assert list(range(50)) == used
+
+
+async def test_processes_that_send_many_events_beside_each_other_reserve_some_at_a_time(
+    process: Process, another: Process, disk: MemoryDisk
+) -> None:
+    for _ in range(20):
+        await process.indices(1)
+        await another.indices(1)
+    before = disk.generation
+    for _ in range(16):
+        await process.indices(1)
+        await another.indices(1)
+    assert 2 * 16 // LEAST_RESERVED == disk.generation - before
 
 
 async def test_what_is_given_back_is_used_by_the_next(process: Process, another: Process) -> None:

@@ -12,12 +12,10 @@ from vodozemac import InboundGroupSession, SessionKey
 from olmstate.actors import Options, Supervisor, run_supervisor
 from olmstate.actors.testing import DEVICE, USER, MemoryDisk, MemoryStore
 from olmstate.messages import (
-    CreateAccount,
     DeviceId,
     EncryptedRoomEvent,
-    IdentityKeys,
     JsonObject,
-    NoAccount,
+    PrepareAccount,
     Request,
     Response,
     UserId,
@@ -116,10 +114,7 @@ class World:
                 options=Options(wall_clock=lambda: round(trio.current_time() * 1000)),
                 transport=self.send if transport else None,
             ) as supervisor:
-                try:
-                    await supervisor.ask(IdentityKeys())
-                except NoAccount:
-                    await supervisor.ask(CreateAccount())
+                await supervisor.ask(PrepareAccount())
                 yield supervisor
         finally:
             store.presence.close()

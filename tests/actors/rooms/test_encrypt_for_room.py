@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import trio
 from trio.testing import MockClock
 
 from olmstate.actors import Supervisor
 from olmstate.messages import (
+    DecryptToDevice,
     DiscardRoomKey,
     EncryptedRoomEvent,
     EncryptForRoom,
+    IdentityKeys,
     JsonObject,
     MalformedContent,
     NoTransport,
@@ -25,6 +29,7 @@ from olmstate.messages import (
     UserId,
 )
 from tests.actors.world import World
+from tests.peer.session import API
 from tests.peer.session import RequestRefused as Refused
 
 ROOM = RoomId("!room:example.org")
@@ -62,7 +67,8 @@ async def test_if_nothing_has_changed_nothing_is_asked_and_no_turn_is_taken(
     async with world.process() as device:
         await send(device, BOB)
         await trio.sleep(5)  # until the device's own keys are uploaded, and its own user known
-        await send(device, BOB)
+        for _ in range(7):
+            await send(device, BOB)  # until enough message indices are reserved at a time
         asked, turns = len(world.asked), (await device.ask(Statistics())).turns
         events = [await send(device, BOB) for _ in range(3)]
         assert (asked, turns) == (len(world.asked), (await device.ask(Statistics())).turns)
@@ -261,3 +267,68 @@ async def test_a_large_room_is_served_in_requests_of_250_devices(world: World, a
         bodies = world.asked_for("/sendToDevice/")
         assert [10, 250] == sorted(sum(map(len, body["messages"].values())) for body in bodies)
         assert HELLO == await others[259].read(event)
+
+
+async def test_a_device_that_can_not_be_reached_is_tried_as_seldom_as_its_back_off_says(
+    world: World, autojump_clock: MockClock
+) -> None:
+    await world.log_in(BOB, one_time_keys=1)
+    await world.log_in(BOB, "MUTE")
+    async with world.process() as device:
+        claimed: list[float] = []
+        for second in range(200):
+            before, turns = len(world.asked_for("/keys/claim")), (await device.ask(Statistics())).turns
+            await send(device, BOB, rotation=RotationPeriod(messages=10_000))
+            if len(world.asked_for("/keys/claim")) > before:
+                claimed.append(trio.current_time())
+            elif second > 5 and claimed[-1] + 2 < trio.current_time():
+                used = (await device.ask(Statistics())).turns - turns
+                assert used <= 1, second  # message indices are reserved now and then
+            await trio.sleep(1)
+        waits = [later - earlier for earlier, later in pairwise(claimed)]
+        assert [15, 30, 60] == [round(wait) // 15 * 15 for wait in waits[:3]]
+        assert 4 == len(claimed)
+
+
+async def test_a_device_that_could_not_be_reached_gets_the_key_once_it_has_begun_a_session(
+    world: World, autojump_clock: MockClock
+) -> None:
+    await world.log_in(BOB, one_time_keys=1)
+    mute = await world.log_in(BOB, "MUTE")
+    async with world.process() as device:
+        first = await send(device, BOB)
+        own = await device.ask(IdentityKeys())
+        await trio.sleep(5)
+        wanted = {own.user_id: {own.device_id: "signed_curve25519"}}
+        answer = await mute.session.request("POST", f"{API}/keys/claim", {"one_time_keys": wanted})
+        (key,) = answer["one_time_keys"][own.user_id][own.device_id].values()
+        mute.peer.start_session(own, key)
+        await device.ask(DecryptToDevice(events=(mute.peer.event(own),)))
+        second = await send(device, BOB)
+        assert first.session_id == second.session_id
+        assert HELLO == await mute.read(second)
+
+
+async def test_fifty_processes_that_send_one_event_each_at_once_stay_on_one_session(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bob = await world.log_in(BOB, one_time_keys=1)
+    events: list[EncryptedRoomEvent] = []
+    everybody_is_there, there = trio.Event(), 0
+
+    async def send_once() -> None:
+        nonlocal there
+        async with world.process() as device:
+            there += 1
+            if there == 50:
+                everybody_is_there.set()
+            await everybody_is_there.wait()
+            events.append(await send(device, BOB))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(send_once)
+    assert 1 == len({event.session_id for event in events})
+    assert 50 == len({event.message_index for event in events})
+    assert [HELLO] * 50 == [await bob.read(event) for event in events]
+    assert 1 == bob.received

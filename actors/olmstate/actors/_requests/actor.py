@@ -172,15 +172,15 @@ class BackOff(Message[None]):
 
 
 @attrs.frozen(kw_only=True)
-class BackedOff(Message[frozenset[str]]):
-    """Which of these servers or devices are not to be asked now."""
+class BackedOff(Message[Mapping[str, int]]):
+    """Which of these servers or devices are not to be asked now, and until when: milliseconds since 1970."""
 
     names: tuple[str, ...]
     now: int
 
 
 @attrs.frozen(kw_only=True)
-class CommittedBackOffs(Query[frozenset[str]]):
+class CommittedBackOffs(Query[Mapping[str, int]]):
     """The same as `BackedOff`; no turn is needed."""
 
     names: tuple[str, ...]
@@ -422,10 +422,10 @@ class RequestsActor(Actor[Asked]):
             self._back_offs.put(key, BackOffRecord(failures=failures, until=message.now + delay(failures)))
 
 
-def _backed_off(stored: Mapping[str, BackOffRecord | None], now: int) -> frozenset[str]:
+def _backed_off(stored: Mapping[str, BackOffRecord | None], now: int) -> dict[str, int]:
     # a clock that was set back must not make anybody wait for longer than they ever would
-    return frozenset(
-        name
+    return {
+        name: record.until
         for name, record in stored.items()
         if record is not None and now < record.until <= now + delay(record.failures)
-    )
+    }

@@ -13,6 +13,8 @@ from olmstate.messages import (
     ExportRoomKeys,
     ImportKeyFile,
     ImportRoomKeys,
+    RoomKeysReceived,
+    RoomKeysWithheld,
 )
 
 from .actor import DecryptSome, InboundGroupSessionsActor, MoreClaimsPage, RoomKeysPage
@@ -53,4 +55,5 @@ CAPABILITY = Capability(
         ImportKeyFile.by(import_key_file),
         ImportRoomKeys.by(import_room_keys),
     ),
+    events=(RoomKeysReceived, RoomKeysWithheld),
 )

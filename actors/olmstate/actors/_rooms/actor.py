@@ -51,10 +51,11 @@ from .stored import OutboundSessionRecord, RecipientsRecord, RotationRecord
 
 RECIPIENTS_AT_ONCE = 250
 """Compared without giving other tasks a chance: half a millisecond."""
+FIRST_RESERVED = 1
 LEAST_RESERVED = 8
 MOST_RESERVED = 512
-"""Indices reserved at a time: few while others send too, since what a crash or another process skips counts for
-rotation; more each time that nobody has come in between."""
+"""Indices reserved at a time: a process's first is for the one event that many a program sends; then twice as many each
+time, but few while others send too, since what a crash or another process skips counts for rotation."""
 
 
 # --- what is stored -----------------------------------------------------------------------------------------
@@ -507,7 +508,8 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         own = self._reserved.get(partition)
         if own is None or not _goes_on(own, session):
             own = self._unpickle(session)
-        own = attrs.evolve(own, epoch=session.epoch + 1)
+        before = self._reserved.get(partition)
+        own = attrs.evolve(own, epoch=session.epoch + 1, size=0 if before is None else before.size)
         self._reserve(partition, own)
         self._sessions.put(partition, attrs.evolve(session, epoch=own.epoch))
         return self._room_key(asked.room_id, session.session_id, own.session)
@@ -641,12 +643,13 @@ class OutboundGroupSessionsActor(Actor[Asked]):
 
     def _reserve_more(self, partition: bytes, session: OutboundSession) -> Reservation:
         own = self._reserved.get(partition)
+        size = FIRST_RESERVED if own is None else max(FIRST_RESERVED, own.size * 2)
         if own is not None and _goes_on(own, session):
             # nobody else has reserved since we did: more at a time costs nobody anything
-            size = min(own.size * 2, MOST_RESERVED)
+            size = min(size, MOST_RESERVED)
         else:
             own = self._unpickle(session)
-            size = LEAST_RESERVED
+            size = min(size, LEAST_RESERVED)
         pickle = own.session.pickle(self._store.pickle_key)
         limit = min(own.session.message_index + size, session.rotation.messages)
         own = attrs.evolve(own, limit=limit, size=size)
@@ -664,7 +667,7 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             session_id=session.session_id,
             epoch=session.epoch,
             limit=session.reserved,
-            size=LEAST_RESERVED,
+            size=0,
         )
 
     def _reserve(self, partition: bytes, own: Reservation) -> None:

@@ -16,8 +16,11 @@ from olmstate.actors._device_lists.actor import DeviceListsActor
 from olmstate.actors._devices.actor import DevicesActor
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._identities.actor import IdentitiesActor
+from olmstate.actors._requests.back_off import LONGEST
 from olmstate.actors._requests.courier import Courier
+from olmstate.actors._to_device.actor import AnySession, OlmSessionsActor
 from olmstate.messages import (
+    Curve25519Key,
     EncryptedRoomEvent,
     EncryptForRoom,
     EncryptRoomEvent,
@@ -38,13 +41,11 @@ from .operations import event_payload
 from .sharing import ClaimForRoom, PreparedShare, PrepareShare, prefix_of
 
 ROOMS_REMEMBERED: Final = 1_000
-RETRY_MILLISECONDS: Final = 15_000
-"""After which it is looked again whether a device without an Olm session can be had one: as soon as back-offs end."""
 MOST_ROUNDS: Final = 8
 """Others may replace the room's key meanwhile; so often, something else is wrong."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class _Complete:
     """All members' devices had this session's key, when that many changes had been seen."""
 
@@ -53,8 +54,12 @@ class _Complete:
     rotation: RotationPeriod
     strategy: SharingStrategy
     changes: tuple[int, ...]
-    until: int | None
-    """Milliseconds since 1970: then devices that could not be reached are tried again. None: all were."""
+    unreached: tuple[tuple[UserId, Curve25519Key], ...]
+    """Devices that had no Olm session."""
+    next_try: int | None
+    """Milliseconds since 1970: then it is worth trying them again. None: it is not."""
+    olm_sessions: int
+    """How often Olm sessions had changed when it was last looked whether one of those devices has one."""
 
 
 class RoomSending:
@@ -66,6 +71,7 @@ class RoomSending:
         self._devices = supervisor.actors[DevicesActor]
         self._identities = supervisor.actors[IdentitiesActor]
         self._device_lists = supervisor.actors[DeviceListsActor]
+        self._olm_sessions = supervisor.actors[OlmSessionsActor]
         self._complete: OrderedDict[RoomId, _Complete] = OrderedDict()
 
     async def run(self) -> None:
@@ -75,7 +81,7 @@ class RoomSending:
         """Encrypt an event, and do what has to be done before."""
         complete = self._complete.get(procedure.room_id)
         await self._supervisor.refresh()
-        if complete is None or not self._still_holds(complete, procedure):
+        if complete is None or not self._still_holds(complete, procedure) or await self._reaches_more(complete):
             return await self._encrypt_anew(procedure)
         try:
             return await self._supervisor.ask(_event(procedure, complete.session_id))
@@ -88,8 +94,18 @@ class RoomSending:
             and complete.members == procedure.members
             and complete.rotation == procedure.rotation
             and complete.strategy is procedure.strategy
-            and (complete.until is None or 0 <= complete.until - self._supervisor.now() <= RETRY_MILLISECONDS)
+            and (complete.next_try is None or 0 < complete.next_try - self._supervisor.now() <= LONGEST)
         )
+
+    async def _reaches_more(self, complete: _Complete) -> bool:
+        """Whether a device that could not be reached can be by now: it has begun a session, or another process has."""
+        version = self._olm_sessions.version
+        if not complete.unreached or complete.olm_sessions == version:
+            return False
+        if await self._supervisor.ask(AnySession(devices=complete.unreached)):
+            return True
+        complete.olm_sessions = version
+        return False
 
     def _changes(self) -> tuple[int, ...]:
         return self._devices.version, self._device_lists.version, self._identities.version
@@ -101,7 +117,7 @@ class RoomSending:
         for _ in range(MOST_ROUNDS):
             await self._supervisor.ask(UpdateDevices(users=users, patience=procedure.patience))
             await self._claim(procedure)
-            changes = self._changes()
+            changes, olm_sessions = self._changes(), self._olm_sessions.version
             share = await self._share(procedure)
             try:
                 encrypted = await self._supervisor.ask(_event(procedure, share.session_id))
@@ -113,7 +129,9 @@ class RoomSending:
                 rotation=procedure.rotation,
                 strategy=procedure.strategy,
                 changes=changes,
-                until=self._supervisor.now() + RETRY_MILLISECONDS if share.missing else None,
+                unreached=share.unreached,
+                next_try=share.next_try,
+                olm_sessions=olm_sessions,
             )
             self._complete.move_to_end(procedure.room_id)
             while len(self._complete) > ROOMS_REMEMBERED:

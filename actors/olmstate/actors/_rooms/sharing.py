@@ -25,12 +25,13 @@ from olmstate.actors._requests.actor import (
     PutRequests,
     RequestsActor,
 )
-from olmstate.actors._to_device.claims import PreparedClaims, claim_keys, without_session
+from olmstate.actors._to_device.claims import PreparedClaims, claim_keys, next_try, without_session
 from olmstate.actors._to_device.sending import Encrypted, encrypt_to, to_device_request
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._withheld.notices import tell_no_olm
 from olmstate.messages import (
     Command,
+    Curve25519Key,
     DeviceAddress,
     DeviceId,
     DeviceKeys,
@@ -62,8 +63,10 @@ class PreparedShare:
     session_id: MegolmSessionId
     request_ids: tuple[RequestId, ...]
     """This process's requests, also those that it has made before; others may be on their way, too."""
-    missing: tuple[DeviceAddress, ...]
-    """Devices that can't be reached: no Olm session."""
+    unreached: tuple[tuple[UserId, Curve25519Key], ...]
+    """Devices without an Olm session."""
+    next_try: int | None
+    """When it is worth claiming a key of one of them; see `next_try`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -124,7 +127,13 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
     await tell_no_olm(turn, missing, set(lacking).difference(missing))
     if not requests and not under_way and (current is None or not current.shared):
         await _mark(turn, command.room_id, session_id, ())  # nobody else is there, or can be reached
-    return PreparedShare(session_id=session_id, request_ids=own + request_ids, missing=tuple(missing))
+    unreached = [wanted[address] for address in missing]
+    return PreparedShare(
+        session_id=session_id,
+        request_ids=own + request_ids,
+        unreached=tuple((device.user_id, device.curve25519) for device in unreached),
+        next_try=await next_try(turn, unreached),
+    )
 
 
 async def _offer(

@@ -6,7 +6,7 @@ from olmstate.actors._engine.capability import Capability
 from olmstate.actors._requests.points import ANSWERS, Answer
 from olmstate.messages import CreateOlmSessions, DecryptToDevice, EncryptToDevice, ImportAccount, RequestKind
 
-from .actor import OlmSessionsActor
+from .actor import AnySession, OlmSessionsActor
 from .claims import take_claim_answer
 from .importing import import_account
 from .sending import create_olm_sessions, encrypt_to_device
@@ -20,6 +20,7 @@ CAPABILITY = Capability(
         EncryptToDevice.by(encrypt_to_device),
         ImportAccount.by(import_account),
     ),
+    queries=(AnySession.answered_by(OlmSessionsActor),),
     procedures=(DecryptToDevice.by(decrypt_to_device),),
     additions=(ANSWERS.add(Answer(kind=RequestKind.KEYS_CLAIM, take=take_claim_answer)),),
 )

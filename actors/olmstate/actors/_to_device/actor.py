@@ -44,6 +44,7 @@ from olmstate.messages import (
     MegolmSessionId,
     Message,
     OlmSessionId,
+    Query,
     ReplayedMessage,
     Reply,
     RoomId,
@@ -342,6 +343,13 @@ class HaveSessions(Message[tuple[bool, ...]]):
 
 
 @attrs.frozen(kw_only=True)
+class AnySession(Query[bool]):
+    """Whether there is a session by now with one of these devices; no turn is needed."""
+
+    devices: tuple[tuple[UserId, Curve25519Key], ...]
+
+
+@attrs.frozen(kw_only=True)
 class Save(Message[None]):
     """Make sure that all that is done for these devices from now on can be undone."""
 
@@ -377,7 +385,7 @@ class SentRoomKeys(Message[dict[RoomId, MegolmSessionId]]):
 
 
 Asked: TypeAlias = (
-    AddSessions | Decrypt | WereDecrypted | Remember | Save | Undo | HaveSessions | Encrypt | SentRoomKeys
+    AddSessions | Decrypt | WereDecrypted | Remember | Save | Undo | HaveSessions | AnySession | Encrypt | SentRoomKeys
 )
 
 
@@ -407,7 +415,7 @@ class OlmSessionsActor(Actor[Asked]):
                 return self._wanted_for(messages)
             case Remember(messages=messages):
                 return ((self._sessions, [self._partition(olm.sender_key) for olm in messages]),)
-            case HaveSessions(devices=devices):
+            case HaveSessions(devices=devices) | AnySession(devices=devices):
                 return ((self._sessions, [self._partition(key) for _, key in devices]),)
             case Save() | Undo():
                 return ()
@@ -445,6 +453,8 @@ class OlmSessionsActor(Actor[Asked]):
                 return message.reply(None)
             case HaveSessions(devices=devices):
                 return message.reply(tuple(bool(self._usable(*device)) for device in devices))
+            case AnySession(devices=devices):
+                return message.reply(any(self._may_encrypt(*device) for device in devices))
             case Save(sender_keys=sender_keys, first=first):
                 if first:
                     self._saved.clear()
@@ -607,6 +617,10 @@ class OlmSessionsActor(Actor[Asked]):
     def _usable(self, user_id: UserId, sender_key: Curve25519Key) -> list[OlmSession]:
         sessions = self._sessions.current(self._partition(sender_key)).by_recency()
         return [known for known in sessions if known.may_encrypt_for(user_id)]
+
+    def _may_encrypt(self, user_id: UserId, sender_key: Curve25519Key) -> bool:
+        sessions = self._sessions.committed(self._partition(sender_key)).by_recency()
+        return any(known.may_encrypt_for(user_id) for known in sessions)
 
     def _encrypt(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 from typing import Final
 
 import attrs
@@ -22,6 +23,8 @@ from olmstate.actors._requests.actor import (
     PutRequests,
     RequestsActor,
 )
+from olmstate.actors._requests.back_off import delay
+from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.untrusted_json import is_object, json_object, optional
 from olmstate.messages import (
     CreateOlmSessions,
@@ -65,7 +68,7 @@ async def claim_keys(turn: Turn, missing: Collection[DeviceAddress]) -> Prepared
     due = {
         subject: address
         for subject, address in subjects.items()
-        if subject not in in_flight and not {subject, server_of(address.user_id)} & backed_off
+        if subject not in in_flight and backed_off.keys().isdisjoint((subject, server_of(address.user_id)))
     }
     requests = tuple(_claim(some) for some in _parts(list(due.items())))
     request_ids = await turn[RequestsActor].ask(PutRequests(requests=requests, now=turn.now))
@@ -80,6 +83,20 @@ async def without_session(turn: Turn, devices: Iterable[DeviceKeys]) -> list[Dev
         reachable = await turn[OlmSessionsActor].ask(asked)
         missing += [device.address for device, has_one in zip(some, reachable, strict=True) if not has_one]
     return missing
+
+
+async def next_try(turn: Turn, devices: Iterable[DeviceKeys]) -> int | None:
+    """When it is worth claiming a key of one of these devices, in milliseconds since 1970: when a back-off ends.
+
+    None: nobody can. A device that has not failed is one that is being asked, or whose homeserver is: soon, then.
+    """
+    able = [device.address for device in devices if OLM in device.algorithms]
+    names = {address: (subject_of(address), server_of(address.user_id)) for address in able}
+    asked = BackedOff(names=tuple(dict.fromkeys(chain.from_iterable(names.values()))), now=turn.now)
+    until = await turn[RequestsActor].ask(asked)
+    soon = turn.now + delay(1)
+    tries = (max((until[name] for name in both if name in until), default=soon) for both in names.values())
+    return min(tries, default=None)
 
 
 def subject_of(address: DeviceAddress) -> str:

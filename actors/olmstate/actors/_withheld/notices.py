@@ -30,7 +30,9 @@ async def tell_withheld(
     turn: Turn, room_id: RoomId, session_id: MegolmSessionId, codes: Mapping[DeviceAddress, str]
 ) -> None:
     """Tell devices that they don't get a session's key; each code says why."""
-    await _tell(turn, codes, {"room_id": room_id, "session_id": session_id})
+    named: JsonObject = {"room_id": room_id, "session_id": session_id}
+    # of two notices for a device, the one that was made first comes first
+    await _tell(turn, codes, named, subjects=(f"withheld {session_id} {room_id}",))
 
 
 async def tell_no_olm(turn: Turn, without: Collection[DeviceAddress], reached: Collection[DeviceAddress]) -> None:
@@ -46,7 +48,9 @@ async def tell_no_olm(turn: Turn, without: Collection[DeviceAddress], reached: C
         await _tell(turn, dict.fromkeys(new, NO_OLM), {})
 
 
-async def _tell(turn: Turn, codes: Mapping[DeviceAddress, str], named: JsonObject) -> None:
+async def _tell(
+    turn: Turn, codes: Mapping[DeviceAddress, str], named: JsonObject, subjects: tuple[str, ...] = ()
+) -> None:
     if not codes:
         return
     own = (await own_device(turn)).identity
@@ -63,5 +67,5 @@ async def _tell(turn: Turn, codes: Mapping[DeviceAddress, str], named: JsonObjec
     requests: list[NewRequest] = []
     async for some in SlicesOf(codes.items(), _DEVICES_A_REQUEST):
         told = [(device, contents[code]) for device, code in some]
-        requests.append(await to_device_request(told, event_type="m.room_key.withheld"))
+        requests.append(await to_device_request(told, event_type="m.room_key.withheld", subjects=subjects))
     await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
