@@ -48,6 +48,7 @@ from olmstate.messages import (
     DeviceTrust,
     Ed25519Key,
     EncryptForRoom,
+    EncryptionInfoOf,
     EncryptRoomEvent,
     EncryptToDevice,
     Event,
@@ -79,6 +80,7 @@ from olmstate.messages import (
     PinIdentity,
     PrepareAccount,
     PrepareRoomKey,
+    PublishAccount,
     ReadSecret,
     ReceiveSync,
     ReceiveVerificationEvent,
@@ -271,6 +273,7 @@ async def _do_everything_wrong(witness: Witness, homeserver: Homeserver, secrets
     await witness.provoke(DecryptRoomEvent(room_id=room_id, event=event))
     await witness.ask(ParkEvents(events=((room_id, event), (room_id, {**event, PLAINTEXT: {1}}))))
     await witness.ask(ParkedEvents())
+    await witness.provoke(EncryptionInfoOf(room_id=room_id, session_id=MegolmSessionId("none"), sender=bob.user_id))
     await witness.ask(ForgetParkedEvents(events=((room_id, EventId("$none")),)))
     await witness.ask(added)
     await witness.provoke(DecryptRoomEvent(room_id=BUSY, event=event))
@@ -313,6 +316,7 @@ async def _do_what_asks_the_homeserver(witness: Witness, homeserver: Homeserver,
     secrets.add("secret", STORED_SECRET)
     messages: list[Message[Any]] = [
         PrepareAccount(),
+        PublishAccount(patience=0.1),
         TrackUsers(users=(bob,)),
         OutdatedUsers(),
         OutgoingRequests(),

@@ -36,6 +36,8 @@ from olmstate.messages import (
     EncryptedRoomEvent,
     EncryptedToDevice,
     EncryptForRoom,
+    EncryptionInfo,
+    EncryptionInfoOf,
     EncryptRoomEvent,
     EncryptToDevice,
     EventsParked,
@@ -69,6 +71,7 @@ from olmstate.messages import (
     PrepareOneTimeKeys,
     PrepareRoomKey,
     PrivateCrossSigningKeys,
+    PublishAccount,
     ReadSecret,
     ReceiveSync,
     ReceiveVerificationEvent,
@@ -119,6 +122,7 @@ async def account(
 ) -> None:
     assert_type(await supervisor.ask(CreateAccount()), DeviceIdentity)
     assert_type(await supervisor.ask(PrepareAccount()), DeviceIdentity)
+    assert_type(await supervisor.ask(PublishAccount()), DeviceIdentity)
     assert_type(await supervisor.ask(import_account), DeviceIdentity)
     assert_type(await supervisor.ask(IdentityKeys()), DeviceIdentity)
     assert_type(await supervisor.ask(SignedDeviceKeys()), JsonObject)
@@ -171,6 +175,7 @@ async def room_keys(
     *,
     add: AddRoomKey,
     decrypt_one: DecryptRoomEvent,
+    info: EncryptionInfoOf,
     decrypt_many: DecryptRoomEvents,
     import_keys: ImportRoomKeys,
     import_file: ImportKeyFile,
@@ -178,6 +183,7 @@ async def room_keys(
 ) -> None:
     assert_type(await supervisor.ask(add), RoomKeyChange)
     assert_type(await supervisor.ask(decrypt_one), DecryptedRoomEvent)
+    assert_type(await supervisor.ask(info), EncryptionInfo)
     assert_type(await supervisor.ask(decrypt_many), tuple[DecryptedRoomEvent | DecryptionError, ...])
     assert_type(await supervisor.ask(import_keys), RoomKeysImported)
     assert_type(await supervisor.ask(import_file), RoomKeysImported)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from contextlib import AbstractContextManager
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, TypeVar, overload
 
 import trio
 
-from olmstate.messages import Event, Message
+from olmstate.messages import Event, JsonObject, Message, ReceiveSync, SyncReceived, SyncToken
 
 from ._engine.runner import Runner
 from ._engine.states import State
@@ -18,6 +18,26 @@ V = TypeVar("V", bound=Event)
 V2 = TypeVar("V2", bound=Event)
 V3 = TypeVar("V3", bound=Event)
 V4 = TypeVar("V4", bound=Event)
+
+
+class SyncTurn:
+    """The turn of whoever syncs. `Supervisor.sync_turn` gives it."""
+
+    def __init__(self, supervisor: Supervisor, since: str | None) -> None:
+        self._supervisor = supervisor
+        self.since = since
+        """The ``since`` of the next request; None: there was no sync yet."""
+
+    async def receive(self, sync: JsonObject | str | bytes) -> SyncReceived:
+        """Take in the response to a request since `since`, as `ReceiveSync` does, and move on.
+
+        Raises:
+            NoAccount: The store is empty.
+            MalformedMessage: It isn't one; nothing was taken in.
+        """
+        received = await self._supervisor.ask(ReceiveSync(sync=sync, since=self.since))
+        self.since = await self._supervisor.ask(SyncToken())
+        return received
 
 
 class Supervisor:
@@ -42,25 +62,59 @@ class Supervisor:
 
     # mypy has but the base of several classes for one type variable, and no union
     @overload
-    def subscribe(self, one: type[V], /) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]: ...
+    def subscribe(
+        self, one: type[V], /, *, since: int | None = None
+    ) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]: ...
     @overload
     def subscribe(
-        self, one: type[V], two: type[V2], /
+        self, one: type[V], two: type[V2], /, *, since: int | None = None
     ) -> AbstractContextManager[trio.MemoryReceiveChannel[V | V2]]: ...
     @overload
     def subscribe(
-        self, one: type[V], two: type[V2], three: type[V3], /
+        self, one: type[V], two: type[V2], three: type[V3], /, *, since: int | None = None
     ) -> AbstractContextManager[trio.MemoryReceiveChannel[V | V2 | V3]]: ...
     @overload
     def subscribe(
-        self, one: type[V], two: type[V2], three: type[V3], four: type[V4], /
+        self, one: type[V], two: type[V2], three: type[V3], four: type[V4], /, *, since: int | None = None
     ) -> AbstractContextManager[trio.MemoryReceiveChannel[V | V2 | V3 | V4]]: ...
     @overload
-    def subscribe(self, *types: type[V]) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]: ...
+    def subscribe(
+        self, *types: type[V], since: int | None = None
+    ) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]: ...
 
-    def subscribe(self, *types: type[Event]) -> AbstractContextManager[trio.MemoryReceiveChannel[Any]]:
-        """Receive the events of ``types`` that are published in a ``with supervisor.subscribe(…) as events:``."""
-        return self._runner.subscribe(*types)
+    def subscribe(
+        self, *types: type[Event], since: int | None = None
+    ) -> AbstractContextManager[trio.MemoryReceiveChannel[Any]]:
+        """Receive the events of ``types`` that are published in a ``with supervisor.subscribe(…) as events:``.
+
+        Those of a `SharedEvent` come from all processes, in the order of their commits, 0.1 s after them at most
+        (`Options.watch`); nothing is read from the store while nobody commits, and nothing is ever written for it.
+
+        Args:
+            types: Which events. At most 1,024 wait for a subscriber; of shared ones, more are no loss, since they stay
+                in the store, and whoever subscribes to `Lagged` is told of other losses.
+            since: The last `SharedEvent.position` that was dealt with, by any process before: what was committed later
+                comes first. `Lagged` must be among ``types``. None: from now on.
+
+        Raises:
+            ValueError: ``since`` without `Lagged`.
+        """
+        return self._runner.subscribe(*types, since=since)
+
+    @asynccontextmanager
+    async def sync_turn(self) -> AsyncGenerator[SyncTurn]:
+        """Wait until no other process syncs, and be the one that does while the block runs.
+
+        ``async with supervisor.sync_turn() as turn:``, then a /sync since `SyncTurn.since`, then `SyncTurn.receive`.
+        One block a long poll lets others have it in between. The kernel frees it when a process dies. Nothing breaks
+        if two sync all the same; but what one syncs of the rooms, the other doesn't see.
+
+        Raises:
+            ActorStopped: The supervisor was closed meanwhile.
+            StoreError: The store can't be used.
+        """
+        async with self._runner.sync_role():
+            yield SyncTurn(self, await self.ask(SyncToken()))
 
     @property
     def state(self) -> State:

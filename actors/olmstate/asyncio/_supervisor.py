@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
@@ -14,7 +14,8 @@ import trio
 
 import olmstate.actors
 from olmstate.actors import Options
-from olmstate.messages import ActorStopped, Event, Message, Request, Response
+from olmstate.actors._open import transport_of
+from olmstate.messages import ActorStopped, Event, JsonObject, Message, Request, Response, SyncReceived
 from olmstate.storage import Secret
 
 from ._guest import Guest, finished
@@ -48,6 +49,23 @@ class Events(AsyncIterator[V], Generic[V]):
         return event
 
 
+class SyncTurn:
+    """The turn of whoever syncs. `Supervisor.sync_turn` gives it."""
+
+    def __init__(self, guest: Guest, turn: olmstate.actors.SyncTurn) -> None:
+        self._guest = guest
+        self._turn = turn
+
+    @property
+    def since(self) -> str | None:
+        """The ``since`` of the next request; None: there was no sync yet."""
+        return self._turn.since
+
+    async def receive(self, sync: JsonObject | str | bytes) -> SyncReceived:
+        """Take in the response to a request since `since`; see `olmstate.actors.SyncTurn.receive`."""
+        return await self._guest.run(partial(self._turn.receive, sync))
+
+
 class Supervisor:
     """The way in to a device's state, from asyncio. `open_supervisor` runs one."""
 
@@ -72,28 +90,33 @@ class Supervisor:
 
     # mypy has but the base of several classes for one type variable, and no union
     @overload
-    def subscribe(self, one: type[V], /) -> AbstractContextManager[Events[V]]: ...
-    @overload
-    def subscribe(self, one: type[V], two: type[V2], /) -> AbstractContextManager[Events[V | V2]]: ...
+    def subscribe(self, one: type[V], /, *, since: int | None = None) -> AbstractContextManager[Events[V]]: ...
     @overload
     def subscribe(
-        self, one: type[V], two: type[V2], three: type[V3], /
+        self, one: type[V], two: type[V2], /, *, since: int | None = None
+    ) -> AbstractContextManager[Events[V | V2]]: ...
+    @overload
+    def subscribe(
+        self, one: type[V], two: type[V2], three: type[V3], /, *, since: int | None = None
     ) -> AbstractContextManager[Events[V | V2 | V3]]: ...
     @overload
     def subscribe(
-        self, one: type[V], two: type[V2], three: type[V3], four: type[V4], /
+        self, one: type[V], two: type[V2], three: type[V3], four: type[V4], /, *, since: int | None = None
     ) -> AbstractContextManager[Events[V | V2 | V3 | V4]]: ...
     @overload
-    def subscribe(self, *types: type[V]) -> AbstractContextManager[Events[V]]: ...
+    def subscribe(self, *types: type[V], since: int | None = None) -> AbstractContextManager[Events[V]]: ...
 
-    def subscribe(self, *types: type[Event]) -> AbstractContextManager[Events[Any]]:
-        """Receive the events of ``types`` that are published in a ``with supervisor.subscribe(…) as events:``."""
-        return self._subscribe(*types)
+    def subscribe(self, *types: type[Event], since: int | None = None) -> AbstractContextManager[Events[Any]]:
+        """Receive the events of ``types`` that are published in a ``with supervisor.subscribe(…) as events:``.
+
+        See `olmstate.actors.Supervisor.subscribe`.
+        """
+        return self._subscribe(*types, since=since)
 
     @contextmanager
-    def _subscribe(self, *types: type[Event]) -> Generator[Events[Any]]:
+    def _subscribe(self, *types: type[Event], since: int | None = None) -> Generator[Events[Any]]:
         events, scope = Events[Any](), trio.CancelScope()
-        with self._supervisor.subscribe(*types) as channel:
+        with self._supervisor.subscribe(*types, since=since) as channel:
 
             async def forward() -> None:
                 with scope:
@@ -109,6 +132,37 @@ class Supervisor:
                 yield events
             finally:
                 scope.cancel()
+
+    @asynccontextmanager
+    async def sync_turn(self) -> AsyncGenerator[SyncTurn]:
+        """Wait until no other process syncs, and be the one that does while the block runs.
+
+        See `olmstate.actors.Supervisor.sync_turn`.
+        """
+        if self._closed:
+            raise ActorStopped
+        had: asyncio.Future[olmstate.actors.SyncTurn] = self._guest.loop.create_future()
+        given_back: asyncio.Future[None] = self._guest.loop.create_future()
+        scope = trio.CancelScope()
+
+        async def have_it() -> None:
+            try:
+                with scope:
+                    async with self._supervisor.sync_turn() as turn:
+                        had.set_result(turn)
+                        await trio.sleep_forever()
+            except Exception as error:  # noqa: BLE001 - the asker's
+                if not had.done():
+                    had.set_exception(error)
+            finally:
+                given_back.set_result(None)
+
+        self._guest.start(have_it)
+        try:
+            yield SyncTurn(self._guest, await asyncio.shield(had))
+        finally:
+            scope.cancel()
+            await finished(given_back)
 
     def close(self) -> None:
         """Whoever asks from now on is told that it has stopped."""
@@ -140,7 +194,9 @@ def open_supervisor(
     Raises:
         StoreError: The store can't be opened.
         RuntimeError: Trio runs in this thread by itself.
+        TypeError: ``transport`` can't be called.
     """
+    transport_of(transport)
     return _Opened(
         folder, user_id=user_id, device_id=device_id, key=key, options=options or Options(), transport=transport
     )

@@ -294,6 +294,15 @@ class MismatchedSender(DecryptionError):
 
 
 @attrs.define(kw_only=True, eq=False)
+class UntrustedSender(DecryptionError):
+    """Who sent it is less trusted than was required. It may be more trusted later."""
+
+    text = "the sender is not trusted: {state}"
+    state: str
+    """The name of a `SenderState`."""
+
+
+@attrs.define(kw_only=True, eq=False)
 class MismatchedRecipient(DecryptionError):
     """The message, or the payload in it, is for another device."""
 

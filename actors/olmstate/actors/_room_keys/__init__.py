@@ -8,10 +8,13 @@ from olmstate.messages import (
     AddRoomKey,
     DecryptRoomEvent,
     DecryptRoomEvents,
+    EncryptionInfoOf,
     ExportKeyFile,
     ExportRoomKeys,
     ImportKeyFile,
     ImportRoomKeys,
+    RoomKeysReceived,
+    RoomKeysWithheld,
 )
 
 from .actor import DecryptSome, InboundGroupSessionsActor, MoreClaimsPage, RoomKeysPage
@@ -34,6 +37,7 @@ CAPABILITY = Capability(
     commands=(AddRoomKey.by(add_room_key), GroupChunk.by(group_chunk), ImportChunk.by(import_chunk)),
     queries=(
         DecryptRoomEvent.answered_by(InboundGroupSessionsActor),
+        EncryptionInfoOf.answered_by(InboundGroupSessionsActor),
         DecryptSome.answered_by(InboundGroupSessionsActor),
         MoreClaimsPage.answered_by(InboundGroupSessionsActor),
         RoomKeysPage.answered_by(InboundGroupSessionsActor),
@@ -51,4 +55,5 @@ CAPABILITY = Capability(
         ImportKeyFile.by(import_key_file),
         ImportRoomKeys.by(import_room_keys),
     ),
+    events=(RoomKeysReceived, RoomKeysWithheld),
 )

@@ -137,6 +137,11 @@ def key_requests(db: Database) -> None:
     make_partitioned_table(db, "waiting_forwards")
 
 
+def events(db: Database) -> None:
+    """What subscribers in all processes hear (decision 0055)."""
+    make_table(db, "events")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -153,6 +158,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     parked_events,
     no_olm_notices,
     key_requests,
+    events,
 )
 """In order: the first makes version 1."""
 
