@@ -40,6 +40,8 @@ class Demand:
 DEMANDS: Final = (
     Demand(harness="simulation", cases=10_000),
     Demand(harness="simulation must find", cases=4, rows=4),
+    Demand(harness="liars", cases=1_000),
+    Demand(harness="liars must be found out", cases=21, rows=21),
     Demand(harness="every step", cases=50_000),
     Demand(harness="every step must find", cases=20, rows=23),
     Demand(harness="kill -9 at a system call", cases=300, rows=3),

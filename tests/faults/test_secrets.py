@@ -49,6 +49,7 @@ from olmstate.messages import (
     DeviceTrust,
     Ed25519Key,
     EncryptForRoom,
+    EncryptionInfoOf,
     EncryptRoomEvent,
     EncryptToDevice,
     Event,
@@ -276,6 +277,7 @@ async def _do_everything_wrong(witness: Witness, homeserver: Homeserver, secrets
     await witness.provoke(DecryptRoomEvent(room_id=room_id, event=event))
     await witness.ask(ParkEvents(events=((room_id, event), (room_id, {**event, PLAINTEXT: {1}}))))
     await witness.ask(ParkedEvents())
+    await witness.provoke(EncryptionInfoOf(room_id=room_id, session_id=MegolmSessionId("none"), sender=bob.user_id))
     await witness.ask(ForgetParkedEvents(events=((room_id, EventId("$none")),)))
     await witness.ask(added)
     await witness.provoke(DecryptRoomEvent(room_id=BUSY, event=event))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from olmstate.actors import Supervisor
-from olmstate.messages import DecryptedRoomEvent, ReplayedMessage
+from olmstate.messages import DecryptedRoomEvent, ImportRoomKeys, ReplayedMessage
 from tests.hostile.people import Room, Us, read
 from tests.operations.peer import Peer
 
@@ -39,3 +39,16 @@ async def test_one_message_is_not_read_as_two_events(
     for supervisor in (us.supervisor, other):
         assert isinstance(await read(supervisor, second), ReplayedMessage)
         assert isinstance(await read(supervisor, first), DecryptedRoomEvent)
+
+
+async def test_one_event_is_not_read_as_two_peoples(us: Us, other: Supervisor, bob: Peer) -> None:
+    """On a key that an export names and nobody has claimed, the homeserver shows it again, with another sender."""
+    room = Room(bob)
+    await us.supervisor.ask(ImportRoomKeys(keys=(room.export(),)))
+
+    assert isinstance(await us.read(room.events[0]), DecryptedRoomEvent)
+    for sender in ("@mallory:elsewhere.example", "@new:example.org"):
+        assert isinstance(await us.read(room.events[0], sender=sender), ReplayedMessage)
+    await us.give(bob, Room(bob))  # a turn, with which it is written
+    assert isinstance(await read(other, room.events[0], sender="@mallory:elsewhere.example"), ReplayedMessage)
+    assert isinstance(await read(other, room.events[0]), DecryptedRoomEvent)

@@ -187,6 +187,21 @@ async def test_a_device_that_comes_with_another_key_is_refused_and_the_first_one
     assert (known(bob),) == await alice.ask(Devices(user_id=BOB))
 
 
+async def test_a_device_that_signs_another_identity_key_is_refused_and_the_first_one_stays(
+    alice: Supervisor, other: Supervisor, bob: Peer
+) -> None:
+    """Also after it was gone."""
+    keys = {f"curve25519:{bob.device_id}": Peer().curve25519, f"ed25519:{bob.device_id}": bob.ed25519}
+
+    async with unchanged(other):
+        added = await other.ask(AddDevices(response=keys_query(bob.device_keys(keys=keys))))
+    assert isinstance(added.rejected[bob.address], DeviceKeyChanged)
+    assert (known(bob),) == await alice.ask(Devices(user_id=BOB))
+    await alice.ask(AddDevices(response={"device_keys": {BOB: {}}}))
+    again = await other.ask(AddDevices(response=keys_query(bob.device_keys(keys=keys))))
+    assert isinstance(again.rejected[bob.address], DeviceKeyChanged)
+
+
 async def test_a_device_may_change_its_algorithms(alice: Supervisor, bob: Peer) -> None:
     await alice.ask(AddDevices(response=keys_query(bob.device_keys(algorithms=[MEGOLM]))))
 

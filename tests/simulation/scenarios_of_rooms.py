@@ -15,6 +15,8 @@ from olmstate.messages import (
     DecryptRoomEvents,
     DiscardRoomKey,
     EncryptedRoomEvent,
+    EncryptionInfo,
+    EncryptionInfoOf,
     EncryptRoomEvent,
     ExportKeyFile,
     ExportRoomKeys,
@@ -95,6 +97,19 @@ async def decrypt_room_event_without_key(client: Client) -> Prepared:
     message = key.peer.add_room_key(key.room_id, key.group)
     said = client.world.say(key)
     return Prepared(DecryptRoomEvent(room_id=said.room_id, event=said.event), elsewhere=Elsewhere(message))
+
+
+async def encryption_info_of(client: Client) -> Prepared:
+    """Its session's key is there."""
+    key = client.world.new_room_key(client.world.peers[0])
+    await client.supervisor.ask(key.peer.add_room_key(key.room_id, key.group))
+
+    def right(reply: EncryptionInfo) -> bool:
+        return reply.sender_device == key.peer.identity
+
+    session_id = MegolmSessionId(key.group.session_id)
+    message = EncryptionInfoOf(room_id=key.room_id, session_id=session_id, sender=key.peer.user_id)
+    return Prepared(message, right=right, elsewhere=add_a_room_key(client))
 
 
 async def decrypt_replayed_room_event(client: Client) -> Prepared:
@@ -347,6 +362,7 @@ SCENARIOS = (
     Scenario(prepare=decrypt_room_event_without_key, refused=(MissingRoomKey,)),
     Scenario(prepare=decrypt_replayed_room_event, refused=(ReplayedMessage,)),
     Scenario(prepare=decrypt_room_events),
+    Scenario(prepare=encryption_info_of),
     Scenario(prepare=import_room_keys),
     Scenario(prepare=export_room_keys),
     Scenario(prepare=export_key_file),

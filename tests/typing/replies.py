@@ -36,6 +36,8 @@ from olmstate.messages import (
     EncryptedRoomEvent,
     EncryptedToDevice,
     EncryptForRoom,
+    EncryptionInfo,
+    EncryptionInfoOf,
     EncryptRoomEvent,
     EncryptToDevice,
     EventsParked,
@@ -177,6 +179,7 @@ async def room_keys(
     *,
     add: AddRoomKey,
     decrypt_one: DecryptRoomEvent,
+    info: EncryptionInfoOf,
     decrypt_many: DecryptRoomEvents,
     import_keys: ImportRoomKeys,
     import_file: ImportKeyFile,
@@ -184,6 +187,7 @@ async def room_keys(
 ) -> None:
     assert_type(await supervisor.ask(add), RoomKeyChange)
     assert_type(await supervisor.ask(decrypt_one), DecryptedRoomEvent)
+    assert_type(await supervisor.ask(info), EncryptionInfo)
     assert_type(await supervisor.ask(decrypt_many), tuple[DecryptedRoomEvent | DecryptionError, ...])
     assert_type(await supervisor.ask(import_keys), RoomKeysImported)
     assert_type(await supervisor.ask(import_file), RoomKeysImported)

@@ -71,7 +71,8 @@ class AddDevices(Command[DevicesAdded]):
     """Take in a ``/keys/query`` response.
 
     Each device's self-signature is checked (spec: Tracking the device list for a user). A user's devices that the
-    response leaves out are removed. A device that comes with another Ed25519 key than before is refused.
+    response leaves out are removed. A device that comes with another Ed25519 or Curve25519 key than before is refused,
+    and what was known of it stays (`DeviceKeyChanged`).
 
     Returns:
         DevicesAdded: What a /keys/query response changed.

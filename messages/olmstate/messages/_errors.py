@@ -217,9 +217,9 @@ class UnknownIdentity(OlmStateError):
 
 @attrs.define(kw_only=True, eq=False)
 class DeviceKeyChanged(OlmStateError):
-    """A known device came with another Ed25519 key; the first one stays: devices never change their keys."""
+    """A known device came with another Ed25519 or Curve25519 key; the first ones stay: devices never change keys."""
 
-    text = "{user_id} {device_id} came with another key than {ed25519}"
+    text = "{user_id} {device_id}, whose fingerprint is {ed25519}, came with another key than before"
     user_id: UserId
     device_id: DeviceId
     ed25519: Ed25519Key
@@ -291,6 +291,15 @@ class MismatchedSender(DecryptionError):
 
     text = "the sender can't be believed: {reason}"
     reason: str
+
+
+@attrs.define(kw_only=True, eq=False)
+class UntrustedSender(DecryptionError):
+    """Who sent it is less trusted than was required. It may be more trusted later."""
+
+    text = "the sender is not trusted: {state}"
+    state: str
+    """The name of a `SenderState`."""
 
 
 @attrs.define(kw_only=True, eq=False)

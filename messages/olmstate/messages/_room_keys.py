@@ -10,7 +10,7 @@ from ._errors import DecryptionError
 from ._field_types import between, checked, not_empty
 from ._ids import Curve25519Key, Ed25519Key, EventId, JsonObject, MegolmSessionId, RoomId, UserId
 from ._message import Command, Procedure, Query
-from ._senders import EncryptionInfo
+from ._senders import EncryptionInfo, RequiredTrust
 
 RoomKeyChange: TypeAlias = Literal["new", "better", "known", "unconnected"]
 """``better``: starts at a lower index than our copy and connects to it. ``unconnected``: kept apart from our copy,
@@ -142,12 +142,14 @@ class DecryptRoomEvent(Query[DecryptedRoomEvent]):
         ReplayedMessage: Its message index was used by another event.
         MismatchedRoom: It was encrypted for another room.
         MismatchedSender: The event's sender never said that the room key is theirs; others did.
+        UntrustedSender: Who sent it is less trusted than ``required_trust``.
         MalformedMessage: The wrong shape, or a MAC or signature that doesn't hold.
     """
 
     room_id: RoomId
     """The room that the event came from, by the sync response, not by the event."""
     event: JsonObject = attrs.field(repr=False)
+    required_trust: RequiredTrust = RequiredTrust.ANY
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
@@ -159,3 +161,27 @@ class DecryptRoomEvents(Query[tuple[DecryptedRoomEvent | DecryptionError, ...]])
     """
 
     events: tuple[tuple[RoomId, JsonObject], ...] = attrs.field(repr=False)
+    required_trust: RequiredTrust = RequiredTrust.ANY
+
+
+@attrs.frozen(kw_only=True, field_transformer=checked)
+class EncryptionInfoOf(Query[EncryptionInfo]):
+    """Who encrypted the events of a session, as far as is known now; nothing is decrypted again.
+
+    What `DecryptedRoomEvent.encryption_info` says changes when a device becomes known or goes, and when somebody's
+    identity is verified, or replaced. Subscribe to `DevicesChanged`, `DeviceTrustChanged` and `IdentitiesChanged`, and
+    ask again.
+
+    Returns:
+        EncryptionInfo
+
+    Raises:
+        MissingRoomKey: There is no such session.
+        MismatchedSender: That user never said that the room key is theirs; others did.
+    """
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    """`DecryptedRoomEvent.session_id`."""
+    sender: UserId
+    """The events'."""

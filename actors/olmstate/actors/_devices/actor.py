@@ -2,8 +2,9 @@
 
 Its invariants:
 
-- A device's Ed25519 key never changes. Whoever answers with another one for a device that is known, or was, is not
-  believed: a device that an answer leaves out is kept as gone, so that it can't come back as another.
+- A device's keys never change. Whoever answers with another one for a device that is known, or was, is not believed,
+  even if its own Ed25519 key has signed another Curve25519 key: a device that an answer leaves out is kept as gone, so
+  that it can't come back as another.
 - This device's keys are the account's. What a server says that they are is compared with that, and never stored.
 - What reaches it has a checked self-signature.
 - How far our user trusts a device stays with the device, also while it is gone.
@@ -288,7 +289,7 @@ class DevicesActor(Actor[Asked]):
                 if isinstance(device, OlmStateError):
                     rejected[address] = device
                     continue
-                if ever is not None and ever.ed25519 != device.ed25519:
+                if ever is not None and _other_keys(ever, device):
                     rejected[address] = DeviceKeyChanged(user_id=user_id, device_id=device_id, ed25519=ever.ed25519)
                     continue
                 now = device if ever is None else attrs.evolve(device, trust=ever.trust)
@@ -317,6 +318,10 @@ class DevicesActor(Actor[Asked]):
         for device_id, device in changes.items():
             devices.change(device_id, known=device)
             self._fingerprints.put(self._fingerprint(device.ed25519), True)  # noqa: FBT003 - the entry
+
+
+def _other_keys(before: DeviceKeys, now: DeviceKeys) -> bool:
+    return (before.curve25519, before.ed25519) != (now.curve25519, now.ed25519)
 
 
 def _false_own(stored: UserDevices, user_id: UserId, own: DeviceIdentity | None) -> DeviceId | None:

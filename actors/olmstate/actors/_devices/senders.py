@@ -1,6 +1,7 @@
 """Who is known to have some keys: what every question of "who sent this?" comes down to.
 
-Owns: `KnownSender`, what is known of one user's devices by their keys, and `sender_state`, how well founded that is.
+Owns: `KnownSender`, what is known of one user's devices by their keys, and `sender_state` and
+    `owner_state`, how well founded that is.
 Rules:
 
 - A device is whoever has *both* keys. Its Ed25519 key has signed the other, so that nobody can publish it with a key of
@@ -15,12 +16,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from olmstate.actors._identities.known import KnownIdentity, identity_state
 from olmstate.messages import (
     Curve25519Key,
     DeviceId,
     DeviceIdentity,
     DeviceKeys,
+    DeviceTrust,
     Ed25519Key,
+    IdentityState,
     SenderState,
 )
 
@@ -37,6 +41,8 @@ class KnownSender:
         self._identity_keys: set[Curve25519Key] = set()
         self._fingerprints: set[Ed25519Key] = set()
         self._names: dict[DeviceId, Ed25519Key] = {}
+        self.any_signed = False
+        """Somebody's self-signing key has signed one of those that are known: the owner's identity matters."""
         self.worked_out: dict[object, Any] = {}
         """What others have worked out from it; it is true for as long as this is."""
         for device in gone:
@@ -51,6 +57,7 @@ class KnownSender:
             self._gone.add(keys)
         else:
             self._devices[keys] = device
+            self.any_signed = self.any_signed or device.cross_signed_by is not None
             self._identity_keys.add(device.curve25519)
         self._fingerprints.add(device.ed25519)
         self._names[device.device_id] = device.ed25519
@@ -67,6 +74,10 @@ class KnownSender:
                 ed25519=device.ed25519,
             )
         return identity
+
+    def keys(self, curve25519: Curve25519Key, ed25519: Ed25519Key) -> DeviceKeys | None:
+        """The same, with what is known of it."""
+        return self._devices.get((curve25519, ed25519))
 
     def had(self, curve25519: Curve25519Key, ed25519: Ed25519Key) -> bool:
         """Whether a device with both keys is known, or was."""
@@ -91,3 +102,28 @@ def sender_state(device: DeviceIdentity | None, *, imported: bool = False) -> Se
     if imported:
         return SenderState.INSECURE_SOURCE
     return SenderState.UNKNOWN_DEVICE if device is None else SenderState.DEVICE
+
+
+def owner_state(device: DeviceKeys, identity: KnownIdentity | None, own: KnownIdentity | None) -> SenderState:
+    """How well founded it is that a known device is its user's.
+
+    Args:
+        device: It has sent something.
+        identity: Its user's.
+        own: Our own user's.
+    """
+    if device.trust is DeviceTrust.VERIFIED:
+        return SenderState.VERIFIED
+    if (
+        identity is None
+        or identity.identity is None
+        or device.cross_signed_by != identity.identity.self_signing.public_key
+    ):
+        return SenderState.DEVICE
+    match identity_state(identity, own):
+        case IdentityState.VERIFIED:
+            return SenderState.VERIFIED
+        case IdentityState.VERIFICATION_VIOLATION:
+            return SenderState.VIOLATION
+        case _:
+            return SenderState.CROSS_SIGNED

@@ -8,6 +8,7 @@ from olmstate.messages import (
     AddRoomKey,
     DecryptRoomEvent,
     DecryptRoomEvents,
+    EncryptionInfoOf,
     ExportKeyFile,
     ExportRoomKeys,
     ImportKeyFile,
@@ -36,6 +37,7 @@ CAPABILITY = Capability(
     commands=(AddRoomKey.by(add_room_key), GroupChunk.by(group_chunk), ImportChunk.by(import_chunk)),
     queries=(
         DecryptRoomEvent.answered_by(InboundGroupSessionsActor),
+        EncryptionInfoOf.answered_by(InboundGroupSessionsActor),
         DecryptSome.answered_by(InboundGroupSessionsActor),
         MoreClaimsPage.answered_by(InboundGroupSessionsActor),
         RoomKeysPage.answered_by(InboundGroupSessionsActor),

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, ClassVar, TypeAlias, TypeVar, assert_never, cast
 
 import attrs
@@ -29,6 +29,8 @@ from olmstate.actors._devices.senders import KnownSender
 from olmstate.actors._engine.actor import Actor, Committed, Environment, Notice, PageQuery, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import dumps, loads, restore
+from olmstate.actors._identities.actor import IdentityCodec
+from olmstate.actors._identities.known import KnownIdentity
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.relations import copy_from_clear
@@ -39,6 +41,8 @@ from olmstate.messages import (
     DecryptionError,
     DecryptRoomEvent,
     DeviceAddress,
+    EncryptionInfo,
+    EncryptionInfoOf,
     EventId,
     Json,
     JsonObject,
@@ -51,10 +55,13 @@ from olmstate.messages import (
     Query,
     ReplayedMessage,
     Reply,
+    RequiredTrust,
     RoomId,
     RoomKeyChange,
     RoomKeyWithheld,
+    SenderState,
     UnknownMessageIndex,
+    UntrustedSender,
     UserId,
 )
 from olmstate.storage import Position, Row, RowReader, Table
@@ -77,6 +84,8 @@ from .stored import ClaimedKeysRecord, ClaimsRecord, CopyRecord, RoomKeyRecord, 
 
 S = TypeVar("S", bound=str)
 
+NAMES_REMEMBERED = 1_024
+"""Users under whose names identities are looked up: each event asks for the same one several times."""
 BLOCKS_AT_ONCE = 24
 """Of message indices, written without giving other tasks a chance."""
 
@@ -325,6 +334,7 @@ class DecryptSome(Query[tuple[DecryptedRoomEvent | DecryptionError, ...]]):
     """Decrypt some events, each apart; `DecryptRoomEvents` is of any number."""
 
     events: tuple[tuple[RoomId, JsonObject], ...] = attrs.field(repr=False)
+    required_trust: RequiredTrust = RequiredTrust.ANY
 
 
 @attrs.frozen(kw_only=True)
@@ -343,6 +353,7 @@ Asked: TypeAlias = (
     | RoomKeysPage
     | MoreClaimsPage
     | WriteBehind
+    | EncryptionInfoOf
     | DecryptRoomEvent
     | DecryptSome
 )
@@ -366,6 +377,9 @@ class InboundGroupSessionsActor(Actor[Asked]):
             Table.ROOM_KEY_CLAIMS, self._claims_codec, capacity(Table.ROOM_KEY_CLAIMS)
         )
         self._senders = Cache[KnownSender](Table.DEVICES, KnownSenderCodec(), capacity(Table.DEVICES), view=True)
+        self._identities = Cache[KnownIdentity | None](
+            Table.IDENTITIES, IdentityCodec(), capacity(Table.IDENTITIES), view=True
+        )
         self._withheld = Cache[str | None](
             Table.WITHHELD_ROOM_KEYS, _WithheldCodec(), capacity(Table.WITHHELD_ROOM_KEYS)
         )
@@ -378,8 +392,11 @@ class InboundGroupSessionsActor(Actor[Asked]):
         self._partition: Callable[[RoomId, str], bytes] = partial(store.key, Table.INBOUND_GROUP_SESSIONS)
         self._block_name: Callable[..., bytes] = BlockNames(store).of
         self._sender_name: Callable[[str], bytes] = partial(store.key, Table.DEVICES)
-        caches: list[Cache[Any]] = [self._room_keys, self._more_claims, self._senders, self._withheld, self._used]
-        super().__init__(environment, caches)
+        self._identity_name: Callable[[str], bytes] = lru_cache(NAMES_REMEMBERED)(partial(store.key, Table.IDENTITIES))
+        self._own_identity = self._identity_name(environment.user_id)
+        views: list[Cache[Any]] = [self._senders, self._identities]
+        caches: list[Cache[Any]] = [self._room_keys, self._more_claims, self._withheld, self._used]
+        super().__init__(environment, [*caches, *views])
 
     def _notice(self, room_id: RoomId, session_id: str, sender: str) -> bytes:
         """Whose withheld notice it is; anybody can send one, so that another's says nothing of a sender's events."""
@@ -408,6 +425,9 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 return self._wanted_for([(room_id, event)])
             case DecryptSome(events=events):
                 return self._wanted_for(events)
+            case EncryptionInfoOf(room_id=room_id, session_id=session_id, sender=sender):
+                event = {"sender": sender, "content": {"session_id": session_id}}
+                return self._wanted_for([(room_id, event)])
             case AddRoomKeys(room_keys=room_keys):
                 return self._wanted_to_add(room_keys)
             case GroupRoomKeys(room_keys=room_keys) | LookUpRoomKeys(sessions=room_keys):
@@ -432,6 +452,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
         yield self._room_keys, [self._partition(room_id, session_id) for room_id, session_id, *_ in named]
         guards: list[bytes] = []
         senders: list[bytes] = []
+        users: set[str] = set()
         seldom: list[tuple[Cache[Any], list[bytes]]] = []
         for room_id, session_id, sender, block in dict.fromkeys(named):  # most of a batch are on few sessions
             entry = self._room_keys.peek(self._partition(room_id, session_id), committed=True)
@@ -443,11 +464,13 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 seldom.append((self._withheld, [self._notice(room_id, session_id, sender)]))
             elif entry.only_claim is None or not entry.only_claim.own:
                 senders.append(self._sender_name(sender))
+                users.add(sender)
                 if entry.more_claims:
                     seldom.append((self._more_claims, [self._claims_name(room_id, session_id, sender)]))
         yield self._used, guards
         if senders:
             yield self._senders, senders
+            yield self._identities, [*map(self._identity_name, users), self._own_identity]
         yield from seldom
 
     def _wanted_to_look_up(self, sessions: Iterable[tuple[RoomId, MegolmSessionId, str | None]]) -> Wanted:
@@ -482,10 +505,12 @@ class InboundGroupSessionsActor(Actor[Asked]):
     def handle(self, message: Asked) -> Reply:  # noqa: C901, PLR0912 - one case a message
         """Answer one message."""
         match message:
-            case DecryptRoomEvent(room_id=room_id, event=event):
-                return message.reply(self._decrypt(room_id, event))
-            case DecryptSome(events=events):
-                return message.reply(tuple(self._decrypt_or_error(*event) for event in events))
+            case DecryptRoomEvent(room_id=room_id, event=event, required_trust=required):
+                return message.reply(self._decrypt(room_id, event, required))
+            case DecryptSome(events=events, required_trust=required):
+                return message.reply(tuple(self._decrypt_or_error(*event, required) for event in events))
+            case EncryptionInfoOf():
+                return message.reply(self._info_of(message))
             case AddRoomKeys(room_keys=room_keys):
                 return message.reply(tuple(self._add(new) for new in room_keys))
             case GroupRoomKeys(room_keys=room_keys):
@@ -563,13 +588,22 @@ class InboundGroupSessionsActor(Actor[Asked]):
 
     # --- decrypting -----------------------------------------------------------------------------------------
 
-    def _decrypt_or_error(self, room_id: RoomId, event: JsonObject) -> DecryptedRoomEvent | DecryptionError:
+    def _info_of(self, asked: EncryptionInfoOf) -> EncryptionInfo:
+        entry = self._room_keys.committed(self._partition(asked.room_id, asked.session_id))
+        if entry is None:
+            raise MissingRoomKey(room_id=asked.room_id, session_id=asked.session_id)
+        # the most trusted copy: an event may be of another, which whoever has it forged
+        return self._attribute(entry, entry.copies[0], asked.room_id, asked.session_id, asked.sender).info
+
+    def _decrypt_or_error(
+        self, room_id: RoomId, event: JsonObject, required: RequiredTrust
+    ) -> DecryptedRoomEvent | DecryptionError:
         try:
-            return self._decrypt(room_id, event)
+            return self._decrypt(room_id, event, required)
         except DecryptionError as error:
             return error
 
-    def _decrypt(self, room_id: RoomId, event: JsonObject) -> DecryptedRoomEvent:
+    def _decrypt(self, room_id: RoomId, event: JsonObject, required: RequiredTrust) -> DecryptedRoomEvent:
         content = json_object(as_object(event, "the event"), "content")
         if content.get("algorithm") != MEGOLM:
             raise MalformedMessage(reason="not a Megolm message")
@@ -590,10 +624,12 @@ class InboundGroupSessionsActor(Actor[Asked]):
             raise MismatchedRoom(room_id=room_id)
         copy_from_clear(content, event_content)
         attribution = self._attribute(entry, copy, room_id, session_id, sender)
+        if required is not RequiredTrust.ANY and attribution.info.sender_state < SenderState.CROSS_SIGNED:
+            raise UntrustedSender(state=attribution.info.sender_state.name)
         event_id = event.get("event_id")
         event_id = EventId(event_id) if isinstance(event_id, str) else None
         guards = self._guards(room_id, session_id, sender, block_of(index), exported=entry.exported)
-        self._guard(guards, index, event_id, own_only=attribution.founded)
+        self._guard(guards, index, event_id, sender, own_only=attribution.founded)
         return DecryptedRoomEvent(
             room_id=room_id,
             event_id=event_id,
@@ -616,17 +652,25 @@ class InboundGroupSessionsActor(Actor[Asked]):
         if only is not None:
             if sender is None or only.sender != sender:
                 raise MismatchedSender(reason=_NOT_THEIRS)
-            known = NOBODY if only.own else self._senders.committed(self._sender_name(sender))
-            return attribute(only, sender, known, self._own)
+            if only.own:
+                return attribute(only, sender, NOBODY, self._own)
+            known = self._senders.committed(self._sender_name(sender))
+            identity = self._identities.committed(self._identity_name(sender)) if known.any_signed else None
+            own_identity = identity and self._identities.committed(self._own_identity)
+            return attribute(only, sender, known, self._own, identity=identity, own_identity=own_identity)
         if sender is None:
-            known, claims = NOBODY, copy.exported
+            known, claims, identity, own_identity = NOBODY, copy.exported, None, None
         else:
             known = self._senders.committed(self._sender_name(sender))
+            identity = self._identities.committed(self._identity_name(sender)) if known.any_signed else None
+            own_identity = identity and self._identities.committed(self._own_identity)
             claims = (*self._claims_of(entry, room_id, session_id, sender), *copy.exported)
             claims = claims if copy.signed else copy.exported
         if not claims:
             raise MismatchedSender(reason=_NOT_THEIRS)
-        return attribute(best_founded(claims, known), sender, known, self._own)
+        return attribute(
+            best_founded(claims, known), sender, known, self._own, identity=identity, own_identity=own_identity
+        )
 
     def _claims_of(self, entry: RoomKeyEntry, room_id: RoomId, session_id: str, sender: str) -> tuple[Claim, ...]:
         """What one user says of a session."""
@@ -637,7 +681,9 @@ class InboundGroupSessionsActor(Actor[Asked]):
 
     # --- the replay guard -----------------------------------------------------------------------------------
 
-    def _guard(self, guards: Sequence[bytes], index: int, event_id: EventId | None, *, own_only: bool) -> None:
+    def _guard(
+        self, guards: Sequence[bytes], index: int, event_id: EventId | None, sender: str | None, *, own_only: bool
+    ) -> None:
         """Let an event have a message index, or refuse it because another has it; one without an id gets none.
 
         Each sender has their own indices of a session. Who was given its key can send a message on as their own, and
@@ -647,16 +693,20 @@ class InboundGroupSessionsActor(Actor[Asked]):
         """
         if not self._used.holds(guards, committed=True):
             raise MalformedMessage(reason="its message index is not where everybody writes it")  # or is there twice
+        own = None if sender is None else guards[0]
         new: list[bytes] = []
-        for number, guard in enumerate(guards):
+        for guard in guards:
             first = self._used.committed(guard).events.get(index) or self._pending.get(guard, {}).get(index)
             if first is None:
                 new.append(guard)
-            elif not (own_only and number) and (event_id is None or not self._event_hashes.same(first, event_id)):
+            elif guard is own:
+                if event_id is None or not self._event_hashes.same(first, event_id):
+                    raise ReplayedMessage
+            elif not own_only and (event_id is None or not self._event_hashes.same(first, event_id, sender or "")):
                 raise ReplayedMessage
         if event_id is not None and new:
-            event = self._event_hashes.of(event_id)
             for guard in new:
+                event = self._event_hashes.of(event_id, None if guard is own else sender or "")
                 self._pending.setdefault(guard, {})[index] = event
             self._write_later()
 

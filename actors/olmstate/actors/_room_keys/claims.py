@@ -17,7 +17,8 @@ from functools import lru_cache
 
 import attrs
 
-from olmstate.actors._devices.senders import KnownSender, sender_state
+from olmstate.actors._devices.senders import KnownSender, owner_state, sender_state
+from olmstate.actors._identities.known import KnownIdentity
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     Curve25519Key,
@@ -116,6 +117,9 @@ class Attribution:
     founded: bool
     """The session was sent in the name of the event's sender, or a device of theirs has the keys that an export names.
     If not, an export names keys, and nobody knows whose they are."""
+    identity: KnownIdentity | None
+    own_identity: KnownIdentity | None
+    """By which identities, of the event's sender and of our own user, that was worked out."""
 
 
 NOBODY = KnownSender(())
@@ -133,7 +137,15 @@ def best_founded(claims: Sequence[Claim], known: KnownSender) -> Claim:
     return claims[0] if len(claims) == 1 else max(claims, key=lambda claim: _rank(claim, known))
 
 
-def attribute(claim: Claim, sender: str | None, known: KnownSender, own: DeviceAddress) -> Attribution:
+def attribute(
+    claim: Claim,
+    sender: str | None,
+    known: KnownSender,
+    own: DeviceAddress,
+    *,
+    identity: KnownIdentity | None = None,
+    own_identity: KnownIdentity | None = None,
+) -> Attribution:
     """Whose a session is by the claim that counts, for an event of one user's.
 
     Args:
@@ -141,13 +153,17 @@ def attribute(claim: Claim, sender: str | None, known: KnownSender, own: DeviceA
         sender: The event's.
         known: The devices of the event's sender.
         own: This device.
+        identity: The event's sender's.
+        own_identity: Our own user's.
     """
     worked_out = known.worked_out
     attribution: Attribution | None = worked_out.get(claim)
-    if attribution is None:
+    if attribution is None or attribution.identity is not identity or attribution.own_identity is not own_identity:
         if len(worked_out) >= REMEMBERED:
             worked_out.clear()
-        attribution = worked_out[claim] = _attribution(claim, sender, known, own)
+        attribution = worked_out[claim] = _attribution(
+            claim, sender, known, own, identity=identity, own_identity=own_identity
+        )
     return attribution
 
 
@@ -157,7 +173,15 @@ def _rank(claim: Claim, known: KnownSender) -> int:
     return 2 if known.had(claim.sender_key, claim.ed25519) else 0
 
 
-def _attribution(claim: Claim, sender: str | None, known: KnownSender, own: DeviceAddress) -> Attribution:
+def _attribution(
+    claim: Claim,
+    sender: str | None,
+    known: KnownSender,
+    own: DeviceAddress,
+    *,
+    identity: KnownIdentity | None,
+    own_identity: KnownIdentity | None,
+) -> Attribution:
     imported = claim.sender is None
     if claim.own and sender == own.user_id:
         device: DeviceIdentity | None = DeviceIdentity(
@@ -167,6 +191,9 @@ def _attribution(claim: Claim, sender: str | None, known: KnownSender, own: Devi
     else:
         device = known.device(claim.sender_key, claim.ed25519)
         state = sender_state(device, imported=imported)
+        keys = known.keys(claim.sender_key, claim.ed25519)
+        if state is SenderState.DEVICE and keys is not None:
+            state = owner_state(keys, identity, own_identity)
     info = EncryptionInfo(
         sender_state=state,
         sender_device=device if state >= SenderState.DEVICE else None,
@@ -178,4 +205,4 @@ def _attribution(claim: Claim, sender: str | None, known: KnownSender, own: Devi
         forwarded=bool(claim.forwarding_chain),
     )
     founded = not imported or device is not None or known.had(claim.sender_key, claim.ed25519)
-    return Attribution(info, founded)
+    return Attribution(info, founded, identity, own_identity)

@@ -110,20 +110,22 @@ class EventHashes:
         """Hashes with a key of the store's."""
         self._key = store.key(Table.MESSAGE_INDICES, "event ids")
 
-    def of(self, event_id: EventId) -> str:
-        """The hash of an event id."""
-        digest = hashlib.blake2b(_bytes(event_id), digest_size=HASH_BYTES, key=self._key).digest()
-        return b2a_base64(digest)[:_HASH_LENGTH].decode()
+    def of(self, event_id: EventId, sender: str | None = None) -> str:
+        """The hash of an event id; with its sender, where indices aren't kept apart by that."""
+        digest = hashlib.blake2b(_bytes(event_id), digest_size=HASH_BYTES, key=self._key)
+        if sender is not None:
+            digest.update(b"\0sender\0" + hashlib.blake2b(_bytes(sender)).digest())
+        return b2a_base64(digest.digest())[:_HASH_LENGTH].decode()
 
-    def same(self, stored: str, event_id: EventId) -> bool:
-        """Whether what is stored is of this event id."""
+    def same(self, stored: str, event_id: EventId, sender: str | None = None) -> bool:
+        """Whether what is stored is of this event."""
         if len(stored) == _OLD_HASH_LENGTH:
             return stored == hashlib.blake2b(_bytes(event_id), digest_size=_OLD_HASH_BYTES).hexdigest()
-        return stored == self.of(event_id)
+        return stored == self.of(event_id, sender)
 
 
-def _bytes(event_id: EventId) -> bytes:
-    return event_id.encode("utf-8", "surrogatepass")
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def merge(used: UsedIndices, pending: dict[int, str]) -> None:

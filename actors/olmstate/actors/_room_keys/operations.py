@@ -116,7 +116,7 @@ async def decrypt_room_events(
     for some in _weighed(procedure.events):
         if outcomes:
             await trio.lowlevel.checkpoint()
-        decrypted = await supervisor.ask(DecryptSome(events=some))
+        decrypted = await supervisor.ask(DecryptSome(events=some, required_trust=procedure.required_trust))
         outcomes += decrypted
     return tuple(outcomes)
 
