@@ -10,13 +10,25 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 from olmstate.messages import ActorStopped, OlmStateError, StoreError
-from tests.simulation import scenarios_of_identities, scenarios_of_parked_events, scenarios_of_secret_storage
+from tests.simulation import (
+    scenarios_of_devices,
+    scenarios_of_identities,
+    scenarios_of_key_requests,
+    scenarios_of_parked_events,
+    scenarios_of_rooms,
+    scenarios_of_secret_storage,
+)
 from tests.simulation.client import Client
 from tests.simulation.scenario import Prepare
 
 Action: TypeAlias = Callable[[Client], Awaitable[None]]
 
 RARER: Sequence[Prepare] = (
+    scenarios_of_key_requests.request_room_keys,
+    scenarios_of_key_requests.room_key_requests,
+    scenarios_of_key_requests.cancel_room_key_requests,
+    scenarios_of_devices.publish_a_new_account,
+    scenarios_of_rooms.encryption_info_of,
     *(scenario.prepare for scenario in scenarios_of_parked_events.SCENARIOS),
     *(scenario.prepare for scenario in scenarios_of_secret_storage.SCENARIOS),
     scenarios_of_identities.sign_device,

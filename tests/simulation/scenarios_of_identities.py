@@ -24,6 +24,7 @@ from olmstate.messages import (
     ResetCrossSigning,
     SignDevice,
     SignedDeviceKeys,
+    SyncToken,
     TrackUsers,
     VerifyUser,
     WithdrawVerification,
@@ -148,7 +149,8 @@ async def recover_from_secret_storage(client: Client) -> Prepared:
         **{name: {"encrypted": {"theirs": encrypt(KEY, name, text, bytes(16))}} for name, text in stored.items()},
     }
     events = [{"type": data_type, "content": content} for data_type, content in contents.items()]
-    await client.supervisor.ask(ReceiveSync(sync={"next_batch": "s9", "account_data": {"events": events}}))
+    since = await client.supervisor.ask(SyncToken()) or "s0"
+    await client.supervisor.ask(ReceiveSync(sync={"next_batch": since, "account_data": {"events": events}}))
     await _publish(client)
     return Prepared(RecoverFromSecretStorage(key=recovery_key(KEY)), _has_the_keys, elsewhere=add_a_room_key(client))
 

@@ -150,7 +150,7 @@ class HurriedSupervisor(Runner):
         results, events = await super()._run_all(batch)
         for event in events:
             self.publish(event)
-        return results, []
+        return results, events
 
 
 class RudeSupervisor(Runner):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from traceback import walk_stack
 from typing import Any
 
 import trio
@@ -18,6 +19,9 @@ from olmstate.messages import Message, Reply
 from tests.faults.history import Json
 from tests.simulation.strikes import Steps, Strike, Unit
 
+FOR_SUBSCRIBERS = {"_watch", "catch_up", "_read_on"}
+"""What a supervisor does for subscribers alone: methods of `Runner` and `Subscriptions`. It tries again by itself."""
+
 
 class Watch(trio.abc.Instrument):
     """See the module."""
@@ -25,6 +29,8 @@ class Watch(trio.abc.Instrument):
     def __init__(self, strike: Strike | None, number: int, act: Callable[[], None]) -> None:
         """``act`` is called at step ``number``, from 1, of those that ``strike`` counts; None: never."""
         self.struck = False
+        self.for_subscribers = False
+        """It struck where others' commits are looked for, to tell subscribers: whoever asks hears nothing of that."""
         self.errors: list[BaseException] = []
         """What ``act`` has raised where Trio would print it and go on."""
         self._strike = strike
@@ -106,6 +112,7 @@ class Watch(trio.abc.Instrument):
         return self._on and not self.struck and strike is not None and (unit, number) == (strike.unit, self._number)
 
     def _strike_in_call(self) -> None:
+        self.for_subscribers = any(frame.f_code.co_name in FOR_SUBSCRIBERS for frame, _ in walk_stack(None))
         if self._on:  # one that was planned for a step that never came, and comes now, is none of ours
             self._strike_now()
 
