@@ -36,6 +36,7 @@ from olmstate.messages import (
     EncryptedRoomEvent,
     EncryptedToDevice,
     EncryptForRoom,
+    EncryptionSettings,
     EncryptRoomEvent,
     EncryptToDevice,
     EventsParked,
@@ -82,6 +83,7 @@ from olmstate.messages import (
     RoomKeyShare,
     RoomKeysImported,
     RoomKeysRequested,
+    RoomSettings,
     RotateRoomKey,
     ScanQrCode,
     SecretStorageCreated,
@@ -90,6 +92,7 @@ from olmstate.messages import (
     SetBackupWanted,
     SetDefaultSecretStorageKey,
     SetDeviceTrust,
+    SetRoomSettings,
     ShareRoomKey,
     ShowQrCode,
     SignedDeviceKeys,
@@ -156,6 +159,8 @@ async def rooms(
     mark_shared: MarkRoomKeyShared,
     encrypt: EncryptRoomEvent,
     encrypt_for_room: EncryptForRoom,
+    settings: RoomSettings,
+    set_settings: SetRoomSettings,
 ) -> None:
     assert_type(await supervisor.ask(room_key), OutboundRoomKey)
     assert_type(await supervisor.ask(rotate), OutboundRoomKey)
@@ -164,6 +169,8 @@ async def rooms(
     assert_type(await supervisor.ask(mark_shared), None)
     assert_type(await supervisor.ask(encrypt), EncryptedRoomEvent)
     assert_type(await supervisor.ask(encrypt_for_room), EncryptedRoomEvent)
+    assert_type(await supervisor.ask(settings), EncryptionSettings | None)
+    assert_type(await supervisor.ask(set_settings), None)
 
 
 async def room_keys(

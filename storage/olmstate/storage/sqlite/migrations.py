@@ -137,6 +137,11 @@ def key_requests(db: Database) -> None:
     make_partitioned_table(db, "waiting_forwards")
 
 
+def room_settings(db: Database) -> None:
+    """What rooms say of their encryption."""
+    make_table(db, "room_settings")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -153,6 +158,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     parked_events,
     no_olm_notices,
     key_requests,
+    room_settings,
 )
 """In order: the first makes version 1."""
 
