@@ -27,7 +27,8 @@ from tests.faults.checker import check
 from tests.faults.history import Entry, FileSink, Kind, Log, read_history
 from tests.faults.recording import RecordingStore, RecordingSupervisor, record_stored
 from tests.operations.peer import Peer
-from tests.simulation.client import ACTIONS, Client
+from tests.simulation.actions import ACTIONS
+from tests.simulation.client import Client
 from tests.simulation.world import Baseline, PickledPeer, World
 
 

@@ -1,6 +1,6 @@
 """What an app does with the device: every command, query and procedure, in the order in which apps use them.
 
-Owns: `Client`, one app in one process, and its `ACTIONS`.
+Owns: `Client`, one app in one process. `actions` says which of these things it does, and how often.
 Rule: whatever may be refused for a reason that an app knows how to deal with is dealt with as the errors' docstrings
 say; any other refusal comes out.
 """
@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
 
 import attrs
 
@@ -33,10 +31,12 @@ from olmstate.messages import (
     DecryptToDevice,
     DeviceAddress,
     Devices,
+    DeviceTrust,
     DiscardRoomKey,
     EncryptForRoom,
     EncryptRoomEvent,
     EncryptToDevice,
+    EventId,
     ExportCrossSigningKeys,
     ExportKeyFile,
     ExportRoomKeys,
@@ -51,6 +51,8 @@ from olmstate.messages import (
     MarkRequestFailed,
     MarkRequestSent,
     MarkRoomKeyShared,
+    MarkVerificationMessageRefused,
+    MarkVerificationMessageSent,
     NoTransport,
     OutdatedUsers,
     OutgoingRequests,
@@ -59,6 +61,7 @@ from olmstate.messages import (
     PrepareOneTimeKeys,
     PrepareRoomKey,
     ReceiveSync,
+    ReceiveVerificationEvent,
     Request,
     RequestDelayed,
     RequestKind,
@@ -68,6 +71,8 @@ from olmstate.messages import (
     RoomKeyReplaced,
     RotateRoomKey,
     RotationPeriod,
+    ScanQrCode,
+    SetDeviceTrust,
     ShareRoomKey,
     ShowQrCode,
     SignedDeviceKeys,
@@ -75,10 +80,12 @@ from olmstate.messages import (
     Statistics,
     SyncToken,
     TrackUsers,
+    UnknownDevice,
     UnknownIdentity,
     UnpublishedKeys,
     UpdateDevices,
     VerificationError,
+    VerificationMessages,
     Verifications,
     VerifyUser,
     WithdrawVerification,
@@ -86,6 +93,8 @@ from olmstate.messages import (
 from tests.faults.recording import RecordingSupervisor
 from tests.operations.peer import keys_query
 from tests.peer.identity import USAGES, PeerIdentity, unpadded_seeds
+from tests.peer.verifier import Verifier
+from tests.simulation.schedule import wall_clock
 from tests.simulation.world import BOB, CAROL, PICKLE_KEY, ROOMS, RoomEvent, World
 
 PASSPHRASE = "correct horse"
@@ -266,6 +275,13 @@ class Client:
         """Look at a user's devices."""
         await self.supervisor.ask(Devices(user_id=self.rng.choice((BOB, CAROL))))
 
+    async def decide_about_a_device(self) -> None:
+        """Verify one, or take that back. A blocked one would read nothing, which the judge knows nothing of."""
+        device = self.rng.choice(self.world.known_devices)
+        trust = self.rng.choice((DeviceTrust.VERIFIED, DeviceTrust.UNSET))
+        with contextlib.suppress(UnknownDevice):
+            await self.supervisor.ask(SetDeviceTrust(user_id=device.user_id, device_id=device.device_id, trust=trust))
+
     async def add_room_key(self) -> None:
         """Take in a room key that came past everything else."""
         key = self.world.new_room_key(self.rng.choice(self.world.peers))
@@ -361,12 +377,36 @@ class Client:
 
     async def verify(self) -> None:
         """Ask somebody, and do what comes to mind with one of the verifications that there are."""
-        await self.supervisor.ask(RequestVerification(user_id=self.rng.choice(self.world.known_devices).user_id))
+        user_id, room_id = self.rng.choice(self.world.known_devices).user_id, self.rng.choice((None, VERIFYING))
+        await self.supervisor.ask(RequestVerification(user_id=user_id, room_id=room_id))
         flows = await self.supervisor.ask(Verifications())
         flow = self.rng.choice(flows)
         wish = self.rng.choice((AcceptVerification, StartSas, ShowQrCode, ConfirmVerification, CancelVerification))
-        with contextlib.suppress(VerificationError):  # it may be at another stage, or over
-            await self.supervisor.ask(wish(user_id=flow.user_id, flow_id=flow.flow_id))
+        scan = ScanQrCode(user_id=flow.user_id, flow_id=flow.flow_id, data=b"MATRIX")
+        for message in (scan, wish(user_id=flow.user_id, flow_id=flow.flow_id)):
+            with contextlib.suppress(VerificationError):  # it may be at another stage, or over
+                await self.supervisor.ask(message)
+
+    async def verify_in_a_room(self) -> None:
+        """Send what is to be sent, and be asked by somebody."""
+        for message in await self.supervisor.ask(VerificationMessages()):
+            number = message.transaction_id
+            if self.rng.random() < 0.5:
+                event_id = EventId(f"${number}")
+                await self.supervisor.ask(MarkVerificationMessageSent(transaction_id=number, event_id=event_id))
+            else:
+                await self.supervisor.ask(MarkVerificationMessageRefused(transaction_id=number))
+        peer = self.rng.choice(self.world.peers)
+        verifier = Verifier(peer.user_id, peer.device_id, room_id=VERIFYING, flow_id="$1")
+        _, content = verifier.request("m.sas.v1", now=0, to=USER)
+        event: JsonObject = {
+            "type": "m.room.message",
+            "sender": peer.user_id,
+            "event_id": f"${self.rng.randrange(1 << 30)}",
+            "origin_server_ts": wall_clock(),
+            "content": content,
+        }
+        await self.supervisor.ask(ReceiveVerificationEvent(room_id=VERIFYING, event=event))
 
     # --- what little is left --------------------------------------------------------------------------------
 
@@ -385,44 +425,10 @@ class Client:
                 await self.supervisor.ask(message)
 
 
+VERIFYING = RoomId("!verification:example.org")
+
 PATIENCE = 0.1
 """Seconds to wait for a request of another process, which may have lost it; where the clock is real, they count."""
 
 MOST_SHARES = 20
 """Times that a sender tries before it lets the others, who discard what it has shared, have their way."""
-
-Action: TypeAlias = Callable[[Client], Awaitable[None]]
-
-ACTIONS: Sequence[tuple[int, Action]] = (
-    (8, Client.send),
-    (5, Client.send_more),
-    (2, Client.share),
-    (1, Client.rotate),
-    (1, Client.discard),
-    (4, Client.send_to_devices),
-    (2, Client.receive_to_device),
-    (5, Client.sync),
-    (1, Client.look_at_token),
-    (3, Client.read),
-    (2, Client.read_many),
-    (3, Client.upload_keys),
-    (2, Client.query_devices),
-    (2, Client.look_at_devices),
-    (1, Client.add_room_key),
-    (1, Client.import_room_keys),
-    (1, Client.move_keys),
-    (1, Client.move_key_file),
-    (2, Client.keep_devices),
-    (1, Client.encrypt_for_room),
-    (1, Client.look_at_identities),
-    (1, Client.look_at_private_keys),
-    (1, Client.verify),
-    (1, Client.look_at_itself),
-    (1, Client.try_another_account),
-)
-"""What it does, and how often."""
-
-
-def choose(rng: random.Random) -> Action:
-    """Something to do."""
-    return rng.choices([action for _, action in ACTIONS], [weight for weight, _ in ACTIONS])[0]

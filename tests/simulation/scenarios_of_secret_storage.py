@@ -17,6 +17,7 @@ from olmstate.messages import (
     SecretStorageExists,
     SetBackupWanted,
     SetDefaultSecretStorageKey,
+    SyncToken,
     WriteSecret,
 )
 from tests.peer.secret_storage import description, encrypt, recovery_key
@@ -44,7 +45,8 @@ ACCOUNT_DATA: Mapping[str, JsonObject] = {
 async def _receive(client: Client) -> None:
     """A sync has brought all of it."""
     events = [{"type": data_type, "content": content} for data_type, content in ACCOUNT_DATA.items()]
-    await client.supervisor.ask(ReceiveSync(sync={"next_batch": "s9", "account_data": {"events": events}}))
+    since = await client.supervisor.ask(SyncToken()) or "s0"
+    await client.supervisor.ask(ReceiveSync(sync={"next_batch": since, "account_data": {"events": events}}))
 
 
 async def describe_secret_storage(client: Client) -> Prepared:

@@ -40,7 +40,8 @@ from tests.faults.evidence import Violation
 from tests.faults.history import Entry, Log
 from tests.faults.recording import WATCHED, describe, record_stored
 from tests.simulation import schedule
-from tests.simulation.client import ACTIONS, Action, Client, choose
+from tests.simulation.actions import ACTIONS, Action, choose
+from tests.simulation.client import Client
 from tests.simulation.process import Killed, Process
 from tests.simulation.world import ROOMS, World, baseline
 
