@@ -132,7 +132,11 @@ class UnsupportedAlgorithm(EncryptionError):
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class RoomSettings(Query[EncryptionSettings | None]):
-    """A room's settings; None if nobody has said that it is encrypted. Once it is, it stays so."""
+    """A room's settings; None if nobody has said that it is encrypted. Once it is, it stays so.
+
+    Returns:
+        EncryptionSettings | None
+    """
 
     room_id: RoomId
 
@@ -142,6 +146,9 @@ class SetRoomSettings(Command[None]):
     """Remember what a room says of its encryption: `EncryptionSettings.from_content`. `ReceiveSync` does so by itself.
 
     They count where no ``rotation`` is given. If they change, the room gets a new key before anything more is sent.
+
+    Returns:
+        None: It was done, and is on the disk.
 
     Raises:
         UnsupportedAlgorithm: The settings that are known stay.
