@@ -11,7 +11,6 @@ from olmstate.messages import (
     JsonObject,
     RoomId,
     RoomKeysReceived,
-    StoreChanged,
 )
 
 
@@ -21,7 +20,7 @@ async def read_later(
     show: Callable[[DecryptedRoomEvent], None],
 ) -> None:
     """Show each of ``unread`` once its key is there, whoever has received it."""
-    with supervisor.subscribe(RoomKeysReceived, StoreChanged) as events:
+    with supervisor.subscribe(RoomKeysReceived) as events:
         while unread:
             results = await supervisor.ask(DecryptRoomEvents(events=tuple(unread)))
             for event, result in zip(tuple(unread), results, strict=True):

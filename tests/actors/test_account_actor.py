@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import attrs
 import msgspec
 import pytest
 
@@ -314,18 +315,18 @@ async def test_an_outbound_session_is_made_with_a_good_key_and_leaves_the_accoun
 
 async def test_the_token_is_the_last_one_committed(account: AccountActor, actors: ActorsUnderTest) -> None:
     assert None is await account.ask(SyncToken())
-    assert await account.ask(sync("s1"))
+    assert (await account.ask(sync("s1"))).token_stored
     assert None is await account.ask(SyncToken())
     await actors.commit()
     assert "s1" == await account.ask(SyncToken())
 
 
 async def test_a_token_does_not_move_from_where_somebody_else_has_brought_it(account: AccountActor) -> None:
-    assert await account.ask(sync("s1", since=None))
-    assert await account.ask(sync("s2", since="s1"))
-    assert not await account.ask(sync("s2b", since="s1", count=49, unused=True))
+    assert (await account.ask(sync("s1", since=None))).token_stored
+    assert (await account.ask(sync("s2", since="s1"))).token_stored
+    assert not (await account.ask(sync("s2b", since="s1", count=49, unused=True))).token_stored
     assert len((await account.ask(MakeKeys(now=0))).one_time_keys) == 1  # the counts are news all the same
-    assert await account.ask(sync("s3", since="s2"))
+    assert (await account.ask(sync("s3", since="s2"))).token_stored
 
 
 async def test_a_response_to_a_request_that_went_on_elsewhere_tells_of_keys_where_there_is_no_token(
@@ -334,7 +335,7 @@ async def test_a_response_to_a_request_that_went_on_elsewhere_tells_of_keys_wher
     """As of a client that has moved in with a token of its own, and keeps that itself."""
     made = await account.ask(MakeKeys(now=0))
     await account.ask(KeysPublished(key_ids=made.key_ids, one_time_key_count=50, now=0))
-    assert not await account.ask(sync("s8", since="s7", count=48, unused=False))
+    assert not (await account.ask(sync("s8", since="s7", count=48, unused=False))).token_stored
     due = await account.ask(MakeKeys(now=0))
     assert (len(due.one_time_keys), len(due.fallback_keys)) == (2, 1)
 
@@ -345,7 +346,7 @@ async def test_what_an_older_response_says_of_the_fallback_key_is_older_too(acco
     made = await account.ask(MakeKeys(now=0))
     await account.ask(sync("s2", since="s1", count=50, unused=False))
     await account.ask(KeysPublished(key_ids=made.key_ids, one_time_key_count=50, now=0))
-    assert not await account.ask(sync("s2b", since="s1", count=50, unused=False))
+    assert not (await account.ask(sync("s2b", since="s1", count=50, unused=False))).token_stored
     assert not (await account.ask(MakeKeys(now=0))).fallback_keys
 
 
@@ -376,3 +377,18 @@ async def test_the_account_is_stored_as_one_row(
     await account.ask(MakeKeys(now=0))
     await actors.commit()
     assert len(disk.rows(Table.ACCOUNT)) == 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "low"),
+    [
+        ((50, 24, 23), (False, True, False)),
+        ((24,), (True,)),
+        ((25, None, 10, 50, 0), (False, False, True, False, True)),
+    ],
+)
+async def test_it_is_told_once_that_few_one_time_keys_are_left(
+    account: AccountActor, counts: tuple[int | None, ...], low: tuple[bool, ...]
+) -> None:
+    asked = [attrs.evolve(sync(f"s{at}"), one_time_key_count=count) for at, count in enumerate(counts)]
+    assert low == tuple([(await account.ask(each)).ran_low for each in asked])

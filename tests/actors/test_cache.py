@@ -161,6 +161,15 @@ def test_an_entry_that_was_not_asked_for_is_not_taken_in() -> None:
     assert cache.statistics().loaded == 0
 
 
+def test_the_copy_from_before_a_change_is_gone_with_it() -> None:
+    cache = Cache[Note](Table.DEVICES, NoteCodec(), 10)
+    cache.missing([b"a"], committed=True)
+    at_once(cache.fill({b"a": [row("a", "a1")]}))
+    cache.put(b"a", Note("a2"))
+    assert not cache.holds([b"a"], committed=True)
+    assert 1 == cache.statistics().cached
+
+
 def test_the_statistics_say_what_happened() -> None:
     cache = Cache[Note](Table.DEVICES, NoteCodec(), 1)
     cache.count(wanted=3, missed=len(cache.missing([b"a", b"b"], committed=True)))

@@ -8,9 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from olmstate.actors import Options
+from olmstate.actors import Options, run_supervisor
 from olmstate.actors._engine.states import State
-from olmstate.actors.testing import Faults, MemoryDisk, MemoryStore
+from olmstate.actors._rooms.actor import OutboundGroupSessionsActor
+from olmstate.actors.testing import DEVICE, USER, Faults, MemoryDisk, MemoryStore
 from olmstate.messages import (
     ActorStopped,
     CreateAccount,
@@ -20,10 +21,12 @@ from olmstate.messages import (
     EncryptRoomEvent,
     ExportRoomKeys,
     IdentityKeys,
+    InternalError,
     MarkRoomKeyShared,
     Message,
     OlmStateError,
     PrepareRoomKey,
+    Reply,
     Statistics,
     StoreBusy,
     StoreFull,
@@ -228,3 +231,28 @@ async def test_a_failed_commit_at_the_end_is_no_exception(autojump_clock: MockCl
         await supervisor.ask(DecryptRoomEvent(room_id=room.room_id, event=room.send()))
         faults.at("commit", StoreFull())
     assert state_of(supervisor) is State.CLOSED
+
+
+def bug(_: OutboundGroupSessionsActor) -> Reply:
+    raise KeyError("s3cret")
+
+
+async def test_a_bug_in_the_last_turn_comes_out_of_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    # it was swallowed, and what waited to be written was lost without a word
+    monkeypatch.setattr(OutboundGroupSessionsActor, "before_closing", bug)
+    store = MemoryStore(MemoryDisk())
+    with pytest.raises(InternalError, match="KeyError in "):
+        async with run_supervisor(store, user_id=USER, device_id=DEVICE) as supervisor:
+            await supervisor.ask(CreateAccount())
+    assert not store.lock.held
+
+
+async def test_a_bug_in_the_last_turn_of_a_block_that_has_failed_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(OutboundGroupSessionsActor, "before_closing", bug)
+    with pytest.raises(ZeroDivisionError):
+        async with supervised(MemoryDisk()):
+            raise ZeroDivisionError
+    assert "closing: olmstate has a bug: KeyError in " in caplog.text
+    assert "s3cret" not in caplog.text

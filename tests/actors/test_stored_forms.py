@@ -20,6 +20,7 @@ from olmstate.actors._account_data.stored import AccountDataRecord
 from olmstate.actors._device_lists.stored import OutdatedUserRecord, TrackedUserRecord
 from olmstate.actors._devices.stored import DeviceRecord
 from olmstate.actors._engine.records import Record, dumps, loads
+from olmstate.actors._engine.stream import EventRecord, EventsRecord
 from olmstate.actors._identities.stored import IdentityRecord
 from olmstate.actors._key_requests.stored import KeyRequestRecord, WaitingForwardRecord
 from olmstate.actors._parked_events.stored import ParkedContentRecord, ParkedEventRecord
@@ -89,6 +90,17 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             b'"upload":{"keys":{"signed_curve25519:AAAAAw":"a third"},"owner":"a handle","begun":9,"count":7},'
             b'"in_doubt":{"signed_curve25519:AAAABA":"a fourth"},"published":["a fifth","a sixth"],'
             b'"fallback":{"number":3,"published":1700000000002,"was_unused":false,"in_doubt":true}}'
+        ),
+    ),
+    (
+        EventsRecord(
+            events=(EventRecord(event="RoomKeysReceived", fields={"room_keys": [["!room:example.org", "a session"]]}),),
+            commits=9,
+            trimmed=7,
+        ),
+        (
+            b'{"events":[{"event":"RoomKeysReceived","fields":{"room_keys":[["!room:example.org","a session"]]}}],'
+            b'"commits":9,"trimmed":7}'
         ),
     ),
     (
@@ -520,7 +532,7 @@ def test_what_an_earlier_version_has_not_written_has_a_default(stored: bytes, re
 @examples
 @pytest.mark.parametrize("damaged", [b"", b"\xff", b"{", b"[]", b"null", b'{"pickle":1,"code":1,"number":"x"}'])
 def test_what_is_no_record_is_a_damaged_store(record: Record, stored: bytes, damaged: bytes) -> None:
-    if isinstance(record, SyncRecord | RecipientsRecord) and damaged.startswith(b'{"'):
+    if isinstance(record, SyncRecord | RecipientsRecord | EventsRecord) and damaged.startswith(b'{"'):
         return  # all of their fields have defaults
     with pytest.raises(StoreCorrupt) as caught:
         loads(row(damaged), type(record))

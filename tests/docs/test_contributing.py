@@ -91,6 +91,7 @@ def test_two_processes_share_what_the_example_keeps(code: Path, tmp_path: Path) 
         assert ["Bob", True, False, "Bobby"] == [json.loads(line) for line in two.stdout.splitlines()]
         one.stdin.write("go on\n")
         one.stdin.flush()
+        assert ["Bobby"] == json.loads(one.stdout.readline())  # the other's event
         assert "Bobby" == json.loads(one.stdout.readline())
     assert one.returncode == 0
 

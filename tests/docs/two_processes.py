@@ -49,9 +49,10 @@ async def one(folder: Path) -> None:
         with alice.subscribe(messages.NicknameChanged) as events:
             await alice.ask(DecryptToDevice(events=(event,)))
             say([events.receive_nowait().nickname])
-        say(await alice.ask(messages.Nickname(user_id=BOB)))
-        sys.stdin.readline()
-        say(await alice.ask(messages.Nickname(user_id=BOB)))
+            say(await alice.ask(messages.Nickname(user_id=BOB)))
+            sys.stdin.readline()
+            say([(await events.receive()).nickname])
+            say(await alice.ask(messages.Nickname(user_id=BOB)))
 
 
 async def two(folder: Path) -> None:

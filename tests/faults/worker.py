@@ -35,6 +35,7 @@ from tests.faults.client import BUSY, SHARED, live, open_client, send
 from tests.faults.homeserver import Homeserver
 from tests.faults.next_version import next_version
 from tests.faults.persisting import persist
+from tests.faults.verifying import play
 
 T = TypeVar("T")
 
@@ -149,10 +150,16 @@ class Unwound(Exception):
     """Raised in a forked child, to have it leave all blocks that its parent is in."""
 
 
+async def _verify(folder: Path, homeserver: Homeserver) -> None:
+    """Two devices verify each other, both in this process; they have a homeserver of their own."""
+    del homeserver
+    await play(folder)
+
+
 OPENS, SENT = 5, 12
 TASKS = {
     task.__name__.strip("_"): task
-    for task in (_live, _suffer, _persist, _freeze, _send, _send_and_copy, _send_and_fork)
+    for task in (_live, _suffer, _persist, _freeze, _send, _send_and_copy, _send_and_fork, _verify)
 }
 
 

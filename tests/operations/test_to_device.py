@@ -32,6 +32,7 @@ from olmstate.messages import (
     PlainToDevice,
     ReplayedToDevice,
     RoomKeysReceived,
+    RoomKeysWithheld,
     RoomKeyWithheld,
     SenderState,
     UndecryptableToDevice,
@@ -694,7 +695,13 @@ async def test_a_withheld_notice_says_why_until_the_key_comes(
     with pytest.raises(MissingRoomKey):
         await other.ask(DecryptRoomEvent(room_id=ROOM, event=event))
 
-    await alice.ask(DecryptToDevice(events=(notice, {**notice, "content": {**notice["content"], "code": "m.later"}})))
+    later = {**notice, "content": {**notice["content"], "code": "m.later"}}
+    with alice.subscribe(RoomKeysWithheld) as events:
+        await alice.ask(DecryptToDevice(events=(notice, later)))
+        await alice.ask(DecryptToDevice(events=(later,)))
+        told = (ROOM, MegolmSessionId(group.session_id), friend.user_id, "m.unverified")
+        assert RoomKeysWithheld(room_keys=(told,)) == events.receive_nowait()
+        assert 0 == events.statistics().current_buffer_used
 
     with pytest.raises(RoomKeyWithheld) as caught:
         await other.ask(DecryptRoomEvent(room_id=ROOM, event=event))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
 from typing import Any, Literal, NewType, cast, get_args, get_origin, get_type_hints
 
 import attrs
@@ -247,6 +248,8 @@ def _plain(annotation: Any) -> Any:  # noqa: ANN401 - whatever stands in an anno
         return _plain(arguments[0])
     if annotation in _PLAIN:
         return _PLAIN[annotation]
+    if issubclass(annotation, Enum):
+        return next(iter(annotation))
     return annotation(**_plain_arguments(annotation))
 
 

@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "messages": {"messages"},
     "storage": {"storage", "messages"},
     "actors": {"actors", "storage", "messages"},
-    "cli": {"cli", "actors", "storage", "messages"},
+    "cli": {"cli", "http", "actors", "storage", "messages"},
     "asyncio": {"asyncio", "actors", "storage", "messages"},
     "http": {"http", "messages"},
     "qr": {"qr", "messages"},

@@ -74,6 +74,10 @@ class Homeserver:
         """A new device."""
         self._logins[user_id, device_id] = _Login()
         self.keys.devices[user_id, device_id] = PublishedKeys()
+        return self.session_of(user_id, device_id)
+
+    def session_of(self, user_id: str, device_id: str) -> Session:
+        """A device that has logged in."""
         request = partial(self._request, user_id, device_id)
         return Session(user_id=UserId(user_id), device_id=DeviceId(device_id), request=request)
 

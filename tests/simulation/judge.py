@@ -89,7 +89,7 @@ class Judge:
             self.stopped = isinstance(error, ActorStopped)
             if not isinstance(error, (*self._may, *self._may_by_others(prepared))):
                 self.found("no other refusal", error)
-            if not isinstance(prepared.message, Procedure) and self.alone and ear.hear() != NOTHING:
+            if not isinstance(prepared.message, Procedure) and not self._others_are_heard and ear.hear() != NOTHING:
                 self.found("no news of what failed", error)
         else:
             self._check_reply(client, prepared, prepared.message, reply)
@@ -147,7 +147,7 @@ class Judge:
                 await prepared.follow(client)
             if again:
                 await self._ask_again(client, prepared, ear)
-            await _hear_of_a_room_key(client, ear)
+            await _hear_of_a_room_key(client, ear, more=self._others_are_heard)
         except (OlmStateError, AssertionError) as error:
             self.found("what follows", error)
 
@@ -172,20 +172,25 @@ class Judge:
             self.found("the right reply", str(reply))
         deliver(client.world, message, reply)
 
+    @property
+    def _others_are_heard(self) -> bool:
+        """Whether other processes do what subscribers in this one hear of."""
+        return not self.alone or (self.fault is not None and (self.fault.overtakes or self.fault.rivals))
+
     def _check_news(self, message: Message[Any], reply: Json, ear: Ear) -> None:
         # others may have done the same meanwhile, or one who was cancelled
-        more = not self.alone or self.asker.cancel_called
+        more = self._others_are_heard or self.asker.cancel_called
         contradicted = contradiction(message, reply, ear.hear(), more=more)
         if contradicted is not None:
             self.found("news of what was done", contradicted)
 
 
-async def _hear_of_a_room_key(client: Client, ear: Ear) -> None:
-    """Whoever has subscribed before the fault must hear of what is done behind it."""
+async def _hear_of_a_room_key(client: Client, ear: Ear, *, more: bool) -> None:
+    """Whoever has subscribed before the fault must hear of what is done behind it, and of ``more`` by others."""
     key = client.world.new_room_key(client.world.peers[0])
     message = key.peer.add_room_key(key.room_id, key.group)
     ear.hear()
-    contradicted = contradiction(message, await client.supervisor.ask(message), ear.hear())
+    contradicted = contradiction(message, await client.supervisor.ask(message), ear.hear(), more=more)
     assert contradicted is None, contradicted
 
 

@@ -33,6 +33,7 @@ from olmstate.messages import (
     MarkRequestSent,
     MarkVerificationMessageRefused,
     Message,
+    OneTimeKeysLow,
     OwnDeviceReplaced,
     PinIdentity,
     PrivateCrossSigningKeysChanged,
@@ -44,6 +45,7 @@ from olmstate.messages import (
     RoomKeyImportProgress,
     RoomKeyRequestRefused,
     RoomKeysReceived,
+    RoomKeysWithheld,
     ScanQrCode,
     SetDeviceTrust,
     StartSas,
@@ -56,6 +58,8 @@ from tests.faults.history import Json
 OWN_EVENTS = (
     ToDeviceDelayed,
     RoomKeysReceived,
+    RoomKeysWithheld,
+    OneTimeKeysLow,
     EventsReadable,
     RoomKeyRequestRefused,
     DevicesChanged,
@@ -133,6 +137,8 @@ class Ear:
                     news.trusts.append(event)
                 case VerificationChanged():
                     news.verifications.append(event)
+                case RoomKeysWithheld() | OneTimeKeysLow():
+                    pass  # of which no reply says anything
                 case ToDeviceDelayed():
                     pass  # how long a reply takes, which says nothing of it
                 case EventsReadable() | RoomKeyRequestRefused():

@@ -323,7 +323,12 @@ async def receive_a_flood(client: Client) -> Prepared:
     async def the_token_is_stored(client: Client) -> None:
         assert await client.supervisor.ask(SyncToken()) == "s2"
 
-    return Prepared(ReceiveSync(sync={"next_batch": "s2", "to_device": {"events": events}}), the_token_is_stored, right)
+    sync: JsonObject = {
+        "next_batch": "s2",
+        "to_device": {"events": events},
+        "device_one_time_keys_count": {"signed_curve25519": 9},
+    }
+    return Prepared(ReceiveSync(sync=sync), the_token_is_stored, right)
 
 
 FLOOD = 40

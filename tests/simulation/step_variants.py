@@ -26,6 +26,7 @@ from olmstate.messages import (
     ExportRoomKeys,
     JsonObject,
     Message,
+    SharedEvent,
     StoreChanged,
     StoreError,
     StoreFull,
@@ -54,11 +55,11 @@ class ForgivingSupervisor(Runner):
 class LyingSupervisor(Runner):
     """It takes a commit that was refused for one that was not."""
 
-    async def _commit(self, seen: int) -> bool:
+    async def _commit(self, seen: int, events: Sequence[SharedEvent]) -> int | None:
         try:
-            return await super()._commit(seen)
+            return await super()._commit(seen, events)
         except StoreError:
-            return True
+            return seen + 1
 
 
 class RawSupervisor(Runner):
@@ -75,9 +76,9 @@ class RawSupervisor(Runner):
 class VagueSupervisor(Runner):
     """It says that something is wrong, and not what."""
 
-    async def _commit(self, seen: int) -> bool:
+    async def _commit(self, seen: int, events: Sequence[SharedEvent]) -> int | None:
         try:
-            return await super()._commit(seen)
+            return await super()._commit(seen, events)
         except StoreFull as error:
             raise StoreError from error
 
@@ -143,7 +144,9 @@ class HoardingCache(Cache[E]):
 class HurriedSupervisor(Runner):
     """It publishes before it has committed."""
 
-    async def _run_all(self, batch: Sequence[Envelope[Any]]) -> tuple[dict[Envelope[Any], Outcome[Any]], list[Event]]:
+    async def _run_all(
+        self, batch: Sequence[Envelope[Any]]
+    ) -> tuple[dict[Envelope[Any], Outcome[Any]], list[SharedEvent]]:
         results, events = await super()._run_all(batch)
         for event in events:
             self.publish(event)

@@ -17,7 +17,7 @@ import attrs
 import pytest
 
 import olmstate.messages
-from olmstate.messages import Event, StoreChanged
+from olmstate.messages import Event, Lagged, SharedEvent, StoreChanged
 from tests.faults import tally
 from tests.simulation.every_step import MODES, Mode, Point, case_named, points, unharmed
 from tests.simulation.messages import all_messages
@@ -106,7 +106,7 @@ def test_every_event_is_heard_of_in_some_scenario() -> None:
     }
     heard = {event for scenario in SCENARIOS for event in unharmed(scenario, "warm").heard}
     assert set(OWN_EVENTS) == heard
-    assert published == {*heard, StoreChanged, Event}
+    assert published == {*heard, StoreChanged, Event, SharedEvent, Lagged}
 
 
 # --- striking -----------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from olmstate.actors._engine.envelope import Envelope
 from olmstate.actors._engine.runner import Runner
 from olmstate.actors._rooms.actor import OutboundGroupSessionsActor, OutboundSession, Reservation
 from olmstate.actors.testing import MemoryDisk
-from olmstate.messages import Event, JsonObject, KeyId
+from olmstate.messages import JsonObject, KeyId, SharedEvent
 from olmstate.storage import Changes, Fenced, Rows, Store
 from tests.actors.capabilities import with_actor
 from tests.faults.wrapped import WrappedLock, WrappedStore
@@ -136,7 +136,9 @@ class UncheckedStore(WrappedStore):
 class HastySupervisor(Runner):
     """It answers before it has committed."""
 
-    async def _run_all(self, batch: Sequence[Envelope[Any]]) -> tuple[dict[Envelope[Any], Outcome[Any]], list[Event]]:
+    async def _run_all(
+        self, batch: Sequence[Envelope[Any]]
+    ) -> tuple[dict[Envelope[Any], Outcome[Any]], list[SharedEvent]]:
         results, events = await super()._run_all(batch)
         for envelope, result in results.items():
             envelope.resolve(result)

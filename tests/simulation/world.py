@@ -109,7 +109,7 @@ async def _make_baseline() -> Baseline:
         hello = await supervisor.ask(EncryptToDevice(devices=(bob.address,), type="m.test", content={}))
         bob.read(hello.messages[bob.user_id][bob.device_id])
     return Baseline(
-        rows={table: disk.rows(table) for table in Table},
+        rows={table: disk.rows(table) for table in Table if table is not Table.EVENTS},  # as a backup is made
         me=me,
         peers=tuple(PickledPeer.of(peer) for peer in (bob, bobs_other, carol)),
         one_time_keys=one_time_keys,

@@ -51,9 +51,10 @@ def open_supervisor(
     Raises:
         StoreError: The store can't be opened.
         ValueError: There is no store yet, and ``user_id`` or ``device_id`` is none that a server gives.
-        TypeError: ``key`` is of another type.
+        TypeError: ``key`` is of another type, or ``transport`` can't be called.
     """
     options = options or Options()
+    additions = transport_of(transport)
     user, device = UserId(user_id), DeviceId(device_id)
 
     async def open_this_store() -> SqliteStore:
@@ -62,7 +63,9 @@ def open_supervisor(
         )
 
     def run(store: Store) -> AbstractAsyncContextManager[Supervisor]:
-        return run_supervisor(store, user_id=user, device_id=device, options=options, transport=transport)
+        return run_capabilities(
+            store, CAPABILITIES, user_id=user, device_id=device, options=options, additions=additions
+        )
 
     return _OpenAndRun(open_this_store, run)
 
@@ -109,10 +112,23 @@ def run_supervisor(
     transport: Transport | None = None,
 ) -> AbstractAsyncContextManager[Supervisor]:
     """Run a supervisor over an open store while the block runs; what was asked in it is answered before it ends."""
-    additions = () if transport is None else (TRANSPORT.add(transport),)
+    additions = transport_of(transport)
     return run_capabilities(
         store, CAPABILITIES, user_id=user_id, device_id=device_id, options=options, additions=additions
     )
+
+
+def transport_of(transport: Transport | None) -> tuple[Addition, ...]:
+    """What a user gives beside the capabilities.
+
+    Raises:
+        TypeError: It can't be called.
+    """
+    if transport is None:
+        return ()
+    if not callable(transport):
+        raise TypeError(f"transport must be an asynchronous function, not a {type(transport).__name__}")
+    return (TRANSPORT.add(transport),)
 
 
 def run_capabilities(

@@ -42,25 +42,44 @@ class Supervisor:
 
     # mypy has but the base of several classes for one type variable, and no union
     @overload
-    def subscribe(self, one: type[V], /) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]: ...
+    def subscribe(
+        self, one: type[V], /, *, since: int | None = None
+    ) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]: ...
     @overload
     def subscribe(
-        self, one: type[V], two: type[V2], /
+        self, one: type[V], two: type[V2], /, *, since: int | None = None
     ) -> AbstractContextManager[trio.MemoryReceiveChannel[V | V2]]: ...
     @overload
     def subscribe(
-        self, one: type[V], two: type[V2], three: type[V3], /
+        self, one: type[V], two: type[V2], three: type[V3], /, *, since: int | None = None
     ) -> AbstractContextManager[trio.MemoryReceiveChannel[V | V2 | V3]]: ...
     @overload
     def subscribe(
-        self, one: type[V], two: type[V2], three: type[V3], four: type[V4], /
+        self, one: type[V], two: type[V2], three: type[V3], four: type[V4], /, *, since: int | None = None
     ) -> AbstractContextManager[trio.MemoryReceiveChannel[V | V2 | V3 | V4]]: ...
     @overload
-    def subscribe(self, *types: type[V]) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]: ...
+    def subscribe(
+        self, *types: type[V], since: int | None = None
+    ) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]: ...
 
-    def subscribe(self, *types: type[Event]) -> AbstractContextManager[trio.MemoryReceiveChannel[Any]]:
-        """Receive the events of ``types`` that are published in a ``with supervisor.subscribe(…) as events:``."""
-        return self._runner.subscribe(*types)
+    def subscribe(
+        self, *types: type[Event], since: int | None = None
+    ) -> AbstractContextManager[trio.MemoryReceiveChannel[Any]]:
+        """Receive the events of ``types`` that are published in a ``with supervisor.subscribe(…) as events:``.
+
+        Those of a `SharedEvent` come from all processes, in the order of their commits, 0.1 s after them at most
+        (`Options.watch`); nothing is read from the store while nobody commits, and nothing is ever written for it.
+
+        Args:
+            types: Which events. At most 1,024 wait for a subscriber; of shared ones, more are no loss, since they stay
+                in the store, and whoever subscribes to `Lagged` is told of other losses.
+            since: The last `SharedEvent.position` that was dealt with, by any process before: what was committed later
+                comes first. `Lagged` must be among ``types``. None: from now on.
+
+        Raises:
+            ValueError: ``since`` without `Lagged`.
+        """
+        return self._runner.subscribe(*types, since=since)
 
     @property
     def state(self) -> State:

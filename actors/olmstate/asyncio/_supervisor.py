@@ -14,6 +14,7 @@ import trio
 
 import olmstate.actors
 from olmstate.actors import Options
+from olmstate.actors._open import transport_of
 from olmstate.messages import ActorStopped, Event, Message, Request, Response
 from olmstate.storage import Secret
 
@@ -72,28 +73,33 @@ class Supervisor:
 
     # mypy has but the base of several classes for one type variable, and no union
     @overload
-    def subscribe(self, one: type[V], /) -> AbstractContextManager[Events[V]]: ...
-    @overload
-    def subscribe(self, one: type[V], two: type[V2], /) -> AbstractContextManager[Events[V | V2]]: ...
+    def subscribe(self, one: type[V], /, *, since: int | None = None) -> AbstractContextManager[Events[V]]: ...
     @overload
     def subscribe(
-        self, one: type[V], two: type[V2], three: type[V3], /
+        self, one: type[V], two: type[V2], /, *, since: int | None = None
+    ) -> AbstractContextManager[Events[V | V2]]: ...
+    @overload
+    def subscribe(
+        self, one: type[V], two: type[V2], three: type[V3], /, *, since: int | None = None
     ) -> AbstractContextManager[Events[V | V2 | V3]]: ...
     @overload
     def subscribe(
-        self, one: type[V], two: type[V2], three: type[V3], four: type[V4], /
+        self, one: type[V], two: type[V2], three: type[V3], four: type[V4], /, *, since: int | None = None
     ) -> AbstractContextManager[Events[V | V2 | V3 | V4]]: ...
     @overload
-    def subscribe(self, *types: type[V]) -> AbstractContextManager[Events[V]]: ...
+    def subscribe(self, *types: type[V], since: int | None = None) -> AbstractContextManager[Events[V]]: ...
 
-    def subscribe(self, *types: type[Event]) -> AbstractContextManager[Events[Any]]:
-        """Receive the events of ``types`` that are published in a ``with supervisor.subscribe(…) as events:``."""
-        return self._subscribe(*types)
+    def subscribe(self, *types: type[Event], since: int | None = None) -> AbstractContextManager[Events[Any]]:
+        """Receive the events of ``types`` that are published in a ``with supervisor.subscribe(…) as events:``.
+
+        See `olmstate.actors.Supervisor.subscribe`.
+        """
+        return self._subscribe(*types, since=since)
 
     @contextmanager
-    def _subscribe(self, *types: type[Event]) -> Generator[Events[Any]]:
+    def _subscribe(self, *types: type[Event], since: int | None = None) -> Generator[Events[Any]]:
         events, scope = Events[Any](), trio.CancelScope()
-        with self._supervisor.subscribe(*types) as channel:
+        with self._supervisor.subscribe(*types, since=since) as channel:
 
             async def forward() -> None:
                 with scope:
@@ -140,7 +146,9 @@ def open_supervisor(
     Raises:
         StoreError: The store can't be opened.
         RuntimeError: Trio runs in this thread by itself.
+        TypeError: ``transport`` can't be called.
     """
+    transport_of(transport)
     return _Opened(
         folder, user_id=user_id, device_id=device_id, key=key, options=options or Options(), transport=transport
     )

@@ -10,6 +10,7 @@ from ._change_passphrase import change_passphrase
 from ._commands import commands as main
 from ._inspect import inspect
 from ._key_files import export_keys, import_keys
+from ._verify import verify
 from .demo import demo_command
 
-__all__ = ["backup", "change_passphrase", "demo_command", "export_keys", "import_keys", "inspect", "main"]
+__all__ = ["backup", "change_passphrase", "demo_command", "export_keys", "import_keys", "inspect", "main", "verify"]

@@ -6,7 +6,7 @@ import enum
 
 import attrs
 
-from ._events import Event
+from ._events import SharedEvent
 from ._field_types import checked
 from ._ids import Ed25519Key, UserId
 from ._message import Command, Query
@@ -81,7 +81,7 @@ class WithdrawVerification(Command[None]):
 
 
 @attrs.frozen(kw_only=True)
-class IdentitiesChanged(Event):
+class IdentitiesChanged(SharedEvent):
     """These users' identities, or what is known of their signatures, or our trust in them have changed.
 
     If our own is among them, the state of everybody's may be another.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import attrs
 
-from ._events import Event
+from ._events import SharedEvent
 from ._field_types import checked
 from ._ids import DeviceId, MegolmSessionId, RequestId, RoomId
 from ._message import Command, Query
@@ -82,7 +82,7 @@ class RoomKeyRequests(Query[tuple[RoomKeyRequest, ...]]):
 
 
 @attrs.frozen(kw_only=True)
-class RoomKeyRequestRefused(Event):
+class RoomKeyRequestRefused(SharedEvent):
     """One of our user's devices says that it won't send a key that was asked for."""
 
     room_id: RoomId

@@ -9,7 +9,7 @@ from __future__ import annotations
 import attrs
 
 from ._errors import DecryptionError, MalformedMessage
-from ._events import Event
+from ._events import SharedEvent
 from ._field_types import checked
 from ._ids import EventId, JsonObject, MegolmSessionId, RoomId
 from ._message import Command, Query
@@ -88,7 +88,7 @@ class ForgetParkedEvents(Command[None]):
 
 
 @attrs.frozen(kw_only=True)
-class EventsReadable(Event):
+class EventsReadable(SharedEvent):
     """The keys of these parked events have come: decrypt them, and `ForgetParkedEvents`."""
 
     events: tuple[tuple[RoomId, EventId], ...]

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import attrs
 
 from ._errors import OlmStateError
-from ._events import Event
+from ._events import SharedEvent
 from ._field_types import checked
 from ._ids import JsonObject, RequestId
 from ._message import Command, Procedure
@@ -71,7 +71,8 @@ class Response:
 
 
 Transport: TypeAlias = Callable[[Request], Awaitable[Response]]
-"""Sends a request and gives the answer. Raises any `Exception` if there was none: it is tried again."""
+"""Sends a request and gives the answer. Raises any `Exception` if there was none: it is tried again, and the logger
+``olmstate`` is warned."""
 
 
 @attrs.frozen(kw_only=True)
@@ -135,7 +136,7 @@ class MarkRequestFailed(Command[None]):
 
 
 @attrs.frozen(kw_only=True)
-class RequestGivenUp(Event):
+class RequestGivenUp(SharedEvent):
     """The homeserver has refused a request for good, and nobody was waiting for it."""
 
     kind: RequestKind

@@ -7,7 +7,7 @@ import enum
 import attrs
 
 from ._errors import OlmStateError
-from ._events import Event
+from ._events import SharedEvent
 from ._field_types import checked
 from ._ids import Ed25519Key, JsonObject, UserId
 from ._message import Command, Procedure, Query
@@ -55,7 +55,7 @@ class PrivateCrossSigningKeys:
 
 
 @attrs.frozen(kw_only=True)
-class PrivateCrossSigningKeysChanged(Event):
+class PrivateCrossSigningKeysChanged(SharedEvent):
     """A private key has come, gone, or been published."""
 
     keys: PrivateCrossSigningKeys

@@ -7,7 +7,7 @@ import enum
 import attrs
 
 from ._errors import OlmStateError
-from ._events import Event
+from ._events import SharedEvent
 from ._field_types import checked, not_empty
 from ._ids import DeviceId, EventId, JsonObject, RoomId, UserId
 from ._message import Command, Procedure, Query
@@ -305,7 +305,7 @@ class MarkVerificationMessageRefused(Command[None]):
 
 
 @attrs.frozen(kw_only=True)
-class VerificationChanged(Event):
+class VerificationChanged(SharedEvent):
     """A verification has begun, gone on or ended; `Verifications` has the rest."""
 
     user_id: UserId

@@ -97,6 +97,8 @@ class Table(enum.StrEnum):
     """Verifications that are going on, with their secrets; all are one partition."""
     VERIFIED_DEVICES = "verified_devices", _PARTITIONED
     """Fingerprint keys that this device's user has verified."""
+    EVENTS = "events", _NOT_IN_BACKUPS
+    """What subscribers in all processes hear, a row a commit, by its generation."""
 
 
 PARTITIONED = frozenset(table for table in Table if Trait.PARTITIONED in table.traits)

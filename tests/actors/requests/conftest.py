@@ -12,6 +12,7 @@ import trio
 from olmstate.actors import Options, Supervisor
 from olmstate.actors._capabilities import CAPABILITIES
 from olmstate.actors._engine.capability import BesideTurns, Capability
+from olmstate.actors._engine.points import Addition
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._open import run_capabilities
 from olmstate.actors._requests.actor import AnsweredRequest, NewRequest, PendingRequests, PutRequests, RequestsActor
@@ -120,7 +121,9 @@ class Process:
 
 
 @asynccontextmanager
-async def process(disk: MemoryDisk, transport: Transport | None = None) -> AsyncGenerator[Process]:
+async def process(
+    disk: MemoryDisk, transport: Transport | None = None, *additions: Addition
+) -> AsyncGenerator[Process]:
     heard, store = Heard(), MemoryStore(disk)
     async with run_capabilities(
         store,
@@ -128,7 +131,7 @@ async def process(disk: MemoryDisk, transport: Transport | None = None) -> Async
         user_id=USER,
         device_id=DEVICE,
         options=Options(wall_clock=lambda: round(trio.current_time() * 1000)),
-        additions=() if transport is None else (TRANSPORT.add(transport),),
+        additions=(*(() if transport is None else (TRANSPORT.add(transport),)), *additions),
     ) as supervisor:
         yield Process(supervisor, store, heard)
     store.presence.close()

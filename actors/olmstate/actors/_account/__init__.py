@@ -8,6 +8,7 @@ from olmstate.messages import (
     CreateAccount,
     IdentityKeys,
     MarkKeysPublished,
+    OneTimeKeysLow,
     PrepareAccount,
     PrepareOneTimeKeys,
     RequestKind,
@@ -33,6 +34,7 @@ CAPABILITY = Capability(
         SignedDeviceKeys.answered_by(AccountActor),
         SyncToken.answered_by(AccountActor),
     ),
+    events=(OneTimeKeysLow,),
     additions=(
         ANSWERS.add(Answer(kind=RequestKind.KEYS_UPLOAD, take=take_upload_answer)),
         UPKEEP.add(Upkeep(due=uploads_due, make=make_upload)),

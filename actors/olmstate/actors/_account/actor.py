@@ -60,6 +60,8 @@ from .stored import AccountRecord, FallbackRecord, SyncRecord, UploadRecord
 
 ALGORITHM = "signed_curve25519"
 
+FEW_KEYS = 25
+"""One-time keys at the server that are worth telling of."""
 PUBLISHED_KEYS = 50
 """How many one-time keys the server should hold."""
 SILENCE = 3600 * 1000
@@ -288,8 +290,17 @@ class CreateOutboundSessions(Message[tuple[Session | None, ...]]):
 
 
 @attrs.frozen(kw_only=True)
-class StoreSync(Message[bool]):
-    """What a sync response said; whether its token was stored."""
+class StoredSync:
+    """What became of what a sync response said."""
+
+    token_stored: bool
+    ran_low: bool
+    """The server has few one-time keys left, and had enough when it last said."""
+
+
+@attrs.frozen(kw_only=True)
+class StoreSync(Message[StoredSync]):
+    """What a sync response said."""
 
     next_batch: str
     since: str | None
@@ -609,7 +620,7 @@ class AccountActor(Actor[Asked]):
 
     # --- sync -----------------------------------------------------------------------------------------------
 
-    def _store_sync(self, told: StoreSync) -> bool:
+    def _store_sync(self, told: StoreSync) -> StoredSync:
         state = self._sync.current(self._sync_key)
         advance = told.since in (None, state.next_batch)
         # an older response may speak of the fallback key before the present one: that would be replaced once more, and
@@ -622,7 +633,9 @@ class AccountActor(Actor[Asked]):
         )
         if new != state:
             self._sync.put(self._sync_key, new)
-        return advance
+        before, now = state.one_time_key_count, told.one_time_key_count
+        ran_low = now is not None and now < FEW_KEYS and (before is None or before >= FEW_KEYS)
+        return StoredSync(token_stored=advance, ran_low=ran_low)
 
 
 def _told(state: SyncState, count: int | None, *, also: int = 0, now: int | None = None) -> SyncState:

@@ -2,12 +2,13 @@
 
 Owns: what counts as one, and what its asker is told.
 Rule: a bug is its asker's. Whoever meets one drops what the handler may have spoiled, and the others go on. What ends a
-task or a program (a cancellation, Ctrl-C) is no bug, and passes.
+task or a program (a cancellation, Ctrl-C) is no bug, and passes. Where nobody has asked, the log is told.
 Why: a device's supervisor serves all tasks of a process. One event that nobody thought of must not stop them.
 """
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractContextManager
 from types import TracebackType
 
@@ -15,12 +16,25 @@ import trio
 
 from olmstate.messages import InternalError
 
-_ENDS = (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit, BaseExceptionGroup)
+logger = logging.getLogger("olmstate")
+"""Hears of the bugs that nobody is told of, since nobody has asked for what met them."""
+
+_ENDS = (trio.Cancelled, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 def is_bug(error: BaseException) -> bool:
-    """Whether ``error``, which is no `OlmStateError`, is a bug; a panic of vodozemac's is one, and no Exception."""
-    return isinstance(error, Exception) or not isinstance(error, _ENDS)
+    """Whether ``error``, which is no `OlmStateError`, is a bug; a panic of vodozemac's is one, and no Exception.
+
+    A group is one if it has nothing in it that ends a task or a program.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(_ENDS) is None
+    return not isinstance(error, _ENDS)
+
+
+def report(what: str, error: BaseException) -> None:
+    """Log a bug: which, and where; its own text may quote what nobody should read."""
+    logger.error("%s: %s", what, error if isinstance(error, InternalError) else internal_error(error))
 
 
 def internal_error(error: BaseException) -> InternalError:

@@ -11,6 +11,7 @@ To add a message, write its class, its function, and one line among the routes h
                  takes several actors or several steps
     without_turn commands that mostly need no turn, because one before has reserved what they use up
     services     run beside the turns, in the background
+    events       what subscribers in all processes hear: `turn.events` takes them
     additions    what other capabilities ask for at their points: a handler for an answer, say
 """
 
@@ -21,7 +22,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 
-from olmstate.messages import Command, Event, Message, QueryRoute, Route
+from olmstate.messages import Command, Event, Message, QueryRoute, Route, SharedEvent
 from olmstate.storage import Presence
 
 from .actor import Actor, Environment
@@ -41,7 +42,7 @@ class Asking(Protocol):
         ...
 
     def publish(self, event: Event, /) -> None:
-        """Tell subscribers."""
+        """Tell subscribers in this process of what goes on in it."""
         ...
 
     @property
@@ -112,6 +113,8 @@ class Capability:
     procedures: tuple[Route[BesideTurns], ...] = ()
     without_turn: tuple[WithoutTurn[Any], ...] = ()
     services: tuple[Callable[[BesideTurns], Service], ...] = ()
+    events: tuple[type[SharedEvent], ...] = ()
+    """What its commands may put among the events of their turn."""
     additions: tuple[Addition, ...] = ()
 
 

@@ -40,6 +40,7 @@ from olmstate.messages import (
     Message,
     OlmStateError,
     Route,
+    SharedEvent,
     Statistics,
     StoreChanged,
     StoreError,
@@ -55,9 +56,10 @@ from .capability import Capability, WithoutTurn, check_routes
 from .envelope import Envelope, own_error
 from .options import Options
 from .points import Addition, Additions
-from .service import ServicesByClass
+from .service import ServicesByClass, run_service
 from .slices import in_slices
 from .states import TRANSITIONS, Move, State, next_state
+from .stream import StreamActor, StreamReader, store_events
 from .subscriptions import Subscriptions
 from .turn import ActorsByClass, Turn
 
@@ -136,7 +138,10 @@ class Runner:
             user_id=user_id,
             device_id=device_id,
         )
-        self.actors = ActorsByClass(each.actor(environment) for each in capabilities if each.actor is not None)
+        shared = [event for each in capabilities for event in each.events]
+        self._stream = StreamActor(environment, shared)
+        made = (each.actor(environment) for each in capabilities if each.actor is not None)
+        self.actors = ActorsByClass([*made, self._stream])
         self._all: tuple[Actor[Any], ...] = tuple(self.actors)
         self.additions = Additions([*(added for each in capabilities for added in each.additions), *additions])
         self.presence = store.presence
@@ -144,7 +149,7 @@ class Runner:
         self._viewed = frozenset[Table]().union(*(actor.viewed for actor in self._all))
         self._writing: dict[Table, frozenset[bytes]] = {}
         """What the last commit, which may not have returned yet, changes of the tables that are viewed."""
-        self._subscriptions = Subscriptions()
+        self._subscriptions = Subscriptions(StreamReader(store, shared).read, pause=self._options.watch)
         self._counters = _Counters()
         self._state = State.IDLE
         self._poison: StorePoisoned | None = None
@@ -174,12 +179,14 @@ class Runner:
                 raise internal_error(error) from error
             raise
 
-    def subscribe(self, *types: type[V]) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]:
-        """Receive the events of ``types`` that are published in a ``with supervisor.subscribe(…) as events:``."""
-        return self._subscriptions.subscribe(*types)
+    def subscribe(
+        self, *types: type[V], since: int | None = None
+    ) -> AbstractContextManager[trio.MemoryReceiveChannel[V]]:
+        """Receive the events of ``types``; see `Supervisor.subscribe`."""
+        return self._subscriptions.subscribe(*types, since=since)
 
     def publish(self, event: Event) -> None:
-        """Tell subscribers."""
+        """Tell subscribers in this process."""
         self._subscriptions.publish(event)
 
     @property
@@ -241,6 +248,7 @@ class Runner:
             self._notify(Committed(generation=changes.generation, written=self._writing))
             return
         self._notify(Invalidate(generation=changes.generation, partitions=changes.partitions))
+        self._subscriptions.learnt(changes.generation)
         if first:
             return  # nothing was cached, and nobody had heard of anything
         self._counters.foreign_writes += 1
@@ -284,9 +292,11 @@ class Runner:
         batch: list[Envelope[Any]] = []
         try:
             async with trio.open_nursery() as nursery:
-                for part in (*self._all, *self.services):
-                    nursery.start_soon(_run_protected, part.run, name=part.run)
-                for run in (self._write_behind, self._watch):
+                for actor in self._all:
+                    nursery.start_soon(_run_protected, actor.run, name=actor.run)
+                for service in self.services:
+                    nursery.start_soon(_run_protected, partial(run_service, service), name=service.run)
+                for run in (self._write_behind, self._watch, self._subscriptions.run):
                     nursery.start_soon(_run_protected, run, name=run)
                 task_status.started()
                 async for first in self._inbox:
@@ -306,10 +316,17 @@ class Runner:
 
     @enable_ki_protection
     async def close(self) -> None:
-        """Take no more commands; wait until those that were sent are answered and what waited to be written is."""
+        """Take no more commands; wait until those that were sent are answered and what waited to be written is.
+
+        Raises:
+            InternalError: A bug has kept what waited from being written.
+        """
         try:
-            with contextlib.suppress(OlmStateError):
-                await self.ask_in_turn(Flush(closing=True))
+            await self.ask_in_turn(Flush(closing=True))
+        except InternalError:
+            raise
+        except OlmStateError:
+            pass  # what has waited could be lost at any time; all else was told to its askers
         finally:
             self._send.close()
 
@@ -341,7 +358,7 @@ class Runner:
             if self._state is State.IDLE:
                 self._move(Move.COMMAND)
                 await self._acquire()
-            results, events = await self._run_fenced(batch)
+            results, events, generation = await self._run_fenced(batch)
         except StoreError as error:
             self._give_up(batch, error)
             return
@@ -353,8 +370,8 @@ class Runner:
         # from here to the answers there is no await: they can't be lost to a cancellation
         for envelope, result in results.items():
             envelope.resolve(result)
-        for event in events:
-            self.publish(event)
+        if generation is not None:
+            self._subscriptions.committed(generation, events)
         self._release()
 
     def _give_up(self, batch: Sequence[Envelope[Any]], error: StoreError) -> None:
@@ -421,26 +438,34 @@ class Runner:
 
     async def _run_fenced(
         self, batch: Sequence[Envelope[Any]]
-    ) -> tuple[dict[Envelope[Any], Outcome[Any]], list[Event]]:
-        """Run the batch and commit what it changed, again from fresh state for as long as somebody else is quicker."""
+    ) -> tuple[dict[Envelope[Any], Outcome[Any]], list[SharedEvent], int | None]:
+        """Run the batch and commit what it changed, again from fresh state for as long as somebody else is quicker.
+
+        The generation is that of the commit, if there was anything to commit.
+        """
         for _ in range(MOST_FENCED):
             await self.refresh()
+            with left_to_the_next():  # so that subscribers are told of our own commit as soon as it is made
+                await self._subscriptions.catch_up()
             seen = self._newest.generation
             self._move(Move.REFRESHED)
             results, events = await self._run_all(batch)
             self._move(Move.RAN)
-            if await self._commit(seen):
+            generation = await self._commit(seen, events)
+            if generation is not None:
                 self._move(Move.COMMITTED)
                 self._counters.turns += 1
                 self._counters.commands += len(results)
                 self._counters.largest_batch = max(self._counters.largest_batch, len(results))
-                return results, events
+                return results, events, generation if generation > seen else None
             self._counters.fenced += 1
             self._roll_back()
             self._move(Move.FENCED)
         raise StorePoisoned(reason="others commit while this process holds the lock")
 
-    async def _run_all(self, batch: Sequence[Envelope[Any]]) -> tuple[dict[Envelope[Any], Outcome[Any]], list[Event]]:
+    async def _run_all(
+        self, batch: Sequence[Envelope[Any]]
+    ) -> tuple[dict[Envelope[Any], Outcome[Any]], list[SharedEvent]]:
         """Run every command once, without those that are refused half-way."""
         refused: dict[Envelope[Any], Outcome[Any]] = {}
         while True:
@@ -479,25 +504,29 @@ class Runner:
     def _changes(self) -> int:
         return sum(actor.changes for actor in self._all)
 
-    async def _commit(self, seen: int) -> bool:
-        """Write what the turn, which derives from generation ``seen``, has changed; False if it was fenced."""
+    async def _commit(self, seen: int, events: Sequence[SharedEvent]) -> int | None:
+        """Write what the turn, which derives from generation ``seen``, has changed, and its events.
+
+        The generation that the store has then; None if the turn was fenced.
+        """
         for actor in self._all:
             for step in actor.before_commit():
                 await actor.ask(step)
+        await store_events(self._store, self._stream, events)
         if self._newest.generation != seen:
-            return False  # a query has seen another's commit, and the actors have dropped what it contradicts
+            return None  # a query has seen another's commit, and the actors have dropped what it contradicts
         rows: dict[Table, list[Row]] = {}
         for actor in self._all:
             rows.update(await in_slices(actor.changed_rows()))
         if not any(rows.values()):
             self._notify(Committed(generation=seen))
-            return True
+            return seen
         if sum(map(len, rows.values())) > MOST_ROWS:
             await trio.lowlevel.checkpoint()  # if anybody commits meanwhile, this commit is fenced
         return await self._write(rows, seen)
 
-    async def _write(self, rows: Mapping[Table, Sequence[Row]], seen: int) -> bool:
-        """Commit ``rows`` and tell the actors; False if it was fenced."""
+    async def _write(self, rows: Mapping[Table, Sequence[Row]], seen: int) -> int | None:
+        """Commit ``rows`` and tell the actors; the new generation, or None if it was fenced."""
         self._writing = {
             table: frozenset(row.partition for row in rows[table]) for table in self._viewed if table in rows
         }
@@ -509,14 +538,14 @@ class Runner:
                 self._counters.commits += 1
                 self._notify(Committed(generation=generation, written=self._writing))
             except Fenced:
-                return False
+                return None
             except OlmStateError:
                 raise
             except BaseException as error:
                 if is_bug(error):  # nobody knows what was written, or what the actors have learned of it
                     raise StorePoisoned(reason=f"a commit met a bug, {internal_error(error).reason}") from error
                 raise
-        return True
+        return generation
 
     def _roll_back(self) -> None:
         self._notify(RolledBack())
@@ -548,7 +577,7 @@ class Runner:
     async def _watch(self) -> None:
         """Look for others' writes while anybody wants to hear of them."""
         while True:
-            if self._subscriptions.wanted(StoreChanged):
+            if self._subscriptions.followed or self._subscriptions.wanted(StoreChanged):
                 with left_to_the_next():
                     await self.refresh()
                 await trio.sleep(self._options.watch)

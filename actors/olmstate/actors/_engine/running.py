@@ -15,6 +15,9 @@ from typing import TypeVar
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from olmstate.messages import InternalError
+
+from .bugs import report
 from .hidden_nursery import HiddenNursery
 from .runner import Runner
 
@@ -58,6 +61,11 @@ class Running(AbstractAsyncContextManager[T]):
             # cancelled or not, what was sent is finished
             with trio.move_on_after(self._drain, shield=True):
                 await self._runner.close()
+        except InternalError as error:
+            if raised is None:
+                out = error
+            else:
+                report("closing", error)
         except BaseException as error:  # noqa: BLE001 - Ctrl-C, which no shield keeps out; it goes on below
             out = error
         finally:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import attrs
 
-from olmstate.messages import Event
+from olmstate.messages import SharedEvent
 
 from .actor import Actor
 from .points import Additions
@@ -45,8 +45,8 @@ class Turn:
     actors: ActorsByClass
     now: int
     """Milliseconds since 1970. Decides on rotation, never on safety."""
-    events: list[Event]
-    """Published once the turn is committed."""
+    events: list[SharedEvent]
+    """Stored with the turn's commit, and published in all processes after it."""
     additions: Additions = attrs.field(factory=lambda: Additions(()))
     """What capabilities have added to others' points."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from olmstate.actors._engine.capability import Capability
-from olmstate.messages import Identity, PinIdentity, WithdrawVerification
+from olmstate.messages import IdentitiesChanged, Identity, PinIdentity, WithdrawVerification
 
 from .actor import CommittedIdentity, IdentitiesActor
 from .operations import MarkVerified, mark_verified, pin_identity, withdraw_verification
@@ -16,4 +16,5 @@ CAPABILITY = Capability(
         WithdrawVerification.by(withdraw_verification),
     ),
     queries=(CommittedIdentity.answered_by(IdentitiesActor), Identity.answered_by(IdentitiesActor)),
+    events=(IdentitiesChanged,),
 )

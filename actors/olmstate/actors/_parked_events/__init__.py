@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from olmstate.actors._engine.capability import Capability
 from olmstate.actors._room_keys.points import SESSIONS_LEARNT
-from olmstate.messages import ForgetParkedEvents, ParkedEvents, ParkEvents
+from olmstate.messages import EventsReadable, ForgetParkedEvents, ParkedEvents, ParkEvents
 
 from .actor import ParkedEventsActor
 from .operations import forget_parked_events, park_events, sessions_learnt
@@ -13,5 +13,6 @@ CAPABILITY = Capability(
     actor=ParkedEventsActor,
     commands=(ForgetParkedEvents.by(forget_parked_events), ParkEvents.by(park_events)),
     queries=(ParkedEvents.answered_by(ParkedEventsActor),),
+    events=(EventsReadable,),
     additions=(SESSIONS_LEARNT.add(sessions_learnt),),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from olmstate.actors._engine.capability import Capability
-from olmstate.messages import MarkRequestFailed, MarkRequestSent, OutgoingRequests
+from olmstate.messages import MarkRequestFailed, MarkRequestSent, OutgoingRequests, RequestGivenUp
 
 from .actor import CommittedBackOffs, CommittedRequests, RequestContents, RequestsActor
 from .courier import Courier
@@ -32,4 +32,5 @@ CAPABILITY = Capability(
     ),
     procedures=(OutgoingRequests.by(outgoing_requests),),
     services=(Courier,),
+    events=(RequestGivenUp,),
 )

@@ -21,4 +21,4 @@ def delay(failures: int, retry_after: float | None = None) -> int:
     computed = min(FIRST << min(failures - 1, _DOUBLINGS), LONGEST)
     if retry_after is None:
         return computed
-    return max(0, min(round(retry_after * 1000), LONGEST))
+    return round(max(0.0, min(retry_after * 1000, LONGEST)))

@@ -10,20 +10,24 @@ While nothing happens it looks whether another process has written (`POLL`), whi
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final
 
 import attrs
 import trio
 
+from olmstate.actors._engine.bugs import internal_error, is_bug, logger, report
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._wire.untrusted_json import answer, as_object, integer, optional, string
 from olmstate.messages import (
     ActorStopped,
     AuthenticationRequired,
+    InternalError,
     MalformedMessage,
     MarkRequestFailed,
     MarkRequestSent,
@@ -42,6 +46,7 @@ from olmstate.messages import (
 )
 
 from .actor import CommittedRequests, PendingRequest, RequestContents, RequestsActor
+from .back_off import delay
 from .operations import MakeDueRequests, TakeOverRequests, challenge_of, is_answer, is_refusal
 from .points import ANSWERS, TRANSPORT, UPKEEP
 
@@ -74,6 +79,8 @@ class Courier:
         self._under_way: set[RequestId] = set()
         self._waiting: dict[RequestId, list[_Waiting]] = {}
         self._refused: OrderedDict[RequestId, OlmStateError] = OrderedDict()
+        self._reported: dict[str, str] = {}
+        """The bugs that are met again and again in the background."""
 
     @property
     def has_transport(self) -> bool:
@@ -153,18 +160,36 @@ class Courier:
         async with trio.open_nursery() as nursery:
             while True:
                 changed = self._requests.changed
-                try:
-                    sendable = await keep_house(self._supervisor)
-                except ActorStopped:
-                    return
-                except OlmStateError:
-                    sendable = ()  # whoever asks for something is told; here it is tried again
-                for request_id in sendable:
-                    if request_id not in self._under_way:
-                        self._under_way.add(request_id)
-                        nursery.start_soon(self._send, request_id, limit)
+                with self._tried_again("making the requests that are due"):
+                    await make_due(self._supervisor)
+                with self._tried_again("looking for requests"):
+                    for request_id in await sendable(self._supervisor):
+                        if request_id not in self._under_way:
+                            self._under_way.add(request_id)
+                            nursery.start_soon(self._send, request_id, limit)
                 with trio.move_on_after(POLL):
                     await changed.wait()
+
+    @contextmanager
+    def _tried_again(self, what: str) -> Generator[None]:
+        """For what is looked at all the time: whoever asks for something is told of what is wrong."""
+        try:
+            yield
+        except OlmStateError as error:
+            if isinstance(error, InternalError):
+                self._report_once(what, error)
+        except BaseException as error:
+            if not is_bug(error):
+                raise
+            self._report_once(what, error)
+        else:
+            self._reported.pop(what, None)
+
+    def _report_once(self, what: str, error: BaseException) -> None:
+        told = error if isinstance(error, InternalError) else internal_error(error)
+        if self._reported.get(what) != str(told):
+            self._reported[what] = str(told)
+            report(what, told)
 
     async def _send(self, request_id: RequestId, limit: trio.CapacityLimiter) -> None:
         try:
@@ -174,15 +199,41 @@ class Courier:
                     await self._store(request, response)
         except (StoreError, ActorStopped):
             pass  # it is stored as it was
+        except BaseException as error:
+            if not is_bug(error):
+                raise
+            # it is stored as it was, and not even its failure could be noted
+            self._complain(request_id, "a request", error)
+            await trio.sleep(delay(1) / 1000)
         finally:
             self._under_way.discard(request_id)
 
     async def _ask_homeserver(self, request: Request) -> Response | None:
+        """None: there was no answer."""
         assert self._transport is not None  # noqa: S101 - `run` has looked
         try:
-            return await self._transport(request)
-        except Exception:  # noqa: BLE001 - the user's function: whatever it raises means that there is no answer
+            # the user's function: whatever it raises means that there is no answer
+            given: object = self._transport(request)
+            if inspect.isawaitable(given):
+                given = await given
+                if isinstance(given, Response):
+                    return given
+        except BaseException as error:
+            if not is_bug(error):
+                raise
+            logger.warning("no answer to %s: %s", request.kind, internal_error(error).reason)
             return None
+        reason = (
+            f"the transport gave a {type(given).__name__}: it must be an asynchronous function that gives a Response"
+        )
+        self._complain(request.request_id, request.kind, InternalError(reason=reason))
+        return None
+
+    def _complain(self, request_id: RequestId, what: str, error: BaseException) -> None:
+        """Tell whoever waits, and the log, of a bug; the request stays."""
+        told = error if isinstance(error, InternalError) else internal_error(error)
+        report(what, told)
+        self._resolve(request_id, told)
 
     async def _store(self, request: Request, response: Response | None) -> None:
         """Take the answer in, however long that takes: keys may have been claimed with it, which nobody gets again."""
@@ -199,7 +250,12 @@ class Courier:
         if response is not None and response.status == HTTPStatus.OK:
             try:
                 await self._supervisor.ask(MarkRequestSent(request_id=request_id, response=response.body))
-            except MalformedMessage:
+            except (StoreError, ActorStopped):
+                raise
+            except InternalError as error:
+                self._complain(request_id, request.kind, error)
+                response = None
+            except OlmStateError:
                 response = None  # garbage, from a proxy say: as good as none
             else:
                 self._settle(request_id, self._complaint(request, response))
@@ -237,15 +293,19 @@ _TOLD: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 """Tried again later, and told to whoever waits all the same."""
 
 
-async def keep_house(supervisor: BesideTurns) -> tuple[RequestId, ...]:
-    """Make what is due, take over what dead processes have left, and say what this process may send now.
-
-    Takes a turn only if there is something to do.
-    """
+async def make_due(supervisor: BesideTurns) -> None:
+    """Make the requests that are due; takes a turn only if there are any."""
     for upkeep in supervisor.additions[UPKEEP]:
         if await upkeep.due(supervisor):
             await supervisor.ask(MakeDueRequests())
             break
+
+
+async def sendable(supervisor: BesideTurns) -> tuple[RequestId, ...]:
+    """Take over what dead processes have left, and say what this process may send now.
+
+    Takes a turn only if there is something to take over.
+    """
     pending = await supervisor.ask(CommittedRequests())
     presence = supervisor.presence
     if any(not each.own and not presence.is_alive(each.owner) for each in pending):

@@ -12,6 +12,8 @@ from olmstate.messages import (
     ExportRoomKeys,
     ImportKeyFile,
     ImportRoomKeys,
+    RoomKeysReceived,
+    RoomKeysWithheld,
 )
 
 from .actor import DecryptSome, InboundGroupSessionsActor, MoreClaimsPage, RoomKeysPage
@@ -51,4 +53,5 @@ CAPABILITY = Capability(
         ImportKeyFile.by(import_key_file),
         ImportRoomKeys.by(import_room_keys),
     ),
+    events=(RoomKeysReceived, RoomKeysWithheld),
 )

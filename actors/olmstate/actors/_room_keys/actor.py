@@ -269,8 +269,8 @@ class AddRoomKeys(Message[tuple[RoomKeyChange, ...]]):
 
 
 @attrs.frozen(kw_only=True)
-class AddWithheld(Message[None]):
-    """Take in withheld notices; a user's first one for a session stays."""
+class AddWithheld(Message[tuple[tuple[RoomId, MegolmSessionId, UserId], ...]]):
+    """Take in withheld notices; a user's first one for a session stays. The reply are those."""
 
     codes: dict[tuple[RoomId, MegolmSessionId, UserId], str]
 
@@ -493,11 +493,10 @@ class InboundGroupSessionsActor(Actor[Asked]):
                     self._room_keys.put(partition, self._room_keys.current(partition))
                 return message.reply(None)
             case AddWithheld(codes=codes):
-                for ids, code in codes.items():
-                    notice = self._notice(*ids)
-                    if self._withheld.current(notice) is None:
-                        self._withheld.put(notice, code)
-                return message.reply(None)
+                new = tuple(ids for ids in codes if self._withheld.current(self._notice(*ids)) is None)
+                for ids in new:
+                    self._withheld.put(self._notice(*ids), codes[ids])
+                return message.reply(new)
             case LookUpRoomKeys(sessions=sessions):
                 return message.reply(tuple(self._room_keys.current(self._partition(*each)) for each in sessions))
             case LookUpSessions(sessions=sessions):

@@ -19,6 +19,7 @@ from olmstate.messages import (
     MegolmSessionId,
     RejectedRoomKey,
     RoomId,
+    RoomKeysWithheld,
     UserId,
 )
 
@@ -67,9 +68,12 @@ async def receive_withheld(turn: Turn, events: Sequence[PlainEvent]) -> None:
             except MalformedMessage:
                 continue
             codes.setdefault(session, code)
+    new: list[tuple[RoomId, MegolmSessionId, UserId]] = []
     async for notices in SlicesOf(codes.items(), NOTICES_AT_ONCE):
-        await turn[InboundGroupSessionsActor].ask(AddWithheld(codes=dict(notices)))
+        new += await turn[InboundGroupSessionsActor].ask(AddWithheld(codes=dict(notices)))
         await tell_of_sessions(turn, {(room_id, session_id) for (room_id, session_id, _), _ in notices})
+    if new:
+        turn.events.append(RoomKeysWithheld(room_keys=tuple((*ids, codes[ids]) for ids in new)))
 
 
 def _withheld(event: JsonObject) -> tuple[tuple[RoomId, MegolmSessionId, UserId], str]:

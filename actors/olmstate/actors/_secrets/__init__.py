@@ -9,6 +9,7 @@ from olmstate.messages import (
     CrossSigningStatus,
     ExportCrossSigningKeys,
     ImportCrossSigningKeys,
+    PrivateCrossSigningKeysChanged,
     RequestKind,
     VerifyUser,
 )
@@ -53,4 +54,5 @@ CAPABILITY = Capability(
             Answer(kind=RequestKind.SIGNATURES_UPLOAD, take=take_signatures_answer, complaint=refused_signature)
         ),
     ),
+    events=(PrivateCrossSigningKeysChanged,),
 )

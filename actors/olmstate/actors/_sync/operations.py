@@ -26,6 +26,7 @@ from olmstate.messages import (
     Json,
     JsonObject,
     MegolmSessionId,
+    OneTimeKeysLow,
     ReceiveSync,
     RoomId,
     RoomKeysReceived,
@@ -110,7 +111,10 @@ async def _receive_rest(turn: Turn, rest: _Rest) -> bool:
     await receive_settings(turn, rest.settings)
     for room_id in rest.rooms_with_leaves:
         await turn[OutboundGroupSessionsActor].ask(Discard(room_id=room_id))
-    return await turn[AccountActor].ask(attrs.evolve(rest.state, now=turn.now))
+    stored = await turn[AccountActor].ask(attrs.evolve(rest.state, now=turn.now))
+    if stored.ran_low and rest.state.one_time_key_count is not None:
+        turn.events.append(OneTimeKeysLow(count=rest.state.one_time_key_count))
+    return stored.token_stored
 
 
 def _parse_sync(sync: JsonObject, since: str | None) -> StoreSync:

@@ -17,6 +17,7 @@ from olmstate.messages import (
     ScanQrCode,
     ShowQrCode,
     StartSas,
+    VerificationChanged,
     VerificationMessages,
     Verifications,
 )
@@ -72,4 +73,5 @@ CAPABILITY = Capability(
         ANSWERS.add(Answer(kind=RequestKind.KEYS_QUERY, take=devices_learned)),
         UPKEEP.add(Upkeep(due=flows_due, make=end_flows)),
     ),
+    events=(VerificationChanged,),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from ._events import Event
+from ._events import SharedEvent
 from ._field_types import checked
 from ._ids import UserId
 from ._message import Command, Query
@@ -34,7 +34,7 @@ class SetNickname(Command[bool]):
 
 
 @attrs.frozen(kw_only=True)
-class NicknameChanged(Event):
+class NicknameChanged(SharedEvent):
     """A user has another nickname."""
 
     user_id: UserId

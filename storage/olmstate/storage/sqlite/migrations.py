@@ -137,6 +137,11 @@ def key_requests(db: Database) -> None:
     make_partitioned_table(db, "waiting_forwards")
 
 
+def events(db: Database) -> None:
+    """What subscribers in all processes hear (decision 0055)."""
+    make_table(db, "events")
+
+
 def room_settings(db: Database) -> None:
     """What rooms say of their encryption."""
     make_table(db, "room_settings")
@@ -158,6 +163,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     parked_events,
     no_olm_notices,
     key_requests,
+    events,
     room_settings,
 )
 """In order: the first makes version 1."""

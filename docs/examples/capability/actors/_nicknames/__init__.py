@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from olmstate.actors._engine.capability import Capability
 from olmstate.actors._to_device.handlers import ON_DECRYPTED, Handler
-from olmstate.messages import Nickname, SetNickname
+from olmstate.messages import Nickname, NicknameChanged, SetNickname
 
 from .actor import NicknamesActor
 from .operations import receive_nicknames, set_nickname
@@ -16,4 +16,5 @@ CAPABILITY = Capability(
     additions=(
         ON_DECRYPTED.add(Handler(("org.example.nickname",), receive_nicknames)),
     ),
+    events=(NicknameChanged,),
 )

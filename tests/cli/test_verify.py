@@ -1,0 +1,227 @@
+"""``olmstate verify`` in a terminal, with another device of the library's at the other end."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from olmstate.actors import Supervisor, open_supervisor
+from olmstate.messages import (
+    AcceptVerification,
+    CancelVerification,
+    ConfirmVerification,
+    CreateAccount,
+    DeviceId,
+    ReceiveSync,
+    RequestVerification,
+    SignedDeviceKeys,
+    SyncToken,
+    UpdateDevices,
+    UserId,
+    Verification,
+    Verifications,
+    VerificationStage,
+)
+from tests.cli.conftest import ALICE, KEY, PHONE, Olmstate, complaint, make_store
+from tests.cli.served import serving
+from tests.peer.homeserver import Homeserver
+from tests.peer.session import API, Session
+from tests.peer.transport import transport_of
+
+BOB, TABLET = UserId("@bob:example.org"), DeviceId("TABLET")
+PATIENCE = 60
+"""Seconds until a test gives up."""
+
+
+@attrs.define
+class Terminal:
+    """What a program writes to, and reads from."""
+
+    program: trio.Process
+    master: int
+    shown: str = ""
+    _read: int = 0
+
+    async def until(self, text: str) -> str:
+        """Wait until the program has written ``text``; all since the last time."""
+        with trio.fail_after(PATIENCE):
+            while text not in self.shown[self._read :]:
+                if not await self._more():
+                    raise AssertionError(f"{text!r} never came: {self.shown!r}")
+        end = self.shown.index(text, self._read) + len(text)
+        since, self._read = self.shown[self._read : end], end
+        return since
+
+    async def _more(self) -> bool:
+        await trio.lowlevel.wait_readable(self.master)
+        try:
+            octets = os.read(self.master, 65_536)
+        except OSError:  # how Linux says that nobody has the other end open any more
+            return False
+        self.shown += octets.decode()
+        return bool(octets)
+
+    def type(self, text: str) -> None:
+        """As somebody at the keyboard."""
+        os.write(self.master, text.encode())
+
+    async def end(self) -> int:
+        """How the program has ended."""
+        with trio.fail_after(PATIENCE):
+            while await self._more():
+                pass
+            return await self.program.wait()
+
+
+@attrs.define
+class Meeting:
+    """Alice's store, which the program uses, and Bob's tablet, which is here."""
+
+    url: str
+    store: Path
+    tmp_path: Path
+    bob: Supervisor
+    session: Session
+
+    @asynccontextmanager
+    async def olmstate(self, *arguments: str) -> AsyncGenerator[Terminal]:
+        """The program, in a terminal."""
+        key_file, token_file = self.tmp_path / "key", self.tmp_path / "token"
+        key_file.write_bytes(KEY)
+        token_file.write_text("alice\n")
+        secrets = ("--key-file", str(key_file), "--token-file", str(token_file))
+        command = [sys.executable, "-m", "olmstate", "verify", str(self.store), "--homeserver", self.url, *secrets]
+        master, slave = pty.openpty()
+        program = await trio.lowlevel.open_process(
+            [*command, "--sync", *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "100", "PYTHONUTF8": "1"},
+        )
+        os.close(slave)
+        try:
+            yield Terminal(program, master)
+        finally:
+            if program.returncode is None:
+                program.kill()
+            os.close(master)
+
+    async def bobs(self, *stages: VerificationStage) -> Verification:
+        """Bob's verification, once it is at one of some stages."""
+        with trio.fail_after(PATIENCE):
+            while True:
+                since = await self.bob.ask(SyncToken())
+                await self.bob.ask(ReceiveSync(sync=await self.session.sync(since), since=since))
+                for flow in await self.bob.ask(Verifications()):
+                    if flow.stage in stages:
+                        return flow
+                await trio.sleep(0.05)
+
+
+@pytest.fixture
+async def meeting(tmp_path: Path) -> AsyncGenerator[Meeting]:
+    server = Homeserver(lambda: 0)
+    alice, bob = server.log_in(ALICE, PHONE), server.log_in(BOB, TABLET)
+    store = tmp_path / "store"
+    await trio.to_thread.run_sync(make_store, store, KEY)
+    async with (
+        serving({"alice": alice}) as url,
+        open_supervisor(
+            tmp_path / "bob", user_id=BOB, device_id=TABLET, key=KEY, transport=transport_of(bob)
+        ) as supervisor,
+    ):
+        await supervisor.ask(CreateAccount())
+        keys = await supervisor.ask(SignedDeviceKeys())
+        await bob.request("POST", f"{API}/keys/upload", {"device_keys": keys})
+        yield Meeting(url, store, tmp_path, supervisor, bob)
+
+
+async def test_people_compare_emoji_and_both_are_verified(meeting: Meeting) -> None:
+    async with meeting.olmstate("--user", BOB, "--device", TABLET) as terminal:
+        asked = await meeting.bobs(VerificationStage.ASKED)
+        await meeting.bob.ask(AcceptVerification(user_id=asked.user_id, flow_id=asked.flow_id))
+        theirs = await meeting.bobs(VerificationStage.COMPARING)
+        shown = await terminal.until("Does the other device show the same? [y/n]: ")
+        assert theirs.emoji is not None
+        assert theirs.decimals is not None
+        for emoji in theirs.emoji:
+            assert f"{emoji.symbol}  {emoji.name}\r\n" in shown
+        assert " ".join(map(str, theirs.decimals)) in shown
+        terminal.type("y\n")
+        await terminal.until("waiting for the other side to confirm")
+        await meeting.bob.ask(ConfirmVerification(user_id=theirs.user_id, flow_id=theirs.flow_id))
+        assert VerificationStage.DONE is (await meeting.bobs(VerificationStage.DONE)).stage
+        assert 0 == await terminal.end()
+        assert f"{TABLET} of {BOB} is verified\r\n" in terminal.shown
+
+
+async def ask_alice(meeting: Meeting) -> None:
+    """Bob asks, once Alice's keys are there."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            await meeting.bob.ask(UpdateDevices(users=(UserId(ALICE),)))
+            try:
+                await meeting.bob.ask(RequestVerification(user_id=UserId(ALICE), devices=(DeviceId(PHONE),)))
+            except Exception:  # noqa: BLE001 - not yet
+                await trio.sleep(0.1)
+            else:
+                return
+
+
+async def test_who_is_asked_says_yes_first_and_differing_emoji_end_it(meeting: Meeting) -> None:
+    async with meeting.olmstate() as terminal:
+        await terminal.until("waiting for a request")
+        await ask_alice(meeting)
+        await terminal.until(f"{TABLET} of {BOB} asks to verify. Do you want that? [y/n]: ")
+        terminal.type("y\n")
+        await meeting.bobs(VerificationStage.COMPARING)
+        await terminal.until("Does the other device show the same? [y/n]: ")
+        terminal.type("perhaps\n")
+        await terminal.until("Does the other device show the same? [y/n]: ")
+        terminal.type("n\n")
+        assert "m.mismatched_sas" == (await meeting.bobs(VerificationStage.CANCELLED)).cancel_code
+        assert 1 == await terminal.end()
+        assert "Error: the verification was cancelled: the emoji differ" in terminal.shown
+
+
+async def test_a_question_goes_away_when_the_other_side_gives_up(meeting: Meeting) -> None:
+    async with meeting.olmstate("--user", BOB) as terminal:
+        asked = await meeting.bobs(VerificationStage.ASKED)
+        await meeting.bob.ask(AcceptVerification(user_id=asked.user_id, flow_id=asked.flow_id))
+        await meeting.bobs(VerificationStage.COMPARING)
+        await terminal.until("Does the other device show the same? [y/n]: ")
+        await meeting.bob.ask(CancelVerification(user_id=asked.user_id, flow_id=asked.flow_id))
+        assert 1 == await terminal.end()
+        assert "Error: the verification was cancelled: the other side cancelled it" in terminal.shown
+
+
+async def test_ctrl_c_cancels_it_on_both_sides(meeting: Meeting) -> None:
+    async with meeting.olmstate("--user", BOB) as terminal:
+        await meeting.bobs(VerificationStage.ASKED)
+        await terminal.until("waiting for the other side to accept")
+        terminal.program.send_signal(2)
+        assert "m.user" == (await meeting.bobs(VerificationStage.CANCELLED)).cancel_code
+        assert 1 == await terminal.end()
+        assert "Aborted!" in terminal.shown
+
+
+def test_a_homeserver_must_be_named(store: Path, key_file: Path, olmstate: Olmstate) -> None:
+    ran = olmstate("verify", store, "--key-file", key_file)
+    assert (2, "Missing option '--homeserver'" in ran.stderr) == (ran.exit_code, True)
+
+
+def test_whoever_gives_no_access_token_is_told_where_it_may_come_from(
+    store: Path, key_file: Path, olmstate: Olmstate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OLMSTATE_ACCESS_TOKEN", raising=False)
+    ran = olmstate("verify", store, "--key-file", key_file, "--homeserver", "http://127.0.0.1:1", typed="")
+    assert "OLMSTATE_ACCESS_TOKEN" in complaint(ran)
