@@ -61,7 +61,7 @@ async def main() -> None:
             transport=transport,
         ) as device,
     ):
-        await device.ask(m.PrepareAccount())
+        await device.ask(m.PublishAccount())
         print("syncing", flush=True)
         while True:
             try:

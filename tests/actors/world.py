@@ -106,8 +106,8 @@ class World:
         return other
 
     @asynccontextmanager
-    async def process(self, *, transport: bool = True) -> AsyncGenerator[Supervisor]:
-        """One of the device's processes."""
+    async def process(self, *, transport: bool = True, account: bool = True) -> AsyncGenerator[Supervisor]:
+        """One of the device's processes, which makes the account if there is none, or not."""
         store = MemoryStore(self.disk)
         try:
             async with run_supervisor(
@@ -117,7 +117,8 @@ class World:
                 options=Options(wall_clock=lambda: round(trio.current_time() * 1000)),
                 transport=self.send if transport else None,
             ) as supervisor:
-                await supervisor.ask(PrepareAccount())
+                if account:
+                    await supervisor.ask(PrepareAccount())
                 yield supervisor
         finally:
             store.presence.close()

@@ -80,6 +80,7 @@ from olmstate.messages import (
     PinIdentity,
     PrepareAccount,
     PrepareRoomKey,
+    PublishAccount,
     ReadSecret,
     ReceiveSync,
     ReceiveVerificationEvent,
@@ -316,6 +317,7 @@ async def _do_what_asks_the_homeserver(witness: Witness, homeserver: Homeserver,
     secrets.add("secret", STORED_SECRET)
     messages: list[Message[Any]] = [
         PrepareAccount(),
+        PublishAccount(patience=0.1),
         TrackUsers(users=(bob,)),
         OutdatedUsers(),
         OutgoingRequests(),

@@ -7,7 +7,7 @@ Rule: a test asks `device` for what the library promises, and this class for wha
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
@@ -96,8 +96,7 @@ async def open_olmstate_device(session: Session, store: Path) -> AsyncGenerator[
         key=KEY,
         transport=transport_of(session),
     ) as supervisor:
-        with suppress(m.AccountExists):
-            await supervisor.ask(m.CreateAccount())
+        await supervisor.ask(m.PublishAccount())
         device = OlmstateDevice(session=session, device=supervisor)
         await device.sync()
         yield device

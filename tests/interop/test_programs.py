@@ -16,6 +16,7 @@ import trio
 
 from olmstate.messages import RoomId
 from tests.interop.device import Device
+from tests.interop.fault_proxy import FaultProxy, open_fault_proxy
 from tests.interop.homeserver import HttpSession
 from tests.interop.people import People, meet
 
@@ -42,6 +43,12 @@ async def bot(people: People, tmp_path: Path) -> HttpSession:
 
 def command(program: str, *arguments: str) -> list[str]:
     return [sys.executable, str(PROGRAMS / program), *arguments]
+
+
+def send_through(proxy: FaultProxy, folder: Path) -> None:
+    """Have the programs ask the proxy instead of the homeserver."""
+    file = folder / "account.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "homeserver": proxy.url}))
 
 
 @asynccontextmanager
@@ -124,6 +131,30 @@ async def test_a_bot_answers_and_goes_on_after_it_was_killed(people: People, bot
     async with daemon(tmp_path):
         await human.send(room, "!ping")
         await reads(human, {"pong"})
+
+
+async def test_a_new_bot_is_not_seen_before_it_can_be_written_to(
+    people: People, bot: HttpSession, tmp_path: Path
+) -> None:
+    # it joined before its keys were uploaded: whoever wrote at once found no device of it, and it could not read that
+    human = await people.rust()
+    room = await meet([human])
+    await human.session.invite(room, bot.user_id)
+    async with open_fault_proxy(bot.url, people.homeserver.client) as proxy, trio.open_nursery() as nursery:
+        send_through(proxy, tmp_path)
+        upload = proxy.add("hold", "/keys/upload")
+
+        async def let_it_wait() -> None:
+            await upload.arrived.wait()
+            assert [] == proxy.asked("/sync")
+            upload.release()
+
+        nursery.start_soon(let_it_wait)
+        async with daemon(tmp_path):
+            await joined(human, room, bot)
+            await human.sync()
+            await human.send(room, "!ping")
+            await reads(human, {"pong"})
 
 
 @pytest.mark.parametrize("senders", [10, pytest.param(50, marks=pytest.mark.full)])

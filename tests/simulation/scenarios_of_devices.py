@@ -28,11 +28,13 @@ from olmstate.messages import (
     JsonObject,
     MarkKeysPublished,
     NoAccount,
+    NoTransport,
     OlmSessionPickle,
     OlmSessionsCreated,
     PlainToDevice,
     PrepareAccount,
     PrepareOneTimeKeys,
+    PublishAccount,
     ReceiveSync,
     ReplayedToDevice,
     RoomKeyWithheld,
@@ -73,6 +75,19 @@ async def prepare_the_account_that_there_is(client: Client) -> Prepared:
     """One that has started before."""
     own = await client.supervisor.ask(IdentityKeys())
     return Prepared(PrepareAccount(), right=lambda reply: reply == own)
+
+
+async def publish_the_account_that_is_published(client: Client) -> Prepared:
+    """One that has started before, and whose keys the homeserver has."""
+    own = await client.supervisor.ask(IdentityKeys())
+    keys = await client.supervisor.ask(PrepareOneTimeKeys())
+    await client.supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids))
+    return Prepared(PublishAccount(), right=lambda reply: reply == own)
+
+
+async def publish_a_new_account(client: Client) -> Prepared:
+    """There is nothing to upload it with; it is made all the same."""
+    return Prepared(PublishAccount(), _has_keys)
 
 
 async def import_account(client: Client) -> Prepared:
@@ -381,6 +396,8 @@ SCENARIOS = (
     Scenario(prepare=create_another_account, refused=(AccountExists,)),
     Scenario(prepare=prepare_account, empty=True),
     Scenario(prepare=prepare_the_account_that_there_is),
+    Scenario(prepare=publish_the_account_that_is_published),
+    Scenario(prepare=publish_a_new_account, empty=True, refused=(NoTransport,)),
     Scenario(prepare=import_account, empty=True, again=(AccountExists,)),
     Scenario(prepare=one_time_keys),
     Scenario(prepare=one_time_keys_of_nobody, empty=True, refused=(NoAccount,)),

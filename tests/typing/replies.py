@@ -70,6 +70,7 @@ from olmstate.messages import (
     PrepareOneTimeKeys,
     PrepareRoomKey,
     PrivateCrossSigningKeys,
+    PublishAccount,
     ReadSecret,
     ReceiveSync,
     ReceiveVerificationEvent,
@@ -122,6 +123,7 @@ async def account(
 ) -> None:
     assert_type(await supervisor.ask(CreateAccount()), DeviceIdentity)
     assert_type(await supervisor.ask(PrepareAccount()), DeviceIdentity)
+    assert_type(await supervisor.ask(PublishAccount()), DeviceIdentity)
     assert_type(await supervisor.ask(import_account), DeviceIdentity)
     assert_type(await supervisor.ask(IdentityKeys()), DeviceIdentity)
     assert_type(await supervisor.ask(SignedDeviceKeys()), JsonObject)

@@ -14,6 +14,7 @@ from ._account import (
     OlmSessionPickle,
     PrepareAccount,
     PrepareOneTimeKeys,
+    PublishAccount,
     SignedDeviceKeys,
     UnpublishedKeys,
 )
@@ -394,6 +395,7 @@ __all__ = [
     "PrivateCrossSigningKeysChanged",
     "PrivateKey",
     "Procedure",
+    "PublishAccount",
     "QrUnavailable",
     "Query",
     "QueryRoute",

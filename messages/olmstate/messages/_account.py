@@ -8,7 +8,7 @@ import attrs
 
 from ._field_types import checked
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, KeyId, UserId
-from ._message import Command, Query
+from ._message import Command, Procedure, Query
 
 
 @attrs.frozen(kw_only=True)
@@ -37,11 +37,38 @@ class CreateAccount(Command[DeviceIdentity]):
 class PrepareAccount(Command[DeviceIdentity]):
     """This device's account, made if there is none: what a program begins with, the first time and each time.
 
-    Nothing is written if there is one. If several processes ask at once, one makes it, and all get the same.
+    Nothing is written if there is one. If several processes ask at once, one makes it, and all get the same. With a
+    transport, begin with `PublishAccount`.
 
     Returns:
         DeviceIdentity: Who this device is. Never changes once the account exists.
     """
+
+
+@attrs.frozen(kw_only=True, field_transformer=checked)
+class PublishAccount(Procedure[DeviceIdentity]):
+    """This device's account, made if there is none, and known to the homeserver.
+
+    A program with a transport begins with it, the first time and each time.
+
+    **Ask it before the device is seen in rooms:** before it joins one, and before its first sync. Others encrypt to the
+    devices that the homeserver knows when they send. What is sent before ours is among them, it can never read.
+
+    Waits until the homeserver has the device's keys and its fallback key, with which anybody can begin an Olm session.
+    If it has, nothing is asked and nothing is written. An upload that another process has begun is waited for.
+
+    Returns:
+        DeviceIdentity: Who this device is. Never changes once the account exists.
+
+    Raises:
+        NoTransport: The account isn't published, and there is no transport: send `OutgoingRequests` by hand.
+        RequestRefused: The homeserver refused.
+        RequestDelayed: It could not be published in time. The account is made, and the upload is tried again in the
+            background.
+    """
+
+    patience: float = 60.0
+    """Seconds to wait."""
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)

@@ -11,13 +11,15 @@ from olmstate.messages import (
     OneTimeKeysLow,
     PrepareAccount,
     PrepareOneTimeKeys,
+    PublishAccount,
     RequestKind,
     SignedDeviceKeys,
     SyncToken,
 )
 
-from .actor import AccountActor, AreKeysDue
+from .actor import AccountActor, AreKeysDue, IsPublished
 from .operations import create_account, mark_keys_published, prepare_account, prepare_one_time_keys
+from .procedures import publish_account
 from .upkeep import make_upload, take_upload_answer, uploads_due
 
 CAPABILITY = Capability(
@@ -31,9 +33,11 @@ CAPABILITY = Capability(
     queries=(
         AreKeysDue.answered_by(AccountActor),
         IdentityKeys.answered_by(AccountActor),
+        IsPublished.answered_by(AccountActor),
         SignedDeviceKeys.answered_by(AccountActor),
         SyncToken.answered_by(AccountActor),
     ),
+    procedures=(PublishAccount.by(publish_account),),
     events=(OneTimeKeysLow,),
     additions=(
         ANSWERS.add(Answer(kind=RequestKind.KEYS_UPLOAD, take=take_upload_answer)),

@@ -257,6 +257,11 @@ class AreKeysDue(Query[bool]):
 
 
 @attrs.frozen(kw_only=True)
+class IsPublished(Query[bool]):
+    """Whether the server is known to have the device's keys, and its fallback key; no turn is needed."""
+
+
+@attrs.frozen(kw_only=True)
 class KeysPublished(Message[None]):
     """The server has taken these."""
 
@@ -315,6 +320,7 @@ Step: TypeAlias = (
     Create
     | LookUpOwnDevice
     | AreKeysDue
+    | IsPublished
     | MakeKeys
     | KeysPublished
     | CreateInboundSessions
@@ -374,6 +380,9 @@ class AccountActor(Actor[Asked]):
                 return message.reply(self._sync.committed(self._sync_key).next_batch)
             case Create(account=account):
                 return message.reply(self._create(account))
+            case IsPublished():
+                own = self._account.committed(self._account_key)
+                return message.reply(own is not None and own.fallback.is_published)
             case AreKeysDue(now=now):
                 return message.reply(self._are_keys_due(now))
             case MakeKeys(now=now):

@@ -45,6 +45,11 @@ class FallbackKey:
     in_doubt: bool = False
     """It was handed out more than once."""
 
+    @property
+    def is_published(self) -> bool:
+        """Whether it is known to be on the server; the device's keys, which go along with it, are there then, too."""
+        return self.made is not None and not self.waiting
+
     def is_due(self, *, unused: bool | None, now: int) -> bool:
         """Whether another one must be made; ``unused``: what the server says of the present one."""
         if self.waiting:

@@ -119,7 +119,7 @@ class Courier:
         waiting = _Waiting()
         self._waiting.setdefault(request_id, []).append(waiting)
         try:
-            if not any(each.request_id == request_id for each in await self._pending()):
+            if not await self._is_pending(request_id):
                 self._resolve(request_id, self._refused.pop(request_id, None))
             await waiting.done.wait()
         finally:
@@ -143,9 +143,21 @@ class Courier:
                 changed = self._requests.changed
                 if not any(each.kind == kind and any(map(is_meant, each.subjects)) for each in await self._pending()):
                     return True
-                with trio.move_on_after(POLL):
-                    await changed.wait()
+                await self.wait_for_news(changed)
         return False
+
+    @property
+    def changed(self) -> trio.Event:
+        """Set once requests have come or gone: take it, look, and then `wait_for_news`."""
+        return self._requests.changed
+
+    async def wait_for_news(self, changed: trio.Event) -> None:
+        """Wait until it is worth another look: requests have come or gone, or another process may have written."""
+        with trio.move_on_after(POLL):
+            await changed.wait()
+
+    async def _is_pending(self, request_id: RequestId) -> bool:
+        return any(each.request_id == request_id for each in await self._pending())
 
     async def _pending(self) -> tuple[PendingRequest, ...]:
         return await self._supervisor.ask(CommittedRequests())
@@ -167,8 +179,7 @@ class Courier:
                         if request_id not in self._under_way:
                             self._under_way.add(request_id)
                             nursery.start_soon(self._send, request_id, limit)
-                with trio.move_on_after(POLL):
-                    await changed.wait()
+                await self.wait_for_news(changed)
 
     @contextmanager
     def _tried_again(self, what: str) -> Generator[None]:
@@ -262,7 +273,10 @@ class Courier:
                 return
         failed = _failure(request_id, response)
         await self._supervisor.ask(failed)
-        if failed.status is None:
+        if failed.status is None or not (is_refusal(failed.status) or failed.status in _TOLD):
+            if not await self._is_pending(request_id):
+                # it can't be sent again, since nobody knows what became of it
+                self._resolve(request_id, RequestDelayed(kind=request.kind))
             return
         challenge = challenge_of(failed)
         refused = RequestRefused(kind=request.kind, status=failed.status, errcode=failed.errcode)
@@ -271,7 +285,7 @@ class Courier:
         elif is_refusal(failed.status):
             is_answered = is_answer(self._supervisor.additions, request.kind, failed.status)
             self._settle(request_id, None if is_answered else refused)
-        elif failed.status in _TOLD:
+        else:
             self._resolve(request_id, refused)
 
     def _settle(self, request_id: RequestId, error: OlmStateError | None) -> None:

@@ -1,0 +1,72 @@
+"""The examples of docs/verification.md, at work: two devices of users who do what the page says."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from docs.examples.verification import answer_requests
+from docs.examples.verification_in_a_room import after_sync
+from trio.testing import MockClock
+
+from olmstate.messages import (
+    EventId,
+    JsonObject,
+    ReceiveSync,
+    RequestVerification,
+    RoomId,
+    SyncToken,
+    VerificationStage,
+)
+from tests.actors.verification.conftest import ALICE, BOB, Device, two_devices
+from tests.peer.session import API
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_two_programs_that_answer_verify_each_other(*, same: bool, autojump_clock: MockClock) -> None:
+    questions: list[str] = []
+
+    async def ask(question: str) -> bool:
+        questions.append(question)
+        return same or "show" not in question
+
+    async with two_devices() as two, trio.open_nursery() as nursery:
+        for device in (two.alice, two.bob):
+            nursery.start_soon(answer_requests, device.process, ask)
+        await trio.testing.wait_all_tasks_blocked()
+        await two.request()
+        await two.deliver()
+        stage = VerificationStage.DONE if same else VerificationStage.CANCELLED
+        assert [stage, stage] == await two.stages()
+        shown = {question for question in questions if "show" in question}
+        assert 1 == len(shown)
+        assert f"ALICEDEVICE of {ALICE} asks to verify. Do you?" in questions
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_sync_loop_carries_a_verification_in_a_room(autojump_clock: MockClock) -> None:
+    async def yes(question: str) -> bool:
+        return True
+
+    async def sync(device: Device) -> None:
+        async def send(room_id: RoomId, type_: str, transaction_id: str, content: JsonObject) -> EventId:
+            target = f"{API}/rooms/{room_id}/send/{type_}/{transaction_id}"
+            return EventId((await device.session.request("PUT", target, content))["event_id"])
+
+        since = await device.process.ask(SyncToken())
+        answer = await device.session.sync(since)
+        await device.process.ask(ReceiveSync(sync=answer, since=since))
+        room = answer["rooms"]["join"].get(two.room_id, {"timeline": {"events": []}})
+        await after_sync(device.process, two.room_id, room["timeline"]["events"], (ALICE, BOB), send)
+
+    async with two_devices() as two, trio.open_nursery() as nursery:
+        await two.know_each_other()
+        for device in (two.alice, two.bob):
+            nursery.start_soon(answer_requests, device.process, yes)
+        await trio.testing.wait_all_tasks_blocked()
+        await two.alice.process.ask(RequestVerification(user_id=BOB, room_id=two.room_id))
+        for _ in range(12):
+            for device in (two.alice, two.bob):
+                await sync(device)
+            await trio.sleep(1)
+        assert [VerificationStage.DONE, VerificationStage.DONE] == await two.stages()
+        nursery.cancel_scope.cancel()
