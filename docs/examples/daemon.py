@@ -30,11 +30,12 @@ async def answer(
 
 async def sync(device: Supervisor, client: httpx2.AsyncClient, timeout_ms: int) -> None:
     """One sync: take in what came for the device, join where it was invited, answer."""
-    since = await device.ask(m.SyncToken())
-    query = {"timeout": str(timeout_ms)} | ({"since": since} if since else {})
-    response = await client.get(f"{API}/sync", params=query, timeout=90)
-    found: dict[str, Any] = response.raise_for_status().json()
-    received = await device.ask(m.ReceiveSync(sync=found, since=since))
+    async with device.sync_turn() as turn:
+        since = turn.since
+        query = {"timeout": str(timeout_ms)} | ({"since": since} if since else {})
+        response = await client.get(f"{API}/sync", params=query, timeout=90)
+        found: dict[str, Any] = response.raise_for_status().json()
+        received = await turn.receive(found)
     rooms = found.get("rooms", {})
     for room_id in rooms.get("invite", {}):
         await client.post(f"{API}/rooms/{quote(room_id)}/join", json={})

@@ -50,6 +50,7 @@ RUN: Mapping[str, Mapping[str, str]] = {
         "KEYS_AT_ONCE": "tests/cost",
         "PLAINTEXTS_AT_ONCE": "share-1000, tests/cost",
     },
+    "storage/olmstate/storage/lock/role.py": {"ROLE_POLL": "tests/operations"},
     "storage/olmstate/storage/lock/turnstile.py": {
         "WAITER_POLL": "processes-4",
         "LATE_POLL": "processes-4",

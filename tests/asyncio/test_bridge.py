@@ -24,7 +24,9 @@ from olmstate.messages import (
     ActorStopped,
     CreateAccount,
     DeviceId,
+    DevicesChanged,
     IdentityKeys,
+    Lagged,
     NoAccount,
     PrepareRoomKey,
     Request,
@@ -40,6 +42,7 @@ from olmstate.messages import (
     WrongKey,
 )
 from olmstate.storage import Turnstile
+from tests.actors.peers import Peer, keys_query
 
 KEY = bytes(range(32))
 BOB = UserId("@bob:example.org")
@@ -336,5 +339,40 @@ def test_under_asyncio_the_one_of_trio_says_which_to_import(tmp_path: Path) -> N
                 tmp_path / "store", user_id="@alice:example.org", device_id="ALICE", key=None
             ):
                 pass
+
+    run(main)
+
+
+def test_one_task_at_a_time_syncs_and_one_that_is_cancelled_stands_in_nobodys_way(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "store") as one, opened(tmp_path / "store") as two:
+            await one.ask(CreateAccount())
+
+            async def sync() -> str | None:
+                async with two.sync_turn() as turn:
+                    return turn.since
+
+            async with one.sync_turn() as turn:
+                given_up = asyncio.create_task(sync())
+                waiting = asyncio.create_task(sync())
+                done, _ = await asyncio.wait([given_up, waiting], timeout=0.2)
+                assert not done
+                given_up.cancel()
+                assert (await turn.receive({"next_batch": "s1"})).token_stored
+            assert "s1" == await waiting
+            assert given_up.cancelled()
+
+    run(main)
+
+
+def test_a_subscriber_that_comes_back_gets_what_it_missed(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "store") as device:
+            await device.ask(keys_query(Peer()))
+        async with opened(tmp_path / "store") as device:
+            with device.subscribe(DevicesChanged, Lagged, since=0) as events:
+                event = await anext(events)
+                assert isinstance(event, DevicesChanged)
+                assert 1 == event.position
 
     run(main)

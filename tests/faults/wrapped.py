@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from olmstate.storage import Changes, Lock, Position, Presence, Row, Rows, Store, Table
+from olmstate.storage import Changes, Lock, Position, Presence, Role, Row, Rows, Store, Table
 
 
 class WrappedLock:
@@ -57,6 +57,11 @@ class WrappedStore:
     def presence(self) -> Presence:
         """The wrapped store's."""
         return self.inner.presence
+
+    @property
+    def sync_role(self) -> Role:
+        """The wrapped store's."""
+        return self.inner.sync_role
 
     @property
     def pickle_key(self) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._engine.options import Options
 from ._engine.states import State
 from ._open import open_supervisor, run_supervisor
-from ._supervisor import Supervisor
+from ._supervisor import Supervisor, SyncTurn
 from ._wire import inherited_randomness as inherited_randomness  # for what importing it does
 from ._wire.attachments import AttachmentDecryptor, AttachmentEncryptor, decrypt_attachment, encrypt_attachment
 
@@ -15,6 +15,7 @@ __all__ = [
     "Options",
     "State",
     "Supervisor",
+    "SyncTurn",
     "decrypt_attachment",
     "encrypt_attachment",
     "open_supervisor",

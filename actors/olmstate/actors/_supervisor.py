@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from contextlib import AbstractContextManager
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, TypeVar, overload
 
 import trio
 
-from olmstate.messages import Event, Message
+from olmstate.messages import Event, JsonObject, Message, ReceiveSync, SyncReceived, SyncToken
 
 from ._engine.runner import Runner
 from ._engine.states import State
@@ -18,6 +18,26 @@ V = TypeVar("V", bound=Event)
 V2 = TypeVar("V2", bound=Event)
 V3 = TypeVar("V3", bound=Event)
 V4 = TypeVar("V4", bound=Event)
+
+
+class SyncTurn:
+    """The turn of whoever syncs. `Supervisor.sync_turn` gives it."""
+
+    def __init__(self, supervisor: Supervisor, since: str | None) -> None:
+        self._supervisor = supervisor
+        self.since = since
+        """The ``since`` of the next request; None: there was no sync yet."""
+
+    async def receive(self, sync: JsonObject | str | bytes) -> SyncReceived:
+        """Take in the response to a request since `since`, as `ReceiveSync` does, and move on.
+
+        Raises:
+            NoAccount: The store is empty.
+            MalformedMessage: It isn't one; nothing was taken in.
+        """
+        received = await self._supervisor.ask(ReceiveSync(sync=sync, since=self.since))
+        self.since = await self._supervisor.ask(SyncToken())
+        return received
 
 
 class Supervisor:
@@ -80,6 +100,21 @@ class Supervisor:
             ValueError: ``since`` without `Lagged`.
         """
         return self._runner.subscribe(*types, since=since)
+
+    @asynccontextmanager
+    async def sync_turn(self) -> AsyncGenerator[SyncTurn]:
+        """Wait until no other process syncs, and be the one that does while the block runs.
+
+        ``async with supervisor.sync_turn() as turn:``, then a /sync since `SyncTurn.since`, then `SyncTurn.receive`.
+        One block a long poll lets others have it in between. The kernel frees it when a process dies. Nothing breaks
+        if two sync all the same; but what one syncs of the rooms, the other doesn't see.
+
+        Raises:
+            ActorStopped: The supervisor was closed meanwhile.
+            StoreError: The store can't be used.
+        """
+        async with self._runner.sync_role():
+            yield SyncTurn(self, await self.ask(SyncToken()))
 
     @property
     def state(self) -> State:

@@ -6,6 +6,6 @@ the same thread; nothing else of the library imports asyncio.
 
 from __future__ import annotations
 
-from ._supervisor import Events, Supervisor, open_supervisor
+from ._supervisor import Events, Supervisor, SyncTurn, open_supervisor
 
-__all__ = ["Events", "Supervisor", "open_supervisor"]
+__all__ = ["Events", "Supervisor", "SyncTurn", "open_supervisor"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
@@ -15,7 +15,7 @@ import trio
 import olmstate.actors
 from olmstate.actors import Options
 from olmstate.actors._open import transport_of
-from olmstate.messages import ActorStopped, Event, Message, Request, Response
+from olmstate.messages import ActorStopped, Event, JsonObject, Message, Request, Response, SyncReceived
 from olmstate.storage import Secret
 
 from ._guest import Guest, finished
@@ -47,6 +47,23 @@ class Events(AsyncIterator[V], Generic[V]):
             self._queue.put_nowait(None)  # for whoever asks again
             raise StopAsyncIteration
         return event
+
+
+class SyncTurn:
+    """The turn of whoever syncs. `Supervisor.sync_turn` gives it."""
+
+    def __init__(self, guest: Guest, turn: olmstate.actors.SyncTurn) -> None:
+        self._guest = guest
+        self._turn = turn
+
+    @property
+    def since(self) -> str | None:
+        """The ``since`` of the next request; None: there was no sync yet."""
+        return self._turn.since
+
+    async def receive(self, sync: JsonObject | str | bytes) -> SyncReceived:
+        """Take in the response to a request since `since`; see `olmstate.actors.SyncTurn.receive`."""
+        return await self._guest.run(partial(self._turn.receive, sync))
 
 
 class Supervisor:
@@ -115,6 +132,37 @@ class Supervisor:
                 yield events
             finally:
                 scope.cancel()
+
+    @asynccontextmanager
+    async def sync_turn(self) -> AsyncGenerator[SyncTurn]:
+        """Wait until no other process syncs, and be the one that does while the block runs.
+
+        See `olmstate.actors.Supervisor.sync_turn`.
+        """
+        if self._closed:
+            raise ActorStopped
+        had: asyncio.Future[olmstate.actors.SyncTurn] = self._guest.loop.create_future()
+        given_back: asyncio.Future[None] = self._guest.loop.create_future()
+        scope = trio.CancelScope()
+
+        async def have_it() -> None:
+            try:
+                with scope:
+                    async with self._supervisor.sync_turn() as turn:
+                        had.set_result(turn)
+                        await trio.sleep_forever()
+            except Exception as error:  # noqa: BLE001 - the asker's
+                if not had.done():
+                    had.set_exception(error)
+            finally:
+                given_back.set_result(None)
+
+        self._guest.start(have_it)
+        try:
+            yield SyncTurn(self._guest, await asyncio.shield(had))
+        finally:
+            scope.cancel()
+            await finished(given_back)
 
     def close(self) -> None:
         """Whoever asks from now on is told that it has stopped."""

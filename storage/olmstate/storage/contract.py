@@ -145,6 +145,23 @@ class Presence(Protocol):
         ...
 
 
+class Role(Protocol):
+    """What one handle on a store has at a time, for as long as it likes; nothing that must be right rests on it."""
+
+    async def acquire(self) -> None:
+        """Wait for it. Cancelled, it isn't had.
+
+        Raises:
+            StoreError: The operating system refuses.
+            trio.ClosedResourceError: The handle was closed.
+        """
+        ...
+
+    def release(self) -> None:
+        """Let another have it."""
+        ...
+
+
 class Store(RowReader, Protocol):
     """What the supervisor sees of the store."""
 
@@ -156,6 +173,11 @@ class Store(RowReader, Protocol):
     @property
     def lock(self) -> Lock:
         """The lock under which everything is written."""
+        ...
+
+    @property
+    def sync_role(self) -> Role:
+        """Who syncs with the homeserver."""
         ...
 
     async def look(self, since: int | None) -> Changes | None:

@@ -21,7 +21,7 @@ It knows no message but its own, and no actor: what there is comes from a tuple 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeAlias, TypeVar, cast
@@ -188,6 +188,20 @@ class Runner:
     def publish(self, event: Event) -> None:
         """Tell subscribers in this process."""
         self._subscriptions.publish(event)
+
+    @contextlib.asynccontextmanager
+    async def sync_role(self) -> AsyncGenerator[None]:
+        """Have the role of who syncs while the block runs; see `Supervisor.sync_turn`."""
+        if self._poison is not None:
+            raise own_error(self._poison)
+        try:
+            await self._store.sync_role.acquire()
+        except trio.ClosedResourceError:
+            raise ActorStopped from None
+        try:
+            yield
+        finally:
+            self._store.sync_role.release()
 
     @property
     def state(self) -> State:

@@ -41,6 +41,7 @@ class MemoryDisk:
         self.restored_generation = 0
         """Set it to `generation` to make a backup of what is there."""
         self.slot = Slot()
+        self.sync_turn = trio.Semaphore(1, max_value=1)
         self.handles = 0
         """Opened so far."""
         self.alive: set[str] = set()
@@ -142,6 +143,22 @@ class MemoryPresence:
         self._disk.alive.discard(self.token)
 
 
+class MemoryRole:
+    """One handle's way to the role of a disk: first come, first served."""
+
+    def __init__(self, turn: trio.Semaphore) -> None:
+        """Not had."""
+        self._turn = turn
+
+    async def acquire(self) -> None:
+        """Wait for it."""
+        await self._turn.acquire()
+
+    def release(self) -> None:
+        """Let another have it."""
+        self._turn.release()
+
+
 class MemoryStore:
     """One handle on a disk; see `olmstate.storage.Store`.
 
@@ -191,6 +208,8 @@ class MemoryStore:
         """Stands for the present or last commit: no other says the same."""
         self.lock = MemoryLock(disk.slot, self._faults, latency, os.getpid() if pid is None else pid)
         """The disk's lock, for this handle."""
+        self.sync_role = MemoryRole(disk.sync_turn)
+        """Who syncs with the homeserver."""
         self.presence = MemoryPresence(disk)
         """Which of the disk's handles are alive."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from olmstate.storage import Changes, Position, Presence, Row, Rows, SqliteStore, Table
+from olmstate.storage import Changes, Position, Presence, Role, Row, Rows, SqliteStore, Table
 
 NEVER_MOVES = 0
 """The generation that everybody believes to see."""
@@ -66,6 +66,11 @@ class UnsafeStore:
     def presence(self) -> Presence:
         """The real one's."""
         return self._store.presence
+
+    @property
+    def sync_role(self) -> Role:
+        """The real one's."""
+        return self._store.sync_role
 
     @property
     def restored_generation(self) -> int:

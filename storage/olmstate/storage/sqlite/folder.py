@@ -17,13 +17,19 @@ from pathlib import Path
 from olmstate.messages import StoreCorrupt, StoreUnavailable
 from olmstate.storage.lock.line import PLACES
 from olmstate.storage.lock.presence import PREFIX
+from olmstate.storage.lock.role import SYNC_FILES
 
 DATABASE = "olmstate.sqlite"
 UNFINISHED = f"{DATABASE}.partial"
 """A database on its way: it is renamed when it is whole, so that nobody opens half of one."""
 
 _COMPANIONS = ("-wal", "-shm", "-journal")
-_FILES = {"lock", *PLACES, *(name + suffix for name in (DATABASE, UNFINISHED) for suffix in ("", *_COMPANIONS))}
+_FILES = {
+    "lock",
+    *PLACES,
+    *SYNC_FILES,
+    *(name + suffix for name in (DATABASE, UNFINISHED) for suffix in ("", *_COMPANIONS)),
+}
 
 
 def make_folder(folder: Path) -> None:

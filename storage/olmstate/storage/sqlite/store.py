@@ -39,6 +39,7 @@ from olmstate.storage.contract import Changes, Fenced, Position, Row, Rows, unit
 from olmstate.storage.facts import Facts
 from olmstate.storage.lock.fork import poison_in_child
 from olmstate.storage.lock.presence import Presence
+from olmstate.storage.lock.role import Role
 from olmstate.storage.lock.turnstile import Turnstile
 from olmstate.storage.sealing import Seal, Secret, Wrapping, as_secret
 from olmstate.storage.tables import FOR_LIFE, GROUPED, KEYS_ONLY, PARTITIONED, Table
@@ -140,6 +141,7 @@ class SqliteStore:
         self._path = path
         self._lock = lock
         self._presence = Presence(path.parent)
+        self._sync_role = Role(path.parent)
         self._writer = writer.conn
         self._reader = reader.conn
         info = read_info(self._reader)
@@ -195,6 +197,11 @@ class SqliteStore:
     def presence(self) -> Presence:
         """Which handles on the store are alive."""
         return self._presence
+
+    @property
+    def sync_role(self) -> Role:
+        """Who syncs with the homeserver."""
+        return self._sync_role
 
     @property
     def restored_generation(self) -> int:
@@ -668,6 +675,7 @@ class SqliteStore:
             return
         self._closed = True
         self._presence.close()
+        self._sync_role.close()
         try:
             with trio.CancelScope(shield=True):
                 # without the lock nothing is tidied up; that is all that these errors mean
