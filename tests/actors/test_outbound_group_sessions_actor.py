@@ -26,6 +26,7 @@ from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryS
 from olmstate.messages import (
     DeviceAddress,
     EncryptionError,
+    EncryptionSettings,
     MegolmSessionId,
     OutboundRoomKey,
     RoomId,
@@ -47,7 +48,7 @@ def turn(now: int = NOW) -> Encrypt:
 
 
 def current(now: int = NOW) -> Current:
-    return Current(room_id=ROOM, now=now)
+    return Current(room_id=ROOM, now=now, rotation=None, shared_history=None)
 
 
 def shared(session_id: MegolmSessionId, *devices: DeviceAddress) -> MarkShared:
@@ -105,7 +106,7 @@ async def process(disk: MemoryDisk, faults: Faults) -> AsyncIterator[Process]:
     """A process with a session that was shared with Bob."""
     process = Process(disk, faults)
     async with run_actor(process.outbound):
-        made = await process.outbound.ask(Replace(room_id=ROOM, now=NOW, rotation=LONG))
+        made = await process.outbound.ask(Replace(room_id=ROOM, now=NOW, settings=EncryptionSettings(rotation=LONG)))
         await process.outbound.ask(shared(made.session_id, BOB))
         await process.commit()
         yield process
@@ -290,7 +291,9 @@ async def refused(process: Process, now: int = NOW) -> type[EncryptionError] | N
 async def test_a_session_ends_after_as_many_messages_as_the_room_allows(disk: MemoryDisk) -> None:
     process = Process(disk)
     async with run_actor(process.outbound) as outbound:
-        made = await outbound.ask(Replace(room_id=ROOM, now=NOW, rotation=RotationPeriod(messages=11)))
+        made = await outbound.ask(
+            Replace(room_id=ROOM, now=NOW, settings=EncryptionSettings(rotation=RotationPeriod(messages=11)))
+        )
         await outbound.ask(shared(made.session_id))
         await process.commit()
         assert list(range(11)) == await process.indices(11)
@@ -315,7 +318,7 @@ async def test_a_replaced_or_discarded_session_is_used_by_nobody_any_more(proces
     old = (await process.encrypt()).session_id
     await another.encrypt()
     process.actors.refresh()
-    made = await process.outbound.ask(Replace(room_id=ROOM, now=NOW, rotation=LONG))
+    made = await process.outbound.ask(Replace(room_id=ROOM, now=NOW, settings=EncryptionSettings(rotation=LONG)))
     await process.commit()
     assert made.session_id != old
     for each in (process, another):
@@ -334,7 +337,7 @@ async def test_a_replaced_or_discarded_session_is_used_by_nobody_any_more(proces
 
 async def test_a_replacement_that_fails_leaves_the_session_as_it_was(process: Process) -> None:
     session_id = (await process.encrypt()).session_id
-    await process.outbound.ask(Replace(room_id=ROOM, now=NOW, rotation=LONG))
+    await process.outbound.ask(Replace(room_id=ROOM, now=NOW, settings=EncryptionSettings(rotation=LONG)))
     process.actors.roll_back()
     assert ((await process.encrypt()).session_id, (await process.encrypt()).message_index) == (session_id, 2)
 
@@ -351,7 +354,7 @@ async def test_nothing_is_encrypted_before_the_key_was_marked_as_shared(disk: Me
     process = Process(disk)
     async with run_actor(process.outbound) as outbound:
         assert await refused(process) is RoomKeyNotShared
-        made = await outbound.ask(Replace(room_id=ROOM, now=NOW, rotation=LONG))
+        made = await outbound.ask(Replace(room_id=ROOM, now=NOW, settings=EncryptionSettings(rotation=LONG)))
         await process.commit()
         assert await refused(process) is RoomKeyNotShared
         await outbound.ask(shared(made.session_id))  # a room with nobody else in it
@@ -378,7 +381,7 @@ async def test_marking_whom_one_has_marked_before_writes_nothing(process: Proces
 
 async def test_a_session_that_was_replaced_cannot_be_marked(process: Process) -> None:
     session_id = (await process.encrypt()).session_id
-    await process.outbound.ask(Replace(room_id=ROOM, now=NOW, rotation=LONG))
+    await process.outbound.ask(Replace(room_id=ROOM, now=NOW, settings=EncryptionSettings(rotation=LONG)))
     with pytest.raises(RoomKeyReplaced):
         await process.outbound.ask(shared(session_id, BOB))
     with pytest.raises(RoomKeyReplaced):
@@ -390,7 +393,7 @@ async def test_recipients_of_a_session_go_with_it(process: Process, disk: Memory
     await process.outbound.ask(shared(session_id, CAROL))
     await process.commit()
     assert len(disk.rows(Table.ROOM_KEY_RECIPIENTS)) == 2
-    await process.outbound.ask(Replace(room_id=ROOM, now=NOW, rotation=LONG))
+    await process.outbound.ask(Replace(room_id=ROOM, now=NOW, settings=EncryptionSettings(rotation=LONG)))
     await process.commit()
     assert disk.rows(Table.ROOM_KEY_RECIPIENTS) == []
     found = await process.outbound.ask(current())

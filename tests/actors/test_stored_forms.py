@@ -33,6 +33,7 @@ from olmstate.actors._room_keys.stored import (
     RoomKeyRecord,
     WithheldRecord,
 )
+from olmstate.actors._room_settings.stored import RoomSettingsRecord
 from olmstate.actors._rooms.stored import OutboundSessionRecord, RecipientsRecord, RotationRecord
 from olmstate.actors._secrets.stored import SecretRecord
 from olmstate.actors._to_device.actor import STEPS_FOR_ANYBODY
@@ -199,10 +200,11 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             shared=True,
             reserved=8,
             epoch=1,
+            shared_history=True,
         ),
         (
             b'{"pickle":"a pickle","session_id":"a session","made":1700000000000,'
-            b'"rotation":{"messages":100,"milliseconds":604800000},"shared":true,"reserved":8,"epoch":1}'
+            b'"rotation":{"messages":100,"milliseconds":604800000},"shared":true,"reserved":8,"epoch":1,"shared_history":true}'
         ),
     ),
     (
@@ -216,6 +218,10 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             b'{"offered":[["@alice:example.org","ALICE","a curve"]],"session_key":"a session key",'
             b'"withheld":[["@bob:example.org","BLOCKED","m.blacklisted"]],"devices":[["@bob:example.org","BOB"]]}'
         ),
+    ),
+    (
+        RoomSettingsRecord(algorithm="m.megolm.v1.aes-sha2", messages=7, milliseconds=8, shared_history=True),
+        b'{"algorithm":"m.megolm.v1.aes-sha2","messages":7,"milliseconds":8,"shared_history":true}',
     ),
     (
         NoOlmNoticeRecord(user_id=BOB, device_id=DeviceId("BOB")),

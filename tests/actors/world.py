@@ -33,6 +33,8 @@ class Other:
     peer: Peer
     session: Session
     room_keys: dict[str, InboundGroupSession] = attrs.field(factory=dict[str, InboundGroupSession])
+    contents: dict[str, JsonObject] = attrs.field(factory=dict[str, JsonObject])
+    """Of each session's last ``m.room_key``."""
     withheld: list[JsonObject] = attrs.field(factory=list[JsonObject])
     """Notices so far."""
     since: str | None = None
@@ -59,6 +61,7 @@ class Other:
             payload = self.peer.read(event["content"])
             if payload["type"] == "m.room_key":
                 session = InboundGroupSession(SessionKey(payload["content"]["session_key"]))
+                self.contents[session.session_id] = payload["content"]
                 self.received += 1
                 known = self.room_keys.setdefault(session.session_id, session)
                 if session.first_known_index < known.first_known_index:

@@ -41,7 +41,11 @@ HUGE = 10**4301
 
 WRONG_TYPES: list[tuple[type[object], Arguments, str]] = [
     (PrepareRoomKey, {"room_id": None}, "PrepareRoomKey.room_id must be str, not NoneType"),
-    (PrepareRoomKey, {"room_id": ROOM, "rotation": 100}, "PrepareRoomKey.rotation must be RotationPeriod, not int"),
+    (
+        PrepareRoomKey,
+        {"room_id": ROOM, "rotation": 100},
+        "PrepareRoomKey.rotation must be RotationPeriod or None, not int",
+    ),
     (
         ShareRoomKey,
         {"room_id": ROOM, "devices": [BOB]},

@@ -17,6 +17,7 @@ from olmstate.messages import (
     EncryptedRoomEvent,
     EncryptionInfo,
     EncryptionInfoOf,
+    EncryptionSettings,
     EncryptRoomEvent,
     ExportKeyFile,
     ExportRoomKeys,
@@ -33,8 +34,10 @@ from olmstate.messages import (
     RoomKeyReplaced,
     RoomKeyShare,
     RoomKeysImported,
+    RoomSettings,
     RotateRoomKey,
     RotationPeriod,
+    SetRoomSettings,
     ShareRoomKey,
     UnknownMessageIndex,
 )
@@ -355,7 +358,29 @@ async def encrypt_room_event_of_old_key(client: Client) -> Prepared:
     return Prepared(HELLO)
 
 
+_SETTINGS = EncryptionSettings(rotation=RotationPeriod(messages=7), shared_history=True)
+
+
+async def set_room_settings(client: Client) -> Prepared:
+    """Nothing was known."""
+
+    async def are_known(client: Client) -> None:
+        assert _SETTINGS == await client.supervisor.ask(RoomSettings(room_id=ROOMS[0]))
+
+    message = SetRoomSettings(room_id=ROOMS[0], settings=_SETTINGS)
+    return Prepared(message, are_known, elsewhere=Elsewhere(message))
+
+
+async def room_settings(client: Client) -> Prepared:
+    """They are known."""
+    await client.supervisor.ask(SetRoomSettings(room_id=ROOMS[0], settings=_SETTINGS))
+    message = RoomSettings(room_id=ROOMS[0])
+    return Prepared(message, right=lambda reply: reply == _SETTINGS, elsewhere=add_a_room_key(client))
+
+
 SCENARIOS = (
+    Scenario(prepare=set_room_settings),
+    Scenario(prepare=room_settings),
     Scenario(prepare=add_room_key),
     Scenario(prepare=add_better_room_key),
     Scenario(prepare=decrypt_room_event),

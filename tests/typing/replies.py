@@ -38,6 +38,7 @@ from olmstate.messages import (
     EncryptForRoom,
     EncryptionInfo,
     EncryptionInfoOf,
+    EncryptionSettings,
     EncryptRoomEvent,
     EncryptToDevice,
     EventsParked,
@@ -88,6 +89,7 @@ from olmstate.messages import (
     RoomKeyShare,
     RoomKeysImported,
     RoomKeysRequested,
+    RoomSettings,
     RotateRoomKey,
     ScanQrCode,
     SecretStorageCreated,
@@ -96,6 +98,7 @@ from olmstate.messages import (
     SetBackupWanted,
     SetDefaultSecretStorageKey,
     SetDeviceTrust,
+    SetRoomSettings,
     ShareRoomKey,
     ShowQrCode,
     SignDevice,
@@ -164,6 +167,8 @@ async def rooms(
     mark_shared: MarkRoomKeyShared,
     encrypt: EncryptRoomEvent,
     encrypt_for_room: EncryptForRoom,
+    settings: RoomSettings,
+    set_settings: SetRoomSettings,
 ) -> None:
     assert_type(await supervisor.ask(room_key), OutboundRoomKey)
     assert_type(await supervisor.ask(rotate), OutboundRoomKey)
@@ -172,6 +177,8 @@ async def rooms(
     assert_type(await supervisor.ask(mark_shared), None)
     assert_type(await supervisor.ask(encrypt), EncryptedRoomEvent)
     assert_type(await supervisor.ask(encrypt_for_room), EncryptedRoomEvent)
+    assert_type(await supervisor.ask(settings), EncryptionSettings | None)
+    assert_type(await supervisor.ask(set_settings), None)
 
 
 async def room_keys(

@@ -11,7 +11,7 @@ from ._devices import DeviceAddress
 from ._errors import EncryptionError
 from ._field_types import between, checked
 from ._ids import DeviceId, JsonObject, MegolmSessionId, RoomId, UserId
-from ._message import Command, Procedure
+from ._message import Command, Procedure, Query
 
 _LARGEST = 2**53 - 1
 """Of numbers in events (spec: Canonical JSON)."""
@@ -99,6 +99,65 @@ class SharingStrategy(enum.StrEnum):
     """Signed ones of verified users, and those that were verified or are ignored by themselves."""
 
 
+@attrs.frozen(kw_only=True, field_transformer=checked)
+class EncryptionSettings:
+    """What a room says of its encryption."""
+
+    algorithm: str = "m.megolm.v1.aes-sha2"
+    rotation: RotationPeriod = RotationPeriod()
+    shared_history: bool = False
+    """Whether who joins later may read what was sent before: its history is visible to them (spec: Shareable encryption
+    sessions)."""
+
+    @classmethod
+    def from_content(cls, encryption: JsonObject, history_visibility: JsonObject | None = None) -> EncryptionSettings:
+        """What the contents of ``m.room.encryption`` and of ``m.room.history_visibility`` say; see `RotationPeriod`."""
+        algorithm = encryption.get("algorithm")
+        visible = None if history_visibility is None else history_visibility.get("history_visibility")
+        return cls(
+            algorithm=algorithm if isinstance(algorithm, str) else "",
+            rotation=RotationPeriod.from_content(encryption),
+            shared_history=visible in ("shared", "world_readable"),
+        )
+
+
+@attrs.define(kw_only=True, eq=False)
+class UnsupportedAlgorithm(EncryptionError):
+    """A room asks for an algorithm that olmstate doesn't know. Nothing must be sent there but by it."""
+
+    text = "{room_id} asks for an algorithm that is not supported"
+    room_id: RoomId
+    algorithm: str
+
+
+@attrs.frozen(kw_only=True, field_transformer=checked)
+class RoomSettings(Query[EncryptionSettings | None]):
+    """A room's settings; None if nobody has said that it is encrypted. Once it is, it stays so.
+
+    Returns:
+        EncryptionSettings | None
+    """
+
+    room_id: RoomId
+
+
+@attrs.frozen(kw_only=True, field_transformer=checked)
+class SetRoomSettings(Command[None]):
+    """Remember what a room says of its encryption: `EncryptionSettings.from_content`. `ReceiveSync` does so by itself.
+
+    They count where no ``rotation`` is given. If they change, the room gets a new key before anything more is sent.
+
+    Returns:
+        None: It was done, and is on the disk.
+
+    Raises:
+        UnsupportedAlgorithm: The settings that are known stay.
+    """
+
+    room_id: RoomId
+    settings: EncryptionSettings
+
+
 @attrs.frozen(kw_only=True)
 class OutboundRoomKey:
     """The key of a room's present outbound session, as one would share it now."""
@@ -110,16 +169,22 @@ class OutboundRoomKey:
     """The first index that ``session_key`` decrypts."""
     shared_with: frozenset[DeviceAddress]
     """Devices marked by `MarkRoomKeyShared`, whatever keys they had then: only `ShareRoomKey` compares those."""
+    shared_history: bool = False
+    """See `EncryptionSettings`."""
 
     @property
     def content(self) -> JsonObject:
         """``content`` of the ``m.room_key`` event (spec: m.room_key)."""
-        return {
+        content: JsonObject = {
             "algorithm": "m.megolm.v1.aes-sha2",
             "room_id": self.room_id,
             "session_id": self.session_id,
             "session_key": self.session_key,
         }
+        if self.shared_history:
+            # the spec's name, and the one that the Rust SDK reads
+            content |= {"shared_history": True, "m.shared_history": True}
+        return content
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
@@ -137,7 +202,8 @@ class PrepareRoomKey(Command[OutboundRoomKey]):
     """
 
     room_id: RoomId
-    rotation: RotationPeriod = RotationPeriod()
+    rotation: RotationPeriod | None = None
+    """None: as the room says; see `RoomSettings`."""
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
@@ -153,7 +219,8 @@ class RotateRoomKey(Command[OutboundRoomKey]):
     """
 
     room_id: RoomId
-    rotation: RotationPeriod = RotationPeriod()
+    rotation: RotationPeriod | None = None
+    """None: as the room says; see `RoomSettings`."""
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
@@ -203,7 +270,8 @@ class ShareRoomKey(Command[RoomKeyShare]):
 
     room_id: RoomId
     devices: tuple[DeviceAddress, ...]
-    rotation: RotationPeriod = RotationPeriod()
+    rotation: RotationPeriod | None = None
+    """None: as the room says; see `RoomSettings`."""
     strategy: SharingStrategy = SharingStrategy.ALL_DEVICES
 
 
@@ -285,7 +353,8 @@ class EncryptForRoom(Procedure[EncryptedRoomEvent]):
     own user needn't be among them."""
     type: str
     content: JsonObject = attrs.field(repr=False)
-    rotation: RotationPeriod = RotationPeriod()
+    rotation: RotationPeriod | None = None
+    """None: as the room says; see `RoomSettings`."""
     strategy: SharingStrategy = SharingStrategy.ALL_DEVICES
     patience: float = 30.0
     """Seconds to wait for each of the homeserver's answers."""

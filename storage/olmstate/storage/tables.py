@@ -67,6 +67,8 @@ class Table(enum.StrEnum):
     """Whose devices are kept up to date."""
     OUTDATED_USERS = "outdated_users", _PARTITIONED
     """Those of them whose devices must be queried; all are one partition."""
+    ROOM_SETTINGS = "room_settings"
+    """What rooms say of their encryption."""
     NO_OLM_NOTICES = "no_olm_notices", _PARTITIONED, _NOT_IN_BACKUPS
     """Devices that were told that there is no Olm session with them; all are one partition."""
     REQUESTS = "requests", _PARTITIONED, _NOT_IN_BACKUPS

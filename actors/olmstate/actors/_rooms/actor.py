@@ -35,6 +35,7 @@ from olmstate.messages import (
     Curve25519Key,
     DeviceAddress,
     DeviceKeys,
+    EncryptionSettings,
     MegolmSessionId,
     Message,
     OutboundRoomKey,
@@ -77,6 +78,8 @@ class OutboundSession:
     """Every index below may have been used."""
     epoch: int = 0
     """Reservations of earlier epochs are void."""
+    shared_history: bool = False
+    """Whether its key may be given to those who join later."""
 
     def expired(self, now: int) -> bool:
         """Whether its time is up (spec: m.room.encryption).
@@ -101,6 +104,7 @@ class _SessionCodec:
             shared=record.shared,
             reserved=record.reserved,
             epoch=record.epoch,
+            shared_history=record.shared_history,
         )
 
     def encode(self, partition: bytes, entry: OutboundSession | None) -> Iterable[Row]:
@@ -117,6 +121,7 @@ def _record(session: OutboundSession) -> OutboundSessionRecord:
         shared=session.shared,
         reserved=session.reserved,
         epoch=session.epoch,
+        shared_history=session.shared_history,
     )
 
 
@@ -255,9 +260,12 @@ class CurrentSession:
 
 @attrs.frozen(kw_only=True)
 class Current(Message[CurrentSession | None]):
-    """The room's session, if there is one that may still be used."""
+    """The room's session, if there is one that may still be used, and was made by these settings."""
 
     room_id: RoomId
+    rotation: RotationPeriod | None
+    """None: it may be any; so with the next."""
+    shared_history: bool | None
     now: int
     """Milliseconds since 1970."""
 
@@ -275,7 +283,7 @@ class Replace(Message[OutboundRoomKey]):
 
     room_id: RoomId
     now: int
-    rotation: RotationPeriod
+    settings: EncryptionSettings
 
 
 @attrs.frozen(kw_only=True)
@@ -487,6 +495,8 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         session = self._sessions.current(partition)
         if session is None or session.expired(asked.now) or not self._unused(partition, session):
             return None
+        if asked.rotation not in (None, session.rotation) or asked.shared_history not in (None, session.shared_history):
+            return None
         recipients = self._recipients.current(self._recipients_partition(asked.room_id, session.session_id))
         return CurrentSession(
             session_id=session.session_id,
@@ -512,7 +522,7 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         own = attrs.evolve(own, epoch=session.epoch + 1, size=0 if before is None else before.size)
         self._reserve(partition, own)
         self._sessions.put(partition, attrs.evolve(session, epoch=own.epoch))
-        return self._room_key(asked.room_id, session.session_id, own.session)
+        return self._room_key(asked.room_id, session, own.session)
 
     def _replace(self, asked: Replace) -> OutboundRoomKey:
         self._forget_recipients(asked.room_id)
@@ -522,11 +532,12 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             pickle=new.pickle(self._store.pickle_key),
             session_id=MegolmSessionId(new.session_id),
             made=asked.now,
-            rotation=asked.rotation,
+            rotation=asked.settings.rotation,
+            shared_history=asked.settings.shared_history,
         )
         self._sessions.put(partition, session)
         self._recipients.put(self._recipients_partition(asked.room_id, session.session_id), Recipients())
-        return self._room_key(asked.room_id, session.session_id, new)
+        return self._room_key(asked.room_id, session, new)
 
     def _discard(self, room_id: RoomId) -> None:
         partition = self._partition(room_id)
@@ -534,14 +545,15 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             self._forget_recipients(room_id)
             self._sessions.put(partition, None)
 
-    def _room_key(self, room_id: RoomId, session_id: MegolmSessionId, session: GroupSession) -> OutboundRoomKey:
-        recipients = self._recipients.current(self._recipients_partition(room_id, session_id))
+    def _room_key(self, room_id: RoomId, stored: OutboundSession, session: GroupSession) -> OutboundRoomKey:
+        recipients = self._recipients.current(self._recipients_partition(room_id, stored.session_id))
         return OutboundRoomKey(
             room_id=room_id,
-            session_id=session_id,
+            session_id=stored.session_id,
             session_key=session.session_key.to_base64(),
             message_index=session.message_index,
             shared_with=frozenset(recipients.devices),
+            shared_history=stored.shared_history,
         )
 
     def _forget_recipients(self, room_id: RoomId) -> None:
@@ -583,6 +595,7 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             session_key=session_key,
             message_index=InboundGroupSession(known).first_known_index,
             shared_with=frozenset(recipients.devices),
+            shared_history=session.shared_history,
         )
 
     def _mark_shared(self, asked: MarkShared) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from olmstate.actors._wire.steps import Steps
-from olmstate.actors._wire.untrusted_json import is_array, is_object
+from olmstate.actors._wire.untrusted_json import is_array, is_object, object_or_empty
 from olmstate.messages import Json, JsonObject, RoomId
 
 EVENTS_AT_ONCE: Final = 1_000
@@ -24,13 +24,14 @@ _WERE_IN: Final = ("join", "invite", None)
 
 def rooms_with_leaves(sync: JsonObject) -> Steps[tuple[RoomId, ...]]:
     """The rooms in which a sync's response shows that somebody has left, and those that the user has left."""
-    rooms = _object(sync.get("rooms"))
-    found: dict[RoomId, None] = {RoomId(room_id): None for room_id in _object(rooms.get("leave"))}
+    rooms = object_or_empty(sync.get("rooms"))
+    found: dict[RoomId, None] = {RoomId(room_id): None for room_id in object_or_empty(rooms.get("leave"))}
     number = 0
-    for room_id, room in _object(rooms.get("join")).items():
-        timeline = _object(_object(room).get("timeline"))
+    for room_id, room in object_or_empty(rooms.get("join")).items():
+        timeline = object_or_empty(object_or_empty(room).get("timeline"))
         limited = timeline.get("limited") is True
-        for event in _members(timeline.get("events"), _object(_object(room).get("state")).get("events")):
+        state = object_or_empty(object_or_empty(room).get("state"))
+        for event in _members(timeline.get("events"), state.get("events")):
             number += 1
             if number % EVENTS_AT_ONCE == 0:
                 yield
@@ -49,12 +50,8 @@ def _members(*lists: Json) -> Iterable[JsonObject]:
 
 
 def _is_leave(event: JsonObject, *, limited: bool) -> bool:
-    membership = _object(event.get("content")).get("membership")
+    membership = object_or_empty(event.get("content")).get("membership")
     if limited and membership in ("invite", "knock"):
         return True
-    before = _object(_object(event.get("unsigned")).get("prev_content")).get("membership")
+    before = object_or_empty(object_or_empty(event.get("unsigned")).get("prev_content")).get("membership")
     return membership in ("leave", "ban") and (limited or before in _WERE_IN)
-
-
-def _object(value: Json) -> JsonObject:
-    return value if is_object(value) else {}

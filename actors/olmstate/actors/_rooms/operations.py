@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+import attrs
+
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import MANY_ADDRESSES, distinct, look_up
 from olmstate.actors._engine.slices import SlicesOf, in_slices
@@ -11,6 +13,7 @@ from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import AddRoomKeys, InboundGroupSessionsActor, NewRoomKey
 from olmstate.actors._room_keys.claims import Claim
 from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
+from olmstate.actors._room_settings.operations import settings_of
 from olmstate.actors._rooms.actor import (
     Current,
     Discard,
@@ -33,6 +36,7 @@ from olmstate.messages import (
     DeviceIdentity,
     DiscardRoomKey,
     EncryptedRoomEvent,
+    EncryptionSettings,
     EncryptRoomEvent,
     JsonObject,
     MalformedContent,
@@ -56,16 +60,19 @@ RECIPIENTS_A_ROW = 250
 async def prepare_room_key(turn: Turn, command: PrepareRoomKey) -> OutboundRoomKey:
     """The key of the room's outbound session, which is made if there is none that may still be used."""
     outbound = turn[OutboundGroupSessionsActor]
+    wanted = await wanted_settings(turn, command.room_id, command.rotation)
     exported: OutboundRoomKey | None = None
-    if await outbound.ask(Current(room_id=command.room_id, now=turn.now)) is not None:
+    if await outbound.ask(wanted.current(command.room_id, turn.now)) is not None:
         # None all the same if somebody's write was seen in between: then the fence turns this turn back in the end
         exported = await outbound.ask(Export(room_id=command.room_id))
-    return exported or await new_room_key(turn, command.room_id, command.rotation)
+    return exported or await new_room_key(turn, command.room_id, wanted.new)
 
 
 async def rotate_room_key(turn: Turn, command: RotateRoomKey) -> OutboundRoomKey:
     """Replace the room's outbound session, whatever state it is in."""
-    return await new_room_key(turn, command.room_id, command.rotation)
+    return await new_room_key(
+        turn, command.room_id, (await wanted_settings(turn, command.room_id, command.rotation)).new
+    )
 
 
 async def discard_room_key(turn: Turn, command: DiscardRoomKey) -> None:
@@ -73,7 +80,41 @@ async def discard_room_key(turn: Turn, command: DiscardRoomKey) -> None:
     await turn[OutboundGroupSessionsActor].ask(Discard(room_id=command.room_id))
 
 
-async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) -> OutboundRoomKey:
+@attrs.frozen(kw_only=True)
+class WantedSettings:
+    """By what a room's session is to be made."""
+
+    new: EncryptionSettings
+    """If it is made now."""
+    rotation: RotationPeriod | None
+    """What a session must have that is there; None: it may have any."""
+    shared_history: bool | None
+
+    def current(self, room_id: RoomId, now: int) -> Current:
+        """Ask for a session that is as it must be."""
+        return Current(room_id=room_id, now=now, rotation=self.rotation, shared_history=self.shared_history)
+
+
+async def wanted_settings(
+    turn: Turn, room_id: RoomId, rotation: RotationPeriod | None, *, strict: bool = False
+) -> WantedSettings:
+    """As the room says, but for a rotation period that the asker gives.
+
+    That one is for new sessions; ``strict``, for the one that is there, too.
+    """
+    told = await settings_of(turn, room_id)
+    new = told or EncryptionSettings()
+    if rotation is not None:
+        new = attrs.evolve(new, rotation=rotation)
+    fixed = told is not None if rotation is None else strict
+    return WantedSettings(
+        new=new,
+        rotation=new.rotation if fixed else None,
+        shared_history=None if told is None else told.shared_history,
+    )
+
+
+async def new_room_key(turn: Turn, room_id: RoomId, settings: EncryptionSettings) -> OutboundRoomKey:
     """Replace the room's outbound session, and store its inbound counterpart: we read our own messages too.
 
     Raises:
@@ -84,7 +125,7 @@ async def new_room_key(turn: Turn, room_id: RoomId, rotation: RotationPeriod) ->
     except MalformedMessage as error:
         raise MalformedContent(reason=error.reason) from None
     own = (await own_device(turn)).identity
-    made = await turn[OutboundGroupSessionsActor].ask(Replace(room_id=room_id, now=turn.now, rotation=rotation))
+    made = await turn[OutboundGroupSessionsActor].ask(Replace(room_id=room_id, now=turn.now, settings=settings))
     copy = RoomKeyCopy(session=session_from_room_key(made.session_key, made.session_id), signed=True)
     claim = Claim(sender_key=own.curve25519, ed25519=own.ed25519, sender=own.user_id, own=True)
     new = NewRoomKey(room_id=room_id, session_id=made.session_id, copy=copy, claim=claim)
@@ -103,7 +144,8 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
     for address in chosen.withheld:
         del wanted[address]
     outbound = turn[OutboundGroupSessionsActor]
-    current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
+    settings = await wanted_settings(turn, command.room_id, command.rotation)
+    current = await outbound.ask(settings.current(command.room_id, turn.now))
     if current is not None and await in_slices(current.is_known_to_others(wanted, known)):
         current = None
     if current is not None:
@@ -116,7 +158,7 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
     if current is not None:
         shared = await outbound.ask(Export(room_id=command.room_id))  # or None, as above
     if shared is None:
-        shared = await new_room_key(turn, command.room_id, command.rotation)
+        shared = await new_room_key(turn, command.room_id, settings.new)
         await withhold(turn, command.room_id, shared.session_id, chosen, {})
     pending = await _without(wanted, shared.shared_with)
     named = command.room_id, shared.session_id

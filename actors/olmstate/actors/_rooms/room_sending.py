@@ -18,6 +18,7 @@ from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._identities.actor import IdentitiesActor
 from olmstate.actors._requests.back_off import LONGEST
 from olmstate.actors._requests.courier import Courier
+from olmstate.actors._room_settings.actor import RoomSettingsActor
 from olmstate.actors._to_device.actor import AnySession, OlmSessionsActor
 from olmstate.messages import (
     Curve25519Key,
@@ -51,7 +52,7 @@ class _Complete:
 
     session_id: MegolmSessionId
     members: tuple[UserId, ...]
-    rotation: RotationPeriod
+    rotation: RotationPeriod | None
     strategy: SharingStrategy
     changes: tuple[int, ...]
     unreached: tuple[tuple[UserId, Curve25519Key], ...]
@@ -69,6 +70,7 @@ class RoomSending:
         """Over a supervisor; it remembers nothing yet."""
         self._supervisor = supervisor
         self._devices = supervisor.actors[DevicesActor]
+        self._room_settings = supervisor.actors[RoomSettingsActor]
         self._identities = supervisor.actors[IdentitiesActor]
         self._device_lists = supervisor.actors[DeviceListsActor]
         self._olm_sessions = supervisor.actors[OlmSessionsActor]
@@ -108,7 +110,7 @@ class RoomSending:
         return False
 
     def _changes(self) -> tuple[int, ...]:
-        return self._devices.version, self._device_lists.version, self._identities.version
+        return self._devices.version, self._device_lists.version, self._identities.version, self._room_settings.version
 
     async def _encrypt_anew(self, procedure: EncryptForRoom) -> EncryptedRoomEvent:
         event_payload(_event(procedure, None))  # content that can't be sent costs nobody a key

@@ -47,8 +47,8 @@ from olmstate.messages import (
     UserId,
 )
 
-from .actor import Current, CurrentSession, Export, MarkShared, Offer, OutboundGroupSessionsActor
-from .operations import DEVICES_A_REQUEST, RECIPIENTS_A_ROW, new_room_key
+from .actor import CurrentSession, Export, MarkShared, Offer, OutboundGroupSessionsActor
+from .operations import DEVICES_A_REQUEST, RECIPIENTS_A_ROW, new_room_key, wanted_settings
 from .recipients import recipients, withhold
 
 _MARK: Final = "room_key"
@@ -75,7 +75,7 @@ class PrepareShare(Command[PreparedShare]):
 
     room_id: RoomId
     users: tuple[UserId, ...]
-    rotation: RotationPeriod
+    rotation: RotationPeriod | None = None
     strategy: SharingStrategy = SharingStrategy.ALL_DEVICES
 
 
@@ -99,7 +99,8 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
     chosen = await recipients(turn, command.users, command.strategy)
     wanted = chosen.allowed
     outbound = turn[OutboundGroupSessionsActor]
-    current = await outbound.ask(Current(room_id=command.room_id, now=turn.now))
+    settings = await wanted_settings(turn, command.room_id, command.rotation, strict=True)
+    current = await outbound.ask(settings.current(command.room_id, turn.now))
     if current is not None and await in_slices(current.is_known_to_others(wanted, wanted)):
         current = None
     carrying = [] if current is None else await _carrying(turn, command.room_id, current.session_id)
@@ -111,7 +112,7 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
         # None if another's write was seen in between: then the fence turns this turn back in the end
         shared = None if current is None else await outbound.ask(Export(room_id=command.room_id))
         if shared is None:
-            shared = await new_room_key(turn, command.room_id, command.rotation)
+            shared = await new_room_key(turn, command.room_id, settings.new)
             lacking, under_way, own = list(wanted), False, ()
         session_id = shared.session_id
         encrypted = await _offer(turn, shared, lacking, wanted)

@@ -32,6 +32,7 @@ class OutboundSessionRecord(Record, kw_only=True, frozen=True):
     shared: bool = False
     reserved: int = 0
     epoch: int = 0
+    shared_history: bool = False
 
 
 class RecipientsRecord(Record, kw_only=True, frozen=True):

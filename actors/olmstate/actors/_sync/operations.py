@@ -13,6 +13,9 @@ from olmstate.actors._device_lists.operations import catch_up, receive_device_li
 from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.slices import in_slices
 from olmstate.actors._engine.turn import Turn
+from olmstate.actors._room_settings.actor import Told
+from olmstate.actors._room_settings.from_sync import settings_in
+from olmstate.actors._room_settings.operations import receive_settings
 from olmstate.actors._rooms.actor import Discard, OutboundGroupSessionsActor
 from olmstate.actors._rooms.leaves import rooms_with_leaves
 from olmstate.actors._to_device.receiving import receive_to_device
@@ -40,6 +43,7 @@ class _Rest:
     state: StoreSync
     device_lists: JsonObject = attrs.field(repr=False)
     rooms_with_leaves: tuple[RoomId, ...]
+    settings: dict[RoomId, Told]
     account_data: dict[str, JsonObject] = attrs.field(repr=False)
 
 
@@ -69,6 +73,7 @@ async def receive_sync(supervisor: Asking, command: ReceiveSync) -> SyncReceived
         state=_parse_sync(sync, command.since),
         device_lists={name: if_sound(strings, lists, name) or () for name in ("changed", "left")},
         rooms_with_leaves=await in_slices(rooms_with_leaves(sync)),
+        settings=await in_slices(settings_in(sync)),
         account_data=account_data_in(sync),
     )
     to_device = optional(json_object, sync, "to_device") or {}
@@ -103,6 +108,7 @@ async def _receive_rest(turn: Turn, rest: _Rest) -> bool:
         await catch_up(turn, await turn[AccountActor].ask(SyncToken()), rest.state.next_batch)
     await receive_device_lists(turn, rest.device_lists)
     await receive_account_data(turn, rest.account_data)
+    await receive_settings(turn, rest.settings)
     for room_id in rest.rooms_with_leaves:
         await turn[OutboundGroupSessionsActor].ask(Discard(room_id=room_id))
     stored = await turn[AccountActor].ask(attrs.evolve(rest.state, now=turn.now))

@@ -142,6 +142,11 @@ def events(db: Database) -> None:
     make_table(db, "events")
 
 
+def room_settings(db: Database) -> None:
+    """What rooms say of their encryption."""
+    make_table(db, "room_settings")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -159,6 +164,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     no_olm_notices,
     key_requests,
     events,
+    room_settings,
 )
 """In order: the first makes version 1."""
 

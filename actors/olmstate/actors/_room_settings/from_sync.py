@@ -1,0 +1,61 @@
+"""What a sync tells of rooms' encryption (spec: m.room.encryption, m.room.history_visibility).
+
+Pure. What isn't of the right shape tells nothing; nor does an algorithm that we don't know: a room that is encrypted
+stays so, whatever is said later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from olmstate.actors._wire.algorithms import MEGOLM
+from olmstate.actors._wire.steps import Steps
+from olmstate.actors._wire.untrusted_json import is_array, is_object, object_or_empty
+from olmstate.messages import Json, JsonObject, RoomId, RotationPeriod
+
+from .actor import Told
+
+EVENTS_AT_ONCE: Final = 1_000
+SHARED: Final = ("shared", "world_readable")
+
+
+def settings_in(sync: JsonObject) -> Steps[dict[RoomId, Told]]:
+    """What the rooms that the user is in have said, by the state before the timeline and the timeline."""
+    found: dict[RoomId, Told] = {}
+    number = 0
+    for room_id, room in object_or_empty(object_or_empty(sync.get("rooms")).get("join")).items():
+        parts = [object_or_empty(object_or_empty(room).get(part)).get("events") for part in ("state", "timeline")]
+        for event in _state_events(parts):
+            number += 1
+            if number % EVENTS_AT_ONCE == 0:
+                yield
+            before = found.get(RoomId(room_id), _NOTHING)
+            after = _after(before, event)
+            if after != _NOTHING:
+                found[RoomId(room_id)] = after
+    return found
+
+
+_NOTHING = Told()
+
+
+def _after(told: Told, event: JsonObject) -> Told:
+    content = object_or_empty(event.get("content"))
+    match event.get("type"):
+        case "m.room.encryption" if content.get("algorithm") == MEGOLM:
+            return attrs.evolve(told, rotation=RotationPeriod.from_content(content))
+        case "m.room.history_visibility" if isinstance(content.get("history_visibility"), str):
+            return attrs.evolve(told, shared_history=content["history_visibility"] in SHARED)
+        case _:
+            return told
+
+
+def _state_events(lists: Iterable[Json]) -> Iterable[JsonObject]:
+    for events in lists:
+        if is_array(events):
+            for event in events:
+                if is_object(event) and event.get("state_key") == "":
+                    yield event
