@@ -1,0 +1,200 @@
+"""Verifications with somebody between, beside or against them: nobody is half verified."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from olmstate.messages import (
+    AcceptVerification,
+    BootstrapCrossSigning,
+    CancelVerification,
+    ConfirmVerification,
+    DeviceId,
+    IdentityState,
+    JsonObject,
+    RequestVerification,
+    StartSas,
+    UpdateDevices,
+    UserId,
+    Verification,
+    VerificationStage,
+)
+from tests.actors.verification.conftest import ALICE, BOB, WHILE_IT_IS_SENT, Device, Two, two_devices
+from tests.peer.verifier import Verifier, fake_key
+
+CANCELLED, DONE = VerificationStage.CANCELLED, VerificationStage.DONE
+
+
+async def ends(two: Two) -> list[tuple[VerificationStage, str | None]]:
+    return [(flow.stage, flow.cancel_code) for flow in (await two.alice.flow(), await two.bob.flow())]
+
+
+async def nobody_is_verified(two: Two) -> None:
+    assert {} == await two.alice.verified(BOB) == await two.bob.verified(ALICE)
+
+
+def exchange(two: Two, kind: str, changed: dict[str, Any]) -> None:
+    """Have the homeserver put other values into messages of one kind."""
+    send = two.homeserver._send_to_device
+
+    def tamper(sender: str, type_: str, messages: dict[str, dict[str, Any]]) -> JsonObject:
+        messages = copy.deepcopy(messages)
+        if type_ == f"m.key.verification.{kind}":
+            for devices in messages.values():
+                for content in devices.values():
+                    content.update(changed)
+        return send(sender, type_, messages)
+
+    two.homeserver._send_to_device = tamper  # type: ignore[method-assign,assignment]
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed", "codes"),
+    [
+        ("start", {"hashes": ["sha256", "x"]}, {"m.mismatched_commitment"}),
+        ("accept", {"commitment": fake_key("other")}, {"m.mismatched_commitment"}),
+        ("key", {"key": Verifier("@eve:example.org", "EVE").public}, {"m.mismatched_commitment"}),
+        ("mac", {"keys": "A" * 43}, {"m.key_mismatch"}),
+        ("mac", {"mac": {"ed25519:BOBDEVICE": "A" * 43, "ed25519:ALICEDEVICE": "A" * 43}}, {"m.key_mismatch"}),
+    ],
+)
+async def test_a_key_that_is_exchanged_on_its_way_ends_it_on_both_sides(
+    kind: str, changed: dict[str, Any], codes: set[str], autojump_clock: MockClock
+) -> None:
+    async with two_devices(processes=3) as two:
+        await two.ready()
+        exchange(two, kind, changed)
+        await two.alice_does(StartSas)
+        for wish in (two.alice_does, two.bob_does):
+            if (await two.alice.flow()).stage is not CANCELLED:
+                await wish(ConfirmVerification)
+        (ours, our_code), (theirs, their_code) = await ends(two)
+        assert (CANCELLED, CANCELLED) == (ours, theirs)
+        assert {our_code, their_code} == codes
+        await nobody_is_verified(two)
+
+
+async def test_everything_that_was_sent_comes_again_and_changes_nothing(autojump_clock: MockClock) -> None:
+    """At each step, and once more when it is over."""
+    async with two_devices(processes=3) as two:
+        send, sent = two.homeserver._send_to_device, list[tuple[Any, ...]]()
+
+        def remember(sender: str, type_: str, messages: dict[str, dict[str, Any]]) -> JsonObject:
+            sent.append(copy.deepcopy((sender, type_, messages)))
+            return send(sender, type_, messages)
+
+        two.homeserver._send_to_device = remember  # type: ignore[method-assign,assignment]
+
+        async def again() -> None:
+            for message in sent:
+                send(*copy.deepcopy(message))
+            await two.deliver()
+
+        await two.request()
+        for wish, does in (
+            (AcceptVerification, two.bob_does),
+            (StartSas, two.alice_does),
+            (ConfirmVerification, two.alice_does),
+            (ConfirmVerification, two.bob_does),
+        ):
+            await does(wish)
+            await again()
+        assert [DONE, DONE] == await two.stages()
+        names = [message[1] for message in sent]
+        assert [10, 0] == [len(names), names.count("m.key.verification.cancel")]
+
+
+@pytest.mark.parametrize("in_room", [False, True])
+async def test_both_cancel_at_once(*, in_room: bool, autojump_clock: MockClock) -> None:
+    async with two_devices(processes=2) as two:
+        await two.compare(in_room=in_room)
+        for device, mismatch in ((two.alice, True), (two.bob, False)):
+            flow = await device.flow()
+            await device.process.ask(CancelVerification(user_id=flow.user_id, flow_id=flow.flow_id, mismatch=mismatch))
+        await two.deliver()
+        assert [(CANCELLED, "m.mismatched_sas"), (CANCELLED, "m.user")] == await ends(two)
+        for device in (two.alice, two.bob):
+            assert (await device.flow()).cancelled_by_us
+        await nobody_is_verified(two)
+
+
+async def test_ten_at_once_do_not_disturb_each_other(autojump_clock: MockClock) -> None:
+    """Alice asks ten devices of others', each apart; nine say yes, one that the emoji differ."""
+    async with two_devices(processes=3) as two, trio.open_nursery() as nursery:
+        others: list[Device] = []
+        for number in range(10):
+            other = Device(two.homeserver, UserId(f"@other{number}:example.org"), f"DEVICE{number}")
+            await other.start(nursery, 1)
+            await two.alice.process.ask(UpdateDevices(users=(other.user_id,)))
+            request = RequestVerification(user_id=other.user_id, devices=(other.device_id,))
+            await two.alice.process.ask(request)
+            others.append(other)
+
+        async def settle() -> None:
+            for _ in range(4):
+                await trio.sleep(WHILE_IT_IS_SENT)
+                for device in (two.alice, *others):
+                    await device.sync()
+
+        async def everybody(wish: type[Any], device: Device, flow: Verification, **fields: bool) -> None:
+            await device.process.ask(wish(user_id=flow.user_id, flow_id=flow.flow_id, **fields))
+
+        await settle()
+        for other in others:
+            await everybody(AcceptVerification, other, await other.flow())
+        await settle()
+        for flow in await two.alice.flows():
+            await everybody(StartSas, two.alice, flow)
+        await settle()
+        shown = {flow.emoji for flow in await two.alice.flows()}
+        assert shown == {(await other.flow()).emoji for other in others}
+        for flow in await two.alice.flows():
+            if flow.device_id == DeviceId("DEVICE7"):
+                await everybody(CancelVerification, two.alice, flow, mismatch=True)
+            else:
+                await everybody(ConfirmVerification, two.alice, flow)
+        for other in others:
+            if other.device_id != "DEVICE7":
+                await everybody(ConfirmVerification, other, await other.flow())
+        await settle()
+        for other in others:
+            stage = CANCELLED if other.device_id == "DEVICE7" else DONE
+            assert stage is (await other.flow()).stage
+            verified = set((await two.alice.verified(other.user_id)).values())
+            assert ({other.device_id} if stage is DONE else set()) == verified
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_11_minute_pause_at_the_emoji_verifies_nobody(autojump_clock: MockClock) -> None:
+    async with two_devices(processes=2) as two:
+        for device in (two.alice, two.bob):
+            await device.process.ask(BootstrapCrossSigning())
+        await two.know_each_other()
+        await two.compare()
+        await trio.sleep(11 * 60)
+        await two.deliver()
+        assert [(CANCELLED, "m.timeout")] * 2 == await ends(two)
+        await nobody_is_verified(two)
+        assert IdentityState.PINNED is (await two.alice.identity_of(BOB)).state
+
+
+async def test_a_third_users_events_are_answered_and_change_nothing(autojump_clock: MockClock) -> None:
+    async with two_devices() as two:
+        await two.compare()
+        flow_id = (await two.alice.flow()).flow_id
+        eve = two.homeserver.log_in("@eve:example.org", "EVE")
+        content = {"transaction_id": flow_id, "code": "m.user", "reason": ""}
+        await eve.send_to_device("m.key.verification.cancel", {BOB: {two.bob.device_id: content}})
+        key = {"transaction_id": flow_id, "key": fake_key("eve")}
+        await eve.send_to_device("m.key.verification.key", {BOB: {two.bob.device_id: key}})
+        await two.deliver()
+        assert [VerificationStage.COMPARING] * 2 == await two.stages()
+        (answer,) = two.homeserver.queued_for(eve)
+        assert "m.unknown_transaction" == answer["content"]["code"]
+        await two.confirm()
+        assert [DONE, DONE] == await two.stages()
