@@ -123,7 +123,7 @@ async def test_both_cancel_at_once(*, in_room: bool, autojump_clock: MockClock) 
         await nobody_is_verified(two)
 
 
-async def test_ten_at_once_do_not_disturb_each_other(autojump_clock: MockClock) -> None:
+async def test_ten_at_once_do_not_disturb_each_other(autojump_clock: MockClock) -> None:  # noqa: C901 - ten flows, step by step
     """Alice asks ten devices of others', each apart; nine say yes, one that the emoji differ."""
     async with two_devices(processes=3) as two, trio.open_nursery() as nursery:
         others: list[Device] = []
