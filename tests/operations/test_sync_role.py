@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,8 @@ async def test_who_comes_back_at_once_lets_another_in_between(tmp_path: Path) ->
             opened(tmp_path / "store") as two,
             trio.open_nursery() as nursery,
         ):
-            await nursery.start(lambda task_status: sync_twice(one, "one", task_status=task_status))
-            nursery.start_soon(lambda: sync_twice(two, "two", task_status=trio.TASK_STATUS_IGNORED))
+            await nursery.start(partial(sync_twice, one, "one"))
+            nursery.start_soon(partial(sync_twice, two, "two", task_status=trio.TASK_STATUS_IGNORED))
     assert ["one", "two", "one", "two"] == order
 
 

@@ -29,6 +29,8 @@ RARER: Sequence[Prepare] = (
     scenarios_of_key_requests.cancel_room_key_requests,
     scenarios_of_devices.publish_a_new_account,
     scenarios_of_rooms.encryption_info_of,
+    scenarios_of_rooms.room_settings,
+    scenarios_of_rooms.set_room_settings,
     *(scenario.prepare for scenario in scenarios_of_parked_events.SCENARIOS),
     *(scenario.prepare for scenario in scenarios_of_secret_storage.SCENARIOS),
     scenarios_of_identities.sign_device,
@@ -77,7 +79,7 @@ ACTIONS: Sequence[tuple[int, Action]] = (
     (1, Client.verify_in_a_room),
     (1, Client.look_at_itself),
     (1, Client.try_another_account),
-    (4, do_something_rarer),
+    (8, do_something_rarer),
 )
 """What it does, and how often."""
 

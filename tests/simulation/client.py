@@ -388,7 +388,9 @@ class Client:
                 await self.supervisor.ask(message)
 
     async def verify_in_a_room(self) -> None:
-        """Send what is to be sent, and be asked by somebody."""
+        """Ask somebody, send what is to be sent, and be asked."""
+        user_id = self.rng.choice(self.world.known_devices).user_id
+        await self.supervisor.ask(RequestVerification(user_id=user_id, room_id=VERIFYING))
         for message in await self.supervisor.ask(VerificationMessages()):
             number = message.transaction_id
             if self.rng.random() < 0.5:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 
 import attrs
@@ -51,8 +51,7 @@ def address(name: str) -> DeviceAddress:
     return DeviceAddress(user_id=UserId(f"@{user}:example.org"), device_id=DeviceId(device_id))
 
 
-def named(addresses: object) -> set[str]:
-    assert isinstance(addresses, tuple | list | dict | set)
+def named(addresses: Iterable[DeviceAddress]) -> set[str]:
     return {f"{each.user_id[1:].partition(':')[0]} {each.device_id}" for each in addresses}
 
 

@@ -40,7 +40,7 @@ async def nobody_is_verified(two: Two) -> None:
 
 def exchange(two: Two, kind: str, changed: dict[str, Any]) -> None:
     """Have the homeserver put other values into messages of one kind."""
-    send = two.homeserver._send_to_device
+    send = two.homeserver._send_to_device  # pyright: ignore[reportPrivateUsage] - what a hostile one does
 
     def tamper(sender: str, type_: str, messages: dict[str, dict[str, Any]]) -> JsonObject:
         messages = copy.deepcopy(messages)
@@ -82,7 +82,8 @@ async def test_a_key_that_is_exchanged_on_its_way_ends_it_on_both_sides(
 async def test_everything_that_was_sent_comes_again_and_changes_nothing(autojump_clock: MockClock) -> None:
     """At each step, and once more when it is over."""
     async with two_devices(processes=3) as two:
-        send, sent = two.homeserver._send_to_device, list[tuple[Any, ...]]()
+        send = two.homeserver._send_to_device  # pyright: ignore[reportPrivateUsage] - what a hostile one does
+        sent = list[tuple[Any, ...]]()
 
         def remember(sender: str, type_: str, messages: dict[str, dict[str, Any]]) -> JsonObject:
             sent.append(copy.deepcopy((sender, type_, messages)))

@@ -28,7 +28,7 @@ def is_bug(error: BaseException) -> bool:
     A group is one if it has nothing in it that ends a task or a program.
     """
     if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(_ENDS) is None
+        return error.subgroup(_ENDS) is None  # pyright: ignore[reportUnknownMemberType] - a group is of any errors
     return not isinstance(error, _ENDS)
 
 

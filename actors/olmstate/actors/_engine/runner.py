@@ -544,6 +544,7 @@ class Runner:
         self._writing = {
             table: frozenset(row.partition for row in rows[table]) for table in self._viewed if table in rows
         }
+        generation: int | None = None
         with trio.CancelScope(shield=True):
             try:
                 generation = await self._store.commit(rows, seen)

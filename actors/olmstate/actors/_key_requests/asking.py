@@ -192,7 +192,7 @@ async def receive_refusals(turn: Turn, events: Sequence[PlainEvent]) -> None:
             continue
         record = (await turn[KeyRequestsActor].ask(OpenRequests())).get(session)
         device_id = devices.get(sender_key)
-        if record is None or device_id not in record.devices or device_id in record.refused:
+        if record is None or device_id is None or device_id not in record.devices or device_id in record.refused:
             continue
         refused = msgspec.structs.replace(record, refused={**record.refused, device_id: code})
         await turn[KeyRequestsActor].ask(ChangeRequests(records=(refused,)))

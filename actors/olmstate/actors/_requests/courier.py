@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Final
+from typing import Final, cast
 
 import attrs
 import trio
@@ -226,7 +226,7 @@ class Courier:
             # the user's function: whatever it raises means that there is no answer
             given: object = self._transport(request)
             if inspect.isawaitable(given):
-                given = await given
+                given = cast("object", await given)
                 if isinstance(given, Response):
                     return given
         except BaseException as error:

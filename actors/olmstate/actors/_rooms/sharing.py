@@ -123,7 +123,7 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
         ]
     assert session_id is not None  # noqa: S101 - else there is a new one
     request_ids = await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
-    told = {} if current is None or current.session_id != session_id else current.told
+    told: Mapping[DeviceAddress, str] = {} if current is None or current.session_id != session_id else current.told
     await withhold(turn, command.room_id, session_id, chosen, told)
     await tell_no_olm(turn, missing, set(lacking).difference(missing))
     if not requests and not under_way and (current is None or not current.shared):
