@@ -126,4 +126,6 @@ async def test_a_cancelled_block_ends_without_an_exception() -> None:
 
 async def test_users_see_of_a_supervisor_what_is_theirs() -> None:
     async with supervised(MemoryDisk()) as supervisor:
-        assert {"ask", "subscribe", "state"} == {name for name in dir(supervisor) if not name.startswith("_")}
+        assert {"ask", "subscribe", "state", "sync_turn"} == {
+            name for name in dir(supervisor) if not name.startswith("_")
+        }

@@ -199,9 +199,10 @@ async def test_the_lock_goes_round_where_several_want_it(autojump_clock: MockClo
             await supervisor.ask(Room(Peer()).room_key())
             order.append(name)
 
+    patient = Options(lock_timeout=60)  # a turn of two takes several steps, of a second each
     async with (
-        supervised(disk, latency=a_second) as first,
-        supervised(disk, latency=a_second, pid=2) as second,
+        supervised(disk, latency=a_second, options=patient) as first,
+        supervised(disk, latency=a_second, pid=2, options=patient) as second,
         trio.open_nursery() as nursery,
     ):
         for _ in range(2):  # so that each has always more to do
@@ -467,7 +468,7 @@ async def test_each_type_is_cached_as_much_as_its_user_chooses() -> None:
     chosen: dict[Table, int] = {table: number for number, table in enumerate(Table)}
     async with supervised(MemoryDisk(), options=Options(capacities=chosen)) as supervisor:
         caches = (await supervisor.ask(Statistics())).caches
-    chosen |= dict.fromkeys(KEYS_ONLY | {Table.REQUEST_CONTENTS}, 0)  # nobody caches these
+    chosen |= dict.fromkeys(KEYS_ONLY | {Table.REQUEST_CONTENTS, Table.PARKED_CONTENTS}, 0)  # nobody caches these
     assert chosen == {Table(name): cache.capacity for name, cache in caches.items()}
 
 

@@ -94,7 +94,7 @@ async def test_subscribers_hear_of_anothers_write_and_not_of_their_own(
 
         heard = await events.receive()
 
-        assert frozenset({Table.INBOUND_GROUP_SESSIONS.value}) == heard.tables
+        assert frozenset({Table.INBOUND_GROUP_SESSIONS.value, Table.EVENTS.value}) == heard.tables
         assert not heard.whole
         assert (await other.ask(Statistics())).generation == heard.generation
         await alice.ask(SyncToken())

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import attrs
 
 from olmstate.messages import ActorStopped, OlmStateError, StoreError
 from tests.simulation import (
@@ -18,7 +20,7 @@ from tests.simulation import (
     scenarios_of_rooms,
     scenarios_of_secret_storage,
 )
-from tests.simulation.client import Client
+from tests.simulation.client import PATIENCE, Client
 from tests.simulation.scenario import Prepare
 
 Action: TypeAlias = Callable[[Client], Awaitable[None]]
@@ -44,7 +46,10 @@ async def do_something_rarer(client: Client) -> None:
     """What a scenario prepares, in the midst of everything else, which may take away what was prepared."""
     try:
         prepared = await client.rng.choice(RARER)(client)
-        await client.supervisor.ask(prepared.message)
+        message: Any = prepared.message
+        if hasattr(message, "patience"):
+            message = attrs.evolve(message, patience=PATIENCE)
+        await client.supervisor.ask(message)
     except (StoreError, ActorStopped):
         raise
     except OlmStateError:

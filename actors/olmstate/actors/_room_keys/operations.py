@@ -68,7 +68,7 @@ from olmstate.storage import in_thread
 
 R = TypeVar("R")
 
-EVENTS_AT_ONCE = 32
+EVENTS_AT_ONCE = 28
 """Decrypted without giving other tasks a chance: a millisecond."""
 CHARACTERS_AS_ONE = 4096
 """Of an event that is large: to decrypt so many more takes as long as to decrypt another event."""
