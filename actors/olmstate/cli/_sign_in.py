@@ -11,10 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar, cast
 
-import attrs
 import click
 
-from olmstate.actors import Supervisor, open_supervisor
+from olmstate.actors import Supervisor
 from olmstate.messages import (
     AccountExists,
     AuthenticationRequired,
@@ -29,68 +28,24 @@ from olmstate.messages import (
     SecretStorageExists,
     UnknownIdentity,
 )
-from olmstate.storage import inspect_store
 
 from ._commands import commands, run
+from ._device import Device, device_of, homeserver_option, token_option
 from ._output import Output, json_option
-from ._secrets import FILE, Secret, store_secret, store_secret_options
+from ._secrets import FILE, Secret, store_secret_options
 
 T = TypeVar("T")
 PASSWORD_STAGE = "m.login.password"  # noqa: S105 - the name of a stage
 
-homeserver_option = click.option("--homeserver", required=True, help="Its URL, as https://matrix.example.org.")
-token_option = click.option("--token-file", type=FILE, help="File with the device's access token.")
 
+def _run(device: Device, work: Callable[[Supervisor], Awaitable[T]]) -> T:
+    """Run ``work`` on the device."""
 
-@attrs.frozen(kw_only=True)
-class _Device:
-    """A store, what opens it, and how its homeserver is reached."""
+    async def opened() -> T:
+        async with device.opened() as supervisor:
+            return await work(supervisor)
 
-    store: Path
-    user_id: str
-    device_id: str
-    key: bytes | str | None = attrs.field(repr=False)
-    homeserver: str
-    token: str = attrs.field(repr=False)
-
-    def run(self, work: Callable[[Supervisor], Awaitable[T]]) -> T:
-        """Run ``work`` on the device."""
-        try:
-            from olmstate.http import open_transport  # noqa: PLC0415 - it is in an extra
-        except ImportError:
-            raise click.ClickException("this takes an HTTP client: pip install 'olmstate[http]'") from None
-
-        async def opened() -> T:
-            async with (
-                open_transport(self.homeserver, self.token) as transport,
-                open_supervisor(
-                    self.store, user_id=self.user_id, device_id=self.device_id, key=self.key, transport=transport
-                ) as supervisor,
-            ):
-                return await work(supervisor)
-
-        return run(opened)
-
-
-def _device(
-    store: Path, passphrase_file: Path | None, key_file: Path | None, homeserver: str, token_file: Path | None
-) -> _Device:
-    info = inspect_store(store).info
-    key = store_secret(passphrase_file, key_file).for_store(info.sealed)
-    token = Secret(
-        what="Access token of the device",
-        variable="OLMSTATE_ACCESS_TOKEN",
-        option="--token-file",
-        passphrase_file=token_file,
-    ).passphrase()
-    return _Device(
-        store=store,
-        user_id=info.user_id,
-        device_id=info.device_id,
-        key=key,
-        homeserver=homeserver,
-        token=token.strip(),
-    )
+    return run(opened)
 
 
 # --- recover ------------------------------------------------------------------------------------------------
@@ -120,7 +75,7 @@ def recover(
     OLMSTATE_PASSPHRASE, OLMSTATE_ACCESS_TOKEN and OLMSTATE_RECOVERY_KEY, or is asked for.
     """
     output = Output(as_json)
-    device = _device(store, passphrase_file, key_file, homeserver, token_file)
+    device = device_of(store, passphrase_file, key_file, homeserver, token_file)
     key = Secret(
         what="Recovery key of the account",
         variable="OLMSTATE_RECOVERY_KEY",
@@ -139,7 +94,7 @@ def recover(
             hint = f"{device.user_id} has no cross-signing identity: olmstate bootstrap makes one"
             raise click.ClickException(hint) from None
 
-    recovered = device.run(sign_in)
+    recovered = _run(device, sign_in)
     backup = "the backup key is kept" if recovered.backup_key else "there is no backup key"
     output.say(f"{device.device_id} of {device.user_id} is cross-signed; {backup}")
     output.finish(
@@ -181,7 +136,7 @@ def bootstrap(
     is asked for.
     """
     output = Output(as_json)
-    device = _device(store, passphrase_file, key_file, homeserver, token_file)
+    device = device_of(store, passphrase_file, key_file, homeserver, token_file)
     password = Secret(
         what="Password of the account",
         variable="OLMSTATE_ACCOUNT_PASSWORD",
@@ -203,7 +158,7 @@ def bootstrap(
         return await supervisor.ask(CreateSecretStorage(replace=replace))
 
     try:
-        created = device.run(set_up)
+        created = _run(device, set_up)
     except SecretStorageExists as exists:
         hint = f"{exists}. olmstate recover uses it; --replace makes another, if nobody knows its recovery key"
         raise click.ClickException(hint) from None

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -20,7 +20,7 @@ import attrs
 import click
 import trio
 
-from olmstate.actors import Supervisor, open_supervisor
+from olmstate.actors import Supervisor
 from olmstate.messages import (
     AcceptVerification,
     CancelVerification,
@@ -40,11 +40,11 @@ from olmstate.messages import (
     Verifications,
     VerificationStage,
 )
-from olmstate.storage import inspect_store
 
 from ._commands import commands, run
+from ._device import Device, device_of, homeserver_option, token_option
 from ._output import Output, json_option
-from ._secrets import FILE, Secret, store_secret, store_secret_options
+from ._secrets import store_secret_options
 from ._status_line import StatusLine
 
 LOOK_AGAIN: Final = 0.1
@@ -230,46 +230,29 @@ def _line(emoji: SasEmoji) -> str:
     return f"{emoji.symbol}  {emoji.name}"
 
 
-@attrs.frozen
-class _Homeserver:
-    """How it is reached."""
+async def _sync(device: Device, supervisor: Supervisor) -> None:
+    """Take in what comes, again and again."""
+    import httpx2  # noqa: PLC0415 - it is in an extra, which `Device.opened` has looked for
 
-    url: str
-    token: str = attrs.field(repr=False)
-
-    @asynccontextmanager
-    async def transport(self) -> AsyncGenerator[Any]:
-        """What sends requests."""
-        try:
-            from olmstate.http import open_transport  # noqa: PLC0415 - it is in an extra
-        except ImportError:
-            raise click.ClickException("this takes an HTTP client: pip install 'olmstate[http]'") from None
-        async with open_transport(self.url, self.token) as send:
-            yield send
-
-    async def sync(self, supervisor: Supervisor) -> None:
-        """Take in what comes, again and again."""
-        import httpx2  # noqa: PLC0415 - it is in an extra, which `transport` has looked for
-
-        headers = {"Authorization": f"Bearer {self.token}"}
-        async with httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=3 * LONG_POLL) as client:
-            while True:
-                since = await supervisor.ask(SyncToken())
-                query = {"timeout": str(LONG_POLL * 1000), **({} if since is None else {"since": since})}
-                try:
-                    answer = await client.get(f"/_matrix/client/v3/sync?{urlencode(query)}")
-                    sync = json.loads(answer.raise_for_status().content)
-                except (httpx2.HTTPError, ValueError):
-                    await trio.sleep(SYNC_AGAIN)
-                    continue
-                await supervisor.ask(ReceiveSync(sync=sync, since=since))
+    headers = {"Authorization": f"Bearer {device.token}"}
+    async with httpx2.AsyncClient(base_url=device.homeserver, headers=headers, timeout=3 * LONG_POLL) as client:
+        while True:
+            since = await supervisor.ask(SyncToken())
+            query = {"timeout": str(LONG_POLL * 1000), **({} if since is None else {"since": since})}
+            try:
+                answer = await client.get(f"/_matrix/client/v3/sync?{urlencode(query)}")
+                sync = json.loads(answer.raise_for_status().content)
+            except (httpx2.HTTPError, ValueError):
+                await trio.sleep(SYNC_AGAIN)
+                continue
+            await supervisor.ask(ReceiveSync(sync=sync, since=since))
 
 
 @commands.command()
 @click.argument("store", type=click.Path(path_type=Path, file_okay=False))
 @store_secret_options
-@click.option("--homeserver", required=True, help="Its URL, as https://matrix.example.org.")
-@click.option("--token-file", type=FILE, help="File with the device's access token.")
+@homeserver_option
+@token_option
 @click.option("--user", "user_id", help="Whom to ask. Without it, wait until somebody asks.")
 @click.option("--device", "device_ids", multiple=True, help="Which devices of that user to ask. Without it, all.")
 @click.option("--sync", "syncs", is_flag=True, help="Sync here: no program that does is running on STORE.")
@@ -292,26 +275,12 @@ def verify(
     options, what is needed comes from OLMSTATE_PASSPHRASE and OLMSTATE_ACCESS_TOKEN, or is asked for.
     """
     output = Output(as_json)
-    info = inspect_store(store).info
-    key = store_secret(passphrase_file, key_file).for_store(info.sealed)
-    token = Secret(
-        what="Access token of the device",
-        variable="OLMSTATE_ACCESS_TOKEN",
-        option="--token-file",
-        passphrase_file=token_file,
-    )
-    server = _Homeserver(homeserver, token.passphrase().strip())
+    device = device_of(store, passphrase_file, key_file, homeserver, token_file)
 
     async def work() -> Verification:
-        async with (
-            server.transport() as transport,
-            open_supervisor(
-                store, user_id=info.user_id, device_id=info.device_id, key=key, transport=transport
-            ) as supervisor,
-            trio.open_nursery() as nursery,
-        ):
+        async with device.opened() as supervisor, trio.open_nursery() as nursery:
             if syncs:
-                nursery.start_soon(server.sync, supervisor)
+                nursery.start_soon(_sync, device, supervisor)
             talk = _Talk(supervisor, output, StatusLine(sys.stderr))
             asked = None if user_id is None else await talk.ask(UserId(user_id), tuple(map(DeviceId, device_ids)))
             ended = await talk.follow(asked or await talk.wait_for_request())
