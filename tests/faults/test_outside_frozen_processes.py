@@ -20,7 +20,7 @@ IMPATIENT = attrs.evolve(OPTIONS, lock_timeout=0.3)
 async def test_a_frozen_holder_is_named_and_keeps_the_lock_until_it_goes_on(world: World, workers: Workers) -> None:
     homeserver = world.homeserver()
     async with open_client(world.store, homeserver, options=IMPATIENT) as (supervisor, store):
-        await send(supervisor, homeserver, SHARED, 1)
+        await send(supervisor, homeserver, SHARED, 2)  # blocks begin at one index: the second has one to spare
         frozen = workers.start(world.store, world.journal, "freeze")
         assert await trio.to_thread.run_sync(workers.go) == STOPPED
         before = store.info().generation
