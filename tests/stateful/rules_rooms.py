@@ -101,8 +101,13 @@ class RoomRules(World):
             self.rooms.current.pop(room_id, None)
         else:
             replies = [self.ask(at, PrepareRoomKey(room_id=room_id, rotation=rotation))]
-        for room_key in replies:
-            assert isinstance(room_key, OutboundRoomKey)
+        # Askers are answered in the order of their turns, which isn't that of the list. A process with reserved indices
+        # to spare may still use a session that is used up for the others: its turn was before that of the new one.
+        present = self.rooms.current.get(room_id)
+        room_keys = [reply for reply in replies if isinstance(reply, OutboundRoomKey)]
+        assert len(replies) == len(room_keys)
+        room_keys.sort(key=lambda reply: present is None or reply.session_id != present.session_id)
+        for room_key in room_keys:
             self._handed_out(room_key, rotation)
         if marked:
             self._mark_shared(at + 1, *self.named[-1], [])
