@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
-from collections.abc import Generator, Iterable, Iterator
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -127,3 +129,21 @@ def points(output: Path) -> list[Point]:
         counts[call.name] = counts.get(call.name, 0) + 1
         found.append(Point(call.name, counts[call.name]))
     return found
+
+
+def kill_at_each(chosen: Iterable[Point], run: Callable[..., int]) -> dict[Point, str | None]:
+    """What is wrong after a kill at each point, or None; a point that was never reached is left out.
+
+    ``run`` takes the options of strace, lets a process work under it and somebody go on after it, and gives the
+    process's status. No two runs are the same: what is written where depends on random keys.
+    """
+    outcomes: dict[Point, str | None] = {}
+    for point in chosen:
+        try:
+            status = run(*kill_at(point))
+        except Exception:  # noqa: BLE001 - whatever it was, the test shows it
+            outcomes[point] = traceback.format_exc()
+        else:
+            if status == -signal.SIGKILL:
+                outcomes[point] = None
+    return outcomes

@@ -6,8 +6,6 @@ somebody else goes on: a new process, or one that had the store open all the tim
 
 from __future__ import annotations
 
-import signal
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -23,7 +21,7 @@ from tests.faults.client import check, note_generation, open_client, open_device
 from tests.faults.cores import desks, share
 from tests.faults.history import Kind, Log
 from tests.faults.next_version import next_version
-from tests.faults.strace import Point, attached, kill_at, points
+from tests.faults.strace import Point, attached, kill_at_each, points
 from tests.faults.tally import settle
 from tests.faults.worker import Workers
 from tests.faults.world import World, copy_world, make_lived_in, make_nothing
@@ -115,20 +113,8 @@ class Killer:
         return points(self._output)
 
     def kill(self, chosen: Sequence[Point]) -> dict[Point, str | None]:
-        """What is wrong after a kill at each point, or None; a point that was never reached is left out.
-
-        A round isn't the same each time: what is written where depends on random keys.
-        """
-        outcomes: dict[Point, str | None] = {}
-        for point in chosen:
-            try:
-                status = self.run(*kill_at(point))
-            except Exception:  # noqa: BLE001 - whatever it was, the test shows it
-                outcomes[point] = traceback.format_exc()
-            else:
-                if status == -signal.SIGKILL:
-                    outcomes[point] = None
-        return outcomes
+        """See `kill_at_each`."""
+        return kill_at_each(chosen, self.run)
 
 
 def sample(found: list[Point], number: int) -> list[Point]:

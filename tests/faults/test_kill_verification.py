@@ -6,8 +6,6 @@ Whoever comes after them goes on: no step is lost, none is done twice, and nobod
 from __future__ import annotations
 
 import shutil
-import signal
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import trio
 
 from olmstate.messages import VerificationMethod
 from tests.faults.cores import desks, share
-from tests.faults.strace import Point, attached, kill_at, points
+from tests.faults.strace import Point, attached, kill_at_each, points
 from tests.faults.tally import settle
 from tests.faults.test_kill_points import REACHED, sample
 from tests.faults.verifying import files, play, prepare
@@ -52,17 +50,8 @@ class Killer:
         return points(self.folder / "trace")
 
     def kill(self, chosen: Sequence[Point]) -> dict[Point, str | None]:
-        """What is wrong after a kill at each point, or None; a point that was never reached is left out."""
-        outcomes: dict[Point, str | None] = {}
-        for point in chosen:
-            try:
-                status = self.run(*kill_at(point))
-            except Exception:  # noqa: BLE001 - whatever it was, the test shows it
-                outcomes[point] = traceback.format_exc()
-            else:
-                if status == -signal.SIGKILL:
-                    outcomes[point] = None
-        return outcomes
+        """See `kill_at_each`."""
+        return kill_at_each(chosen, self.run)
 
 
 @pytest.mark.parametrize("method", [VerificationMethod.SAS, VerificationMethod.SCAN_QR])

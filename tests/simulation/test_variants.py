@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults import tally
-from tests.simulation.simulate import simulate
+from tests.simulation.finding import search
+from tests.simulation.simulate import Run, simulate
 from tests.simulation.variants import BROKEN, LOCKLESS, Broken
 
 SHORT, FULL = 100, 1_000
@@ -20,29 +20,16 @@ OF_THE_LOCK = frozenset({"one at a time", "commits under the lock", "everybody g
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.variant.name)
 def test_a_missing_protection_is_found_out(broken: Broken, full: bool) -> None:  # noqa: FBT001 - a fixture
-    first: dict[str, int] = {}
-    runs = faults = 0
-    for seed in range(FULL if full else SHORT):
-        run = simulate(seed, broken.variant)
-        runs += 1
-        faults += run.faults.total()
-        for violation in run.violations:
-            first.setdefault(violation.rule, seed)
-        if set(broken.found_by) <= first.keys():
-            break
-    missed = set(broken.found_by) - first.keys()
-    found = ", ".join(f"{rule} at seed {seed}" for rule, seed in sorted(first.items(), key=lambda item: item[1]))
-    tally.write(
-        tally.Tally(
-            harness=f"simulation must find: {broken.variant.name}",
-            cases=runs,
-            faults_injected=faults,
-            violations=len(missed),
-            points_or_seeds=found,
-        )
-    )
-    print(f"{broken.variant.name}: {found}")
-    assert not missed
+    runs: list[Run] = []
+
+    def broken_rules(seed: int) -> list[str]:
+        runs.append(simulate(seed, broken.variant))
+        return [violation.rule for violation in runs[-1].violations]
+
+    found = search(range(FULL if full else SHORT), broken_rules, found_by=broken.found_by)
+    faults = sum(run.faults.total() for run in runs)
+    found.tell(f"simulation must find: {broken.variant.name}", cases=len(runs), faults=faults)
+    assert not found.missed
 
 
 def test_without_the_lock_the_fence_alone_keeps_every_ratchet(full: bool) -> None:  # noqa: FBT001 - a fixture

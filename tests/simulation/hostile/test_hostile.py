@@ -12,6 +12,7 @@ from collections import Counter
 import pytest
 
 from tests.faults import tally
+from tests.simulation.finding import search
 from tests.simulation.hostile import homeserver, member
 from tests.simulation.hostile.play import play
 from tests.simulation.hostile.variants import BROKEN, Broken
@@ -55,26 +56,14 @@ def test_nobody_passes_for_anybody_and_nobody_is_silenced(full: bool, only_seed:
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.variant.name)
 def test_a_check_that_is_missing_is_found_out(broken: Broken, full: bool) -> None:  # noqa: FBT001 - a fixture
-    first: dict[str, int] = {}
     seeds = FULL if full else SEARCHED
-    for seed in range(seeds) if full else (broken.seed, *range(seeds)):
-        for violation in play(seed, broken.variant).violations:
-            first.setdefault(violation.rule, seed)
-        if set(broken.found_by) <= first.keys():
-            break
-    missed = set(broken.found_by) - first.keys()
-    found = ", ".join(f"{rule} at seed {seed}" for rule, seed in sorted(first.items(), key=lambda item: item[1]))
-    tally.write(
-        tally.Tally(
-            harness=f"liars must be found out: {broken.variant.name}",
-            cases=seeds,
-            faults_injected=seeds,
-            violations=len(missed),
-            points_or_seeds=found,
-        )
+    found = search(
+        range(seeds) if full else (broken.seed, *range(seeds)),
+        lambda seed: (violation.rule for violation in play(seed, broken.variant).violations),
+        found_by=broken.found_by,
     )
-    print(f"{broken.variant.name}: {found}")
-    assert not missed
+    found.tell(f"liars must be found out: {broken.variant.name}", cases=seeds, faults=seeds)
+    assert not found.missed
 
 
 @pytest.mark.parametrize("seed", [5, 8])
