@@ -211,6 +211,11 @@ class Two:
         if self.between_steps is not None:
             await self.between_steps()
 
+    async def replace_both(self) -> None:
+        """End all processes of both devices; others go on."""
+        for device in (self.alice, self.bob):
+            await device.replace()
+
     async def request(self, *, in_room: bool = False) -> str:
         """Alice asks Bob; the flow's id."""
         await self.alice.process.ask(UpdateDevices(users=(self.bob.user_id,)))

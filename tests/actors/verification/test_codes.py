@@ -53,12 +53,7 @@ async def test_two_users_verify_each_other_each_step_in_another_process(
     async with two_devices(processes=2 if replaced else 3) as two:
         await with_identities(two)
         if replaced:
-
-            async def replace() -> None:
-                for device in (two.alice, two.bob):
-                    await device.replace()
-
-            two.between_steps = replace
+            two.between_steps = two.replace_both
         await two.ready(in_room=in_room)
         code = await shown_by(two.bob)
         await two.pause()

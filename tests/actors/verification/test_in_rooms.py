@@ -54,12 +54,7 @@ async def test_each_step_is_done_by_another_process(*, replaced: bool, autojump_
     async with two_devices(processes=2 if replaced else 3) as two:
         await with_identities(two)
         if replaced:
-
-            async def replace() -> None:
-                for device in (two.alice, two.bob):
-                    await device.replace()
-
-            two.between_steps = replace
+            two.between_steps = two.replace_both
         await two.compare(in_room=True)
         ours, theirs = await two.alice.flow(), await two.bob.flow()
         assert ours.emoji is not None

@@ -57,12 +57,7 @@ async def test_each_step_is_done_by_another_of_three_processes(autojump_clock: M
 
 async def test_all_processes_end_between_any_two_steps_and_new_ones_go_on(autojump_clock: MockClock) -> None:
     async with two_devices(processes=2) as two:
-
-        async def replace() -> None:
-            for device in (two.alice, two.bob):
-                await device.replace()
-
-        two.between_steps = replace
+        two.between_steps = two.replace_both
         await two.compare()
         await two.confirm()
         await are_verified(two)

@@ -12,9 +12,10 @@ from olmstate.actors._account.operations import own_device, own_identity
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import NewRequest, PutRequests, RequestsActor
-from olmstate.actors._room_keys.actor import AddRoomKeys, InboundGroupSessionsActor, LookUpSessions, NewRoomKey
+from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, LookUpSessions, NewRoomKey
 from olmstate.actors._room_keys.operations import room_key_from_export
 from olmstate.actors._room_keys.points import tell_of_room_keys
+from olmstate.actors._room_keys.receiving import keep_room_keys
 from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
 from olmstate.actors._to_device.sending import to_device_request
 from olmstate.actors._wire.algorithms import MEGOLM
@@ -151,11 +152,7 @@ async def receive_forwarded_keys(turn: Turn, events: Sequence[DecryptedEvent]) -
             room_key = _forwarded(event, own)
             if room_key is not None and (room_key.room_id, room_key.session_id) in open_requests:
                 new.append(room_key)
-        if new:
-            changes = await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=tuple(new)))
-            for room_key, change in zip(new, changes, strict=True):
-                if change != "known":
-                    received[room_key.room_id, room_key.session_id] = None
+        received |= dict.fromkeys(await keep_room_keys(turn, new))
     await tell_of_room_keys(turn, received)
 
 

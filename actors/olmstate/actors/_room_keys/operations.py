@@ -29,6 +29,7 @@ from olmstate.actors._room_keys.actor import (
 from olmstate.actors._room_keys.claims import Claim
 from olmstate.actors._room_keys.copies import RoomKeyCopy, export, session_from_export, session_from_room_key
 from olmstate.actors._room_keys.points import tell_of_room_keys
+from olmstate.actors._room_keys.receiving import keep_room_keys
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.key_file import Derivation, FileKeys, SealedFile, finish, read_sessions, write_key_file
 from olmstate.actors._wire.untrusted_json import (
@@ -159,12 +160,9 @@ async def import_chunk(turn: Turn, command: ImportChunk) -> RoomKeysImported:
                 new.append(room_key_from_export(key, own))
             except (MalformedMessage, RejectedRoomKey):
                 continue
-    changes: list[RoomKeyChange] = []
+    received: list[tuple[RoomId, MegolmSessionId]] = []
     async for some in SlicesOf(new, AT_ONCE):
-        changes += await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=tuple(some)))
-    received = tuple(
-        (key.room_id, key.session_id) for key, change in zip(new, changes, strict=True) if change != "known"
-    )
+        received += await keep_room_keys(turn, some)
     await tell_of_room_keys(turn, received)
     return RoomKeysImported(total=len(command.keys), imported=len(received), rejected=len(command.keys) - len(new))
 

@@ -33,12 +33,17 @@ async def receive_room_keys(turn: Turn, events: Sequence[DecryptedEvent]) -> Non
     received: dict[tuple[RoomId, MegolmSessionId], None] = {}
     async for some in SlicesOf(events, ROOM_KEYS_AT_ONCE):
         new = [room_key for event in some if (room_key := _room_key(event)) is not None]
-        if new:
-            changes = await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=tuple(new)))
-            for room_key, change in zip(new, changes, strict=True):
-                if change != "known":
-                    received[room_key.room_id, room_key.session_id] = None
+        received |= dict.fromkeys(await keep_room_keys(turn, new))
     await tell_of_room_keys(turn, received)
+
+
+async def keep_room_keys(turn: Turn, room_keys: Sequence[NewRoomKey]) -> Sequence[tuple[RoomId, MegolmSessionId]]:
+    """Store room keys. The sessions of those that are new, or better than what was there."""
+    if not room_keys:
+        return ()
+    changes = await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=tuple(room_keys)))
+    kept = zip(room_keys, changes, strict=True)
+    return [(room_key.room_id, room_key.session_id) for room_key, change in kept if change != "known"]
 
 
 def _room_key(event: DecryptedEvent) -> NewRoomKey | None:
