@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -21,11 +20,14 @@ API = "/_matrix/client/v3"
 async def answer(
     device: Supervisor, client: httpx2.AsyncClient, room: m.RoomId, event: m.JsonObject
 ) -> None:
-    """Answer one event of a room, if it can be read and says !ping."""
-    with suppress(m.DecryptionError):
+    """Answer one event of a room, if it says !ping."""
+    try:
         read = await device.ask(m.DecryptRoomEvent(room_id=room, event=event))
-        if read.type == "m.room.message" and read.content.get("body") == "!ping":
-            await send(device, client, room, "pong")
+    except m.DecryptionError as error:
+        print(f"can't read {event['event_id']} in {room}: {error}", flush=True)
+        return
+    if read.type == "m.room.message" and read.content.get("body") == "!ping":
+        await send(device, client, room, "pong")
 
 
 async def sync(device: Supervisor, client: httpx2.AsyncClient, timeout_ms: int) -> None:
@@ -43,7 +45,8 @@ async def sync(device: Supervisor, client: httpx2.AsyncClient, timeout_ms: int) 
         return  # it was said before this bot began, or another process has it
     for room_id, room in rooms.get("join", {}).items():
         for event in room.get("timeline", {}).get("events", []):
-            if event["type"] == "m.room.encrypted":
+            # a redacted one has nothing left to decrypt
+            if event["type"] == "m.room.encrypted" and event["content"]:
                 await answer(device, client, m.RoomId(room_id), event)
 
 

@@ -65,14 +65,21 @@ async def daemon(folder: Path) -> AsyncGenerator[trio.Process]:
             check=False,
         )
         process: trio.Process = await nursery.start(start)
-        assert process.stdout is not None
-        said = b""
-        while b"syncing" not in said:
-            chunk = await process.stdout.receive_some()
-            assert chunk, "the daemon has ended"
-            said += chunk
+        await says(process, b"syncing")
         yield process
         process.kill()
+
+
+async def says(process: trio.Process, text: bytes) -> bytes:
+    """Wait until a program has written ``text``; all that it has written meanwhile."""
+    assert process.stdout is not None
+    said = b""
+    with trio.fail_after(PATIENCE):
+        while text not in said:
+            chunk = await process.stdout.receive_some()
+            assert chunk, f"it has ended, and said {said!r}"
+            said += chunk
+    return said
 
 
 async def until(true: Callable[[], Awaitable[bool]], what: str) -> None:
@@ -129,6 +136,23 @@ async def test_a_bot_answers_and_goes_on_after_it_was_killed(people: People, bot
         await reads(human, {"pong"})
     human.ears.heard.clear()
     async with daemon(tmp_path):
+        await human.send(room, "!ping")
+        await reads(human, {"pong"})
+
+
+async def test_a_bot_says_what_it_cannot_read_and_why_and_goes_on(
+    people: People, bot: HttpSession, tmp_path: Path
+) -> None:
+    # it said nothing: its user had no way to know that anything was lost
+    human = await people.rust()
+    room = await meet([human])
+    event_id = await human.send(room, "said before the bot came")
+    async with daemon(tmp_path) as process:
+        await human.session.invite(room, bot.user_id)
+        await joined(human, room, bot)
+        said = await says(process, f"can't read {event_id} in {room}: ".encode())
+        assert b"Traceback" not in said
+        await human.sync()
         await human.send(room, "!ping")
         await reads(human, {"pong"})
 

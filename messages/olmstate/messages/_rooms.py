@@ -9,7 +9,7 @@ import attrs
 
 from ._devices import DeviceAddress
 from ._errors import EncryptionError
-from ._field_types import between, checked
+from ._field_types import between, checked, not_negative
 from ._ids import DeviceId, JsonObject, MegolmSessionId, RoomId, UserId
 from ._message import Command, Procedure, Query
 
@@ -356,5 +356,5 @@ class EncryptForRoom(Procedure[EncryptedRoomEvent]):
     rotation: RotationPeriod | None = None
     """None: as the room says; see `RoomSettings`."""
     strategy: SharingStrategy = SharingStrategy.ALL_DEVICES
-    patience: float = 30.0
+    patience: float = attrs.field(default=30.0, validator=not_negative)
     """Seconds to wait for each of the homeserver's answers."""
