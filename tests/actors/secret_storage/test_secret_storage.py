@@ -13,13 +13,13 @@ from olmstate.actors import Supervisor
 from olmstate.actors._secret_storage.ssss import DEFAULT_ITERATIONS
 from olmstate.actors.testing import USER
 from olmstate.messages import (
-    MalformedContent,
     BootstrapCrossSigning,
     CreateSecretStorage,
     DamagedSecret,
     DescribeSecretStorage,
     ExportCrossSigningKeys,
     JsonObject,
+    MalformedContent,
     MalformedRecoveryKey,
     MarkRequestFailed,
     MarkRequestSent,
