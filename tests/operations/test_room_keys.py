@@ -122,17 +122,6 @@ async def test_decryptable_events_stay_decryptable(
             assert first == [await read(supervisor, event) for event in reversed(events)][::-1]
 
 
-async def test_an_event_without_an_id_is_decrypted_as_before_it_was_sent(
-    alice: Supervisor, bob: Peer, group: GroupSession
-) -> None:
-    event = bob.room_event(ROOM, group, {"n": 1})
-    del event["event_id"]
-
-    for _ in range(2):
-        decrypted = await read(alice, event)
-        assert ({"n": 1}, None) == (decrypted.content, decrypted.event_id)
-
-
 # --- what can't be decrypted
 
 
