@@ -8,6 +8,7 @@ import pytest
 
 from olmstate.messages import (
     AddDevices,
+    DecryptedRoomEvent,
     DecryptedToDevice,
     DecryptionError,
     DeviceId,
@@ -108,6 +109,19 @@ async def test_nobody_sends_with_another_spelling_of_a_known_fingerprint(
 
     refused: set[type[DecryptionError] | None] = {MismatchedSender, UnknownSender, MalformedMessage}
     assert error_of(outcome) in refused
+
+
+async def test_what_is_claimed_is_told_as_a_claim(us: Us, mallory: Peer) -> None:
+    room, claimed = Room(mallory), Peer().ed25519
+    await us.give(mallory, room, keys={"ed25519": claimed}, sender_device_keys=None)
+
+    decrypted = await us.read(room.events[0])
+
+    assert isinstance(decrypted, DecryptedRoomEvent)
+    info = decrypted.encryption_info
+    assert (None, None) == (info.sender_device, info.claimed_device)
+    assert (mallory.user_id, claimed) == (info.claimed_sender, info.claimed_ed25519)
+    assert mallory.curve25519 == info.claimed_curve25519  # what it was encrypted with, whatever they claim
 
 
 async def test_who_spells_their_own_key_with_padding_is_who_they_are(us: Us, bob: Peer) -> None:

@@ -277,17 +277,6 @@ async def test_of_one_batch_the_first_event_gets_the_index(alice: Supervisor, bo
     assert [DecryptedRoomEvent, ReplayedMessage, DecryptedRoomEvent] == [type(outcome) for outcome in outcomes]
 
 
-@pytest.mark.parametrize("no_id", [None, 5], ids=["missing", "number"])
-async def test_a_message_whose_event_id_was_taken_away_is_refused(
-    no_id: Json, alice: Supervisor, bob: Peer, group: GroupSession
-) -> None:
-    event = bob.room_event(ROOM, group, event_id="$first")
-    await read(alice, event)
-
-    async with refused(alice, ReplayedMessage):
-        await read(alice, with_id(event, no_id))
-
-
 async def test_a_replay_is_refused_by_others_from_the_next_turn_on(
     alice: Supervisor, other: Supervisor, bob: Peer, group: GroupSession
 ) -> None:
