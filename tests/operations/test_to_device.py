@@ -28,12 +28,9 @@ from olmstate.messages import (
     MegolmSessionId,
     MismatchedRecipient,
     MismatchedSender,
-    MissingRoomKey,
     PlainToDevice,
     ReplayedToDevice,
     RoomKeysReceived,
-    RoomKeysWithheld,
-    RoomKeyWithheld,
     SenderState,
     UndecryptableToDevice,
     UnknownOlmSession,
@@ -674,90 +671,6 @@ async def test_a_room_key_that_came_in_the_clear_is_not_stored(alice: Supervisor
     assert PlainToDevice(event=event) == await outcome_of(alice, event)
 
     assert () == await alice.ask(ExportRoomKeys())
-
-
-async def test_a_withheld_notice_says_why_until_the_key_comes(
-    alice: Supervisor, other: Supervisor, me: DeviceIdentity, friend: Peer
-) -> None:
-    group = GroupSession()
-    event = friend.room_event(ROOM, group)
-    notice: JsonObject = {
-        "type": "m.room_key.withheld",
-        "sender": friend.user_id,
-        "content": {
-            "algorithm": MEGOLM,
-            "room_id": ROOM,
-            "session_id": group.session_id,
-            "code": "m.unverified",
-            "sender_key": friend.curve25519,
-        },
-    }
-    with pytest.raises(MissingRoomKey):
-        await other.ask(DecryptRoomEvent(room_id=ROOM, event=event))
-
-    later = {**notice, "content": {**notice["content"], "code": "m.later"}}
-    with alice.subscribe(RoomKeysWithheld) as events:
-        await alice.ask(DecryptToDevice(events=(notice, later)))
-        await alice.ask(DecryptToDevice(events=(later,)))
-        told = (ROOM, MegolmSessionId(group.session_id), friend.user_id, "m.unverified")
-        assert RoomKeysWithheld(room_keys=(told,)) == events.receive_nowait()
-        assert 0 == events.statistics().current_buffer_used
-
-    with pytest.raises(RoomKeyWithheld) as caught:
-        await other.ask(DecryptRoomEvent(room_id=ROOM, event=event))
-    assert "m.unverified" == caught.value.code
-    late = GroupSession()
-    await decrypt(alice, friend.event(me, "m.room_key", friend.room_key(ROOM, late)))
-    with pytest.raises(RoomKeyWithheld):
-        await other.ask(DecryptRoomEvent(room_id=ROOM, event=event))
-
-
-async def test_a_key_that_comes_after_a_notice_counts(alice: Supervisor, me: DeviceIdentity, friend: Peer) -> None:
-    group = GroupSession()
-    content = {"room_id": ROOM, "session_id": group.session_id, "code": "m.unverified"}
-    notice = {"type": "m.room_key.withheld", "sender": friend.user_id, "content": content}
-    await alice.ask(DecryptToDevice(events=(notice,)))
-
-    await decrypt(alice, friend.event(me, "m.room_key", friend.room_key(ROOM, group)))
-
-    decrypted = await alice.ask(DecryptRoomEvent(room_id=ROOM, event=friend.room_event(ROOM, group)))
-    assert 0 == decrypted.message_index
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        None,
-        [],
-        {},
-        {"room_id": ROOM, "session_id": "s"},
-        {"room_id": ROOM, "code": "m.no_olm"},
-        {"room_id": ROOM, "session_id": ["s"], "code": "m.unverified"},
-        {"room_id": ROOM, "session_id": "s", "code": "\ud800"},
-        nested(10_000),
-    ],
-)
-async def test_a_malformed_notice_harms_nothing(content: Json, alice: Supervisor) -> None:
-    async with unchanged(alice):
-        await alice.ask(
-            DecryptToDevice(events=({"type": "m.room_key.withheld", "sender": MALLORY, "content": content},))
-        )
-
-
-@pytest.mark.parametrize("sender", [MALLORY, None, 5, "\ud800"])
-async def test_nobody_can_say_that_anothers_key_was_withheld(sender: Json, alice: Supervisor, friend: Peer) -> None:
-    group = GroupSession()
-    content = {"room_id": ROOM, "session_id": group.session_id, "code": "m.unverified"}
-    notice = {"type": "m.room_key.withheld", "content": content}
-    event = friend.room_event(ROOM, group)
-
-    await alice.ask(DecryptToDevice(events=({**notice, "sender": sender},)))
-    with pytest.raises(MissingRoomKey):
-        await alice.ask(DecryptRoomEvent(room_id=ROOM, event=event))
-
-    await alice.ask(DecryptToDevice(events=({**notice, "sender": friend.user_id},)))
-    with pytest.raises(RoomKeyWithheld):
-        await alice.ask(DecryptRoomEvent(room_id=ROOM, event=event))
 
 
 # --- events that are none
