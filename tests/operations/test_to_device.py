@@ -39,9 +39,10 @@ from olmstate.messages import (
 )
 from tests.operations.conftest import Device
 from tests.operations.device import ROOM, KeyServer, decrypt, meet, send, unchanged
-from tests.operations.peer import MEGOLM, OLM, Peer, keys_query, padded, unpadded
+from tests.operations.peer import MEGOLM, OLM, Peer, keys_query
 from tests.operations.relatives import relatives
 from tests.operations.spelling import spell_olm_message, spell_pre_key_message, with_keys_of, without_keys
+from tests.peer.encoding import b64, unb64
 
 MALLORY = UserId("@mallory:example.org")
 
@@ -62,8 +63,8 @@ def nested(depth: int) -> Json:
 
 def _with_bit_255(key: str) -> str:
     """The key with the bit set that Curve25519 ignores."""
-    octets = padded(key)
-    return unpadded(octets[:31] + bytes([octets[31] | 0x80]))
+    octets = unb64(key)
+    return b64(octets[:31] + bytes([octets[31] | 0x80]))
 
 
 # --- the good cases
@@ -262,7 +263,7 @@ def _rewritten(event: JsonObject, me: DeviceIdentity, rewrite: Callable[[bytes],
     """The event with another body."""
     copy: JsonObject = json.loads(json.dumps(event))
     ciphertext = copy["content"]["ciphertext"][me.curve25519]
-    ciphertext.update(body=unpadded(rewrite(padded(ciphertext["body"]))), **changes)
+    ciphertext.update(body=b64(rewrite(unb64(ciphertext["body"]))), **changes)
     return copy
 
 
@@ -344,7 +345,7 @@ async def test_a_session_begins_once_whatever_relatives_of_its_keys_name_it(
     await decrypt(alice, _rewritten(event, me, without_keys, type=1))
     for _ in range(10):
         await decrypt(alice, bob.event(me, session=bob.start_session(me, fallback)))
-    ours = padded(event["content"]["ciphertext"][me.curve25519]["body"])
+    ours = unb64(event["content"]["ciphertext"][me.curve25519]["body"])
     base_keys = relatives(ours[37:69]) if which != "identity-key" else [ours[37:69]]
     identity_keys = relatives(ours[71:103]) if which != "base-key" else [ours[71:103]]
     assert 4 <= max(len(base_keys), len(identity_keys))
@@ -352,7 +353,7 @@ async def test_a_session_begins_once_whatever_relatives_of_its_keys_name_it(
     for base_key, identity_key in zip(cycle(base_keys), identity_keys + identity_keys[:1] * 8, strict=False):
         body = ours[:37] + base_key + ours[69:71] + identity_key + ours[103:]
         copy = _rewritten(event, me, partial(_instead, body))
-        copy["content"]["sender_key"] = unpadded(identity_key)
+        copy["content"]["sender_key"] = b64(identity_key)
         outcome = await outcome_of(alice, copy)
         assert isinstance(outcome, UndecryptableToDevice | ReplayedToDevice), outcome
 
@@ -702,7 +703,7 @@ def envelopes(peer: Peer, me: DeviceIdentity) -> dict[str, tuple[Json, type[Decr
         "another-algorithm": (with_content(algorithm=MEGOLM), MalformedMessage, True),
         "no-sender-key": (with_content(sender_key=None), MalformedMessage, True),
         "short-sender-key": (with_content(sender_key="AAAA"), MalformedMessage, True),
-        "long-sender-key": (with_content(sender_key=unpadded(bytes(33))), MalformedMessage, True),
+        "long-sender-key": (with_content(sender_key=b64(bytes(33))), MalformedMessage, True),
         "sender-key-not-reduced": (
             with_content(sender_key=_with_bit_255(content["sender_key"])),
             MalformedMessage,
