@@ -14,6 +14,7 @@ from olmstate.actors._room_keys.actor import (
     InboundGroupSessionsActor,
     RoomKeysPage,
 )
+from olmstate.actors._room_keys.stored import WithheldRecord
 from olmstate.actors._wire.steps import at_once
 from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import (
@@ -231,7 +232,8 @@ async def test_the_reason_of_the_first_notice_is_told_until_the_key_comes(
 ) -> None:
     withheld = Room(Peer())
     for code in ("m.unverified", "m.blacklisted"):
-        await inbound.ask(AddWithheld(codes={(ROOM, withheld.session_id, withheld.sender.user_id): code}))
+        name = ROOM, withheld.session_id, withheld.sender.user_id
+        await inbound.ask(AddWithheld(notices={name: WithheldRecord(code=code)}))
         await actors.commit()
     error = await decrypt(inbound, withheld.send())
     assert isinstance(error, RoomKeyWithheld)

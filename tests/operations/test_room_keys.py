@@ -36,7 +36,8 @@ from olmstate.messages import (
 )
 from tests.operations.conftest import Device
 from tests.operations.device import ROOM, refused, unchanged
-from tests.operations.peer import OLM, Peer, padded, unpadded
+from tests.operations.peer import OLM, Peer
+from tests.peer.encoding import b64, unb64
 
 OTHER_ROOM = RoomId("!other:example.org")
 MALLORY = UserId("@mallory:example.org")
@@ -185,7 +186,7 @@ def broken(peer: Peer, group: GroupSession) -> dict[str, tuple[Json, type[Decryp
     """Events that can't be decrypted, though the session's key is there."""
     event = peer.room_event(ROOM, group)
     content = event["content"]
-    octets = padded(content["ciphertext"])
+    octets = unb64(content["ciphertext"])
     signature = octets[:-1] + bytes([octets[-1] ^ 1])
     mac = octets[:-72] + bytes([octets[-72] ^ 1]) + octets[-71:]
 
@@ -212,9 +213,9 @@ def broken(peer: Peer, group: GroupSession) -> dict[str, tuple[Json, type[Decryp
         "ciphertext-surrogate": (with_content(ciphertext="\ud800"), MalformedMessage),
         "ciphertext-nested": (with_content(ciphertext=nested(10_000)), MalformedMessage),
         "cut-off": (with_content(ciphertext=content["ciphertext"][:-8]), MalformedMessage),
-        "bad-signature": (with_content(ciphertext=unpadded(signature)), MalformedMessage),
-        "bad-mac": (with_content(ciphertext=unpadded(mac)), MalformedMessage),
-        "bad-version": (with_content(ciphertext=unpadded(b"\x09" + octets[1:])), MalformedMessage),
+        "bad-signature": (with_content(ciphertext=b64(signature)), MalformedMessage),
+        "bad-mac": (with_content(ciphertext=b64(mac)), MalformedMessage),
+        "bad-version": (with_content(ciphertext=b64(b"\x09" + octets[1:])), MalformedMessage),
         "another-sessions": (with_content(ciphertext=_ciphertext_of_another()), MalformedMessage),
         "not-json": (peer.megolm_event(group, b"not JSON"), MalformedMessage),
         "not-utf-8": (peer.megolm_event(group, b"\xff"), MalformedMessage),
@@ -359,7 +360,7 @@ def rejected(peer: Peer) -> dict[str, AddRoomKey]:
     good = peer.add_room_key(ROOM, group)
     exported_key = MegolmMessage.from_base64(group.encrypt(b"").to_base64()).to_base64()
 
-    flipped = bytearray(padded(good.session_key))
+    flipped = bytearray(unb64(good.session_key))
     flipped[100] ^= 1
     return {
         "another-id": attrs.evolve(good, session_id=MegolmSessionId(GroupSession().session_id)),
@@ -368,7 +369,7 @@ def rejected(peer: Peer) -> dict[str, AddRoomKey]:
         "empty": attrs.evolve(good, session_key=""),
         "no-base64": attrs.evolve(good, session_key="?"),
         "surrogate": attrs.evolve(good, session_key="\ud800"),
-        "changed": attrs.evolve(good, session_key=unpadded(bytes(flipped))),
+        "changed": attrs.evolve(good, session_key=b64(bytes(flipped))),
         "a-message": attrs.evolve(good, session_key=exported_key),
         # an import refuses these, so that they could be exported and not be imported again
         "room-no-text": attrs.evolve(good, room_id=RoomId("!\ud800")),
