@@ -16,8 +16,8 @@ from olmstate.cli._sign_in import _password_auth  # pyright: ignore[reportPrivat
 from olmstate.messages import JsonObject, OpenSecretStorage
 from tests.cli.conftest import ALICE, KEY, PHONE, Olmstate, complaint
 from tests.cli.served import serving
+from tests.operations.transport import transport_of
 from tests.peer.homeserver import Homeserver
-from tests.peer.transport import transport_of
 
 HOMESERVER = "http://127.0.0.1:1"
 
