@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from olmstate.cli import _key_files, main
+from olmstate.cli import main
 from tests.cli.conftest import Olmstate, complaint
 
 HOMESERVER = ("--homeserver", "http://127.0.0.1:1")
@@ -45,7 +45,7 @@ def test_a_device_without_an_end_is_no_secret(option: str, olmstate: Olmstate, s
 def test_a_file_without_an_end_is_no_key_file(
     file: str, olmstate: Olmstate, store: Path, key_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_key_files, "MOST_BYTES", 100_000)
+    monkeypatch.setattr("olmstate.cli._key_files.MOST_BYTES", 100_000)
     passphrase = store.parent / "passphrase"
     passphrase.write_text("secret")
     options = ("--key-file", key_file, "--export-passphrase-file", passphrase)

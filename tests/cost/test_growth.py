@@ -13,7 +13,8 @@ from olmstate.actors._room_keys.message_indices import BLOCK, UsedIndices, UsedI
 from olmstate.actors._wire.steps import at_once
 from olmstate.messages import AddDevices, CreateAccount
 from olmstate.storage import Table
-from tests.cost.asks import ASKS, fill
+from tests.cost.asks import fill
+from tests.cost.asks_of_the_whole_device import ALL_ASKS
 from tests.cost.conftest import opened
 from tests.cost.longest_step import lines_of, longest_step
 
@@ -25,7 +26,7 @@ NOT_YET_FOR_THE_STORE = list[str]()
 def with_what_is_not_yet(not_yet: list[str]) -> list[str | ParameterSet]:
     """All asks; those that still grow faster are expected to."""
     still = pytest.mark.xfail(reason="still grows faster")
-    return [pytest.param(name, marks=still) if name in not_yet else name for name in ASKS]
+    return [pytest.param(name, marks=still) if name in not_yet else name for name in ALL_ASKS]
 
 
 FEW = 5
@@ -41,7 +42,7 @@ async def cost_of(name: str, size: int, folder: Path, *, filled: int = 0) -> int
         await supervisor.ask(CreateAccount())
         if filled:
             await fill(supervisor, filled)
-        message = await ASKS[name](supervisor, size)
+        message = await ALL_ASKS[name](supervisor, size)
     async with opened(folder) as supervisor:
         await supervisor.ask(NOTHING)  # it is awake
         async with longest_step() as counted:

@@ -51,7 +51,7 @@ DEMANDS: Final = (
     Demand(harness="trouble from outside", cases=30),
     Demand(harness="interrupts", cases=500),
     Demand(harness="wrong types", cases=130),
-    Demand(harness="growth", cases=48),
+    Demand(harness="growth", cases=70),
     Demand(harness="secrets and file modes", cases=8),
     Demand(harness="model", cases=15),
     Demand(harness="fuzzing", cases=10_000, rows=8, separator=" "),
