@@ -3,7 +3,8 @@
 Rule: whatever handles SIGINT goes on doing so, a moment later: `asyncio.run` cancels the main task the first time, and
 raises KeyboardInterrupt the second time. A loop that is stuck in somebody's callback is interrupted where it is.
 Why: the KeyboardInterrupt of asyncio's handler comes wherever the main thread is. In the midst of a tick it ends Trio's
-run, or the tick is lost; then whatever waits for Trio waits for ever, and nothing but SIGKILL ends the program.
+run, or the tick is lost; then whatever waits for Trio waits for ever, and nothing but SIGKILL ends the program
+(decision 0067).
 """
 
 from __future__ import annotations
