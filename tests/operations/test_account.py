@@ -20,13 +20,14 @@ from olmstate.messages import (
     CreateAccount,
     CreateOlmSessions,
     Curve25519Key,
-    DecryptToDevice,
     DecryptedToDevice,
+    DecryptToDevice,
+    DeviceId,
     DeviceIdentity,
     DeviceKeyChanged,
-    DeviceTrust,
     Devices,
     DevicesChanged,
+    DeviceTrust,
     EncryptRoomEvent,
     EncryptToDevice,
     IdentityKeys,
@@ -48,10 +49,12 @@ from olmstate.messages import (
     SignedDeviceKeys,
     StoreCorrupt,
     SyncToken,
+    UserId,
 )
 from tests.operations.conftest import Device
 from tests.operations.device import ALICE, ALICE_DEVICE, ROOM, decrypt, refused, send, unchanged
-from tests.operations.peer import Peer, keys_query, padded
+from tests.operations.peer import Peer, keys_query
+from tests.peer.encoding import unb64
 
 PICKLE_KEY = bytes(range(32, 64))
 LIBOLM = json.loads((Path(__file__).parent / "recorded_libolm.json").read_text())
@@ -222,7 +225,8 @@ async def test_imported_olm_sessions_go_on_where_they_were(empty: Supervisor) ->
 async def test_devices_that_the_other_library_knew_are_trusted_and_pinned_from_the_first_message_on(
     empty: Supervisor,
 ) -> None:
-    account, bob, carol = Account(), Peer(), Peer(device_id=Peer().device_id)
+    account, bob = Account(), Peer()
+    carol = Peer(user_id=UserId("@carol:example.org"), device_id=DeviceId("CAROL"))
     devices = tuple(
         ImportedDevice(
             user_id=peer.user_id,
@@ -231,7 +235,11 @@ async def test_devices_that_the_other_library_knew_are_trusted_and_pinned_from_t
             ed25519=peer.ed25519,
             trust=trust,
         )
-        for peer, trust in ((bob, DeviceTrust.BLOCKED), (carol, DeviceTrust.VERIFIED), (as_alice(account), DeviceTrust.UNSET))
+        for peer, trust in (
+            (bob, DeviceTrust.BLOCKED),
+            (carol, DeviceTrust.VERIFIED),
+            (as_alice(account), DeviceTrust.UNSET),
+        )
     )
 
     with empty.subscribe(DevicesChanged) as events:
@@ -256,14 +264,12 @@ async def test_a_device_whose_key_is_none_is_not_imported(field: str, empty: Sup
     device = ImportedDevice(user_id=bob.user_id, device_id=bob.device_id, **keys)
 
     async with refused(empty, MalformedMessage):
-        await empty.ask(
-            ImportAccount(pickle=Account().pickle(PICKLE_KEY), pickle_key=PICKLE_KEY, devices=(device,))
-        )
+        await empty.ask(ImportAccount(pickle=Account().pickle(PICKLE_KEY), pickle_key=PICKLE_KEY, devices=(device,)))
 
 
 def _pre_key(event: JsonObject, identity: DeviceIdentity) -> PreKeyMessage:
     ciphertext = event["content"]["ciphertext"][identity.curve25519]
-    message = AnyOlmMessage.from_parts(ciphertext["type"], padded(ciphertext["body"])).to_pre_key()
+    message = AnyOlmMessage.from_parts(ciphertext["type"], unb64(ciphertext["body"])).to_pre_key()
     assert message is not None
     return message
 
