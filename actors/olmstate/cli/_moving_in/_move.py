@@ -103,8 +103,8 @@ def chosen(accounts: Iterable[FoundAccount], options: Options) -> tuple[FoundAcc
 class _Report:
     """What has become of each part."""
 
-    counts: Counter[str] = attrs.field(factory=Counter)
-    refused: list[JsonObject] = attrs.field(factory=list)
+    counts: Counter[str] = attrs.field(factory=Counter[str])
+    refused: list[JsonObject] = attrs.field(factory=list[JsonObject])
 
     def refuse(self, what: str, name: str, reason: Exception) -> None:
         self.refused.append({"what": what, "name": name, "reason": " ".join(str(reason).split())})

@@ -136,4 +136,6 @@ def _trust_in_files(folder: Path, account: FoundAccount) -> dict[tuple[str, str,
                 match line.split():
                     case [user_id, device_id, "matrix-ed25519", ed25519, *_] if not line.startswith("#"):
                         found[user_id, device_id, ed25519] = trust
+                    case _:
+                        pass  # as matrix-nio does
     return found

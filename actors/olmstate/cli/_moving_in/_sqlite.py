@@ -69,7 +69,7 @@ def _part(source: Path, part: str) -> Path:
 
 
 def _looks(source: Path) -> dict[str, tuple[int, int]]:
-    found = {}
+    found: dict[str, tuple[int, int]] = {}
     for part in _PARTS:
         if (path := _part(source, part)).exists():
             status = path.stat()
