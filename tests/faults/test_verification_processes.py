@@ -10,7 +10,9 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from itertools import cycle
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import TypeAlias
 
 import attrs
 import pytest
@@ -20,6 +22,7 @@ from olmstate.messages import UserId, VerificationMethod
 from tests.faults.verifying import ALICE, BOB, Player, player_on, prepare
 
 PROCESSES = 3
+Process: TypeAlias = "tuple[ForkServerProcess, Connection]"
 STEPS: dict[str, Callable[[Player], Awaitable[int | None]]] = {
     "send": Player.send,
     "sync": Player.sync,
@@ -50,7 +53,7 @@ class Device:
 
     folder: Path
     user_id: UserId
-    processes: list[tuple[multiprocessing.process.BaseProcess, Connection]] = attrs.field(factory=list)
+    processes: list[Process] = attrs.field(factory=list[Process])
     steps: int = 0
 
     def start(self) -> None:
