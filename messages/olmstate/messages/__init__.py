@@ -114,6 +114,7 @@ from ._ids import (
     RoomId,
     UserId,
 )
+from ._inbox import AcknowledgeInbox, Inbox, InboxContent, InboxEvent, InboxPage, InboxReceived, KeepInInbox
 from ._key_requests import (
     CancelRoomKeyRequests,
     RequestRoomKeys,
@@ -287,6 +288,7 @@ __all__ = [
     "AcceptVerification",
     "AccountError",
     "AccountExists",
+    "AcknowledgeInbox",
     "ActorStopped",
     "AddDevices",
     "AddRoomKey",
@@ -352,10 +354,16 @@ __all__ = [
     "ImportKeyFile",
     "ImportRoomKeys",
     "ImportedDevice",
+    "Inbox",
+    "InboxContent",
+    "InboxEvent",
+    "InboxPage",
+    "InboxReceived",
     "InternalError",
     "InvalidSignature",
     "Json",
     "JsonObject",
+    "KeepInInbox",
     "KeyFileError",
     "KeyId",
     "Lagged",
