@@ -167,13 +167,18 @@ def test_a_command_that_is_cancelled_while_it_waits_is_never_done(tmp_path: Path
         async with opened(tmp_path / "store") as device:
             inner = inner_of(device)
             for _ in range(10):
-                with closing(Turnstile(tmp_path / "store")) as lock:
-                    assert lock.acquire_nowait()
-                    asked = asyncio.create_task(device.ask(CreateAccount()))
-                    while state_of(inner) is not State.ACQUIRING:  # noqa: ASYNC110 - nothing tells when
-                        await asyncio.sleep(0)
-                    asked.cancel()
-                    await asyncio.wait([asked])
+                lock = Turnstile(tmp_path / "store")
+                assert lock.acquire_nowait()
+
+                async def ask_and_free(lock: Turnstile) -> None:
+                    with closing(lock):
+                        await device.ask(CreateAccount())
+
+                asked = asyncio.create_task(ask_and_free(lock))
+                while state_of(inner) is not State.ACQUIRING:  # noqa: ASYNC110 - nothing tells when
+                    await asyncio.sleep(0)
+                asked.cancel()
+                await asyncio.wait([asked])
                 with pytest.raises(NoAccount):
                     await device.ask(IdentityKeys())
             await device.ask(CreateAccount())
