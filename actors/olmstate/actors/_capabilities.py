@@ -14,6 +14,7 @@ from . import (
     _room_keys,
     _room_settings,
     _rooms,
+    _secret_requests,
     _secret_storage,
     _secrets,
     _sync,
@@ -41,5 +42,6 @@ CAPABILITIES = (
     _unwedging.CAPABILITY,
     _key_requests.CAPABILITY,
     _verification.CAPABILITY,
+    _secret_requests.CAPABILITY,
     _sync.CAPABILITY,
 )

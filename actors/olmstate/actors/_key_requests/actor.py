@@ -109,7 +109,7 @@ class KeyRequestsActor(Actor[Asked]):
                 requests.drop(over)
                 requests.put({session_of(record): record for record in records})
                 oldest = sorted(requests.by_name.values(), key=lambda record: record.number)
-                requests.drop([session_of(record) for record in oldest[: len(oldest) - MOST_REQUESTS]])
+                requests.drop([session_of(record) for record in oldest[:-MOST_REQUESTS]])
                 return message.reply(None)
             case WaitingForwards():
                 return message.reply(self._forwards.current(self._forward_partition).by_name)
