@@ -48,6 +48,8 @@ from olmstate.messages import (
     RoomKeysReceived,
     RoomKeysWithheld,
     ScanQrCode,
+    SecretRefused,
+    SecretsReceived,
     SetDeviceTrust,
     StartSas,
     ToDeviceDelayed,
@@ -63,6 +65,8 @@ OWN_EVENTS = (
     OneTimeKeysLow,
     EventsReadable,
     RoomKeyRequestRefused,
+    SecretRefused,
+    SecretsReceived,
     DevicesChanged,
     DeviceTrustChanged,
     OwnDeviceReplaced,
@@ -142,7 +146,7 @@ class Ear:
                     pass  # of which no reply says anything
                 case ToDeviceDelayed():
                     pass  # how long a reply takes, which says nothing of it
-                case EventsReadable() | RoomKeyRequestRefused():
+                case EventsReadable() | RoomKeyRequestRefused() | SecretRefused() | SecretsReceived():
                     pass  # of what was parked, or asked for, before, which no reply says
                 case _:
                     raise AssertionError(event)
@@ -191,7 +195,10 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
             return News(room_keys=[session_id for _, session_id in reply.room_keys])
         case DecryptToDevice():
             decrypted = [outcome for outcome in reply if isinstance(outcome, DecryptedToDevice)]
-            return News(room_keys=[each.content["session_id"] for each in decrypted if each.type == "m.room_key"])
+            room_keys = [each.content["session_id"] for each in decrypted if each.type == "m.room_key"]
+            if any(each.type == "m.secret.send" for each in decrypted):  # its reply doesn't tell what it was for
+                return News(room_keys=room_keys, identities=heard.identities, private_keys=heard.private_keys)
+            return News(room_keys=room_keys)
         case AddDevices():
             changed = [DevicesChanged(added=reply.added, removed=reply.removed)]
             own = DeviceAddress(user_id=USER, device_id=DEVICE)

@@ -28,6 +28,7 @@ from tests.simulation import (
     scenarios_of_parked_events,
     scenarios_of_requests,
     scenarios_of_rooms,
+    scenarios_of_secret_requests,
     scenarios_of_secret_storage,
     scenarios_of_unwedging,
     scenarios_of_verification,
@@ -45,6 +46,7 @@ SCENARIOS: Sequence[Scenario] = (
     *scenarios_of_parked_events.SCENARIOS,
     *scenarios_of_identities.SCENARIOS,
     *scenarios_of_secret_storage.SCENARIOS,
+    *scenarios_of_secret_requests.SCENARIOS,
     *scenarios_of_verification.SCENARIOS,
 )
 

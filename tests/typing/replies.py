@@ -11,10 +11,12 @@ from typing import assert_type
 from olmstate.actors import Supervisor
 from olmstate.messages import (
     AcceptVerification,
+    AcknowledgeSecrets,
     AddDevices,
     AddRoomKey,
     BootstrapCrossSigning,
     CancelRoomKeyRequests,
+    CancelSecretRequests,
     CancelVerification,
     ConfirmVerification,
     CreateAccount,
@@ -27,6 +29,7 @@ from olmstate.messages import (
     DecryptRoomEvent,
     DecryptRoomEvents,
     DecryptToDevice,
+    DeleteSecrets,
     DescribeSecretStorage,
     DeviceIdentity,
     DeviceKeys,
@@ -74,6 +77,7 @@ from olmstate.messages import (
     PrivateCrossSigningKeys,
     PublishAccount,
     ReadSecret,
+    ReceivedSecret,
     ReceiveSync,
     ReceiveVerificationEvent,
     Recovered,
@@ -81,6 +85,7 @@ from olmstate.messages import (
     RemoveSecretStorageKey,
     Request,
     RequestRoomKeys,
+    RequestSecrets,
     RequestVerification,
     ResetCrossSigning,
     RoomKeyChange,
@@ -92,6 +97,10 @@ from olmstate.messages import (
     RoomSettings,
     RotateRoomKey,
     ScanQrCode,
+    SecretInbox,
+    SecretRequest,
+    SecretRequests,
+    SecretsRequested,
     SecretStorageCreated,
     SecretStorageInfo,
     SecretStorageKey,
@@ -311,3 +320,14 @@ async def key_requests(supervisor: Supervisor, request: RequestRoomKeys, cancel:
     assert_type(await supervisor.ask(request), RoomKeysRequested)
     assert_type(await supervisor.ask(cancel), None)
     assert_type(await supervisor.ask(RoomKeyRequests()), tuple[RoomKeyRequest, ...])
+
+
+async def secret_requests(
+    supervisor: Supervisor, cancel: CancelSecretRequests, acknowledge: AcknowledgeSecrets, delete: DeleteSecrets
+) -> None:
+    assert_type(await supervisor.ask(RequestSecrets()), SecretsRequested)
+    assert_type(await supervisor.ask(cancel), None)
+    assert_type(await supervisor.ask(SecretRequests()), tuple[SecretRequest, ...])
+    assert_type(await supervisor.ask(SecretInbox()), tuple[ReceivedSecret, ...])
+    assert_type(await supervisor.ask(acknowledge), None)
+    assert_type(await supervisor.ask(delete), None)

@@ -95,7 +95,8 @@ async def test_of_too_many_requests_the_oldest_are_forgotten(world: World, autoj
     async with own(world) as its:
         await its.trust()
         await its.device.ask(RequestRoomKeys(sessions=tuple(sessions[:-2])))
-        assert MOST_REQUESTS - 1 == len(await its.device.ask(RoomKeyRequests()))
+        all_but_one = await its.device.ask(RoomKeyRequests())
+        assert MOST_REQUESTS - 1 == len(all_but_one)
         await its.device.ask(RequestRoomKeys(sessions=tuple(sessions[-2:])))
         told = [(each.room_id, each.session_id) for each in await its.device.ask(RoomKeyRequests())]
         assert sessions[1:] == told
