@@ -44,9 +44,9 @@ from olmstate.messages import (
     Verifications,
     VerificationStage,
 )
+from tests.operations.transport import transport_of
 from tests.peer.homeserver import Homeserver
 from tests.peer.session import API, Session
-from tests.peer.transport import transport_of
 
 ALICE, BOB = UserId("@alice:example.org"), UserId("@bob:example.org")
 R = TypeVar("R")

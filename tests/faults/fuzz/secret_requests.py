@@ -64,7 +64,8 @@ def _run(data: bytes) -> None:
         assert None is (await ask(CrossSigningStatus())).master
         inbox = await ask(SecretInbox())
         decrypted = isinstance(outcomes[1], DecryptedToDevice)
-        taken = decrypted and _is_text(named.get("secret")) and named.get("request_id") == ids[APPS]
+        is_meant = isinstance(named, dict) and named.get("request_id") == ids[APPS] and _is_text(named.get("secret"))
+        taken = decrypted and is_meant
         assert ([named["secret"]] if taken else []) == [each.secret for each in inbox]
         assert taken == (APPS not in {each.name for each in await ask(SecretRequests())})
 
