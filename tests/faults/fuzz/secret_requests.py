@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from olmstate.actors._wire.untrusted_json import is_object
 from olmstate.messages import (
     AddDevices,
     CrossSigningStatus,
@@ -64,7 +65,7 @@ def _run(data: bytes) -> None:
         assert None is (await ask(CrossSigningStatus())).master
         inbox = await ask(SecretInbox())
         decrypted = isinstance(outcomes[1], DecryptedToDevice)
-        is_meant = isinstance(named, dict) and named.get("request_id") == ids[APPS] and _is_text(named.get("secret"))
+        is_meant = is_object(named) and named.get("request_id") == ids[APPS] and _is_text(named.get("secret"))
         taken = decrypted and is_meant
         assert ([named["secret"]] if taken else []) == [each.secret for each in inbox]
         assert taken == (APPS not in {each.name for each in await ask(SecretRequests())})
@@ -84,9 +85,8 @@ def _is_text(value: Json) -> bool:
 
 
 def _with_id(content: Json, ids: dict[str, str]) -> Json:
-    if isinstance(content, dict) and isinstance(name := content.get("request_id"), str) and name in ids:
-        return {**content, "request_id": ids[name]}
-    return content
+    name = content.get("request_id") if is_object(content) else None
+    return {**content, "request_id": ids[name]} if isinstance(name, str) and name in ids else content
 
 
 TARGET = Target(seeds=_seeds, run=_run)

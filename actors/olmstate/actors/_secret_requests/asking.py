@@ -19,8 +19,8 @@ from olmstate.actors._identities.identity import Identity, Usage
 from olmstate.actors._identities.signing import Seeds, compare, seed_from_base64
 from olmstate.actors._key_requests.asks import Ask, ask_own_devices
 from olmstate.actors._key_requests.own_devices import sent_by, verified_own_devices
-from olmstate.actors._secrets.actor import BACKUP_KEY, LookUpPrivateKeys, SecretsActor
-from olmstate.actors._secrets.operations import published_identity, take_seeds
+from olmstate.actors._secrets.actor import BACKUP_KEY
+from olmstate.actors._secrets.operations import published_identity, take_seeds, usable_secrets
 from olmstate.actors._to_device.handlers import DecryptedEvent
 from olmstate.actors._wire.untrusted_json import if_sound, string
 from olmstate.messages import (
@@ -79,7 +79,7 @@ async def private_keys_learnt(turn: Turn) -> None:
     """Private keys have come, from wherever: ask no longer for what is here."""
     open_requests = await turn[SecretRequestsActor].ask(OpenRequests())
     if open_requests:
-        await _end(turn, await _present(turn, await _published(turn)))
+        await _end(turn, await usable_secrets(turn))
 
 
 async def acknowledge_secrets(turn: Turn, command: AcknowledgeSecrets) -> None:
@@ -102,16 +102,8 @@ async def _published(turn: Turn) -> Identity | None:
 async def _missing(turn: Turn) -> tuple[str, ...]:
     published = await _published(turn)
     names = [*(_USAGES if published is not None else ()), BACKUP_KEY]
-    here = await _present(turn, published) | await turn[SecretRequestsActor].ask(ReceivedNames())
+    here = {*await usable_secrets(turn), *await turn[SecretRequestsActor].ask(ReceivedNames())}
     return tuple(name for name in names if name not in here)
-
-
-async def _present(turn: Turn, published: Identity | None) -> frozenset[str]:
-    """The private keys that are here; of those for cross-signing, what is published counts."""
-    keys = await turn[SecretsActor].ask(LookUpPrivateKeys())
-    matches = {} if published is None else compare(keys.seeds, published)
-    right = {usage.secret_name for usage, is_right in matches.items() if is_right}
-    return frozenset(right if keys.backup_key is None else {*right, BACKUP_KEY})
 
 
 async def _ask(turn: Turn, names: tuple[str, ...], *, after: tuple[str, ...] = ()) -> SecretsRequested:

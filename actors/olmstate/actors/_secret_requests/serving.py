@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from olmstate.actors._account.operations import own_device
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._identities.identity import Usage
-from olmstate.actors._identities.signing import compare
 from olmstate.actors._key_requests.answering import Answer, Answering
 from olmstate.actors._key_requests.stored import WaitingName
-from olmstate.actors._secrets.actor import BACKUP_KEY, LookUpPrivateKeys, SecretsActor
-from olmstate.actors._secrets.operations import published_identity
+from olmstate.actors._secrets.actor import BACKUP_KEY
+from olmstate.actors._secrets.operations import usable_secrets
 from olmstate.actors._wire import base64
 from olmstate.actors._wire.untrusted_json import string
 from olmstate.messages import DeviceId, JsonObject
@@ -39,24 +37,11 @@ async def _change(turn: Turn, records: Sequence[WaitingSecretRecord], over: Sequ
 
 
 async def _answer(turn: Turn, record: WaitingSecretRecord, is_verified: bool) -> Answer | None:  # noqa: FBT001 - as `Answering` calls it
-    secret = await _secret(turn, record.name) if is_verified else None
+    secret = (await usable_secrets(turn)).get(record.name) if is_verified else None
     if secret is None:
         return None
     content = {"request_id": record.request_id, "secret": base64.encode(secret)}
     return Answer(type="m.secret.send", content=content, encrypted=True)
-
-
-async def _secret(turn: Turn, name: str) -> bytes | None:
-    """What is here by that name; of private cross-signing keys, one that is the published one's."""
-    keys = await turn[SecretsActor].ask(LookUpPrivateKeys())
-    if name == BACKUP_KEY:
-        return keys.backup_key
-    published = await published_identity(turn, (await own_device(turn)).identity.user_id)
-    matches = {} if published is None else compare(keys.seeds, published)
-    for usage, is_right in matches.items():
-        if is_right and usage.secret_name == name:
-            return keys.seeds.of(usage)
-    return None
 
 
 SECRETS_HERE = Answering(about="secret answer", read=_read, waiting=_waiting, change=_change, answer=_answer)

@@ -61,6 +61,7 @@ from olmstate.messages import (
 )
 
 from .actor import (
+    BACKUP_KEY,
     DropPending,
     LookUpPrivateKeys,
     PendingPublished,
@@ -341,6 +342,19 @@ async def take_seeds(turn: Turn, seeds: Seeds, origin: SecretOrigin) -> PrivateC
     if seeds.master is not None:
         await mark_verified(turn, MarkVerified(user_id=user_id, master_key=published.master.public_key))
     return await _tell(turn, user_id)
+
+
+async def usable_secrets(turn: Turn) -> dict[str, bytes]:
+    """What is here and of use, by name: the private keys of the published identity, and the backup key."""
+    keys = await turn[SecretsActor].ask(LookUpPrivateKeys())
+    published = await published_identity(turn, (await own_device(turn)).identity.user_id)
+    matches: Mapping[Usage, bool] = {} if published is None else compare(keys.seeds, published)
+    usable = {
+        usage.secret_name: seed
+        for usage, is_right in matches.items()
+        if is_right and (seed := keys.seeds.of(usage)) is not None
+    }
+    return usable if keys.backup_key is None else {**usable, BACKUP_KEY: keys.backup_key}
 
 
 async def _tell(turn: Turn, user_id: UserId) -> PrivateCrossSigningKeys:
