@@ -181,11 +181,17 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             room_id=RoomId("!room:example.org"),
             session_id=MegolmSessionId("a session"),
             sender=BOB,
-            claims=[ClaimedKeysRecord(sender_key=Curve25519Key("a curve"), sender_ed25519=Ed25519Key("a fingerprint"))],
+            claims=[
+                ClaimedKeysRecord(
+                    sender_key=Curve25519Key("a curve"),
+                    sender_ed25519=Ed25519Key("a fingerprint"),
+                    forwarding_chain=("another",),
+                )
+            ],
         ),
         (
             b'{"room_id":"!room:example.org","session_id":"a session","sender":"@bob:example.org",'
-            b'"claims":[{"sender_key":"a curve","sender_ed25519":"a fingerprint"}]}'
+            b'"claims":[{"sender_key":"a curve","sender_ed25519":"a fingerprint","forwarding_chain":["another"]}]}'
         ),
     ),
     (
@@ -461,6 +467,18 @@ EARLIER: list[tuple[bytes, Record]] = [
     ),
     (b"{}", SyncRecord()),
     (b'{"code":"m.unverified"}', WithheldRecord(code="m.unverified")),
+    (
+        (
+            b'{"room_id":"!room:example.org","session_id":"a session","sender":null,'
+            b'"claims":[{"sender_key":"a curve","sender_ed25519":"a fingerprint"}]}'
+        ),
+        ClaimsRecord(
+            room_id=RoomId("!room:example.org"),
+            session_id=MegolmSessionId("a session"),
+            sender=None,
+            claims=[ClaimedKeysRecord(sender_key=Curve25519Key("a curve"), sender_ed25519=Ed25519Key("a fingerprint"))],
+        ),
+    ),
     (
         (
             b'{"room_id":"!room:example.org","event_id":"$event","session_id":"a session","sender":"@bob:example.org",'
