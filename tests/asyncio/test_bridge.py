@@ -407,14 +407,14 @@ def test_ctrl_c_ends_a_program_as_it_ends_others(tmp_path: Path, loop: str) -> N
 
 
 IN_THE_MIDST = """
-import asyncio, signal, sys
+import asyncio, signal, sys, uvloop
 from olmstate.actors import Options
 from olmstate.asyncio import open_supervisor
 from olmstate.messages import CreateAccount
 
 def clock():
     # the supervisor asks it in the midst of a turn
-    for _ in range(int(sys.argv[2])):
+    for _ in range(int(sys.argv[3])):
         signal.raise_signal(signal.SIGINT)
     return 0
 
@@ -426,15 +426,16 @@ async def main():
         await device.ask(CreateAccount())
         await asyncio.sleep(3600)
 
-asyncio.run(main())
+with asyncio.Runner(loop_factory={"asyncio": None, "uvloop": uvloop.new_event_loop}[sys.argv[2]]) as runner:
+    runner.run(main())
 """
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
-def test_ctrl_c_in_the_midst_of_trios_work_ends_a_program_too(times: int, tmp_path: Path) -> None:
+def test_ctrl_c_in_the_midst_of_trios_work_ends_a_program_too(times: int, tmp_path: Path, loop: str) -> None:
     # twice, it ended Trio's run, and nothing but SIGKILL ended the program
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", IN_THE_MIDST, str(tmp_path / "store"), str(times)]
+    command = [sys.executable, "-c", IN_THE_MIDST, str(tmp_path / "store"), loop, str(times)]
     done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     assert -signal.SIGINT == done.returncode, done.stderr
     assert "KeyboardInterrupt" in done.stderr
@@ -448,7 +449,7 @@ def test_ctrl_c_in_the_midst_of_trios_work_ends_a_program_too(times: int, tmp_pa
 
 
 STUCK = """
-import asyncio, sys
+import asyncio, sys, uvloop
 from olmstate.asyncio import open_supervisor
 
 async def main():
@@ -457,13 +458,14 @@ async def main():
         while True:
             pass
 
-asyncio.run(main())
+with asyncio.Runner(loop_factory={"asyncio": None, "uvloop": uvloop.new_event_loop}[sys.argv[2]]) as runner:
+    runner.run(main())
 """
 
 
-def test_a_program_that_is_stuck_can_be_interrupted_all_the_same(tmp_path: Path) -> None:
+def test_a_program_that_is_stuck_can_be_interrupted_all_the_same(tmp_path: Path, loop: str) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", STUCK, str(tmp_path / "store")]
+    command = [sys.executable, "-c", STUCK, str(tmp_path / "store"), loop]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
