@@ -86,7 +86,8 @@ class OlmstateDevice:
                 if not answer.get("to_device", {}).get("events"):
                     raise
                 events = tuple(answer["to_device"]["events"])
-                self.taken += await self.device.ask(m.DecryptToDevice(events=events))
+                taken = await self.device.ask(m.DecryptToDevice(events=events))
+                self.taken += taken
                 since = answer["next_batch"]
             else:
                 return Heard(

@@ -177,6 +177,7 @@ class Story:
                 nursery.start_soon(send, life)
         await sync_all(self.others)
         assert [answers] * len(self.others) == what_they_read(self.others, answers)
+        self.said |= answers
 
 
 async def story(people: People, proxy: FaultProxy, session: HttpSession, seed: int, rounds: int) -> Story:
@@ -187,11 +188,14 @@ async def story(people: People, proxy: FaultProxy, session: HttpSession, seed: i
     alice = await main.process()
     room_id = await meet([alice, bob, carol, dave])
     told = Story(rng=random.Random(seed), main=main, helper=helper, room_id=room_id, others=[bob, carol], dave=dave)
-    for number in range(rounds):
-        await told.round(number)
-    await main.sync()
-    await helper.stop()
-    await main.stop()
+    try:
+        for number in range(rounds):
+            await told.round(number)
+        await main.sync()
+    finally:
+        with trio.CancelScope(shield=True):
+            await helper.stop()
+            await main.stop()
     return told
 
 
