@@ -108,6 +108,8 @@ class PlainToDevice:
 class ReplayedToDevice:
     """An Olm message that was decrypted before: delivered twice, no alarm.
 
+    Another process may have decrypted it, a push helper say. If it was for the app, it is in the `Inbox`.
+
     Of normal messages (not of pre-key ones) the last 128 of a device are known; an older one is undecryptable.
     """
 
@@ -134,7 +136,8 @@ ToDeviceOutcome: TypeAlias = DecryptedToDevice | PlainToDevice | ReplayedToDevic
 class DecryptToDevice(Command[tuple[ToDeviceOutcome, ...]]):
     """Decrypt to-device events in their order, each apart: a bad one never harms the others.
 
-    Room keys and withheld notices in them are stored in the same commit, as `ReceiveSync` does; no sync token moves.
+    Room keys and withheld notices in them are stored in the same commit, as `ReceiveSync` does, and events for the app are
+    in the `Inbox`; no sync token moves.
 
     Returns:
         tuple[ToDeviceOutcome, ...]
