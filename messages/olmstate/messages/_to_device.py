@@ -136,8 +136,8 @@ ToDeviceOutcome: TypeAlias = DecryptedToDevice | PlainToDevice | ReplayedToDevic
 class DecryptToDevice(Command[tuple[ToDeviceOutcome, ...]]):
     """Decrypt to-device events in their order, each apart: a bad one never harms the others.
 
-    Room keys and withheld notices in them are stored in the same commit, as `ReceiveSync` does, and events for the app are
-    in the `Inbox`; no sync token moves.
+    Room keys and withheld notices in them are stored in the same commit, as `ReceiveSync` does, and so are events for
+    the app, in the `Inbox`; no sync token moves.
 
     Returns:
         tuple[ToDeviceOutcome, ...]
