@@ -13,6 +13,7 @@ from olmstate.messages import EventId, RoomId
 from tests.interop.device import Ears, Heard
 from tests.interop.homeserver import HttpSession
 from tests.interop.program import Process, Program, running_program
+from tests.peer.session import Session
 
 PROGRAM = (sys.executable, "-m", "tests.interop.olmstate_program")
 
@@ -42,6 +43,11 @@ class OlmstateProcess:
         read = await self._program.ask("look", room_id=room_id, event_id=event_id)
         self.trouble = read.pop("trouble")
         self.ears.hear(event_id, Heard(**read))
+
+    async def post(self, to: Session, number: int) -> bool:
+        """Send a device a letter; whether it was delivered at once."""
+        delivered: bool = await self._program.ask("post", user_id=to.user_id, device_id=to.device_id, number=number)
+        return delivered
 
     async def letters(self) -> dict[int, int]:
         """Numbers of the letters in the inbox, and their places there."""

@@ -16,9 +16,18 @@ import attrs
 import httpx2
 import trio
 
-from olmstate.messages import AcknowledgeInbox, DeviceId, Json, JsonObject, OlmStateError, UserId
+from olmstate.messages import (
+    AcknowledgeInbox,
+    DeviceAddress,
+    DeviceId,
+    Json,
+    JsonObject,
+    OlmStateError,
+    SendToDevice,
+    UserId,
+)
 from tests.interop.homeserver import NoAnswer, http_session
-from tests.interop.olmstate_device import OlmstateDevice, open_olmstate_device
+from tests.interop.olmstate_device import LETTER, OlmstateDevice, open_olmstate_device
 from tests.peer.session import RequestRefused
 
 
@@ -32,6 +41,11 @@ async def answer(device: OlmstateDevice, cmd: str, arguments: JsonObject) -> Jso
             return {"heard": heard, "unread": device.ears.unread, "trouble": device.trouble}
         case "look":
             return {**attrs.asdict(await device.look(**arguments)), "trouble": device.trouble}
+        case "post":
+            address = DeviceAddress(user_id=arguments["user_id"], device_id=arguments["device_id"])
+            content = {"number": arguments["number"]}
+            sent = await device.device.ask(SendToDevice(devices=(address,), type=LETTER, content=content))
+            return sent.delivered
         case "letters":
             return [[number, place] for number, place in (await device.letters()).items()]
         case "acknowledge":
