@@ -109,6 +109,27 @@ async def test_what_is_not_delivered_in_time_is_stored_and_delivered_later(
         assert () == await device.ask(OutgoingRequests())
 
 
+async def test_events_for_a_device_arrive_in_their_order_though_the_first_takes_longer(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = await world.log_in(BOB, one_time_keys=1)
+    send, delays = World.send, [0, 10, 0]
+
+    async def slow(self: World, request: Request) -> Response:
+        if request.kind is RequestKind.TO_DEVICE:
+            await trio.sleep(delays.pop(0))
+        return await send(self, request)
+
+    monkeypatch.setattr(World, "send", slow)
+    async with world.process() as device:
+        await device.ask(letter(bob, n=1))
+        async with trio.open_nursery() as nursery:
+            for n in (2, 3):
+                nursery.start_soon(device.ask, letter(bob, n=n))
+                await trio.sleep(1)
+    assert [1, 2, 3] == await read(bob)
+
+
 async def test_a_refusal_is_told(world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     bob = await world.log_in(BOB, one_time_keys=1)
     send = World.send
