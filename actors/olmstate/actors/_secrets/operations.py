@@ -319,7 +319,11 @@ async def take_signatures_answer(turn: Turn, answered: AnsweredRequest, response
 
 def refused_signature(response: JsonObject) -> OlmStateError | None:
     """A signature that the homeserver says that it didn't take."""
-    for refusal in refusals(response):
+    try:
+        found = refusals(response)
+    except MalformedMessage:
+        return None  # it says nothing; a query shows which signatures there are
+    for refusal in found:
         return SignatureRefused(user_id=refusal.user_id, signed_id=refusal.signed_id, errcode=refusal.errcode)
     return None
 
