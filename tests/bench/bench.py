@@ -34,6 +34,7 @@ SECONDS_BETWEEN_LINES = 10.0
 )
 @click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Draw SVG plots into this folder.")
 @click.option("--save", type=FILE, help="Write everything that was found into this file, as JSON.")
+@click.option("--add", is_flag=True, help="With --save: keep what the file has of other jobs.")
 @click.option("--compare", nargs=2, type=FILE, help="Measure nothing: show two saved files side by side.")
 @json_option
 def bench(
@@ -43,6 +44,7 @@ def bench(
     rounds: int,
     plots: Path | None,
     save: Path | None,
+    add: bool,
     compare: tuple[Path, Path] | None,
     as_json: bool,
 ) -> None:
@@ -57,7 +59,7 @@ def bench(
     record = run(lambda: _measure(jobs or tuple(CHECKED if check else JOBS), rounds, output, check=check))
     _draw(record.pictures, plots)
     if save is not None:
-        record.write(save)
+        (read_record(save).with_jobs_of(record) if add else record).write(save)
     output.finish(record.as_json())
     if check and record.missed:
         click.echo(f"missed: {'; '.join(record.missed)}", err=True)
