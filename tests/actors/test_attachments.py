@@ -17,7 +17,7 @@ from olmstate.actors import AttachmentDecryptor, AttachmentEncryptor, decrypt_at
 from olmstate.actors._wire.attachments import CHUNK
 from olmstate.messages import AttachmentError, DamagedAttachment, MalformedAttachment
 from tests.peer import attachments
-from tests.peer.formulas import b64, unb64
+from tests.peer.encoding import b64, unb64
 
 MEGABYTE = 1024 * 1024
 # what the Rust SDK's tests have

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-
 import pytest
 from vodozemac import GroupSession, MegolmMessage
 
 from olmstate.actors._room_keys.message_indices import index_of
-
-
-def unpadded(data: bytes) -> str:
-    return base64.b64encode(data).decode().rstrip("=")
+from tests.peer.encoding import b64
 
 
 def test_the_index_is_what_vodozemac_says() -> None:
@@ -51,4 +46,4 @@ def varint(value: int) -> bytes:
 def with_fields(*fields: bytes) -> str:
     """A Megolm message of these fields, with a ciphertext, a MAC and a signature that are worth nothing."""
     has_ciphertext = any(field[0] == 0x12 for field in fields)
-    return unpadded(b"\x03" + b"".join(fields) + (b"" if has_ciphertext else b"\x12\x01a") + bytes(8 + 64))
+    return b64(b"\x03" + b"".join(fields) + (b"" if has_ciphertext else b"\x12\x01a") + bytes(8 + 64))

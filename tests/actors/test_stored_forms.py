@@ -186,7 +186,10 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             b'"claims":[{"sender_key":"a curve","sender_ed25519":"a fingerprint"}]}'
         ),
     ),
-    (WithheldRecord(code="m.unverified"), b'{"code":"m.unverified"}'),
+    (
+        WithheldRecord(code="m.unverified", reason="not yet"),
+        b'{"code":"m.unverified","reason":"not yet"}',
+    ),
     (
         MessageIndicesRecord(number=1, events={256: "0123456789abcdef", 511: "uC1mT3mnSPmNW2ezUyRkRw"}),
         b'{"number":1,"events":{"256":"0123456789abcdef","511":"uC1mT3mnSPmNW2ezUyRkRw"}}',
@@ -243,12 +246,13 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             size=500,
             readable=True,
             withheld="m.unverified",
+            withheld_reason="not yet",
             first_known_index=2,
         ),
         (
             b'{"room_id":"!room:example.org","event_id":"$event","session_id":"a session","sender":"@bob:example.org",'
             b'"message_index":3,"parked":1700000000000,"number":7,"size":500,"readable":true,'
-            b'"withheld":"m.unverified","first_known_index":2}'
+            b'"withheld":"m.unverified","withheld_reason":"not yet","first_known_index":2}'
         ),
     ),
     (
@@ -403,6 +407,27 @@ EARLIER: list[tuple[bytes, Record]] = [
         AccountRecord(pickle="p", one_time_keys={}, fallback_keys={}, fallback_made=None),
     ),
     (b"{}", SyncRecord()),
+    (b'{"code":"m.unverified"}', WithheldRecord(code="m.unverified")),
+    (
+        (
+            b'{"room_id":"!room:example.org","event_id":"$event","session_id":"a session","sender":"@bob:example.org",'
+            b'"message_index":3,"parked":1700000000000,"number":7,"size":500,"readable":true,'
+            b'"withheld":"m.unverified","first_known_index":2}'
+        ),
+        ParkedEventRecord(
+            room_id=RoomId("!room:example.org"),
+            event_id=EventId("$event"),
+            session_id=MegolmSessionId("a session"),
+            sender=BOB,
+            message_index=3,
+            parked=1_700_000_000_000,
+            number=7,
+            size=500,
+            readable=True,
+            withheld="m.unverified",
+            first_known_index=2,
+        ),
+    ),
     (
         b'{"pickle":"p","rank":1}',
         OlmSessionRecord(pickle="p", rank=1, in_set=True, owner=None, steps_for_anybody=STEPS_FOR_ANYBODY),

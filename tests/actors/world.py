@@ -21,9 +21,9 @@ from olmstate.messages import (
     UserId,
 )
 from tests.operations.peer import Peer, read_room_event
+from tests.operations.transport import transport_of
 from tests.peer.homeserver import Homeserver
 from tests.peer.session import API, Session
-from tests.peer.transport import transport_of
 
 
 @attrs.define

@@ -33,9 +33,9 @@ from olmstate.messages import (
 )
 from tests.cli.conftest import ALICE, KEY, PHONE, Olmstate, complaint, make_store
 from tests.cli.served import serving
+from tests.operations.transport import transport_of
 from tests.peer.homeserver import Homeserver
 from tests.peer.session import API, Session
-from tests.peer.transport import transport_of
 
 BOB, TABLET = UserId("@bob:example.org"), DeviceId("TABLET")
 PATIENCE = 60

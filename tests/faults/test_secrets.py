@@ -7,7 +7,6 @@ traceback that prints local variables, say.)
 
 from __future__ import annotations
 
-import base64
 import gc
 import inspect
 import json
@@ -122,6 +121,7 @@ from tests.faults.client import BUSY, EXPORT_ROUNDS, share, work
 from tests.faults.homeserver import ALICE, ALICE_DEVICE, Homeserver
 from tests.faults.known_secrets import KnownSecrets
 from tests.operations.peer import exported, keys_query
+from tests.peer.encoding import b64
 from tests.peer.secret_storage import recovery_key
 
 R = TypeVar("R")
@@ -315,8 +315,8 @@ async def _do_what_asks_the_homeserver(witness: Witness, homeserver: Homeserver,
     bob = homeserver.peers[UserId("@bob:example.org")].user_id
     seeds = {usage: os.urandom(32) for usage in ("master", "self_signing", "user_signing")}
     for usage, seed in seeds.items():
-        secrets.add_base64(usage, base64.b64encode(seed).decode().rstrip("="))
-    texts = {usage: base64.b64encode(seed).decode().rstrip("=") for usage, seed in seeds.items()}
+        secrets.add_base64(usage, b64(seed))
+    texts = {usage: b64(seed) for usage, seed in seeds.items()}
     key = recovery_key(os.urandom(32))
     secrets.add("recovery key", key)
     secrets.add("passphrase of secret storage", STORAGE_PASSPHRASE)

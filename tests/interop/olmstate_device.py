@@ -16,8 +16,8 @@ import trio
 import olmstate.messages as m
 from olmstate.actors import Supervisor, open_supervisor
 from tests.interop.device import Ears, Heard, text
+from tests.operations.transport import transport_of
 from tests.peer.session import Session, encrypted_events
-from tests.peer.transport import transport_of
 
 KEY = bytes(range(32))
 

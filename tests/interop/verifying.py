@@ -51,9 +51,9 @@ from olmstate.messages import (
 )
 from tests.interop.program import Program
 from tests.interop.rust_device import RustDevice, rust_device
+from tests.operations.transport import transport_of
 from tests.peer.homeserver import Homeserver
 from tests.peer.session import API, Session, encrypted_events
-from tests.peer.transport import transport_of
 
 PROCESSES = 3
 METHODS = tuple(VerificationMethod)

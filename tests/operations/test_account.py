@@ -45,7 +45,8 @@ from olmstate.messages import (
 )
 from tests.operations.conftest import Device
 from tests.operations.device import ALICE, ALICE_DEVICE, ROOM, decrypt, refused, send, unchanged
-from tests.operations.peer import Peer, keys_query, padded
+from tests.operations.peer import Peer, keys_query
+from tests.peer.encoding import unb64
 
 PICKLE_KEY = bytes(range(32, 64))
 LIBOLM = json.loads((Path(__file__).parent / "recorded_libolm.json").read_text())
@@ -215,7 +216,7 @@ async def test_imported_olm_sessions_go_on_where_they_were(empty: Supervisor) ->
 
 def _pre_key(event: JsonObject, identity: DeviceIdentity) -> PreKeyMessage:
     ciphertext = event["content"]["ciphertext"][identity.curve25519]
-    message = AnyOlmMessage.from_parts(ciphertext["type"], padded(ciphertext["body"])).to_pre_key()
+    message = AnyOlmMessage.from_parts(ciphertext["type"], unb64(ciphertext["body"])).to_pre_key()
     assert message is not None
     return message
 

@@ -27,7 +27,8 @@ from olmstate.messages import (
 )
 from tests.operations.conftest import Device
 from tests.operations.device import ALICE, FORMS, Form, KeyServer, claim, decrypt, meet, refused, send, unchanged
-from tests.operations.peer import Peer, claimed, keys_query, padded, peers
+from tests.operations.peer import Peer, claimed, keys_query, peers
+from tests.peer.encoding import unb64
 
 # --- starting sessions
 
@@ -302,7 +303,7 @@ async def session_used(supervisor: Supervisor, peer: Peer) -> str:
     """The id of the session that a message to ``peer`` comes on."""
     encrypted = await supervisor.ask(EncryptToDevice(devices=(peer.address,), type="m", content={}))
     ciphertext = encrypted.messages[peer.user_id][peer.device_id]["ciphertext"][peer.curve25519]
-    message = AnyOlmMessage.from_parts(ciphertext["type"], padded(ciphertext["body"]))
+    message = AnyOlmMessage.from_parts(ciphertext["type"], unb64(ciphertext["body"]))
     if (pre_key := message.to_pre_key()) is not None:
         return pre_key.session_id()
     for session in peer.sessions:

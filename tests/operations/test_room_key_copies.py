@@ -30,7 +30,8 @@ from olmstate.messages import (
 )
 from tests.operations.conftest import Device
 from tests.operations.device import ROOM, claimed_sender, known_sender, unchanged
-from tests.operations.peer import Peer, exported, keys_query, padded, unpadded
+from tests.operations.peer import Peer, exported, keys_query
+from tests.peer.encoding import b64, unb64
 
 
 class Session:
@@ -53,9 +54,9 @@ class Session:
     def forged_export(self, index: int, seed: int = 1) -> JsonObject:
         """The same with another ratchet."""
         genuine = self.export(index)
-        octets = bytearray(padded(genuine["session_key"]))  # version, index, ratchet, public key
+        octets = bytearray(unb64(genuine["session_key"]))  # version, index, ratchet, public key
         octets[5:9] = seed.to_bytes(4, "big")
-        return {**genuine, "session_key": unpadded(bytes(octets))}
+        return {**genuine, "session_key": b64(bytes(octets))}
 
 
 @pytest.fixture

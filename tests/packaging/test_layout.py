@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,15 @@ def test_a_capability_imports_only_from_those_before_it(capability: str) -> None
     before = CAPABILITIES[: CAPABILITIES.index(capability)]
     for file, used in folders_used_by(capability).items():
         assert used <= {"_engine", "_wire", capability, *before}, file
+
+
+# --- what tests talk to -------------------------------------------------------------------------------------
+
+
+def test_what_tests_talk_to_shares_nothing_with_the_library() -> None:
+    """Else a mistake could be in both. Type checkers may know the library's names, which `tests.peer.names` has."""
+    modules = [f"tests.peer.{file.stem}" for file in (ROOT / "tests" / "peer").glob("*.py")]
+    assert modules
+    program = f"import sys, {', '.join(modules)}; print([name for name in sys.modules if name.startswith('olmstate')])"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, cwd=ROOT, text=True)
+    assert "[]" == loaded.stdout.strip()

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from typing import Any
 
-from tests.peer.formulas import b64, unb64
+from tests.peer.encoding import b64, unb64
 from tests.peer.secret_storage import aes_ctr
 
 

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from tests.peer.encoding import b64, canonical
+
 PRIME = 2**255 - 19
-
-
-def b64(data: bytes) -> str:
-    """Unpadded base64."""
-    return base64.b64encode(data).decode().rstrip("=")
-
-
-def unb64(text: str) -> bytes:
-    """Base64 without padding."""
-    return base64.b64decode(text + "=" * (-len(text) % 4))
-
-
-def canonical(value: Any) -> str:  # noqa: ANN401 - JSON
-    """Canonical JSON, of values that have one."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def x25519(scalar: bytes, point: bytes) -> bytes:

@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import attrs
 
-from olmstate.messages import DeviceId, JsonObject, UserId
 from tests.peer.key_server import KeyServer, PublishedKeys
+from tests.peer.names import DeviceId, JsonObject, UserId
 from tests.peer.rooms import Rooms
 from tests.peer.session import API, RequestRefused, Session
 

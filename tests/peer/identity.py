@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 from typing import Any
 
 import attrs
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from olmstate.messages import Ed25519Key, JsonObject, UserId
+from tests.peer.encoding import b64, canonical
+from tests.peer.names import Ed25519Key, JsonObject, UserId
 
 USAGES = ("master", "self_signing", "user_signing")
 
 
 def _key(seed: bytes) -> Ed25519Key:
     public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
-    return Ed25519Key(base64.b64encode(public).decode().rstrip("="))
+    return Ed25519Key(b64(public))
 
 
 def sign(obj: JsonObject, user_id: str, seed: bytes) -> None:
     """Put a signature by the key of a seed into an object."""
     bare = {name: value for name, value in obj.items() if name not in {"signatures", "unsigned"}}
-    text = json.dumps(bare, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    signature = base64.b64encode(Ed25519PrivateKey.from_private_bytes(seed).sign(text)).decode().rstrip("=")
+    text = canonical(bare).encode()
+    signature = b64(Ed25519PrivateKey.from_private_bytes(seed).sign(text))
     obj.setdefault("signatures", {}).setdefault(user_id, {})[f"ed25519:{_key(seed)}"] = signature
 
 
@@ -77,4 +76,4 @@ def merged(*answers: JsonObject) -> JsonObject:
 
 def unpadded_seeds(identity: PeerIdentity) -> dict[str, str]:
     """Its private keys as they are shared and stored."""
-    return {usage: base64.b64encode(seed).decode().rstrip("=") for usage, seed in identity.seeds.items()}
+    return {usage: b64(seed) for usage, seed in identity.seeds.items()}

@@ -12,7 +12,7 @@ import copy
 
 import attrs
 
-from olmstate.messages import JsonObject
+from tests.peer.names import JsonObject
 from tests.peer.session import RequestRefused
 
 ALGORITHM = "signed_curve25519"

@@ -12,7 +12,7 @@ from itertools import count
 
 import attrs
 
-from olmstate.messages import JsonObject
+from tests.peer.names import JsonObject
 from tests.peer.session import RequestRefused
 
 

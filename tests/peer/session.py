@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
-from olmstate.messages import DeviceId, EventId, JsonObject, RoomId, UserId
+from tests.peer.names import DeviceId, EventId, JsonObject, RoomId, UserId
 
 API = "/_matrix/client/v3"
 MEGOLM = "m.megolm.v1.aes-sha2"

@@ -9,7 +9,8 @@ import hashlib
 from typing import Any
 
 from tests.peer import formulas
-from tests.peer.formulas import BASE_POINT, b64, unb64, x25519
+from tests.peer.encoding import b64, unb64
+from tests.peer.formulas import BASE_POINT, x25519
 
 Message = tuple[str, dict[str, Any]]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +47,7 @@ from olmstate.messages import (
     UnpublishedKeys,
 )
 from tests.operations.peer import Peer, keys_query
+from tests.peer.encoding import b64
 from tests.peer.forged import forged_message
 from tests.simulation.client import Client
 from tests.simulation.scenario import Elsewhere, Prepared, Scenario, add_a_room_key
@@ -327,7 +327,7 @@ async def receive_a_flood(client: Client) -> Prepared:
     bob, *_ = world.peers
     events: list[JsonObject] = []
     for number in range(FLOOD):
-        body = base64.b64encode(forged_message(number)).decode().rstrip("=")
+        body = b64(forged_message(number))
         ciphertext = {world.me.curve25519: {"type": 1, "body": body}}
         content = {"algorithm": "m.olm.v1.curve25519-aes-sha2", "sender_key": bob.curve25519, "ciphertext": ciphertext}
         events.append({"type": "m.room.encrypted", "sender": bob.user_id, "content": content})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-
 from olmstate.actors._rooms.sharing import PrepareShare
 from olmstate.messages import (
     DecryptToDevice,
@@ -17,6 +15,7 @@ from olmstate.messages import (
     UndecryptableToDevice,
 )
 from tests.operations.peer import Peer, keys_query
+from tests.peer.encoding import b64
 from tests.peer.forged import forged_message
 from tests.simulation.client import Client
 from tests.simulation.scenario import Elsewhere, Prepared, Scenario
@@ -25,7 +24,7 @@ from tests.simulation.world import ROOMS
 
 
 def _undecryptable(client: Client, peer: Peer) -> JsonObject:
-    body = base64.b64encode(forged_message(1)).decode().rstrip("=")
+    body = b64(forged_message(1))
     content = {
         "algorithm": "m.olm.v1.curve25519-aes-sha2",
         "sender_key": peer.curve25519,

@@ -30,7 +30,7 @@ from olmstate.messages import (
     VerificationStage,
     WrongStep,
 )
-from tests.peer.formulas import unb64
+from tests.peer.encoding import unb64
 from tests.peer.identity import USAGES, PeerIdentity, merged, unpadded_seeds
 from tests.peer.verifier import Message, Verifier
 from tests.simulation.client import Client

@@ -244,10 +244,22 @@ class MissingRoomKey(DecryptionError):
 
 @attrs.define(kw_only=True, eq=False)
 class RoomKeyWithheld(DecryptionError):
-    """The sender said that we won't get the room key (spec: m.room_key.withheld)."""
+    """The sender said that we won't get the room key, or not from this event on (spec: m.room_key.withheld).
+
+    A key that comes all the same counts. The notice came in clear: code and reason are the sender's word, as the
+    homeserver delivers it. ``m.no_olm``, that the sender could make no Olm session, names no room key; so an event of
+    theirs is `MissingRoomKey`, and a new session is begun.
+    """
 
     text = "the room key was withheld: {code}"
     code: str
+    """``m.blacklisted``, ``m.unverified``, ``m.unauthorised`` or ``m.unavailable``; or another, of at most 255
+    characters."""
+    reason: str | None = None
+    """A text for people, for a code that you don't know; its first 1,000 characters."""
+    first_known_index: int | None = None
+    """From this message index on, the key is there all the same, and this event is an earlier one. None: it is not
+    there at all."""
 
 
 @attrs.define(kw_only=True, eq=False)

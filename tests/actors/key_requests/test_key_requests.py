@@ -15,7 +15,9 @@ from olmstate.actors import Supervisor
 from olmstate.actors.testing import DEVICE, USER
 from olmstate.messages import (
     CancelRoomKeyRequests,
+    DecryptionError,
     DecryptRoomEvent,
+    DeviceId,
     DeviceIdentity,
     DeviceTrust,
     IdentityKeys,
@@ -28,6 +30,7 @@ from olmstate.messages import (
     RoomId,
     RoomKeyRequestRefused,
     RoomKeyRequests,
+    RoomKeyWithheld,
     SenderState,
     SetDeviceTrust,
     SyncToken,
@@ -174,6 +177,39 @@ async def test_a_refusal_is_told_and_the_request_stays(world: World, autojump_cl
         )
         (told,) = await its.device.ask(RoomKeyRequests())
         assert {"TWO": "m.unavailable"} == told.refused
+
+
+@pytest.mark.parametrize("code", ["m.unavailable", "m.unverified", "m.blacklisted"])
+async def test_what_another_device_refuses_to_send_on_was_not_withheld_by_its_maker(
+    code: str, world: World, autojump_clock: MockClock
+) -> None:
+    # the refusal was kept as a notice of our user's, too: an event of a third device of theirs read as withheld
+    phone, group = Peer(UserId(USER), DeviceId("PHONE")), GroupSession()
+    session = ROOM, MegolmSessionId(group.session_id)
+    event = phone.room_event(ROOM, group)
+    async with own(world) as its:
+        await its.trust()
+        await its.device.ask(RequestRoomKeys(sessions=(session,)))
+        refusal = {**request(session)["body"], "sender_key": its.other.peer.curve25519, "code": code}
+        for _ in range(2):
+            await its.send(its.other, "m.room_key.withheld", refusal)
+            with pytest.raises(MissingRoomKey):
+                await its.device.ask(DecryptRoomEvent(room_id=ROOM, event=event))
+        (told,) = await its.device.ask(RoomKeyRequests())
+        assert {"TWO": code} == told.refused
+
+
+@pytest.mark.parametrize(("code", "error"), [("m.unavailable", MissingRoomKey), ("m.unverified", RoomKeyWithheld)])
+async def test_our_own_users_device_can_withhold_what_it_was_not_asked_for(
+    code: str, error: type[DecryptionError], world: World, autojump_clock: MockClock
+) -> None:
+    group = GroupSession()
+    async with own(world) as its:
+        event = its.other.peer.room_event(ROOM, group)
+        notice = {**request((ROOM, MegolmSessionId(group.session_id)))["body"], "code": code}
+        await its.send(its.other, "m.room_key.withheld", notice)
+        with pytest.raises(error):
+            await its.device.ask(DecryptRoomEvent(room_id=ROOM, event=event))
 
 
 # --- what is forwarded --------------------------------------------------------------------------------------

@@ -156,6 +156,28 @@ async def test_a_notice_is_the_cause_until_the_key_comes_all_the_same(device: Su
     assert {"$one": None} == causes(await device.ask(ParkedEvents()))
 
 
+async def test_what_was_withheld_before_the_key_begins_is_the_cause_with_its_reason(
+    device: Supervisor, bob: Peer
+) -> None:
+    group = GroupSession()
+    before = said(bob, group, "$before")
+    key = bob.add_room_key(ROOM, group)
+    content = {"room_id": ROOM, "session_id": group.session_id, "code": "m.unverified", "reason": "not yet"}
+    await device.ask(ParkEvents(events=(before,)))
+    notice = {"type": "m.room_key.withheld", "sender": bob.user_id, "content": content}
+    await device.ask(DecryptToDevice(events=(notice,)))
+    for asked, first_known_index in ((None, None), (key, 1)):
+        if asked is not None:
+            await device.ask(asked)
+        (parked,) = await device.ask(ParkedEvents())
+        assert isinstance(parked.cause, RoomKeyWithheld)
+        assert ("m.unverified", "not yet", first_known_index) == (
+            parked.cause.code,
+            parked.cause.reason,
+            parked.cause.first_known_index,
+        )
+
+
 async def test_the_oldest_go_when_there_are_too_many(
     device: Supervisor, bob: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

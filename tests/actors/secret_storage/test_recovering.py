@@ -34,7 +34,7 @@ from olmstate.messages import (
     WrongSecretStorageKey,
 )
 from tests.actors.world import World
-from tests.peer.formulas import b64
+from tests.peer.encoding import b64
 from tests.peer.identity import USAGES, PeerIdentity, unpadded_seeds
 from tests.peer.secret_storage import description, encrypt, recovery_key
 from tests.peer.session import API

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from olmstate.actors._secret_storage.recovery_key import read_recovery_key, recovery_key
 from olmstate.messages import MalformedRecoveryKey
 from tests.peer import secret_storage
-from tests.peer.formulas import unb64
+from tests.peer.encoding import unb64
 
 RUST = "EsT           pRvZTnjck8    YrhRAtw XLS84Nr2r9S9LGAWDaExVAPBvLRK   "
 RUST_KEY = bytes.fromhex("9fbd46bb345171c6f6022c9a25d5681ba54eec6a6c4953f3adc0b96e9d91ada3")

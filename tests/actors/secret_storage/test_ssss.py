@@ -17,7 +17,7 @@ from olmstate.actors._secret_storage.recovery_key import read_recovery_key
 from olmstate.actors._secret_storage.ssss import KeyDescription, Passphrase
 from olmstate.messages import DamagedSecret, Json, MalformedSecret, OlmStateError, UnsupportedSecretStorage
 from tests.peer import secret_storage
-from tests.peer.formulas import b64, unb64
+from tests.peer.encoding import b64, unb64
 
 KEY = bytes(range(32))
 NAME = "m.cross_signing.master"

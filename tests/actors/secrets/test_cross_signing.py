@@ -45,8 +45,8 @@ from olmstate.messages import (
     VerifyUser,
 )
 from tests.actors.world import World
+from tests.operations.transport import transport_of
 from tests.peer.identity import PeerIdentity, unpadded_seeds
-from tests.peer.transport import transport_of
 
 BOB = UserId("@bob:example.org")
 CHALLENGE: JsonObject = {"session": "xyz", "flows": [{"stages": ["m.login.password"]}], "params": {}}

@@ -46,9 +46,9 @@ from olmstate.messages import (
     Verifications,
     VerificationStage,
 )
+from tests.operations.transport import transport_of
 from tests.peer.homeserver import Homeserver
 from tests.peer.session import API
-from tests.peer.transport import transport_of
 
 ALICE = UserId("@alice:example.org")
 BOB = UserId("@bob:example.org")

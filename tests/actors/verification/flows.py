@@ -19,7 +19,7 @@ from olmstate.actors._verification.methods import METHODS
 from olmstate.actors._verification.record import Flow, Keys
 from olmstate.actors._verification.step import Step, step
 from olmstate.messages import DeviceAddress, DeviceId, UserId
-from tests.peer.formulas import unb64
+from tests.peer.encoding import unb64
 from tests.peer.verifier import Message, Verifier, fake_key
 
 NOW = 1_700_000_000_000

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from olmstate.actors._verification import qr
 from olmstate.actors._verification.qr import Mode, QrCode
 from olmstate.messages import Ed25519Key, MalformedQrCode
-from tests.peer.formulas import b64
+from tests.peer.encoding import b64
 
 FIRST = Ed25519Key("ktEwcUP6su1xh+GuE+CYkQ3H6W/DIl+ybHFdaEOrolU")
 SECOND = Ed25519Key("TXluZKTZLvSRWOTPlOqLq534bA+/K4zLFKSu9cGLQaU")

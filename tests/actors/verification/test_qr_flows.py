@@ -14,7 +14,7 @@ from olmstate.actors._verification.qr import Mode
 from olmstate.actors._verification.show import qr_code_of
 from olmstate.messages import MalformedQrCode, QrUnavailable
 from tests.actors.verification.flows import AARON, ALICE, BOB, Bench, bench_in
-from tests.peer.formulas import unb64
+from tests.peer.encoding import unb64
 from tests.peer.verifier import fake_key
 
 both_places = pytest.mark.parametrize("room", [False, True], ids=["to-device", "in a room"])

@@ -14,7 +14,7 @@ from olmstate.actors._verification import sas
 from olmstate.actors._verification.emoji import EMOJI
 from olmstate.messages import Curve25519Key, MalformedMessage
 from tests.peer import formulas
-from tests.peer.formulas import b64, canonical
+from tests.peer.encoding import b64, canonical, unb64
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +104,7 @@ def test_both_sides_see_the_string_of_the_spec(ours: bytes, theirs: bytes, flow_
         )
         for private, peer in ((ours, accepter), (theirs, starter))
     ]
-    secret = formulas.x25519(ours, formulas.unb64(accepter.key))
+    secret = formulas.x25519(ours, unb64(accepter.key))
     expected = formulas.sas(secret, (*ALICE, starter.key), (*BOB, accepter.key), flow_id)
     assert [expected, expected] == seen
 

@@ -27,7 +27,7 @@ from tests.actors.verification.flows import (
     bench_in,
 )
 from tests.peer import formulas
-from tests.peer.formulas import b64
+from tests.peer.encoding import b64
 from tests.peer.verifier import Message, Verifier, fake_key
 
 both_places = pytest.mark.parametrize("room", [False, True], ids=["to-device", "in a room"])

@@ -15,7 +15,8 @@ from olmstate.actors._verification.effects import Verified
 from olmstate.actors._verification.flow import ENDS, State
 from olmstate.actors._wire.untrusted_json import is_array, is_object
 from tests.actors.verification.pair import Device, Pair, two_devices, two_users
-from tests.peer.formulas import BASE_POINT, b64, x25519
+from tests.peer.encoding import b64
+from tests.peer.formulas import BASE_POINT, x25519
 from tests.peer.verifier import fake_key
 
 KINDS: dict[str, Callable[[], tuple[Device, Device]]] = {

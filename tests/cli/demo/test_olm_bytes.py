@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from vodozemac import Account, AnyOlmMessage
 
 from olmstate.cli.demo._olm_bytes import RatchetStep, ratchet_step
+from tests.peer.encoding import b64
 
 
 def step(message: AnyOlmMessage) -> RatchetStep:
     message_type, body = message.to_parts()
-    return ratchet_step(message_type, base64.b64encode(body).decode().rstrip("="))
+    return ratchet_step(message_type, b64(body))
 
 
 def test_each_message_is_a_step_of_its_own_whatever_its_type() -> None:

@@ -28,8 +28,8 @@ from olmstate.storage import Rows, Table
 from tests.faults.fuzz.device import ROOM, Device, lived, on_device
 from tests.faults.fuzz.sealed import PICKLE_KEY
 from tests.faults.fuzz.target import Target, dump, parse
-from tests.operations.peer import padded, unpadded
 from tests.operations.spelling import field, parse_fields, without_keys
+from tests.peer.encoding import b64, unb64
 
 KEYS: list[Json] = [[1, "one-time key", 0], [2, "base key", 0], [3, "identity key", 0], [4, "within", 0]]
 OLM: list[Json] = [[1, "ratchet key", 0], [2, "index", 0], [4, "ciphertext", 0]]
@@ -68,7 +68,7 @@ def _run(data: bytes) -> None:
 
 def _run_olm(told: JsonObject) -> None:
     own = lived().identity.curve25519
-    body = padded(lived().first_pre_key["content"]["ciphertext"][own]["body"])
+    body = unb64(lived().first_pre_key["content"]["ciphertext"][own]["body"])
     keys, genuine = dict(parse_fields(body[1:])), without_keys(body)
     inner = dict(parse_fields(genuine[1:-MAC]))
     within = genuine[:1] + _spelt(
@@ -81,7 +81,7 @@ def _run_olm(told: JsonObject) -> None:
     dropped = told.get("session") == "dropped"
     is_the_same = _olm_as_understood(kind, spelt) == genuine and not (kind and dropped)
     event = lived().bob.olm_event(lived().identity, b"", lived().bob.sessions[0])
-    event["content"]["ciphertext"][own] = {"type": kind, "body": unpadded(spelt)}
+    event["content"]["ciphertext"][own] = {"type": kind, "body": b64(spelt)}
 
     async def decrypt(device: Device) -> None:
         for outcome in await device.supervisor.ask(DecryptToDevice(events=(event, event))):
@@ -124,11 +124,11 @@ def _without_the_session() -> Rows:
 def _run_megolm(told: JsonObject) -> None:
     group = GroupSession.from_pickle(lived().group.pickle(PICKLE_KEY), PICKLE_KEY)
     event = lived().bob.room_event(ROOM, group, event_id="$first")
-    body = padded(event["content"]["ciphertext"])
+    body = unb64(event["content"]["ciphertext"])
     tail = MAC + SIGNATURE
     inner = dict(parse_fields(body[1:-tail]))
     spelt = body[:1] + _spelt(told.get("within"), {"index": inner.get(1, 0), "ciphertext": inner[2]}) + body[-tail:]
-    again = {**event, "event_id": "$again", "content": {**event["content"], "ciphertext": unpadded(spelt)}}
+    again = {**event, "event_id": "$again", "content": {**event["content"], "ciphertext": b64(spelt)}}
     is_the_same = _megolm_as_understood(spelt) == body
 
     async def decrypt(device: Device) -> None:
@@ -142,7 +142,7 @@ def _run_megolm(told: JsonObject) -> None:
 
 def _megolm_as_understood(body: bytes) -> bytes | None:
     try:
-        return padded(MegolmMessage.from_base64(unpadded(body)).to_base64())
+        return unb64(MegolmMessage.from_base64(b64(body)).to_base64())
     except ValueError:
         return None
 

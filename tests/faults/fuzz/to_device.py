@@ -10,7 +10,7 @@ from olmstate.actors._wire.olm_message import OlmMessage
 from olmstate.messages import DecryptedToDevice, DecryptToDevice, Json, ReceiveSync
 from tests.faults.fuzz.device import RECEIVED, Device, lived, on_device, recording
 from tests.faults.fuzz.target import Target, dump, parse
-from tests.operations.peer import padded, unpadded
+from tests.peer.encoding import b64, unb64
 
 TOLD = "TOLD BEFORE"
 """Stands for the pre-key message that was decrypted before, and is another in every process: ``{TOLD: [3, 128]}`` is
@@ -50,12 +50,12 @@ def _told_before(event: Json) -> tuple[Json, bool]:
     try:
         ciphertext = event["content"]["ciphertext"][own]
         changes = ciphertext["body"][TOLD]
-        body = bytearray(padded(lived().first_pre_key["content"]["ciphertext"][own]["body"]))
+        body = bytearray(unb64(lived().first_pre_key["content"]["ciphertext"][own]["body"]))
         for at, flip in zip(changes[::2], changes[1::2], strict=True):
             body[at] ^= flip
     except (AttributeError, IndexError, LookupError, TypeError, ValueError):
         return event, False
-    ciphertext["body"] = unpadded(bytes(body))
+    ciphertext["body"] = b64(bytes(body))
     return event, True
 
 

@@ -16,8 +16,9 @@ from typing import TypeAlias
 import attrs
 
 from olmstate.messages import DeviceId, JsonObject, UserId
-from tests.operations.peer import Peer, padded, unpadded
+from tests.operations.peer import Peer
 from tests.operations.spelling import spell_olm_message, spell_pre_key_message
+from tests.peer.encoding import b64, unb64
 from tests.simulation.hostile.truth import Letter, Room
 from tests.simulation.hostile.world import MALLORY, ROOM, World
 
@@ -163,7 +164,7 @@ def respelt(event: JsonObject, rng: random.Random) -> JsonObject:
     (ciphertext,) = again["content"]["ciphertext"].values()
     if rng.random() < 0.7:
         spell = spell_pre_key_message if ciphertext["type"] == 0 else spell_olm_message
-        ciphertext["body"] = unpadded(spell(padded(ciphertext["body"]), rng))
+        ciphertext["body"] = b64(spell(unb64(ciphertext["body"]), rng))
     return again
 
 

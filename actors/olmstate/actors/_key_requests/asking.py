@@ -13,24 +13,24 @@ from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import NewRequest, PutRequests, RequestsActor
 from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, LookUpSessions, NewRoomKey
+from olmstate.actors._room_keys.notices import UNAVAILABLE, Notice
 from olmstate.actors._room_keys.operations import room_key_from_export
 from olmstate.actors._room_keys.points import tell_of_room_keys
-from olmstate.actors._room_keys.receiving import keep_room_keys
+from olmstate.actors._room_keys.receiving import keep_notices, keep_room_keys, notices_of
 from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
 from olmstate.actors._to_device.sending import to_device_request
 from olmstate.actors._wire.algorithms import MEGOLM
-from olmstate.actors._wire.untrusted_json import json_object, string, strings
+from olmstate.actors._wire.untrusted_json import string, strings
 from olmstate.messages import (
     CancelRoomKeyRequests,
     Curve25519Key,
     DeviceAddress,
+    DeviceId,
     DeviceIdentity,
     JsonObject,
     MalformedMessage,
-    MegolmSessionId,
     RejectedRoomKey,
     RequestRoomKeys,
-    RoomId,
     RoomKeyRequestRefused,
     RoomKeysRequested,
 )
@@ -172,27 +172,29 @@ def _forwarded(event: DecryptedEvent, own: DeviceIdentity | None) -> NewRoomKey 
 
 
 async def receive_refusals(turn: Turn, events: Sequence[PlainEvent]) -> None:
-    """Our own devices say that they won't send what was asked for."""
+    """Our own devices say that they won't send what was asked for; or else, that they withhold what they have made."""
     own = await own_identity(turn)
     if own is None:
         return
-    of_own = [plain for plain in events if plain.event.get("sender") == own.user_id]
+    of_own = [each for each in await notices_of(events) if each.sender == own.user_id]
     if not of_own:
         return
     devices = {device.curve25519: device_id for device_id, device in (await other_own_devices(turn)).items()}
-    for plain in of_own:
-        try:
-            content = json_object(plain.event, "content")
-            session = RoomId(string(content, "room_id")), MegolmSessionId(string(content, "session_id"))
-            code, sender_key = string(content, "code"), Curve25519Key(string(content, "sender_key"))
-        except MalformedMessage:
-            continue
-        record = (await turn[KeyRequestsActor].ask(OpenRequests())).get(session)
-        device_id = devices.get(sender_key)
-        if record is None or device_id is None or device_id not in record.devices or device_id in record.refused:
-            continue
-        refused = msgspec.structs.replace(record, refused={**record.refused, device_id: code})
-        await turn[KeyRequestsActor].ask(ChangeRequests(records=(refused,)))
-        turn.events.append(
-            RoomKeyRequestRefused(room_id=session[0], session_id=session[1], device_id=device_id, code=code)
-        )
+    others: list[Notice] = []
+    for notice in of_own:
+        record = (await turn[KeyRequestsActor].ask(OpenRequests())).get((notice.room_id, notice.session_id))
+        device_id = None if notice.sender_key is None else devices.get(Curve25519Key(notice.sender_key))
+        if record is None or device_id is None or device_id not in record.devices:
+            others.append(notice)
+        elif device_id not in record.refused:
+            await _refused(turn, record, device_id, notice.withheld.code)
+    # whoever doesn't have a key hasn't made it
+    await keep_notices(turn, [notice for notice in others if notice.withheld.code != UNAVAILABLE])
+
+
+async def _refused(turn: Turn, record: KeyRequestRecord, device_id: DeviceId, code: str) -> None:
+    refused = msgspec.structs.replace(record, refused={**record.refused, device_id: code})
+    await turn[KeyRequestsActor].ask(ChangeRequests(records=(refused,)))
+    turn.events.append(
+        RoomKeyRequestRefused(room_id=record.room_id, session_id=record.session_id, device_id=device_id, code=code)
+    )

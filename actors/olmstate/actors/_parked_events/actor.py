@@ -240,8 +240,9 @@ def _over(records: Collection[ParkedEventRecord]) -> Iterable[EventName]:
 def _cause(record: ParkedEventRecord) -> DecryptionError | None:
     if record.readable:
         return None
-    if record.first_known_index is not None:
-        return UnknownMessageIndex(message_index=record.message_index, first_known_index=record.first_known_index)
+    first = record.first_known_index
     if record.withheld is not None:
-        return RoomKeyWithheld(code=record.withheld)
+        return RoomKeyWithheld(code=record.withheld, reason=record.withheld_reason, first_known_index=first)
+    if first is not None:
+        return UnknownMessageIndex(message_index=record.message_index, first_known_index=first)
     return MissingRoomKey(room_id=record.room_id, session_id=record.session_id)

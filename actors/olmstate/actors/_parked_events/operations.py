@@ -125,5 +125,6 @@ def _as_known(record: ParkedEventRecord, known: KnownOfSession) -> ParkedEventRe
         record,
         readable=first is not None and first <= record.message_index,
         first_known_index=first,
-        withheld=known.withheld,
+        withheld=None if known.withheld is None else known.withheld.code,
+        withheld_reason=None if known.withheld is None else known.withheld.reason,
     )

@@ -28,6 +28,8 @@ class ParkedEventRecord(Record, kw_only=True, frozen=True):
     readable: bool = False
     withheld: str | None = None
     """The code of the notice, if there is one."""
+    withheld_reason: str | None = None
+    """Its text."""
     first_known_index: int | None = None
     """Of the key that there is, if it begins later."""
 

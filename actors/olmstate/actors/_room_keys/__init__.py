@@ -30,7 +30,7 @@ from .operations import (
     import_key_file,
     import_room_keys,
 )
-from .receiving import receive_room_keys, receive_withheld
+from .receiving import receive_notices, receive_room_keys
 
 CAPABILITY = Capability(
     actor=InboundGroupSessionsActor,
@@ -44,7 +44,7 @@ CAPABILITY = Capability(
     ),
     additions=(
         ON_DECRYPTED.add(Handler(("m.room_key",), receive_room_keys)),
-        ON_PLAIN.add(Handler(("m.room_key.withheld",), receive_withheld)),
+        ON_PLAIN.add(Handler(("m.room_key.withheld",), receive_notices)),
         SECRETS.add(SecretField("m.room_key", "session_key")),
         SECRETS.add(SecretField("m.forwarded_room_key", "session_key")),
     ),

@@ -28,7 +28,7 @@ from olmstate.actors._devices.actor import KnownSenderCodec
 from olmstate.actors._devices.senders import KnownSender
 from olmstate.actors._engine.actor import Actor, Committed, Environment, Notice, PageQuery, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import dumps, loads, restore
+from olmstate.actors._engine.records import OneRecordCodec, dumps, loads, restore
 from olmstate.actors._identities.actor import IdentityCodec
 from olmstate.actors._identities.known import KnownIdentity
 from olmstate.actors._wire.algorithms import MEGOLM
@@ -79,7 +79,7 @@ from .claims import (
     shared_alone,
 )
 from .copies import RoomKeyCopy, add_copy, export
-from .message_indices import BlockNames, EventHashes, UsedIndices, UsedIndicesCodec, block_of, index_of, merge
+from .message_indices import BLOCK, BlockNames, EventHashes, UsedIndices, UsedIndicesCodec, block_of, index_of, merge
 from .stored import ClaimedKeysRecord, ClaimsRecord, CopyRecord, RoomKeyRecord, WithheldRecord
 
 S = TypeVar("S", bound=str)
@@ -119,6 +119,11 @@ class RoomKeyEntry(QuietStruct, kw_only=True, frozen=True, gc=False):
             more_claims=more_claims,
             only_claim=claims[0] if alone else None,
         )
+
+    @property
+    def first_known_index(self) -> int:
+        """The first one that any copy can decrypt."""
+        return min(copy.session.first_known_index for copy in self.copies)
 
     @property
     def exported(self) -> bool:
@@ -248,15 +253,6 @@ def _shared(string: S) -> S:
     return cast("S", sys.intern(string))
 
 
-class _WithheldCodec:
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> str | None:  # noqa: ARG002 - one row at most
-        return loads(rows[0], WithheldRecord).code if rows else None
-
-    def encode(self, partition: bytes, entry: str | None) -> Iterable[Row]:
-        if entry is not None:
-            yield Row(partition, partition, dumps(WithheldRecord(code=entry)))
-
-
 # --- what it is asked ---------------------------------------------------------------------------------------
 
 
@@ -281,7 +277,7 @@ class AddRoomKeys(Message[tuple[RoomKeyChange, ...]]):
 class AddWithheld(Message[tuple[tuple[RoomId, MegolmSessionId, UserId], ...]]):
     """Take in withheld notices; a user's first one for a session stays. The reply are those."""
 
-    codes: dict[tuple[RoomId, MegolmSessionId, UserId], str]
+    notices: dict[tuple[RoomId, MegolmSessionId, UserId], WithheldRecord]
 
 
 @attrs.frozen(kw_only=True)
@@ -290,8 +286,8 @@ class KnownOfSession:
 
     first_known_index: int | None
     """None: its key is not there."""
-    withheld: str | None
-    """The code of its sender's notice."""
+    withheld: WithheldRecord | None
+    """Its sender's notice."""
 
 
 @attrs.frozen(kw_only=True)
@@ -380,8 +376,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
         self._identities = Cache[KnownIdentity | None](
             Table.IDENTITIES, IdentityCodec(), capacity(Table.IDENTITIES), view=True
         )
-        self._withheld = Cache[str | None](
-            Table.WITHHELD_ROOM_KEYS, _WithheldCodec(), capacity(Table.WITHHELD_ROOM_KEYS)
+        self._withheld = Cache[WithheldRecord | None](
+            Table.WITHHELD_ROOM_KEYS, OneRecordCodec(WithheldRecord), capacity(Table.WITHHELD_ROOM_KEYS)
         )
         self._used = Cache[UsedIndices](Table.MESSAGE_INDICES, UsedIndicesCodec(), capacity(Table.MESSAGE_INDICES))
         self._event_hashes = EventHashes(store)
@@ -419,7 +415,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
         return guards
 
     def wanted(self, message: Asked) -> Wanted:
-        """The sessions named; a withheld notice only where there is no room key."""
+        """The sessions named; a withheld notice only where there is no room key, or one that may begin too late."""
         match message:
             case DecryptRoomEvent(room_id=room_id, event=event):
                 return self._wanted_for([(room_id, event)])
@@ -432,8 +428,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 return self._wanted_to_add(room_keys)
             case GroupRoomKeys(room_keys=room_keys) | LookUpRoomKeys(sessions=room_keys):
                 return ((self._room_keys, [self._partition(*names) for names in room_keys]),)
-            case AddWithheld(codes=codes):
-                return ((self._withheld, [self._notice(*ids) for ids in codes]),)
+            case AddWithheld(notices=notices):
+                return ((self._withheld, [self._notice(*name) for name in notices]),)
             case LookUpSessions(sessions=sessions):
                 return self._wanted_to_look_up(sessions)
             case WriteBehind(blocks=blocks):
@@ -460,9 +456,9 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 guards += self._guards(room_id, session_id, sender, block, exported=entry.exported)
             if sender is None:
                 continue
-            if entry is None:
+            if entry is None or (block is not None and block * BLOCK < entry.first_known_index):
                 seldom.append((self._withheld, [self._notice(room_id, session_id, sender)]))
-            elif entry.only_claim is None or not entry.only_claim.own:
+            if entry is not None and (entry.only_claim is None or not entry.only_claim.own):
                 senders.append(self._sender_name(sender))
                 users.add(sender)
                 if entry.more_claims:
@@ -517,10 +513,10 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 for partition in (self._partition(*names) for names in room_keys):
                     self._room_keys.put(partition, self._room_keys.current(partition))
                 return message.reply(None)
-            case AddWithheld(codes=codes):
-                new = tuple(ids for ids in codes if self._withheld.current(self._notice(*ids)) is None)
-                for ids in new:
-                    self._withheld.put(self._notice(*ids), codes[ids])
+            case AddWithheld(notices=notices):
+                new = tuple(name for name in notices if self._withheld.current(self._notice(*name)) is None)
+                for name in new:
+                    self._withheld.put(self._notice(*name), notices[name])
                 return message.reply(new)
             case LookUpRoomKeys(sessions=sessions):
                 return message.reply(tuple(self._room_keys.current(self._partition(*each)) for each in sessions))
@@ -539,7 +535,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
     def _known_of(self, room_id: RoomId, session_id: MegolmSessionId, sender: str | None) -> KnownOfSession:
         entry = self._room_keys.current(self._partition(room_id, session_id))
         return KnownOfSession(
-            first_known_index=None if entry is None else min(copy.session.first_known_index for copy in entry.copies),
+            first_known_index=None if entry is None else entry.first_known_index,
             withheld=None if sender is None else self._withheld.current(self._notice(room_id, session_id, sender)),
         )
 
@@ -609,15 +605,15 @@ class InboundGroupSessionsActor(Actor[Asked]):
             raise MalformedMessage(reason="not a Megolm message")
         session_id = MegolmSessionId(string(content, "session_id"))
         ciphertext = string(content, "ciphertext")
-        sender = _sender_of(event)
+        event_id, sender = _id_of(event), _sender_of(event)
         entry = self._room_keys.committed(self._partition(room_id, session_id))
         if entry is None:
-            if sender is not None:
-                code = self._withheld.committed(self._notice(room_id, session_id, sender))
-                if code is not None:
-                    raise RoomKeyWithheld(code=code)
-            raise MissingRoomKey(room_id=room_id, session_id=session_id)
-        copy, index, plaintext = _decrypt_with(entry.copies, ciphertext)
+            missing = MissingRoomKey(room_id=room_id, session_id=session_id)
+            raise self._withheld_or(missing, room_id, session_id, sender)
+        try:
+            copy, index, plaintext = _decrypt_with(entry, ciphertext)
+        except UnknownMessageIndex as too_early:
+            raise self._withheld_or(too_early, room_id, session_id, sender) from None
         payload = as_object(parse_json(plaintext), "the payload")
         event_type, event_content = string(payload, "type"), json_object(payload, "content")
         if payload.get("room_id") != room_id:
@@ -626,8 +622,6 @@ class InboundGroupSessionsActor(Actor[Asked]):
         attribution = self._attribute(entry, copy, room_id, session_id, sender)
         if required is not RequiredTrust.ANY and attribution.info.sender_state < SenderState.CROSS_SIGNED:
             raise UntrustedSender(state=attribution.info.sender_state.name)
-        event_id = event.get("event_id")
-        event_id = EventId(event_id) if isinstance(event_id, str) else None
         guards = self._guards(room_id, session_id, sender, block_of(index), exported=entry.exported)
         self._guard(guards, index, event_id, sender, own_only=attribution.founded)
         return DecryptedRoomEvent(
@@ -639,6 +633,17 @@ class InboundGroupSessionsActor(Actor[Asked]):
             message_index=index,
             encryption_info=attribution.info,
         )
+
+    def _withheld_or(
+        self, error: MissingRoomKey | UnknownMessageIndex, room_id: RoomId, session_id: str, sender: str | None
+    ) -> DecryptionError:
+        """What an event's sender has said about a key that isn't there, or begins later; or else ``error``."""
+        # not loaded for a ciphertext whose index isn't where everybody writes it
+        notice = sender and self._withheld.peek(self._notice(room_id, session_id, sender), committed=True)
+        if not notice:
+            return error
+        first_known_index = error.first_known_index if isinstance(error, UnknownMessageIndex) else None
+        return RoomKeyWithheld(code=notice.code, reason=notice.reason, first_known_index=first_known_index)
 
     def _attribute(
         self, entry: RoomKeyEntry, copy: RoomKeyCopy, room_id: RoomId, session_id: str, sender: str | None
@@ -654,22 +659,23 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 raise MismatchedSender(reason=_NOT_THEIRS)
             if only.own:
                 return attribute(only, sender, NOBODY, self._own)
-            known = self._senders.committed(self._sender_name(sender))
-            identity = self._identities.committed(self._identity_name(sender)) if known.any_signed else None
-            own_identity = identity and self._identities.committed(self._own_identity)
-            return attribute(only, sender, known, self._own, identity=identity, own_identity=own_identity)
-        if sender is None:
-            known, claims, identity, own_identity = NOBODY, copy.exported, None, None
+            claims: tuple[Claim, ...] = (only,)
+        elif sender is None or not copy.signed:
+            claims = copy.exported
         else:
-            known = self._senders.committed(self._sender_name(sender))
-            identity = self._identities.committed(self._identity_name(sender)) if known.any_signed else None
-            own_identity = identity and self._identities.committed(self._own_identity)
             claims = (*self._claims_of(entry, room_id, session_id, sender), *copy.exported)
-            claims = claims if copy.signed else copy.exported
         if not claims:
             raise MismatchedSender(reason=_NOT_THEIRS)
-        return attribute(
-            best_founded(claims, known), sender, known, self._own, identity=identity, own_identity=own_identity
+        known, identity, own_identity = NOBODY, None, None
+        if sender is not None:
+            known = self._senders.committed(self._sender_name(sender))
+            identity = self._identities.committed(self._identity_name(sender)) if known.any_signed else None
+            own_identity = identity and self._identities.committed(self._own_identity)
+        return best_founded(
+            [
+                attribute(claim, sender, known, self._own, identity=identity, own_identity=own_identity)
+                for claim in claims
+            ]
         )
 
     def _claims_of(self, entry: RoomKeyEntry, room_id: RoomId, session_id: str, sender: str) -> tuple[Claim, ...]:
@@ -682,9 +688,9 @@ class InboundGroupSessionsActor(Actor[Asked]):
     # --- the replay guard -----------------------------------------------------------------------------------
 
     def _guard(
-        self, guards: Sequence[bytes], index: int, event_id: EventId | None, sender: str | None, *, own_only: bool
+        self, guards: Sequence[bytes], index: int, event_id: EventId, sender: str | None, *, own_only: bool
     ) -> None:
-        """Let an event have a message index, or refuse it because another has it; one without an id gets none.
+        """Let an event have a message index, or refuse it because another has it.
 
         Each sender has their own indices of a session. Who was given its key can send a message on as their own, and
         say that the session is theirs; but they can't have its owner's message be taken for the repetition. Where an
@@ -700,11 +706,11 @@ class InboundGroupSessionsActor(Actor[Asked]):
             if first is None:
                 new.append(guard)
             elif guard is own:
-                if event_id is None or not self._event_hashes.same(first, event_id):
+                if not self._event_hashes.same(first, event_id):
                     raise ReplayedMessage
-            elif not own_only and (event_id is None or not self._event_hashes.same(first, event_id, sender or "")):
+            elif not own_only and not self._event_hashes.same(first, event_id, sender or ""):
                 raise ReplayedMessage
-        if event_id is not None and new:
+        if new:
             for guard in new:
                 event = self._event_hashes.of(event_id, None if guard is own else sender or "")
                 self._pending.setdefault(guard, {})[index] = event
@@ -752,6 +758,18 @@ def _block_of(event: JsonObject) -> int | None:
     return None if index is None else block_of(index)
 
 
+def _id_of(event: JsonObject) -> EventId:
+    """The event's id.
+
+    Raises:
+        MalformedMessage: It has none: nothing would tell it from a repetition.
+    """
+    event_id = event.get("event_id")
+    if not isinstance(event_id, str):
+        raise MalformedMessage(reason="the event has no id")
+    return EventId(event_id)
+
+
 def _sender_of(event: JsonObject) -> str | None:
     """The user that an event names as its sender, if it does."""
     sender = event.get("sender")
@@ -767,21 +785,21 @@ def _said_before(entry: RoomKeyEntry, claim: Claim) -> bool:
     return any((said.sender_key, said.ed25519) == keys for copy in entry.copies for said in copy.exported)
 
 
-def _decrypt_with(copies: tuple[RoomKeyCopy, ...], ciphertext: str) -> tuple[RoomKeyCopy, int, bytes]:
+def _decrypt_with(entry: RoomKeyEntry, ciphertext: str) -> tuple[RoomKeyCopy, int, bytes]:
     """The copy that decrypts it, the message index, and the plaintext."""
     try:
         message = MegolmMessage.from_base64(ciphertext)
     except ValueError as error:
         raise MalformedMessage(reason=str(error)) from None
     reason = ""
-    for copy in copies:
+    for copy in entry.copies:
         try:
             decrypted = copy.session.decrypt(message)
         except ValueError as error:
             reason = str(error)
         else:
             return copy, decrypted.message_index, decrypted.plaintext
-    index, first_known_index = message.message_index(), min(copy.session.first_known_index for copy in copies)
+    index, first_known_index = message.message_index(), entry.first_known_index
     if index < first_known_index:
         raise UnknownMessageIndex(message_index=index, first_known_index=first_known_index)
     raise MalformedMessage(reason=reason)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
+from olmstate.actors._account.operations import own_identity
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import AddRoomKeys, AddWithheld, InboundGroupSessionsActor, NewRoomKey
 from olmstate.actors._room_keys.claims import Claim, shared
 from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
+from olmstate.actors._room_keys.notices import Notice, read_notice
 from olmstate.actors._room_keys.points import tell_of_room_keys, tell_of_sessions
 from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
 from olmstate.actors._wire.algorithms import MEGOLM
-from olmstate.actors._wire.untrusted_json import json_object, string
+from olmstate.actors._wire.untrusted_json import string
 from olmstate.messages import (
-    JsonObject,
     MalformedMessage,
     MegolmSessionId,
     RejectedRoomKey,
@@ -63,26 +65,29 @@ def _room_key(event: DecryptedEvent) -> NewRoomKey | None:
         return None
 
 
-async def receive_withheld(turn: Turn, events: Sequence[PlainEvent]) -> None:
-    """Keep withheld notices; of somebody's two for a session the first counts."""
-    codes: dict[tuple[RoomId, MegolmSessionId, UserId], str] = {}
+async def receive_notices(turn: Turn, events: Sequence[PlainEvent]) -> None:
+    """Keep other users' withheld notices. Those of our own user's devices may be answers to what this one has asked."""
+    own = await own_identity(turn)
+    notices = await notices_of(events)
+    await keep_notices(turn, [each for each in notices if own is None or each.sender != own.user_id])
+
+
+async def notices_of(events: Sequence[PlainEvent]) -> list[Notice]:
+    """What ``m.room_key.withheld`` events say."""
+    notices: list[Notice] = []
     async for some in SlicesOf(events, NOTICES_AT_ONCE):
         for plain in some:
-            try:
-                session, code = _withheld(plain.event)
-            except MalformedMessage:
-                continue
-            codes.setdefault(session, code)
+            with contextlib.suppress(MalformedMessage):
+                notices.append(read_notice(plain.event))
+    return notices
+
+
+async def keep_notices(turn: Turn, notices: Sequence[Notice]) -> None:
+    """Keep withheld notices; of somebody's two for a session the first counts."""
+    withheld = {notice.name: notice.withheld for notice in reversed(notices)}
     new: list[tuple[RoomId, MegolmSessionId, UserId]] = []
-    async for notices in SlicesOf(codes.items(), NOTICES_AT_ONCE):
-        new += await turn[InboundGroupSessionsActor].ask(AddWithheld(codes=dict(notices)))
-        await tell_of_sessions(turn, {(room_id, session_id) for (room_id, session_id, _), _ in notices})
+    async for some in SlicesOf(dict.fromkeys(notice.name for notice in notices), NOTICES_AT_ONCE):
+        new += await turn[InboundGroupSessionsActor].ask(AddWithheld(notices={name: withheld[name] for name in some}))
+        await tell_of_sessions(turn, {(room_id, session_id) for room_id, session_id, _ in some})
     if new:
-        turn.events.append(RoomKeysWithheld(room_keys=tuple((*ids, codes[ids]) for ids in new)))
-
-
-def _withheld(event: JsonObject) -> tuple[tuple[RoomId, MegolmSessionId, UserId], str]:
-    """Which session it is of, and why (spec: m.room_key.withheld); one without a session says nothing of any."""
-    content = json_object(event, "content")
-    room_id, session_id = RoomId(string(content, "room_id")), MegolmSessionId(string(content, "session_id"))
-    return (room_id, session_id, UserId(string(event, "sender"))), string(content, "code")
+        turn.events.append(RoomKeysWithheld(room_keys=tuple((*name, withheld[name].code) for name in new)))

@@ -56,12 +56,14 @@ class ClaimsRecord(Record, kw_only=True, frozen=True):
     claims: list[ClaimedKeysRecord]
 
 
-class WithheldRecord(Record, kw_only=True, frozen=True):
+class WithheldRecord(Record, kw_only=True, frozen=True, omit_defaults=True):
     """A withheld notice."""
 
     table: ClassVar[Table] = Table.WITHHELD_ROOM_KEYS
 
     code: str
+    reason: str | None = None
+    """A text for people, as its sender has written it."""
 
 
 class MessageIndicesRecord(Record, kw_only=True, frozen=True):
