@@ -17,7 +17,7 @@ import attrs
 from olmstate.actors import Options, run_supervisor
 from olmstate.actors.testing import DEVICE, USER
 from olmstate.messages import Message
-from olmstate.storage import Store, open_store
+from olmstate.storage import SqliteStore, open_store
 from tests.cost.asks import fill
 from tests.faults.history import Entry, Log
 from tests.faults.recording import RecordingStore, RecordingSupervisor
@@ -70,7 +70,7 @@ class Filled:
         return prepared.message
 
 
-async def open_device(folder: Path) -> Store:
+async def open_device(folder: Path) -> SqliteStore:
     """The store, with its key."""
     return await open_store(folder, user_id=USER, device_id=DEVICE, key=KEY)
 

@@ -96,7 +96,8 @@ async def _make_baseline() -> Baseline:
     disk = MemoryDisk()
     async with run_supervisor(MemoryStore(disk), user_id=USER, device_id=DEVICE) as supervisor:
         base = await meet_somebody(supervisor)
-    rows = {table: disk.rows(table) for table in Table if table is not Table.EVENTS}  # as a backup is made
+    # as a backup is made
+    rows: dict[Table, list[Row]] = {table: disk.rows(table) for table in Table if table is not Table.EVENTS}
     return attrs.evolve(base, rows=rows)
 
 
