@@ -22,6 +22,7 @@ from olmstate.actors._devices.stored import DeviceRecord
 from olmstate.actors._engine.records import Record, dumps, loads
 from olmstate.actors._engine.stream import EventRecord, EventsRecord
 from olmstate.actors._identities.stored import IdentityRecord
+from olmstate.actors._inbox.stored import InboxContentRecord, InboxRecord, InboxStateRecord
 from olmstate.actors._key_requests.stored import KeyRequestRecord, WaitingForwardRecord
 from olmstate.actors._parked_events.stored import ParkedContentRecord, ParkedEventRecord
 from olmstate.actors._requests.stored import BackOffRecord, RequestContentRecord, RequestRecord
@@ -179,11 +180,17 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             room_id=RoomId("!room:example.org"),
             session_id=MegolmSessionId("a session"),
             sender=BOB,
-            claims=[ClaimedKeysRecord(sender_key=Curve25519Key("a curve"), sender_ed25519=Ed25519Key("a fingerprint"))],
+            claims=[
+                ClaimedKeysRecord(
+                    sender_key=Curve25519Key("a curve"),
+                    sender_ed25519=Ed25519Key("a fingerprint"),
+                    forwarding_chain=("another",),
+                )
+            ],
         ),
         (
             b'{"room_id":"!room:example.org","session_id":"a session","sender":"@bob:example.org",'
-            b'"claims":[{"sender_key":"a curve","sender_ed25519":"a fingerprint"}]}'
+            b'"claims":[{"sender_key":"a curve","sender_ed25519":"a fingerprint","forwarding_chain":["another"]}]}'
         ),
     ),
     (
@@ -281,6 +288,28 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         b'{"device_id":"BOB","request_id":"a request","room_id":"!room:example.org","session_id":"a session"}',
     ),
     (ParkedContentRecord(event="{}"), b'{"event":"{}"}'),
+    (
+        InboxRecord(
+            number=1_700_000_000_001,
+            type="m.call.invite",
+            received=1_700_000_000_000,
+            size=2,
+            sender=BOB,
+            encrypted=True,
+        ),
+        (
+            b'{"number":1700000000001,"type":"m.call.invite","received":1700000000000,"size":2,'
+            b'"sender":"@bob:example.org","encrypted":true}'
+        ),
+    ),
+    (
+        InboxContentRecord(json="{}", sender_key=Curve25519Key("a curve"), ed25519=Ed25519Key("an edwards")),
+        b'{"json":"{}","sender_key":"a curve","ed25519":"an edwards"}',
+    ),
+    (
+        InboxStateRecord(last=1_700_000_000_001, lost=2, kept={"m.room_key": True}),
+        b'{"last":1700000000001,"lost":2,"kept":{"m.room_key":true}}',
+    ),
     (
         RequestRecord(
             request_id="a request",
@@ -408,6 +437,18 @@ EARLIER: list[tuple[bytes, Record]] = [
     ),
     (b"{}", SyncRecord()),
     (b'{"code":"m.unverified"}', WithheldRecord(code="m.unverified")),
+    (
+        (
+            b'{"room_id":"!room:example.org","session_id":"a session","sender":null,'
+            b'"claims":[{"sender_key":"a curve","sender_ed25519":"a fingerprint"}]}'
+        ),
+        ClaimsRecord(
+            room_id=RoomId("!room:example.org"),
+            session_id=MegolmSessionId("a session"),
+            sender=None,
+            claims=[ClaimedKeysRecord(sender_key=Curve25519Key("a curve"), sender_ed25519=Ed25519Key("a fingerprint"))],
+        ),
+    ),
     (
         (
             b'{"room_id":"!room:example.org","event_id":"$event","session_id":"a session","sender":"@bob:example.org",'

@@ -29,6 +29,7 @@ import olmstate.messages
 from olmstate.actors import Options, Supervisor, run_supervisor
 from olmstate.messages import (
     AcceptVerification,
+    AcknowledgeInbox,
     AddDevices,
     BootstrapCrossSigning,
     CancelRoomKeyRequests,
@@ -64,8 +65,10 @@ from olmstate.messages import (
     ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
+    Inbox,
     Json,
     JsonObject,
+    KeepInInbox,
     MarkRequestFailed,
     MarkRequestSent,
     MarkVerificationMessageRefused,
@@ -240,6 +243,9 @@ async def _do_everything(witness: Witness, store: SqliteStore, homeserver: Homes
     await witness.ask(EncryptRoomEvent(room_id=BUSY, type="m.test", content=content))
     await witness.ask(EncryptToDevice(devices=homeserver.addresses, type="m.test", content=content))
     await witness.ask(DecryptToDevice(events=(bob.event(device, "m.test", content),)))
+    await witness.ask(KeepInInbox(types=("m.room_key",)))
+    await witness.ask(Inbox())
+    await witness.ask(AcknowledgeInbox(numbers=(1,)))
     group, room_id = GroupSession(), RoomId("!bobs:example.org")
     secrets.add_base64("room key", group.session_key.to_base64())
     await witness.ask(bob.add_room_key(room_id, group))
@@ -296,6 +302,7 @@ async def _do_everything_wrong(witness: Witness, homeserver: Homeserver, secrets
         {"type": "m.test", "sender": bob.user_id, "content": content},
     )
     await witness.ask(DecryptToDevice(events=events))
+    assert (await witness.ask(Inbox())).events
     for sync in (
         f'{{"next_batch": "{PLAINTEXT}',
         f'["{PLAINTEXT}"]',

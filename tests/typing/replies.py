@@ -11,6 +11,7 @@ from typing import assert_type
 from olmstate.actors import Supervisor
 from olmstate.messages import (
     AcceptVerification,
+    AcknowledgeInbox,
     AddDevices,
     AddRoomKey,
     BootstrapCrossSigning,
@@ -52,7 +53,10 @@ from olmstate.messages import (
     ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
+    Inbox,
+    InboxPage,
     JsonObject,
+    KeepInInbox,
     MarkKeysPublished,
     MarkRequestFailed,
     MarkRequestSent,
@@ -305,6 +309,12 @@ async def parked_events(supervisor: Supervisor, park: ParkEvents, forget: Forget
     assert_type(await supervisor.ask(park), EventsParked)
     assert_type(await supervisor.ask(ParkedEvents()), tuple[ParkedEvent, ...])
     assert_type(await supervisor.ask(forget), None)
+
+
+async def inbox(supervisor: Supervisor, acknowledge: AcknowledgeInbox, keep: KeepInInbox) -> None:
+    assert_type(await supervisor.ask(Inbox()), InboxPage)
+    assert_type(await supervisor.ask(acknowledge), None)
+    assert_type(await supervisor.ask(keep), None)
 
 
 async def key_requests(supervisor: Supervisor, request: RequestRoomKeys, cancel: CancelRoomKeyRequests) -> None:

@@ -113,6 +113,7 @@ from ._ids import (
     RoomId,
     UserId,
 )
+from ._inbox import AcknowledgeInbox, Inbox, InboxContent, InboxEvent, InboxPage, InboxReceived, KeepInInbox
 from ._key_requests import (
     CancelRoomKeyRequests,
     RequestRoomKeys,
@@ -286,6 +287,7 @@ __all__ = [
     "AcceptVerification",
     "AccountError",
     "AccountExists",
+    "AcknowledgeInbox",
     "ActorStopped",
     "AddDevices",
     "AddRoomKey",
@@ -350,10 +352,16 @@ __all__ = [
     "ImportCrossSigningKeys",
     "ImportKeyFile",
     "ImportRoomKeys",
+    "Inbox",
+    "InboxContent",
+    "InboxEvent",
+    "InboxPage",
+    "InboxReceived",
     "InternalError",
     "InvalidSignature",
     "Json",
     "JsonObject",
+    "KeepInInbox",
     "KeyFileError",
     "KeyId",
     "Lagged",

@@ -97,6 +97,12 @@ class Table(enum.StrEnum):
     """Verifications that are going on, with their secrets; all are one partition."""
     VERIFIED_DEVICES = "verified_devices", _PARTITIONED
     """Fingerprint keys that this device's user has verified."""
+    INBOX = "inbox", _PARTITIONED, _NOT_IN_BACKUPS
+    """What is known of to-device events that wait for the app; all are one partition."""
+    INBOX_CONTENTS = "inbox_contents", _NOT_IN_BACKUPS
+    """What is in them; apart, since they may be large."""
+    INBOX_STATE = "inbox_state", _NOT_IN_BACKUPS
+    """How far the inbox's numbers have come, and which types are kept in it."""
     EVENTS = "events", _NOT_IN_BACKUPS
     """What subscribers in all processes hear, a row a commit, by its generation."""
 

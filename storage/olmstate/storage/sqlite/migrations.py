@@ -147,6 +147,13 @@ def room_settings(db: Database) -> None:
     make_table(db, "room_settings")
 
 
+def inbox(db: Database) -> None:
+    """To-device events that wait for the app (decision 0071)."""
+    make_partitioned_table(db, "inbox")
+    make_table(db, "inbox_contents")
+    make_table(db, "inbox_state")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -165,6 +172,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     key_requests,
     events,
     room_settings,
+    inbox,
 )
 """In order: the first makes version 1."""
 
