@@ -18,6 +18,7 @@ from tests.simulation import (
     scenarios_of_key_requests,
     scenarios_of_parked_events,
     scenarios_of_rooms,
+    scenarios_of_secret_requests,
     scenarios_of_secret_storage,
     scenarios_of_the_inbox,
 )
@@ -37,6 +38,7 @@ RARER: Sequence[Prepare] = (
     *(scenario.prepare for scenario in scenarios_of_parked_events.SCENARIOS),
     *(scenario.prepare for scenario in scenarios_of_the_inbox.SCENARIOS),
     *(scenario.prepare for scenario in scenarios_of_secret_storage.SCENARIOS),
+    *(scenario.prepare for scenario in scenarios_of_secret_requests.SCENARIOS),
     scenarios_of_identities.sign_device,
     scenarios_of_identities.reset_cross_signing,
     scenarios_of_identities.recover_from_secret_storage,

@@ -51,6 +51,8 @@ from olmstate.messages import (
     RoomKeysReceived,
     RoomKeysWithheld,
     ScanQrCode,
+    SecretRefused,
+    SecretsReceived,
     SetDeviceTrust,
     StartSas,
     ToDeviceDelayed,
@@ -68,6 +70,8 @@ OWN_EVENTS = (
     EventsReadable,
     InboxReceived,
     RoomKeyRequestRefused,
+    SecretRefused,
+    SecretsReceived,
     DevicesChanged,
     DeviceTrustChanged,
     OwnDeviceReplaced,
@@ -153,7 +157,7 @@ class Ear:
                     pass  # of which no reply says anything
                 case ToDeviceDelayed():
                     pass  # how long a reply takes, which says nothing of it
-                case EventsReadable() | RoomKeyRequestRefused():
+                case EventsReadable() | RoomKeyRequestRefused() | SecretRefused() | SecretsReceived():
                     pass  # of what was parked, or asked for, before, which no reply says
                 case _:
                     raise AssertionError(event)
@@ -206,9 +210,12 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
             return News(room_keys=[session_id for _, session_id in reply.room_keys], letters=_letters(reply.to_device))
         case DecryptToDevice():
             decrypted = [outcome for outcome in reply if isinstance(outcome, DecryptedToDevice)]
+            secrets = any(each.type == "m.secret.send" for each in decrypted)  # its reply doesn't tell what it was for
             return News(
                 room_keys=[each.content["session_id"] for each in decrypted if each.type == "m.room_key"],
                 letters=_letters(reply),
+                identities=heard.identities if secrets else [],
+                private_keys=heard.private_keys if secrets else [],
             )
         case AddDevices():
             changed = [DevicesChanged(added=reply.added, removed=reply.removed)]

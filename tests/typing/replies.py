@@ -12,10 +12,12 @@ from olmstate.actors import Supervisor
 from olmstate.messages import (
     AcceptVerification,
     AcknowledgeInbox,
+    AcknowledgeSecrets,
     AddDevices,
     AddRoomKey,
     BootstrapCrossSigning,
     CancelRoomKeyRequests,
+    CancelSecretRequests,
     CancelVerification,
     ConfirmVerification,
     CreateAccount,
@@ -28,6 +30,7 @@ from olmstate.messages import (
     DecryptRoomEvent,
     DecryptRoomEvents,
     DecryptToDevice,
+    DeleteSecrets,
     DescribeSecretStorage,
     DeviceIdentity,
     DeviceKeys,
@@ -78,6 +81,7 @@ from olmstate.messages import (
     PrivateCrossSigningKeys,
     PublishAccount,
     ReadSecret,
+    ReceivedSecret,
     ReceiveSync,
     ReceiveVerificationEvent,
     Recovered,
@@ -85,6 +89,7 @@ from olmstate.messages import (
     RemoveSecretStorageKey,
     Request,
     RequestRoomKeys,
+    RequestSecrets,
     RequestVerification,
     ResetCrossSigning,
     RoomKeyChange,
@@ -96,6 +101,10 @@ from olmstate.messages import (
     RoomSettings,
     RotateRoomKey,
     ScanQrCode,
+    SecretInbox,
+    SecretRequest,
+    SecretRequests,
+    SecretsRequested,
     SecretStorageCreated,
     SecretStorageInfo,
     SecretStorageKey,
@@ -321,3 +330,14 @@ async def key_requests(supervisor: Supervisor, request: RequestRoomKeys, cancel:
     assert_type(await supervisor.ask(request), RoomKeysRequested)
     assert_type(await supervisor.ask(cancel), None)
     assert_type(await supervisor.ask(RoomKeyRequests()), tuple[RoomKeyRequest, ...])
+
+
+async def secret_requests(
+    supervisor: Supervisor, cancel: CancelSecretRequests, acknowledge: AcknowledgeSecrets, delete: DeleteSecrets
+) -> None:
+    assert_type(await supervisor.ask(RequestSecrets()), SecretsRequested)
+    assert_type(await supervisor.ask(cancel), None)
+    assert_type(await supervisor.ask(SecretRequests()), tuple[SecretRequest, ...])
+    assert_type(await supervisor.ask(SecretInbox()), tuple[ReceivedSecret, ...])
+    assert_type(await supervisor.ask(acknowledge), None)
+    assert_type(await supervisor.ask(delete), None)

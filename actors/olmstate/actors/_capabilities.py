@@ -15,6 +15,7 @@ from . import (
     _room_keys,
     _room_settings,
     _rooms,
+    _secret_requests,
     _secret_storage,
     _secrets,
     _sync,
@@ -43,5 +44,6 @@ CAPABILITIES = (
     _unwedging.CAPABILITY,
     _key_requests.CAPABILITY,
     _verification.CAPABILITY,
+    _secret_requests.CAPABILITY,
     _sync.CAPABILITY,
 )

@@ -154,6 +154,13 @@ def inbox(db: Database) -> None:
     make_table(db, "inbox_state")
 
 
+def secret_requests(db: Database) -> None:
+    """Secrets that devices ask each other for, and those that have come."""
+    make_partitioned_table(db, "secret_requests")
+    make_partitioned_table(db, "waiting_secrets")
+    make_partitioned_table(db, "received_secrets")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -173,6 +180,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     events,
     room_settings,
     inbox,
+    secret_requests,
 )
 """In order: the first makes version 1."""
 
