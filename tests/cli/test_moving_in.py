@@ -233,6 +233,17 @@ def test_a_device_of_libolm_moves_in_and_goes_on(move: Move) -> None:
     check_moved(move.new, known, TRUST)
 
 
+@pytest.mark.usefixtures("libolm")
+@pytest.mark.parametrize("key", ["words", "words\n"], ids=["a line", "any bytes"])
+def test_what_encrypts_pickles_may_stand_in_a_file(move: Move, key: str) -> None:
+    file = write_libolm_file(move.old / "device.json", friends(), key=key)
+    (move.old / "pickle key").write_bytes(b"words\n")
+
+    moved = last_json(move("import-libolm", file, "--pickle-key-file", str(move.old / "pickle key"), "--json"))
+
+    assert 3 == moved["room_keys"]
+
+
 @pytest.mark.usefixtures("nio")
 def test_libolms_pickles_in_an_old_store_of_matrix_nio_are_read_too(
     move: Move, monkeypatch: pytest.MonkeyPatch
@@ -296,7 +307,7 @@ def test_what_is_no_store_of_that_library_is_told(move: Move, command: str, cont
         with closing(sqlite3.connect(file)) as database, database:
             database.execute("CREATE TABLE accounts (id INTEGER)")
     else:
-        file.write_bytes(content)
+        file.write_bytes(b"words\n")
     before = contents(move.old)
 
     said = complaint(move(command, file))
