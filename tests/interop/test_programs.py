@@ -245,3 +245,25 @@ async def test_many_send_beside_the_bot_and_it_still_reads_and_answers(
         await reads(human, {"pong"})
     sessions = {heard.session_id for heard in human.ears.heard.values() if heard.content["body"] in texts}
     assert len(sessions) <= 2, "one session, or two if the first was about to be used up"
+
+
+async def test_a_push_helper_reads_an_event_and_the_bot_answers_it_all_the_same(
+    people: People, bot: HttpSession, tmp_path: Path
+) -> None:
+    human = await people.rust()
+    room = await meet([human])
+    async with daemon(tmp_path):
+        await human.session.invite(room, bot.user_id)
+        await joined(human, room, bot)
+        await human.sync()
+        await human.send(room, "!ping")
+        await reads(human, {"pong"})
+    await human.rotate(room)
+    event_id = await human.send(room, "!ping")
+    ran = await trio.run_process(
+        command("push_helper.py", room, event_id), cwd=tmp_path, env=ENVIRONMENT, capture_stdout=True
+    )
+    assert b"!ping\n" == ran.stdout
+    human.ears.heard.clear()
+    async with daemon(tmp_path):
+        await reads(human, {"pong"})
