@@ -59,6 +59,9 @@ class _Codec(Generic[R, N]):
     def decode(self, partition: bytes, rows: Sequence[Row]) -> _Records[R, N]:  # noqa: ARG002 - there is one
         return _Records(by_name={self.name(record): record for record in (loads(row, self.cls) for row in rows)})
 
+    def add(self, entry: _Records[R, N], rows: Sequence[Row]) -> None:
+        entry.by_name |= self.decode(b"", rows).by_name
+
     def encode(self, partition: bytes, entry: _Records[R, N]) -> Iterable[Row]:
         for name in entry.changed:
             record = entry.by_name.get(name)

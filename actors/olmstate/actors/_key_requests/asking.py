@@ -125,13 +125,14 @@ def _cancellation(own: DeviceIdentity, record: KeyRequestRecord) -> JsonObject:
 
 
 async def _send(turn: Turn, own: DeviceIdentity, events: Iterable[tuple[KeyRequestRecord, JsonObject]]) -> None:
-    requests: list[NewRequest] = []
-    for record, content in events:
-        contents = [(DeviceAddress(user_id=own.user_id, device_id=device), content) for device in record.devices]
-        # a cancellation goes out after its request
-        subjects = (f"key request {record.request_id}",)
-        requests.append(await to_device_request(contents, event_type="m.room_key_request", subjects=subjects))
-    await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
+    async for some in SlicesOf(events, SESSIONS_AT_ONCE):
+        requests: list[NewRequest] = []
+        for record, content in some:
+            contents = [(DeviceAddress(user_id=own.user_id, device_id=device), content) for device in record.devices]
+            # a cancellation goes out after its request
+            subjects = (f"key request {record.request_id}",)
+            requests.append(await to_device_request(contents, event_type="m.room_key_request", subjects=subjects))
+        await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
 
 
 # --- what comes ---------------------------------------------------------------------------------------------
