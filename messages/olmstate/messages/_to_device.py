@@ -81,7 +81,7 @@ class DecryptedToDevice:
     content: JsonObject = attrs.field(repr=False)
     """Of the payload; an ``m.room_key``'s ``session_key`` is left out, since the store has it."""
     sender_state: SenderState
-    """`SenderState.DEVICE` at the most: who has signed the device isn't looked at."""
+    """How well founded it is that it is the device's user who sent it."""
     sender_device: DeviceIdentity | None
     """The known device that sent it: the only user, device and fingerprint that are more than a claim. None if no known
     device of the claimed sender has its keys."""
