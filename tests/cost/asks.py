@@ -11,20 +11,13 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
-from vodozemac import GroupSession, InboundGroupSession, SessionKey
-
 from olmstate.actors import Supervisor
 from olmstate.messages import (
-    AddDevices,
-    AddRoomKey,
     CreateOlmSessions,
-    Curve25519Key,
     DecryptRoomEvent,
     DecryptRoomEvents,
     DecryptToDevice,
-    DeviceId,
     Devices,
-    Ed25519Key,
     EncryptRoomEvent,
     EncryptToDevice,
     ExportKeyFile,
@@ -34,7 +27,6 @@ from olmstate.messages import (
     ImportRoomKeys,
     JsonObject,
     MarkRoomKeyShared,
-    MegolmSessionId,
     Message,
     ReceiveSync,
     RoomId,
@@ -42,8 +34,9 @@ from olmstate.messages import (
     UserId,
 )
 from tests.bench.device import exported_sessions, published_keys, share
-from tests.bench.people import MEGOLM, Person, Senders, keys_claim, keys_query, people
+from tests.bench.people import Senders, people
 from tests.cost.room_keys import exported_keys
+from tests.operations.peer import Peer, Room, add_devices, claimed, peers
 from tests.peer.forged import forged_message
 
 Prepare: TypeAlias = Callable[[Supervisor, int], Awaitable[Message[Any]]]
@@ -57,19 +50,19 @@ def _room() -> RoomId:
     return RoomId(f"!{next(_numbers)}:example.org")
 
 
-def _people(count: int) -> list[Person]:
+def _people(count: int) -> list[Peer]:
     return people(count, next(_first))
 
 
-async def _known(supervisor: Supervisor, count: int) -> list[Person]:
+async def _known(supervisor: Supervisor, count: int) -> list[Peer]:
     known = _people(count)
-    await supervisor.ask(AddDevices(response=keys_query(known)))
+    await supervisor.ask(add_devices(*known))
     return known
 
 
-async def _met(supervisor: Supervisor, count: int) -> list[Person]:
+async def _met(supervisor: Supervisor, count: int) -> list[Peer]:
     known = await _known(supervisor, count)
-    await supervisor.ask(CreateOlmSessions(one_time_keys=keys_claim(known)))
+    await supervisor.ask(CreateOlmSessions(one_time_keys=claimed(known)))
     return known
 
 
@@ -77,26 +70,25 @@ async def _met(supervisor: Supervisor, count: int) -> list[Person]:
 
 
 async def _devices_of_many(_: Supervisor, size: int) -> Message[Any]:
-    return AddDevices(response=keys_query(_people(size)))
+    return add_devices(*_people(size))
 
 
 async def _devices_of_one(_: Supervisor, size: int) -> Message[Any]:
-    return AddDevices(response=_with_devices(UserId(f"@one{next(_numbers)}:example.org"), size))
+    return _with_devices(f"@one{next(_numbers)}:example.org", size)
 
 
-def _with_devices(user_id: UserId, count: int) -> JsonObject:
-    devices = [Person(user_id, device_id=DeviceId(f"D{number}")) for number in range(count)]
-    return {"device_keys": {user_id: {device.device_id: device.device_keys() for device in devices}}}
+def _with_devices(user_id: str, count: int) -> Message[Any]:
+    return add_devices(*peers(count, user_id))
 
 
 async def _looking_up_devices(supervisor: Supervisor, size: int) -> Message[Any]:
     user_id = UserId(f"@one{next(_numbers)}:example.org")
-    await supervisor.ask(AddDevices(response=_with_devices(user_id, size)))
+    await supervisor.ask(_with_devices(user_id, size))
     return Devices(user_id=user_id)
 
 
 async def _claimed(supervisor: Supervisor, size: int) -> Message[Any]:
-    return CreateOlmSessions(one_time_keys=keys_claim(await _known(supervisor, size)))
+    return CreateOlmSessions(one_time_keys=claimed(await _known(supervisor, size)))
 
 
 async def _to_devices(supervisor: Supervisor, size: int) -> Message[Any]:
@@ -144,32 +136,16 @@ async def _event_of_a_long_session(supervisor: Supervisor, size: int) -> Message
     """One more event of a session of which so many blocks of 256 indices have been used."""
     *events, (room_id, event) = await _conversation(supervisor, range(0, 257 * (size + 1), 257))
     await supervisor.ask(DecryptRoomEvents(events=tuple(events)))
-    await supervisor.ask(AddDevices(response=keys_query(_people(1))))  # a turn, that writes what was decrypted
+    await supervisor.ask(add_devices(*_people(1)))  # a turn, that writes what was decrypted
     return DecryptRoomEvent(room_id=room_id, event=event)
 
 
 async def _conversation(supervisor: Supervisor, indices: range) -> list[tuple[RoomId, JsonObject]]:
     """A session that the device has, and an event at each of some message indices."""
-    room_id, sender, group = _room(), UserId("@talker:example.org"), GroupSession()
-    inbound = InboundGroupSession(SessionKey(group.session_key.to_base64()))
-    await supervisor.ask(
-        AddRoomKey(
-            room_id=room_id,
-            session_id=MegolmSessionId(inbound.session_id),
-            session_key=group.session_key.to_base64(),
-            sender_key=Curve25519Key("A" * 43),
-            sender_ed25519=Ed25519Key("A" * 43),
-            sender=sender,
-        )
-    )
-    plaintext = json.dumps({"type": "m.test", "content": {}, "room_id": room_id}).encode()
-    events: list[tuple[RoomId, JsonObject]] = []
-    for index in range(indices.stop):
-        ciphertext = group.encrypt(plaintext)
-        if index in indices:
-            content = {"algorithm": MEGOLM, "session_id": inbound.session_id, "ciphertext": ciphertext.to_base64()}
-            events.append((room_id, {"event_id": f"${index}", "sender": sender, "content": content}))
-    return events
+    room = Room(Peer("@talker:example.org"), _room())
+    await supervisor.ask(room.add_room_key())
+    events = [room.send() for _ in range(indices.stop)]
+    return [(room.room_id, events[index]) for index in indices]
 
 
 async def _events_of_many_sessions(supervisor: Supervisor, size: int) -> Message[Any]:
@@ -248,7 +224,7 @@ async def forged_events(supervisor: Supervisor, size: int) -> list[JsonObject]:
     for sending, key in zip(sendings, await published_keys(supervisor, SESSIONS), strict=True):
         sending.start([key])
         await supervisor.ask(DecryptToDevice(events=tuple(sending.room_keys(RoomId("!room:example.org"), 1))))
-    return [person.event(me, 1, forged_message(number)) for number in range(size)]
+    return [person.envelope(me, 1, forged_message(number)) for number in range(size)]
 
 
 async def _sync(supervisor: Supervisor, size: int) -> Message[Any]:
