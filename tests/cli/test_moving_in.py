@@ -31,6 +31,7 @@ from olmstate.messages import (
     Devices,
     EncryptToDevice,
     IdentityKeys,
+    Json,
     JsonObject,
     RoomId,
     SyncToken,
@@ -49,6 +50,7 @@ from tests.cli.moving_in import (
     write_mautrix_store,
     write_nio_store,
 )
+from tests.operations.wrong_values import spoiled
 
 TRUST = {"ANN": "verified", "BOB": "blocked", "CLEO": "ignored"}
 WHEELS = sys.version_info < (3, 13) and sys.platform == "linux"
@@ -418,6 +420,37 @@ def test_a_store_that_somebody_writes_is_not_moved(move: Move, monkeypatch: pyte
 
     assert "somebody is writing" in complaint(move("import-nio", file))
     assert move.has_made()
+
+
+WRONG: tuple[Json, ...] = (None, True, -1, 1e300, "", "\ud800", "x" * 10_000, [], [None], {}, {"": [None]})
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda value: json.dumps(value)[:20])
+def test_whatever_stands_in_a_file_it_is_moved_or_refused_in_one_line(move: Move, wrong: Json) -> None:
+    device = {"user_id": "@a:b", "device_id": "A", "curve25519": "k", "ed25519": "k", "trust": "verified"}
+    session = {"session_id": "s", "sender_key": "k", "pickle": "p"}
+    room_key = {**session, "room_id": "!r", "sender_claimed_keys": {"ed25519": "k"}}
+    told: JsonObject = {
+        "user_id": BOT,
+        "device_id": DEVICE,
+        "account": LIBOLM["account"],
+        "sync_token": "s1",
+        "olm_sessions": [session],
+        "inbound_group_sessions": [{**room_key, "forwarding_curve25519_key_chain": ["k"]}],
+        "devices": [device],
+    }
+    (move.old / "pickle key").write_text(LIBOLM["pickle_key"])
+    file = move.old / "device.json"
+    spoilt = list(spoiled(told, wrong))
+    assert len(spoilt) > 15
+    for each in spoilt:
+        file.write_text(json.dumps(each))
+        result = move("import-libolm", file, "--pickle-key-file", str(move.old / "pickle key"), "--json")
+        if result.exit_code == 0:
+            shutil.rmtree(move.new)
+        else:
+            complaint(result)
+        assert move.has_made()
 
 
 @pytest.mark.usefixtures("libolm")

@@ -16,7 +16,7 @@ import attrs
 import trio
 from vodozemac import InboundGroupSession, SessionKey
 
-from olmstate.actors import run_supervisor
+from olmstate.actors import Supervisor, run_supervisor
 from olmstate.actors.testing import DEVICE, USER, MemoryDisk, MemoryStore
 from olmstate.messages import (
     CreateAccount,
@@ -52,12 +52,12 @@ MOST_DUE = 3
 class Baseline:
     """A device that has met somebody: what is stored, and what others know."""
 
-    rows: dict[Table, list[Row]]
     me: DeviceIdentity
     peers: tuple[JsonObject, ...]
     """Snapshots, since a simulation uses them up."""
     published: PublishedKeys
     """The device's keys that nobody has claimed."""
+    rows: dict[Table, list[Row]] = attrs.field(factory=dict[Table, list[Row]])
 
     def disk(self) -> MemoryDisk:
         """Another store that holds it."""
@@ -73,26 +73,30 @@ def baseline() -> Baseline:
 
 
 async def _make_baseline() -> Baseline:
-    disk, published = MemoryDisk(), PublishedKeys()
-    bob, bobs_other, carol = Peer(), Peer(BOB, "BOBDEV2"), Peer(CAROL, "CAROLDEV")
+    disk = MemoryDisk()
     async with run_supervisor(MemoryStore(disk), user_id=USER, device_id=DEVICE) as supervisor:
-        me = await supervisor.ask(CreateAccount())
-        counts = {"signed_curve25519": FULL - MOST_DUE}
-        await supervisor.ask(ReceiveSync(sync={"next_batch": "s0", "device_one_time_keys_count": counts}))
-        await supervisor.ask(add_devices(bob, bobs_other))
-        keys = await supervisor.ask(PrepareOneTimeKeys())
-        await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids))
-        published.take(attrs.asdict(keys))
-        bob.start_session(me, published.claim_key())
-        await supervisor.ask(DecryptToDevice(events=(bob.event(me),)))
-        hello = await supervisor.ask(EncryptToDevice(devices=(bob.address,), type="m.test", content={}))
-        bob.read(hello.messages[bob.user_id][bob.device_id])
-    return Baseline(
-        rows={table: disk.rows(table) for table in Table if table is not Table.EVENTS},  # as a backup is made
-        me=me,
-        peers=tuple(peer.snapshot() for peer in (bob, bobs_other, carol)),
-        published=published,
-    )
+        base = await meet_somebody(supervisor)
+    # as a backup is made
+    rows: dict[Table, list[Row]] = {table: disk.rows(table) for table in Table if table is not Table.EVENTS}
+    return attrs.evolve(base, rows=rows)
+
+
+async def meet_somebody(supervisor: Supervisor) -> Baseline:
+    """Have a new device meet somebody. What is stored then, the caller knows."""
+    published = PublishedKeys()
+    bob, bobs_other, carol = Peer(), Peer(BOB, "BOBDEV2"), Peer(CAROL, "CAROLDEV")
+    me = await supervisor.ask(CreateAccount())
+    counts = {"signed_curve25519": FULL - MOST_DUE}
+    await supervisor.ask(ReceiveSync(sync={"next_batch": "s0", "device_one_time_keys_count": counts}))
+    await supervisor.ask(add_devices(bob, bobs_other))
+    keys = await supervisor.ask(PrepareOneTimeKeys())
+    await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids))
+    published.take(attrs.asdict(keys))
+    bob.start_session(me, published.claim_key())
+    await supervisor.ask(DecryptToDevice(events=(bob.event(me),)))
+    hello = await supervisor.ask(EncryptToDevice(devices=(bob.address,), type="m.test", content={}))
+    bob.read(hello.messages[bob.user_id][bob.device_id])
+    return Baseline(me=me, peers=tuple(peer.snapshot() for peer in (bob, bobs_other, carol)), published=published)
 
 
 @attrs.frozen
