@@ -46,8 +46,8 @@ from olmstate.messages import (
     WrongKey,
 )
 from olmstate.storage import Turnstile
-from tests.actors.peers import Peer, keys_query
 from tests.actors.supervised import runner_of, state_of
+from tests.operations.peer import Peer, add_devices
 
 KEY = bytes(range(32))
 BOB = UserId("@bob:example.org")
@@ -543,7 +543,7 @@ def test_one_task_at_a_time_syncs_and_one_that_is_cancelled_stands_in_nobodys_wa
 def test_a_subscriber_that_comes_back_gets_what_it_missed(tmp_path: Path) -> None:
     async def main() -> None:
         async with opened(tmp_path / "store") as device:
-            await device.ask(keys_query(Peer()))
+            await device.ask(add_devices(Peer()))
         async with opened(tmp_path / "store") as device:
             with device.subscribe(DevicesChanged, Lagged, since=0) as events:
                 event = await anext(events)

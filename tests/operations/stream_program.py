@@ -15,15 +15,15 @@ import trio
 
 from olmstate.actors import Supervisor, open_supervisor
 from olmstate.messages import DevicesChanged, Lagged
-from tests.actors.peers import Peer, keys_query
 from tests.operations.device import KEY
+from tests.operations.peer import Peer, add_devices
 
 
 async def write(supervisor: Supervisor) -> None:
     """A new device after the other; each is said once its commit is durable."""
     for number in itertools.count():
         peer = Peer(f"@{os.getpid()}-{number}:example.org")
-        await supervisor.ask(keys_query(peer))
+        await supervisor.ask(add_devices(peer))
         print(peer.user_id, flush=True)
 
 
