@@ -55,6 +55,7 @@ from olmstate.storage import START, Changes, Fenced, Lock, Row, RowReader, Rows,
 from tests.faults import wire
 from tests.faults.history import Json, Kind, Log, digest
 from tests.faults.wrapped import WrappedLock, WrappedStore
+from tests.peer.requests import messages_of
 
 R = TypeVar("R")
 
@@ -242,7 +243,7 @@ class _Note:
                 self._sent_to_devices(reply.messages, digest(message.content))
             case ShareRoomKey():
                 for request in reply.requests:
-                    self._sent_to_devices(request, None)
+                    self._sent_to_devices(messages_of(request), None)
             case PrepareRoomKey() | RotateRoomKey():
                 self._made_room_key(cast("OutboundRoomKey", reply))
             case PrepareOneTimeKeys():

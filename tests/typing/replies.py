@@ -59,6 +59,7 @@ from olmstate.messages import (
     MarkRoomKeyShared,
     MarkVerificationMessageRefused,
     MarkVerificationMessageSent,
+    MissingSessions,
     OlmSessionsCreated,
     OpenSecretStorage,
     OutboundRoomKey,
@@ -95,6 +96,7 @@ from olmstate.messages import (
     SecretStorageCreated,
     SecretStorageInfo,
     SecretStorageKey,
+    SessionsMissing,
     SetBackupWanted,
     SetDefaultSecretStorageKey,
     SetDeviceTrust,
@@ -149,7 +151,9 @@ async def olm(
     encrypt: EncryptToDevice,
     decrypt: DecryptToDevice,
     sync: ReceiveSync,
+    missing: MissingSessions,
 ) -> None:
+    assert_type(await supervisor.ask(missing), SessionsMissing)
     assert_type(await supervisor.ask(create), OlmSessionsCreated)
     assert_type(await supervisor.ask(encrypt), EncryptedToDevice)
     assert_type(await supervisor.ask(decrypt), tuple[ToDeviceOutcome, ...])

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from olmstate.actors._engine.capability import Capability
 from olmstate.actors._requests.points import ANSWERS, Answer
-from olmstate.messages import CreateOlmSessions, DecryptToDevice, EncryptToDevice, ImportAccount, RequestKind
+from olmstate.messages import (
+    CreateOlmSessions,
+    DecryptToDevice,
+    EncryptToDevice,
+    ImportAccount,
+    MissingSessions,
+    RequestKind,
+)
 
-from .actor import AnySession, OlmSessionsActor
-from .claims import take_claim_answer
+from .actor import CommittedSessions, OlmSessionsActor
+from .claims import missing_sessions, take_claim_answer
 from .importing import import_account
 from .sending import create_olm_sessions, encrypt_to_device
 from .turns import DecryptSome, decrypt_some, decrypt_to_device
@@ -20,7 +27,7 @@ CAPABILITY = Capability(
         EncryptToDevice.by(encrypt_to_device),
         ImportAccount.by(import_account),
     ),
-    queries=(AnySession.answered_by(OlmSessionsActor),),
-    procedures=(DecryptToDevice.by(decrypt_to_device),),
+    queries=(CommittedSessions.answered_by(OlmSessionsActor),),
+    procedures=(DecryptToDevice.by(decrypt_to_device), MissingSessions.by(missing_sessions)),
     additions=(ANSWERS.add(Answer(kind=RequestKind.KEYS_CLAIM, take=take_claim_answer)),),
 )
