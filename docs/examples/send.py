@@ -8,20 +8,17 @@ from uuid import uuid4
 
 import httpx2
 import trio
-from account import account
+from device import open_device
 
 import olmstate.messages as m
-from olmstate.actors import Supervisor, open_supervisor
-from olmstate.http import open_transport
-
-API = "/_matrix/client/v3"
+from olmstate.actors import Supervisor
 
 
 async def send(
     device: Supervisor, client: httpx2.AsyncClient, room: m.RoomId, text: str
 ) -> None:
     """Send a text that all members' devices can read."""
-    where = f"{API}/rooms/{quote(room)}"
+    where = f"/rooms/{quote(room)}"
     response = await client.get(f"{where}/members", params={"not_membership": "leave"})
     events = response.raise_for_status().json()["chunk"]
     members = tuple(m.UserId(event["state_key"]) for event in events)
@@ -35,20 +32,7 @@ async def send(
 
 
 async def main() -> None:
-    """Open the device, send, and close it."""
-    me = account()
-    headers = {"Authorization": f"Bearer {me['access_token']}"}
-    async with (
-        httpx2.AsyncClient(base_url=me["homeserver"], headers=headers) as client,
-        open_transport(me["homeserver"], me["access_token"]) as transport,
-        open_supervisor(
-            "store",
-            user_id=me["user_id"],
-            device_id=me["device_id"],
-            key=bytes.fromhex(me["key"]),
-            transport=transport,
-        ) as device,
-    ):
+    async with open_device() as (device, client):
         await send(device, client, m.RoomId(sys.argv[1]), sys.argv[2])
 
 

@@ -21,6 +21,8 @@ from tests.bench.jobs import CHECKED
 from tests.bench.record import Record, read_record
 from tests.bench.table import time, value
 
+from .plots import svg
+
 
 class _OfARun(SphinxDirective):
     required_arguments = 1
@@ -54,10 +56,10 @@ class Plot(_OfARun):
     def run(self) -> list[nodes.Node]:
         """Draw it."""
         run, name = self.arguments
-        drawn = [picture.svg() for picture in self.record(run).pictures if picture.name == name]
+        drawn = [svg(picture) for picture in self.record(run).pictures if picture.name == name]
         if not drawn:
             raise self.error(f"that run has no plot {name}")
-        return [nodes.raw("", svg, format="html") for svg in drawn]
+        return [nodes.raw("", element, format="html") for element in drawn]
 
 
 class Comparison(_OfARun):
@@ -68,7 +70,7 @@ class Comparison(_OfARun):
     def run(self) -> list[nodes.Node]:
         """Draw it."""
         one, other = map(self.record, self.arguments)
-        return [nodes.raw("", compare.plot(one, other).svg(), format="html")]
+        return [nodes.raw("", svg(compare.plot(one, other)), format="html")]
 
 
 class Machine(_OfARun):

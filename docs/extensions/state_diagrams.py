@@ -21,9 +21,9 @@ from olmstate.actors._engine import cache, states
 from olmstate.actors._engine.states import TRANSITIONS
 from olmstate.actors._verification import flow
 
-from .column import Column, draw
 from .source import classes_in, syntax_of
-from .states import VERIFICATION_TABLES, cache_column, supervisor_column, supervisor_edges, verification_column
+from .state_machine import StateMachine
+from .states import VERIFICATION_TABLES, cache_machine, supervisor_edges, supervisor_machine, verification_machine
 
 
 def meanings(module: ModuleType, class_name: str) -> dict[str, str]:
@@ -35,8 +35,8 @@ def meanings(module: ModuleType, class_name: str) -> dict[str, str]:
 class _Drawing(SphinxDirective):
     has_content = False
 
-    def drawn(self, column: Column, title: str) -> nodes.raw:
-        return nodes.raw("", draw(column, title=title), format="html")
+    def drawn(self, machine: StateMachine, title: str) -> nodes.raw:
+        return nodes.raw("", machine.svg(title), format="html")
 
 
 class SupervisorStates(_Drawing):
@@ -49,7 +49,7 @@ class SupervisorStates(_Drawing):
         if [state for state, _ in said] != [state.name for state in TRANSITIONS]:
             raise self.error("the module's list of states isn't that of its table")
         return [
-            self.drawn(supervisor_column(), "The supervisor's states and moves"),
+            self.drawn(supervisor_machine(), "The supervisor's states and moves"),
             _table(("state", "what it does there"), said),
             _table(("move", "from", "to", "what has happened"), list(_moves())),
         ]
@@ -79,7 +79,7 @@ class CacheStates(_Drawing):
     def run(self) -> list[nodes.Node]:
         """Draw the table."""
         self.env.note_dependency(inspect.getfile(cache))
-        return [self.drawn(cache_column(), "A cache entry's states and moves")]
+        return [self.drawn(cache_machine(), "A cache entry's states and moves")]
 
 
 class VerificationStates(_Drawing):
@@ -97,7 +97,7 @@ class VerificationStates(_Drawing):
         table = VERIFICATION_TABLES[name]
         shown = [(state.name, texts[state.name].removeprefix("SAS: ").removeprefix("QR: ")) for state in table]
         return [
-            self.drawn(verification_column(name), f"A verification's states and moves: {name}"),
+            self.drawn(verification_machine(name), f"A verification's states and moves: {name}"),
             _table(("state", "what it is"), shown),
             _table(("in", "what happens", "what is sent, shown or marked", "then"), list(_rows(table))),
         ]

@@ -1,4 +1,4 @@
-"""The state machines as columns to draw.
+"""The state machines, to be drawn.
 
 Owns: what of a table goes where.
 Rule: the supervisor's and the verification's come from the very tables that their code moves along. The cache has no
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from olmstate.actors._engine.states import LOCKED, TRANSITIONS
 from olmstate.actors._verification import flow
 
-from .column import Column, Edge
+from .state_machine import Edge, StateMachine
 
 CACHE_STATES = ("ABSENT", "LOADING", "CLEAN", "DIRTY")
 CACHE_MOVES: Sequence[tuple[str, str, str]] = (
@@ -41,21 +41,21 @@ def supervisor_edges() -> list[Edge]:
     ]
 
 
-def supervisor_column() -> Column:
-    """The supervisor's table as a column; beside it the states that lead nowhere any more."""
+def supervisor_machine() -> StateMachine:
+    """The supervisor's table; beside it the states that lead nowhere any more."""
     edges = supervisor_edges()
     ends = _ends(edges, first=edges[0].source)
-    column = list(dict.fromkeys(edge.source for edge in edges if edge.source not in ends))
+    inside = list(dict.fromkeys(edge.source for edge in edges if edge.source not in ends))
     sources: dict[tuple[str, str], list[str]] = defaultdict(list)
     for edge in edges:
-        if edge.source in column and edge.target in ends:
+        if edge.source in inside and edge.target in ends:
             sources[edge.label, edge.target].append(edge.source)
-    return Column(
-        states=column,
-        edges=[edge for edge in edges if edge.source in column and edge.target in column],
+    return StateMachine(
+        states=inside,
+        edges=[edge for edge in edges if edge.source in inside and edge.target in inside],
         marked=frozenset(state.name for state in LOCKED),
         always=[
-            Edge("every state", label if found == column else f"{label}, only\nfrom {', '.join(found)}", target)
+            Edge("every state", label if found == inside else f"{label}, only\nfrom {', '.join(found)}", target)
             for (label, target), found in sources.items()
         ],
         beside=[edge for edge in edges if edge.source in ends and edge.source != edge.target],
@@ -70,9 +70,9 @@ def _ends(edges: Sequence[Edge], *, first: str) -> set[str]:
     return {edge.source for edge in edges} - reaching
 
 
-def cache_column() -> Column:
-    """The cache's table as a column."""
-    return Column(states=CACHE_STATES, edges=[Edge(*move) for move in CACHE_MOVES], marked=frozenset({"DIRTY"}))
+def cache_machine() -> StateMachine:
+    """The cache's table."""
+    return StateMachine(states=CACHE_STATES, edges=[Edge(*move) for move in CACHE_MOVES], marked=frozenset({"DIRTY"}))
 
 
 VERIFICATION_TABLES: Mapping[str, flow.Table] = {"request": flow.REQUEST, "sas": flow.SAS, "qr": flow.QR}
@@ -88,8 +88,8 @@ def verification_edges(name: str) -> list[Edge]:
     ]
 
 
-def verification_column(name: str) -> Column:
-    """One of the verification's tables as a column: its states, those they lead to, and beside them the bad ends."""
+def verification_machine(name: str) -> StateMachine:
+    """One of the verification's tables: its states, those they lead to, and beside them the bad ends."""
     edges = verification_edges(name)
     bad_ends = {state.name for state in flow.ENDS} - {flow.State.DONE.name}
     inside = [state.name for state in VERIFICATION_TABLES[name]]
@@ -98,7 +98,7 @@ def verification_column(name: str) -> Column:
     for edge in edges:
         if edge.target in bad_ends:
             sources[edge.label, edge.target].append(edge.source)
-    return Column(
+    return StateMachine(
         states=[*inside, *(state.name for state in flow.State if state.name in targets)],
         edges=[edge for edge in edges if edge.target not in bad_ends],
         marked=frozenset({flow.State.DONE.name}),

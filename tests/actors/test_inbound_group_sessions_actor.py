@@ -108,15 +108,12 @@ async def test_an_event_is_decrypted_and_says_whose_key_did_it(inbound: InboundG
     assert not info.imported
 
 
-async def test_an_event_without_an_id_is_decrypted_and_cannot_be_guarded(
-    inbound: InboundGroupSessionsActor, room: Room
-) -> None:
-    event = {key: value for key, value in room.send().items() if key != "event_id"}
-    for _ in range(2):
-        decrypted = await decrypt(inbound, event)
-        assert isinstance(decrypted, DecryptedRoomEvent)
-        assert decrypted.event_id is None
-    assert not inbound.before_commit()
+async def test_an_event_without_an_id_is_malformed(inbound: InboundGroupSessionsActor, room: Room) -> None:
+    event = room.send()
+    for event_id in (None, 7):
+        assert isinstance(await decrypt(inbound, {**event, "event_id": event_id}), MalformedMessage)
+    del event["event_id"]
+    assert isinstance(await decrypt(inbound, event), MalformedMessage)
 
 
 async def test_what_cannot_be_decrypted_is_told_apart(inbound: InboundGroupSessionsActor, room: Room) -> None:

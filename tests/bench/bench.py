@@ -13,8 +13,8 @@ import trio
 from olmstate.cli._commands import run
 from olmstate.cli._output import Output, json_option
 from olmstate.cli._status_line import StatusLine
-from tests.bench.compare import lines, plot
-from tests.bench.job import Job, Outcome, Picture, Setting
+from tests.bench.compare import lines
+from tests.bench.job import Job, Outcome, Setting
 from tests.bench.jobs import CHECKED, SHOWN
 from tests.bench.machine import Machine, this_machine
 from tests.bench.record import Record, read_record
@@ -32,7 +32,6 @@ SECONDS_BETWEEN_LINES = 10.0
 @click.option(
     "--rounds", type=click.IntRange(1), default=9, show_default=True, help="Rounds that count; more are steadier."
 )
-@click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Draw SVG plots into this folder.")
 @click.option("--save", type=FILE, help="Write everything that was found into this file, as JSON.")
 @click.option("--compare", nargs=2, type=FILE, help="Measure nothing: show two saved files side by side.")
 @json_option
@@ -41,7 +40,6 @@ def bench(
     *,
     check: bool,
     rounds: int,
-    plots: Path | None,
     save: Path | None,
     compare: tuple[Path, Path] | None,
     as_json: bool,
@@ -52,10 +50,9 @@ def bench(
     """
     output = Output(as_json)
     if compare is not None:
-        _show(*map(read_record, compare), output=output, plots=plots)
+        _show(*map(read_record, compare), output=output)
         return
     record = run(lambda: _measure(jobs or tuple(CHECKED if check else JOBS), rounds, output, check=check))
-    _draw(record.pictures, plots)
     if save is not None:
         record.write(save)
     output.finish(record.as_json())
@@ -88,14 +85,6 @@ async def _measure(jobs: Sequence[str], rounds: int, output: Output, *, check: b
     return Record(machine=machine, rounds=rounds, jobs=outcomes)
 
 
-def _show(one: Record, other: Record, *, output: Output, plots: Path | None) -> None:
+def _show(one: Record, other: Record, *, output: Output) -> None:
     for line in lines(one, other):
         output.say(line)
-    _draw([plot(one, other)], plots)
-
-
-def _draw(pictures: Sequence[Picture], folder: Path | None) -> None:
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for picture in pictures:
-            (folder / f"{picture.name}.svg").write_text(picture.svg(), encoding="utf-8")

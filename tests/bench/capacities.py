@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from olmstate.storage import Table
-from tests.bench.bars import Bars
 from tests.bench.job import Outcome, Result, Setting
 from tests.bench.measure import ratio
+from tests.bench.plot import Bars
 from tests.bench.work import (
     Place,
     Work,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.bench.bars import Bars
 from tests.bench.measure import Figure
+from tests.bench.plot import Bars
 from tests.bench.record import Record
 from tests.bench.table import LABEL, time
 

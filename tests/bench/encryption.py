@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.bench.bars import Bars
 from tests.bench.job import Outcome, Result, Setting
 from tests.bench.measure import ratio
+from tests.bench.plot import Bars
 from tests.bench.work import Place, Work, answering, decrypting, encrypting, opening, receiving, sending, side_by_side
 
 MESSAGES, ROOM_KEYS, DEVICES = 500, 100, 100

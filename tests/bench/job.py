@@ -8,9 +8,8 @@ from typing import Literal, TypeAlias, TypeVar
 
 import attrs
 
-from tests.bench.bars import Bars
 from tests.bench.measure import Figure, Progress
-from tests.bench.plot import Plot
+from tests.bench.plot import Bars, Plot
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]

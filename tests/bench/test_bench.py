@@ -10,12 +10,11 @@ import pytest
 import trio
 from click.testing import CliRunner
 
-from tests.bench.bars import Bars
 from tests.bench.bench import JOBS, bench
 from tests.bench.compare import compared
 from tests.bench.job import Outcome, Result, Setting
 from tests.bench.measure import Figure, measure, ratio
-from tests.bench.plot import Plot, Series
+from tests.bench.plot import Bars, Plot, Series
 from tests.bench.record import read_record
 from tests.bench.table import rows, time, verdict
 
@@ -77,12 +76,6 @@ def test_what_is_no_terminal_gets_no_carriage_returns(found: list[Outcome]) -> N
     assert "\r" not in CliRunner().invoke(bench, ["decrypt"]).output
 
 
-def test_plots_are_drawn_into_a_folder(found: list[Outcome], tmp_path: Path) -> None:
-    found.append(outcome(1.0))
-    CliRunner().invoke(bench, ["--plots", str(tmp_path / "plots"), "decrypt"])
-    assert {"drawn.svg", "barred.svg"} == {path.name for path in (tmp_path / "plots").iterdir()}
-
-
 def test_what_was_saved_is_read_as_it_was(found: list[Outcome], tmp_path: Path) -> None:
     found.append(outcome(1.5))
     path = tmp_path / "new" / "run.json"
@@ -107,9 +100,8 @@ def test_two_saved_runs_are_compared_without_measuring(found: list[Outcome], tmp
     found += [outcome(1.0, seconds=2e-6), outcome(1.0, seconds=3e-6)]
     for file in files:
         CliRunner().invoke(bench, ["--save", file, "decrypt"])
-    result = CliRunner().invoke(bench, ["--compare", *files, "--plots", str(tmp_path)])
+    result = CliRunner().invoke(bench, ["--compare", *files])
     assert ["a", "job", "2.0", "µs", "3.0", "µs", "1.50", "times"] == result.stdout.splitlines()[-1].split()
-    assert (tmp_path / "compared.svg").exists()
 
 
 def test_only_what_both_have_measured_is_compared(found: list[Outcome], tmp_path: Path) -> None:

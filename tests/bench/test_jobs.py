@@ -35,7 +35,6 @@ async def test_a_job_runs_and_has_targets_if_it_is_checked(name: str, tmp_path: 
     for result in outcome.results:
         assert result.value is None or result.value >= 0
         assert all(second > 0 for figure in result.figures for second in figure.seconds)
-    assert all(picture.svg() for picture in outcome.pictures)
     assert (name in CHECKED) == any(result.target is not None for result in outcome.results)
 
 

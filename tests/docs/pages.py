@@ -18,7 +18,10 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": SOURCE_ROOTS}
 
 def pages() -> list[Path]:
     """Every page of the documentation, and the README."""
-    return [ROOT / "README.md", *(page for page in sorted(DOCS.rglob("*.md")) if "_build" not in page.parts)]
+    return [
+        ROOT / "README.md",
+        *(page for page in sorted(DOCS.rglob("*.md")) if not {"_build", "node_modules"} & {*page.parts}),
+    ]
 
 
 def fences(page: Path, language: str) -> list[str]:

@@ -53,6 +53,11 @@ def test_every_example_is_shown_on_a_page() -> None:
     assert [] == [file.name for file in EXAMPLES.glob("*.py") if f"examples/{file.name}" not in shown]
 
 
+@pytest.mark.parametrize("program", ["account", "device", "sync", "daemon", "send"])
+def test_the_quickstarts_programs_fit_in_forty_lines(program: str) -> None:
+    assert len((EXAMPLES / f"{program}.py").read_text().splitlines()) <= 40
+
+
 def test_no_page_shows_code_that_is_not_an_example() -> None:
     for page in pages():
         if page != ROOT / "README.md":

@@ -1,6 +1,6 @@
 """Two devices that verify each other, each on a store of its own: whoever starts them goes on where they were left.
 
-Owns: `play`. All of it is in one folder: both stores, the homeserver, and which method it is.
+Owns: `play`. All of it is in one folder: both stores, the homeserver, the method, and the QR code that is shown.
 Rule: what is done next is worked out from what the stores say, never remembered, so that the same function begins a
 verification and goes on with one whose processes were killed.
 """
@@ -51,7 +51,7 @@ from tests.peer.session import API, Session
 ALICE, BOB = UserId("@alice:example.org"), UserId("@bob:example.org")
 R = TypeVar("R")
 KEY = bytes(32)
-SERVER, METHOD = "homeserver", "method"
+SERVER, METHOD, CODE = "homeserver", "method", "code"
 """Files."""
 
 
@@ -66,25 +66,31 @@ def _session(folder: Path, user_id: UserId) -> Session:
         file = folder / SERVER
         server: Homeserver = pickle.loads(file.read_bytes())  # noqa: S301 - our own
         answer = await server.session_of(user_id, _device_id(user_id)).request(method, target, body)
-        new = file.with_suffix(".new")
-        new.write_bytes(pickle.dumps(server))
-        new.replace(file)
+        _write(file, pickle.dumps(server))
         return answer
 
     return Session(user_id=user_id, device_id=_device_id(user_id), request=request)
+
+
+def _write(file: Path, data: bytes) -> None:
+    """All or nothing, whenever the process is killed."""
+    new = file.with_suffix(".new")
+    new.write_bytes(data)
+    new.replace(file)
 
 
 def _device_id(user_id: UserId) -> DeviceId:
     return DeviceId(f"{user_id[1:4].upper()}DEVICE")
 
 
-@attrs.define
+@attrs.define(kw_only=True)
 class Player:
     """One device, while its process lives."""
 
     supervisor: Supervisor
     session: Session
     other: UserId
+    folder: Path
 
     async def ask(self, message: Message[R]) -> R:
         """Ask, and send what that takes."""
@@ -116,18 +122,60 @@ class Player:
         assert len(flows) <= 1
         return flows[0] if flows else None
 
+    async def act(self) -> bool:
+        """Do what the user does; whether there was anything to be done."""
+        method, code = VerificationMethod((self.folder / METHOD).read_text()), self.folder / CODE
+        flow, asks = await self.flow(), self.session.user_id == ALICE
+        methods = tuple(VerificationMethod)
+        if flow is None:
+            if asks:
+                devices = (_device_id(self.other),)
+                await self.supervisor.ask(RequestVerification(user_id=self.other, devices=devices, methods=methods))
+            return asks
+        its: dict[str, Any] = {"user_id": flow.user_id, "flow_id": flow.flow_id}
+        match flow.stage:
+            case VerificationStage.ASKED:
+                wish: Message[Verification] = AcceptVerification(methods=methods, **its)
+            case VerificationStage.READY if asks and method is VerificationMethod.SAS:
+                wish = StartSas(**its)
+            case VerificationStage.READY if asks and code.exists():
+                wish = ScanQrCode(data=code.read_bytes(), **its)
+            case VerificationStage.READY if not asks and method is VerificationMethod.SCAN_QR and not code.exists():
+                shown = await self.supervisor.ask(ShowQrCode(**its))
+                assert shown.qr_code is not None
+                _write(code, shown.qr_code)
+                return True
+            case VerificationStage.COMPARING | VerificationStage.SCANNED:
+                wish = ConfirmVerification(**its)
+            case _:
+                return False
+        await self.supervisor.ask(wish)
+        return True
+
+    async def check(self) -> None:
+        """It has verified the other."""
+        flow = await self.flow()
+        assert flow is not None
+        assert (VerificationStage.DONE, None) == (flow.stage, flow.cancel_code), flow
+        await self.ask(UpdateDevices(users=(ALICE, BOB)))
+        identity = await self.supervisor.ask(Identity(user_id=self.other))
+        assert identity is not None
+        assert IdentityState.VERIFIED is identity.state
+
 
 @asynccontextmanager
-async def _player(folder: Path, user_id: UserId, other: UserId) -> AsyncGenerator[Player]:
+async def player_on(folder: Path, user_id: UserId) -> AsyncGenerator[Player]:
+    """One device, in this process."""
     async with open_supervisor(
         folder / user_id[1:4], user_id=user_id, device_id=_device_id(user_id), key=KEY
     ) as supervisor:
-        yield Player(supervisor, _session(folder, user_id), other)
+        session, other = _session(folder, user_id), BOB if user_id == ALICE else ALICE
+        yield Player(supervisor=supervisor, session=session, other=other, folder=folder)
 
 
 @asynccontextmanager
 async def _players(folder: Path) -> AsyncGenerator[tuple[Player, Player]]:
-    async with _player(folder, ALICE, BOB) as alice, _player(folder, BOB, ALICE) as bob:
+    async with player_on(folder, ALICE) as alice, player_on(folder, BOB) as bob:
         yield alice, bob
 
 
@@ -153,56 +201,15 @@ async def prepare(folder: Path, method: VerificationMethod) -> None:
 
 async def play(folder: Path) -> None:
     """Go on until nothing happens any more; both must have verified the other then."""
-    method = VerificationMethod((folder / METHOD).read_text())
-    async with _players(folder) as (alice, bob):
+    async with _players(folder) as players:
         moved = True
         while moved:
             moved = False
-            for player, other in ((alice, bob), (bob, alice)):
-                sent, came = await player.send(), await player.sync()
-                acted = await _act(player, other, method)
+            for player in players:
+                sent, came, acted = await player.send(), await player.sync(), await player.act()
                 moved = moved or bool(sent or came or acted)
-        for player in (alice, bob):
-            flow = await player.flow()
-            assert flow is not None
-            assert (VerificationStage.DONE, None) == (flow.stage, flow.cancel_code), flow
-            await player.ask(UpdateDevices(users=(ALICE, BOB)))
-            identity = await player.supervisor.ask(Identity(user_id=player.other))
-            assert identity is not None
-            assert IdentityState.VERIFIED is identity.state
-
-
-async def _act(player: Player, other: Player, method: VerificationMethod) -> bool:
-    """What the user does, if there is anything to be done."""
-    flow = await player.flow()
-    asks = player.session.user_id == ALICE
-    methods = tuple(VerificationMethod)
-    if flow is None:
-        if asks:
-            devices = (other.session.device_id,)
-            request = RequestVerification(user_id=player.other, devices=devices, methods=methods)
-            await player.supervisor.ask(request)
-        return asks
-    its: dict[str, Any] = {"user_id": flow.user_id, "flow_id": flow.flow_id}
-    match flow.stage:
-        case VerificationStage.ASKED:
-            wish: Message[Verification] = AcceptVerification(methods=methods, **its)
-        case VerificationStage.READY if asks and method is VerificationMethod.SAS:
-            wish = StartSas(**its)
-        case VerificationStage.READY if asks:
-            shown = await other.flow()
-            assert shown is not None
-            if shown.stage is not VerificationStage.READY:
-                return False
-            code = (await other.supervisor.ask(ShowQrCode(user_id=ALICE, flow_id=shown.flow_id))).qr_code
-            assert code is not None
-            wish = ScanQrCode(data=code, **its)
-        case VerificationStage.COMPARING | VerificationStage.SCANNED:
-            wish = ConfirmVerification(**its)
-        case _:
-            return False
-    await player.supervisor.ask(wish)
-    return True
+        for player in players:
+            await player.check()
 
 
 def files(folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from olmstate.actors import Supervisor
-from olmstate.messages import DecryptedRoomEvent, ImportRoomKeys, ReplayedMessage
+from olmstate.messages import DecryptedRoomEvent, ImportRoomKeys, MalformedMessage, ReplayedMessage
 from tests.hostile.people import Room, Us, read
 from tests.operations.peer import Peer
 
@@ -52,3 +52,14 @@ async def test_one_event_is_not_read_as_two_peoples(us: Us, other: Supervisor, b
     await us.give(bob, Room(bob))  # a turn, with which it is written
     assert isinstance(await read(other, room.events[0], sender="@mallory:elsewhere.example"), ReplayedMessage)
     assert isinstance(await read(other, room.events[0]), DecryptedRoomEvent)
+
+
+async def test_without_an_id_a_message_is_no_event(us: Us, bob: Peer) -> None:
+    """It was read as often as the homeserver showed it, since nothing told one from another."""
+    room = Room(bob)
+    await us.give(bob, room)
+    nameless = {field: value for field, value in room.events[0].items() if field != "event_id"}
+
+    for event in (nameless, {**nameless, "event_id": None}, {**nameless, "event_id": ["$event"]}):
+        assert isinstance(await us.read(event), MalformedMessage)
+    assert isinstance(await us.read(room.events[0]), DecryptedRoomEvent)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import string
+
 import pytest
 
 from olmstate.messages import (
     AddDevices,
+    DecryptedRoomEvent,
     DecryptedToDevice,
     DecryptionError,
     DeviceId,
     Json,
+    MalformedMessage,
     MismatchedSender,
     UnknownSender,
 )
@@ -72,13 +76,57 @@ async def test_what_an_unknown_device_says_that_its_fingerprint_is_is_told_by_no
 
     assert told(outcome) is None
     assert fingerprint not in repr(outcome)
-    if event_type == "m.room_key":
+    if claimed == "hello":
+        assert MalformedMessage is error_of(outcome)
+    elif event_type == "m.room_key":
         assert isinstance(outcome, DecryptedToDevice)
         for devices in ((sender,), (bob, sender)):
             assert told(await us.read(room.events[0])) is None
             await us.know(*devices)
     else:
         assert UnknownSender is error_of(outcome)
+
+
+def respelt(key: str) -> list[str]:
+    """Other texts that some reader of base64 may take for the same key."""
+    digits = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+    last = digits.index(key[-1])
+    unused_bits = [key[:-1] + digits[last ^ bits] for bits in (1, 2, 3)]
+    return [f"{key}=", f"{key}==", f"{key}\n", f" {key}", f"{key[:20]}\n{key[20:]}", *unused_bits]
+
+
+@pytest.mark.parametrize("event_type", TYPES)
+@pytest.mark.parametrize("whose", ["bobs", "our-own"])
+@pytest.mark.parametrize("spelling", range(8))
+async def test_nobody_sends_with_another_spelling_of_a_known_fingerprint(
+    *, spelling: int, whose: str, event_type: str, us: Us, bob: Peer, mallory: Peer
+) -> None:
+    """With one "=" behind it, it was compared with none, and told as what the sender claims."""
+    fingerprint = respelt(bob.ed25519 if whose == "bobs" else us.me.ed25519)[spelling]
+
+    keys = {"keys": {"ed25519": fingerprint}, "sender_device_keys": None}
+    outcome = await us.send(mallory, event_type, Room(mallory).key, **keys)
+
+    refused: set[type[DecryptionError] | None] = {MismatchedSender, UnknownSender, MalformedMessage}
+    assert error_of(outcome) in refused
+
+
+async def test_what_is_claimed_is_told_as_a_claim(us: Us, mallory: Peer) -> None:
+    room, claimed = Room(mallory), Peer().ed25519
+    await us.give(mallory, room, keys={"ed25519": claimed}, sender_device_keys=None)
+
+    decrypted = await us.read(room.events[0])
+
+    assert isinstance(decrypted, DecryptedRoomEvent)
+    info = decrypted.encryption_info
+    assert (None, None) == (info.sender_device, info.claimed_device)
+    assert (mallory.user_id, claimed) == (info.claimed_sender, info.claimed_ed25519)
+    assert mallory.curve25519 == info.claimed_curve25519  # what it was encrypted with, whatever they claim
+
+
+async def test_who_spells_their_own_key_with_padding_is_who_they_are(us: Us, bob: Peer) -> None:
+    keys = {"keys": {"ed25519": f"{bob.ed25519}="}, "sender_device_keys": None}
+    assert bob.identity == told(await us.send(bob, "m.test", {}, **keys))
 
 
 async def test_what_waited_for_a_query_is_read_after_it(us: Us, mallory: Peer) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 
 from olmstate.actors import Supervisor
+from olmstate.actors._room_keys.claims import CLAIMS_A_USER
 from olmstate.messages import (
     AddDevices,
     AddRoomKey,
     CreateAccount,
     DecryptedRoomEvent,
+    DecryptedToDevice,
     DeviceAddress,
+    DeviceId,
     DeviceIdentity,
     DeviceKeyChanged,
     Devices,
@@ -132,6 +135,24 @@ async def test_a_double_that_was_told_of_before_there_was_an_account_gives_way(e
 
     (known,) = await empty.ask(Devices(user_id=me.user_id))
     assert (me.curve25519, me.ed25519) == (known.curve25519, known.ed25519)
+
+
+async def test_however_many_devices_of_this_user_are_invented_and_claim_its_session_it_has_sent_it(
+    us: Us, other: Supervisor
+) -> None:
+    """Somebody in the room has given the homeserver the key. Claims of known devices had this one's own dropped."""
+    room_key = await ready_room(us.supervisor)
+    sent = await us.supervisor.ask(EncryptRoomEvent(room_id=ROOM, type="m.test", content={}))
+    invented = [Peer(us.me.user_id, DeviceId(f"INVENTED{number}")) for number in range(3 * CLAIMS_A_USER)]
+    await us.know(*invented)
+    for each in invented:
+        assert isinstance(await us.send(each, "m.room_key", room_key.content), DecryptedToDevice)
+
+    for supervisor in (us.supervisor, other):
+        decrypted = await read(supervisor, {"event_id": "$own", "sender": us.me.user_id, "content": sent.content})
+        assert us.me == told(decrypted)
+        assert isinstance(decrypted, DecryptedRoomEvent)
+        assert SenderState.THIS_DEVICE == decrypted.encryption_info.sender_state
 
 
 async def test_a_room_key_is_not_added_in_this_devices_name(us: Us, mallory: Peer) -> None:

@@ -25,6 +25,7 @@ from tests.hostile.people import Room, Us, error_of, read, told
 from tests.operations.conftest import Device
 from tests.operations.device import ROOM, claimed_sender
 from tests.operations.peer import Peer, exported, keys_query
+from tests.peer.identity import PeerIdentity, merged
 
 
 @pytest.fixture
@@ -148,6 +149,41 @@ async def test_a_claim_in_the_owners_name_that_comes_later_changes_nothing(us: U
     room, invented = Room(bob), Peer(bob.user_id, DeviceId("INVENTED"))
     await us.give(bob, room)
     await us.know(bob, invented)
+
+    await us.give(invented, room)
+
+    assert bob.identity == told(await us.read(room.events[0]))
+
+
+# --- the better founded counts
+
+
+@pytest.mark.parametrize("claims", [1, CLAIMS_A_USER, 3 * CLAIMS_A_USER])
+async def test_a_device_that_its_user_has_signed_is_told_whatever_unsigned_ones_came_first(
+    claims: int, us: Us, other: Supervisor
+) -> None:
+    """The homeserver has added devices to bob's, and somebody in the room has given it the key."""
+    bob, identity = Peer(), PeerIdentity(Peer().user_id)
+    invented = [Peer(bob.user_id, DeviceId(f"INVENTED{number}")) for number in range(claims)]
+    signed = identity.sign_device(bob.device_keys())
+    await us.supervisor.ask(AddDevices(response=merged(keys_query(signed, *invented), identity.answer())))
+    room = Room(bob)
+    for each in (*invented, bob):
+        await us.give(each, room)
+
+    for supervisor in (us.supervisor, other):
+        decrypted = await read(supervisor, room.events[0])
+        assert bob.identity == told(decrypted)
+        assert SenderState.CROSS_SIGNED == await state_of(supervisor, room.events[0])
+
+
+async def test_a_new_identity_takes_no_message_from_a_device_that_was_there(us: Us, bob: Peer) -> None:
+    """The homeserver gives bob another identity, which signs a device of its own."""
+    false, invented, room = PeerIdentity(bob.user_id), Peer(bob.user_id, DeviceId("INVENTED")), Room(bob)
+    await us.supervisor.ask(AddDevices(response=merged(keys_query(bob), PeerIdentity(bob.user_id).answer())))
+    await us.give(bob, room)
+    signed = false.sign_device(invented.device_keys())
+    await us.supervisor.ask(AddDevices(response=merged(keys_query(bob, signed), false.answer())))
 
     await us.give(invented, room)
 

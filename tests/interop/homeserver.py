@@ -54,18 +54,22 @@ class Homeserver:
         username = f"{name}-{secrets.token_hex(4)}"
         target = "/_synapse/admin/v1/register"
         nonce: str = (await self._request("GET", target, None))["nonce"]
-        password = f"password of {username}"
+        password = self.password(username)
         signed = f"{nonce}\0{username}\0{password}\0notadmin".encode()
         mac = hmac.new(self.synapse.registration_secret.encode(), signed, hashlib.sha1).hexdigest()
         body = {"nonce": nonce, "username": username, "password": password, "admin": False, "mac": mac}
         return self._session(await self._request("POST", target, body))
+
+    def password(self, user: str) -> str:
+        """Of a user by id, or by name."""
+        return f"password of {user.removeprefix('@').split(':')[0]}"
 
     async def log_in(self, user_id: UserId) -> HttpSession:
         """Another device of a user."""
         body: JsonObject = {
             "type": "m.login.password",
             "identifier": {"type": "m.id.user", "user": user_id},
-            "password": f"password of {user_id[1:].split(':')[0]}",
+            "password": self.password(user_id),
         }
         return self._session(await self._request("POST", f"{API}/login", body))
 

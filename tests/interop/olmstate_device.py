@@ -32,9 +32,14 @@ class OlmstateDevice:
     ears: Ears = attrs.field(factory=Ears)
     taken: list[m.ToDeviceOutcome] = attrs.field(factory=list[m.ToDeviceOutcome])
     """What became of the to-device events of all syncs."""
-    _encrypted: dict[m.EventId, tuple[m.RoomId, m.JsonObject]] = attrs.field(
+    events: dict[m.EventId, tuple[m.RoomId, m.JsonObject]] = attrs.field(
         factory=dict[m.EventId, tuple[m.RoomId, m.JsonObject]]
     )
+    """All encrypted ones that came."""
+    waiting: dict[m.EventId, tuple[m.RoomId, m.JsonObject]] = attrs.field(
+        factory=dict[m.EventId, tuple[m.RoomId, m.JsonObject]]
+    )
+    """Those that could not be read yet."""
 
     async def upload_keys(self) -> None:
         """Wait until the server has what it lacks: that is uploaded in the background."""
@@ -51,12 +56,12 @@ class OlmstateDevice:
         self.taken.extend(received.to_device)
         await self.upload_keys()
         for room_id, event in encrypted_events(answer):
-            self._encrypted[event["event_id"]] = room_id, event
-        waiting = tuple(self._encrypted.items())
+            self.waiting[event["event_id"]] = self.events[event["event_id"]] = room_id, event
+        waiting = tuple(self.waiting.items())
         outcomes = await self.device.ask(m.DecryptRoomEvents(events=tuple(event for _, event in waiting)))
         for (event_id, (room_id, event)), read in zip(waiting, outcomes, strict=True):
             if isinstance(read, m.DecryptedRoomEvent):
-                del self._encrypted[event_id]
+                del self.waiting[event_id]
                 heard = Heard(
                     room_id=room_id,
                     sender=event["sender"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -52,14 +53,16 @@ def send_through(proxy: FaultProxy, folder: Path) -> None:
 
 
 @asynccontextmanager
-async def daemon(folder: Path) -> AsyncGenerator[trio.Process]:
-    """daemon.py, from when it syncs on, until it is killed."""
+async def daemon(folder: Path, program: str = "daemon.py", *, typed: bytes = b"") -> AsyncGenerator[trio.Process]:
+    """A bot, from when it syncs on, until it is killed."""
     async with trio.open_nursery() as nursery:
         start = partial(
             trio.run_process,
-            command("daemon.py"),
+            command(program),
             cwd=folder,
             env=ENVIRONMENT,
+            stdin=typed,
+            start_new_session=True,  # without a terminal, a password comes from stdin
             stdout=subprocess.PIPE,
             capture_stdout=False,
             check=False,
@@ -118,19 +121,47 @@ async def send_all(folder: Path, room: RoomId, texts: list[str]) -> None:
             nursery.start_soon(send, text)
 
 
-async def test_a_bot_answers_and_goes_on_after_it_was_killed(people: People, bot: HttpSession, tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", ["daemon.py", "asyncio_bot.py"])
+async def test_a_bot_answers_and_goes_on_after_it_was_killed(
+    people: People, bot: HttpSession, tmp_path: Path, program: str
+) -> None:
     human = await people.rust()
     room = await meet([human])
-    async with daemon(tmp_path):
+    async with daemon(tmp_path, program):
         await human.session.invite(room, bot.user_id)
         await joined(human, room, bot)
         await human.sync()
         await human.send(room, "!ping")
         await reads(human, {"pong"})
     human.ears.heard.clear()
-    async with daemon(tmp_path):
+    async with daemon(tmp_path, program):
         await human.send(room, "!ping")
         await reads(human, {"pong"})
+
+
+async def test_a_bot_asks_for_its_account_and_logs_in_the_first_time(people: People, tmp_path: Path) -> None:
+    homeserver = people.homeserver
+    registered = await homeserver.register("bot")
+    typed = f"{registered.url}\n{registered.user_id}\n{homeserver.password(registered.user_id)}\n"
+    async with daemon(tmp_path, typed=typed.encode()):
+        account = json.loads((tmp_path / "account.json").read_text())
+    assert registered.user_id == account["user_id"]
+    assert registered.device_id != account["device_id"]
+    assert 0o600 == stat.S_IMODE((tmp_path / "account.json").stat().st_mode)
+
+
+async def test_what_a_bot_can_not_read_is_told(people: People, bot: HttpSession, tmp_path: Path) -> None:
+    human = await people.rust()
+    room = await meet([human])
+    async with daemon(tmp_path) as process:
+        await human.session.invite(room, bot.user_id)
+        await joined(human, room, bot)
+        content = {"algorithm": "m.megolm.v1.aes-sha2", "session_id": "s", "ciphertext": "AAAA"}
+        await human.session.send(room, "m.room.encrypted", content)
+        assert process.stdout is not None
+        said = b""
+        while b"can't be read" not in said:
+            said += await process.stdout.receive_some()
 
 
 async def test_a_new_bot_is_not_seen_before_it_can_be_written_to(

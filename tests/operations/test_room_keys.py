@@ -123,17 +123,6 @@ async def test_decryptable_events_stay_decryptable(
             assert first == [await read(supervisor, event) for event in reversed(events)][::-1]
 
 
-async def test_an_event_without_an_id_is_decrypted_as_before_it_was_sent(
-    alice: Supervisor, bob: Peer, group: GroupSession
-) -> None:
-    event = bob.room_event(ROOM, group, {"n": 1})
-    del event["event_id"]
-
-    for _ in range(2):
-        decrypted = await read(alice, event)
-        assert ({"n": 1}, None) == (decrypted.content, decrypted.event_id)
-
-
 # --- what can't be decrypted
 
 
@@ -287,17 +276,6 @@ async def test_of_one_batch_the_first_event_gets_the_index(alice: Supervisor, bo
     )
 
     assert [DecryptedRoomEvent, ReplayedMessage, DecryptedRoomEvent] == [type(outcome) for outcome in outcomes]
-
-
-@pytest.mark.parametrize("no_id", [None, 5], ids=["missing", "number"])
-async def test_a_message_whose_event_id_was_taken_away_is_refused(
-    no_id: Json, alice: Supervisor, bob: Peer, group: GroupSession
-) -> None:
-    event = bob.room_event(ROOM, group, event_id="$first")
-    await read(alice, event)
-
-    async with refused(alice, ReplayedMessage):
-        await read(alice, with_id(event, no_id))
 
 
 async def test_a_replay_is_refused_by_others_from_the_next_turn_on(

@@ -117,7 +117,7 @@ class DecryptedRoomEvent:
     """A room event in clear."""
 
     room_id: RoomId
-    event_id: EventId | None
+    event_id: EventId
     type: str
     content: JsonObject = attrs.field(repr=False)
     """``m.relates_to`` may come from the event's clear part, if the encrypted one has none: then it is the homeserver's
@@ -143,7 +143,7 @@ class DecryptRoomEvent(Query[DecryptedRoomEvent]):
         MismatchedRoom: It was encrypted for another room.
         MismatchedSender: The event's sender never said that the room key is theirs; others did.
         UntrustedSender: Who sent it is less trusted than ``required_trust``.
-        MalformedMessage: The wrong shape, or a MAC or signature that doesn't hold.
+        MalformedMessage: The wrong shape, no ``event_id``, or a MAC or signature that doesn't hold.
     """
 
     room_id: RoomId

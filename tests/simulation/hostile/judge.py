@@ -76,7 +76,7 @@ class Judge:
     homeserver_lies: bool
     violations: list[Violation] = attrs.field(factory=list[Violation])
     ever: dict[tuple[UserId, DeviceId], Keys] = attrs.field(factory=dict[tuple[UserId, DeviceId], Keys])
-    """The Ed25519 key of each device that the device was told of first."""
+    """Both keys of each device as the device was told of them first: it must keep to them."""
     present: dict[UserId, dict[DeviceId, Keys]] = attrs.field(factory=dict[UserId, dict[DeviceId, Keys]])
     """The devices that it knows now."""
 

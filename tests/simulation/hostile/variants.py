@@ -175,7 +175,7 @@ def _everybodys_indices(
     self: InboundGroupSessionsActor,
     guards: Sequence[bytes],
     index: int,
-    event_id: EventId | None,
+    event_id: EventId,
     sender: str | None,
     *,
     own_only: bool,

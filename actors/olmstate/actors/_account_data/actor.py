@@ -67,7 +67,7 @@ Asked: TypeAlias = LookUpAccountData | CommittedAccountData | StoreAccountData
 class AccountDataActor(Actor[Asked]):
     """Owns what is known of our user's account data."""
 
-    name: ClassVar[str] = "account data"
+    name: ClassVar[str] = "account_data"
 
     def __init__(self, environment: Environment) -> None:
         """It has loaded nothing."""

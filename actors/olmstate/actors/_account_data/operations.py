@@ -36,7 +36,7 @@ LARGEST: Final = 65_536
 """Characters of content: more is nonsense, and would have to be stored."""
 MOST_OTHERS: Final = 64
 """Other types that are looked at in a sync."""
-_WRITES: Final = "account data"
+_WRITES: Final = "account_data"
 """Subject of all writes: they go out one after another."""
 _BATCH_BYTES: Final = 8
 

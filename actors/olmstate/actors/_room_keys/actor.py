@@ -605,7 +605,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
             raise MalformedMessage(reason="not a Megolm message")
         session_id = MegolmSessionId(string(content, "session_id"))
         ciphertext = string(content, "ciphertext")
-        sender = _sender_of(event)
+        event_id, sender = _id_of(event), _sender_of(event)
         entry = self._room_keys.committed(self._partition(room_id, session_id))
         if entry is None:
             missing = MissingRoomKey(room_id=room_id, session_id=session_id)
@@ -622,8 +622,6 @@ class InboundGroupSessionsActor(Actor[Asked]):
         attribution = self._attribute(entry, copy, room_id, session_id, sender)
         if required is not RequiredTrust.ANY and attribution.info.sender_state < SenderState.CROSS_SIGNED:
             raise UntrustedSender(state=attribution.info.sender_state.name)
-        event_id = event.get("event_id")
-        event_id = EventId(event_id) if isinstance(event_id, str) else None
         guards = self._guards(room_id, session_id, sender, block_of(index), exported=entry.exported)
         self._guard(guards, index, event_id, sender, own_only=attribution.founded)
         return DecryptedRoomEvent(
@@ -661,22 +659,23 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 raise MismatchedSender(reason=_NOT_THEIRS)
             if only.own:
                 return attribute(only, sender, NOBODY, self._own)
-            known = self._senders.committed(self._sender_name(sender))
-            identity = self._identities.committed(self._identity_name(sender)) if known.any_signed else None
-            own_identity = identity and self._identities.committed(self._own_identity)
-            return attribute(only, sender, known, self._own, identity=identity, own_identity=own_identity)
-        if sender is None:
-            known, claims, identity, own_identity = NOBODY, copy.exported, None, None
+            claims: tuple[Claim, ...] = (only,)
+        elif sender is None or not copy.signed:
+            claims = copy.exported
         else:
-            known = self._senders.committed(self._sender_name(sender))
-            identity = self._identities.committed(self._identity_name(sender)) if known.any_signed else None
-            own_identity = identity and self._identities.committed(self._own_identity)
             claims = (*self._claims_of(entry, room_id, session_id, sender), *copy.exported)
-            claims = claims if copy.signed else copy.exported
         if not claims:
             raise MismatchedSender(reason=_NOT_THEIRS)
-        return attribute(
-            best_founded(claims, known), sender, known, self._own, identity=identity, own_identity=own_identity
+        known, identity, own_identity = NOBODY, None, None
+        if sender is not None:
+            known = self._senders.committed(self._sender_name(sender))
+            identity = self._identities.committed(self._identity_name(sender)) if known.any_signed else None
+            own_identity = identity and self._identities.committed(self._own_identity)
+        return best_founded(
+            [
+                attribute(claim, sender, known, self._own, identity=identity, own_identity=own_identity)
+                for claim in claims
+            ]
         )
 
     def _claims_of(self, entry: RoomKeyEntry, room_id: RoomId, session_id: str, sender: str) -> tuple[Claim, ...]:
@@ -689,9 +688,9 @@ class InboundGroupSessionsActor(Actor[Asked]):
     # --- the replay guard -----------------------------------------------------------------------------------
 
     def _guard(
-        self, guards: Sequence[bytes], index: int, event_id: EventId | None, sender: str | None, *, own_only: bool
+        self, guards: Sequence[bytes], index: int, event_id: EventId, sender: str | None, *, own_only: bool
     ) -> None:
-        """Let an event have a message index, or refuse it because another has it; one without an id gets none.
+        """Let an event have a message index, or refuse it because another has it.
 
         Each sender has their own indices of a session. Who was given its key can send a message on as their own, and
         say that the session is theirs; but they can't have its owner's message be taken for the repetition. Where an
@@ -707,11 +706,11 @@ class InboundGroupSessionsActor(Actor[Asked]):
             if first is None:
                 new.append(guard)
             elif guard is own:
-                if event_id is None or not self._event_hashes.same(first, event_id):
+                if not self._event_hashes.same(first, event_id):
                     raise ReplayedMessage
-            elif not own_only and (event_id is None or not self._event_hashes.same(first, event_id, sender or "")):
+            elif not own_only and not self._event_hashes.same(first, event_id, sender or ""):
                 raise ReplayedMessage
-        if event_id is not None and new:
+        if new:
             for guard in new:
                 event = self._event_hashes.of(event_id, None if guard is own else sender or "")
                 self._pending.setdefault(guard, {})[index] = event
@@ -757,6 +756,18 @@ def _block_of(event: JsonObject) -> int | None:
     ciphertext = event["content"].get("ciphertext")
     index = index_of(ciphertext) if isinstance(ciphertext, str) else None
     return None if index is None else block_of(index)
+
+
+def _id_of(event: JsonObject) -> EventId:
+    """The event's id.
+
+    Raises:
+        MalformedMessage: It has none: nothing would tell it from a repetition.
+    """
+    event_id = event.get("event_id")
+    if not isinstance(event_id, str):
+        raise MalformedMessage(reason="the event has no id")
+    return EventId(event_id)
 
 
 def _sender_of(event: JsonObject) -> str | None:

@@ -18,14 +18,16 @@ from functools import lru_cache
 import attrs
 
 from olmstate.actors._devices.senders import KnownSender, owner_state, sender_state
-from olmstate.actors._identities.known import KnownIdentity
+from olmstate.actors._identities.known import KnownIdentity, identity_state
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     Curve25519Key,
     DeviceAddress,
     DeviceIdentity,
+    DeviceTrust,
     Ed25519Key,
     EncryptionInfo,
+    IdentityState,
     SenderState,
     UserId,
 )
@@ -90,8 +92,18 @@ def add_claim(claims: tuple[Claim, ...], new: Claim, known: KnownSender | None) 
         return (*claims, new)
     assert known is not None  # noqa: S101 - see the argument
     # what is well founded now is kept before what isn't, then what came first
-    kept = sorted((*claims, new), key=lambda claim: not known.had(claim.sender_key, claim.ed25519))[:CLAIMS_A_USER]
+    kept = sorted((*claims, new), key=lambda claim: _standing(claim, known), reverse=True)[:CLAIMS_A_USER]
     return tuple(kept) if new in kept else claims
+
+
+def _standing(claim: Claim, known: KnownSender) -> int:
+    """How well founded a claim is, without a look at identities: who has signed the device may be nobody."""
+    if claim.own:
+        return 3
+    device = known.keys(claim.sender_key, claim.ed25519)
+    if device is not None and (device.cross_signed_by is not None or device.trust is DeviceTrust.VERIFIED):
+        return 2
+    return 1 if known.had(claim.sender_key, claim.ed25519) else 0
 
 
 def without(exported: tuple[Claim, ...], claims: Iterable[Claim]) -> tuple[Claim, ...]:
@@ -127,14 +139,9 @@ NOBODY = KnownSender(())
 REMEMBERED = 256
 
 
-def best_founded(claims: Sequence[Claim], known: KnownSender) -> Claim:
-    """The claim that counts, of those in the name of an event's sender and of exports; the first of equally good ones.
-
-    Args:
-        claims: One at the least.
-        known: The devices of the event's sender.
-    """
-    return claims[0] if len(claims) == 1 else max(claims, key=lambda claim: _rank(claim, known))
+def best_founded(attributions: Sequence[Attribution]) -> Attribution:
+    """What counts of what several claims come to; the first of equally good ones. One at the least."""
+    return attributions[0] if len(attributions) == 1 else max(attributions, key=_rank)
 
 
 def attribute(
@@ -167,10 +174,16 @@ def attribute(
     return attribution
 
 
-def _rank(claim: Claim, known: KnownSender) -> int:
-    if claim.sender is not None:
-        return 4 if claim.own else 3 if known.device(claim.sender_key, claim.ed25519) else 1
-    return 2 if known.had(claim.sender_key, claim.ed25519) else 0
+def _rank(attribution: Attribution) -> int:
+    if not attribution.founded:
+        return -1
+    state = attribution.info.sender_state
+    if state in (SenderState.CROSS_SIGNED, SenderState.VIOLATION):
+        # a new identity, which anybody may have published, takes nothing from a device that was there
+        assert attribution.identity is not None  # noqa: S101 - it has signed
+        pinned = identity_state(attribution.identity, attribution.own_identity) is IdentityState.PINNED
+        return state if pinned else SenderState.DEVICE
+    return state
 
 
 def _attribution(

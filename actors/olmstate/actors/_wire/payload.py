@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from olmstate.actors._wire.quiet_struct import QuietStruct
-from olmstate.actors._wire.signatures import check_device_keys
+from olmstate.actors._wire.signatures import check_device_keys, ed25519_key
 from olmstate.actors._wire.untrusted_json import (
     as_object,
     check_text_keys,
@@ -97,7 +97,7 @@ def check_payload(
         known: What is known of the sender's devices.
 
     Raises:
-        MalformedMessage: Not an event.
+        MalformedMessage: Not an event, or its sender's Ed25519 key is none.
         MismatchedSender: Another sender, other keys than the device's, or this device's own.
         MismatchedRecipient: For another user or device.
         UnknownSender: The sender's device isn't known, and what it sends is no room key.
@@ -111,13 +111,16 @@ def check_payload(
     if string(json_object(payload, "recipient_keys"), "ed25519") != own.ed25519:
         raise MismatchedRecipient(reason="the payload is for another key")
     ed25519 = Ed25519Key(string(json_object(payload, "keys"), "ed25519"))
+    device = known.device(sender_key, ed25519)
+    if device is None:  # a key has many spellings in base64, and only one of them is compared with those that are known
+        ed25519 = ed25519_key(ed25519, "the sender's Ed25519 key")
+        device = known.device(sender_key, ed25519)
     if sender_key == own.curve25519 or ed25519 == own.ed25519:
         raise MismatchedSender(reason="the payload names this device's own keys")
     sent_along = payload.get("sender_device_keys") is not None
     if sent_along:
         sent = _sender_device_keys(payload["sender_device_keys"], UserId(sender))
         _check_sender_device_keys(sent, sender_key, ed25519, own, known)
-    device = known.device(sender_key, ed25519)
     if device is None:
         if known.contradicts(sender_key, ed25519):
             raise MismatchedSender(reason="the payload names another Ed25519 key than the device has")

@@ -1,0 +1,127 @@
+"""Two devices verify each other, and each step is done by another of three processes; whoever has done it is killed.
+
+All processes are alive all the time, with caches of their own, so that what one has done invalidates what others know.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from itertools import cycle
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import TypeAlias
+
+import attrs
+import pytest
+import trio
+
+from olmstate.messages import UserId, VerificationMethod
+from tests.faults.verifying import ALICE, BOB, Player, player_on, prepare
+
+PROCESSES = 3
+Process: TypeAlias = "tuple[ForkServerProcess, Connection]"
+STEPS: dict[str, Callable[[Player], Awaitable[int | None]]] = {
+    "send": Player.send,
+    "sync": Player.sync,
+    "act": Player.act,
+    "check": Player.check,
+}
+LEAST = 9
+"""Steps of a verification that do something."""
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload([__name__])
+
+
+def serve(folder: Path, user_id: UserId, asked: Connection) -> None:
+    """Do steps of one device until the process is killed."""
+
+    async def main() -> None:
+        async with player_on(folder, user_id) as player:
+            asked.send("ready")
+            while (step := await trio.to_thread.run_sync(asked.recv)) != "end":
+                asked.send(await STEPS[step](player) or 0)
+
+    trio.run(main)
+
+
+@attrs.define
+class Device:
+    """One device and its processes."""
+
+    folder: Path
+    user_id: UserId
+    processes: list[Process] = attrs.field(factory=list[Process])
+    steps: int = 0
+
+    def start(self) -> None:
+        """One process more, at the end of the line."""
+        ours, its = CONTEXT.Pipe()
+        process = CONTEXT.Process(target=serve, args=(self.folder, self.user_id, its))
+        process.start()
+        its.close()
+        ours.recv()
+        self.processes.append((process, ours))
+
+    def do(self, step: str) -> int:
+        """A step, by the process whose turn it is."""
+        self.processes.append(self.processes.pop(0))
+        _, connection = self.processes[-1]
+        connection.send(step)
+        result: int = connection.recv()  # EOFError: it has failed, and said why
+        return result
+
+    def send(self) -> int:
+        """Each process sends what it has to send: its own, and what those that were killed have left."""
+        return sum(self.do("send") for _ in range(PROCESSES))
+
+    def replace(self) -> None:
+        """SIGKILL to the process that has done the last step; another takes its place."""
+        process, _ = self.processes.pop()
+        process.kill()
+        process.join()
+        self.start()
+
+    def end(self) -> None:
+        """All of them, in good order."""
+        for process, connection in self.processes:
+            if process.is_alive():
+                connection.send("end")
+            process.join()
+
+
+@contextmanager
+def two_devices(folder: Path) -> Generator[tuple[Device, Device]]:
+    """Both, with all their processes."""
+    devices = Device(folder, ALICE), Device(folder, BOB)
+    try:
+        for device in devices:
+            for _ in range(PROCESSES):
+                device.start()
+        yield devices
+    finally:
+        for device in devices:
+            device.end()
+
+
+@pytest.mark.parametrize("kills", [False, True])
+@pytest.mark.parametrize("method", [VerificationMethod.SAS, VerificationMethod.SCAN_QR])
+def test_each_step_is_done_by_another_process(method: VerificationMethod, *, kills: bool, memory_folder: Path) -> None:
+    folder = memory_folder / "world"
+    trio.run(prepare, folder, method)
+    done = still = 0
+    with two_devices(folder) as devices:
+        for device, step in cycle([(device, step) for device in devices for step in ("sync", "act")]):
+            moved = device.do(step)
+            if moved and kills:
+                device.replace()
+            moved += device.send()
+            done += bool(moved)
+            still = 0 if moved else still + 1
+            if still == 2 * 2:
+                break
+        for device in devices * PROCESSES:
+            device.do("check")
+    assert done > LEAST
