@@ -11,7 +11,6 @@ from account import account, client_of
 from olmstate.actors import Options, Supervisor, open_supervisor
 from olmstate.http import open_transport
 
-
 # many senders may start at once, and each waits for its turn
 PATIENT = Options(lock_timeout=60)
 

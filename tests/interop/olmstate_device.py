@@ -6,6 +6,7 @@ Rule: a test asks `device` for what the library promises, and this class for wha
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import attrs
 import trio
 
 import olmstate.messages as m
-from olmstate.actors import Supervisor, open_supervisor
+from olmstate.actors import Options, Supervisor, open_supervisor
 from tests.interop.device import Ears, Heard, text
 from tests.operations.transport import transport_of
 from tests.peer.session import Session, encrypted_events
@@ -27,8 +28,9 @@ class OlmstateDevice:
     """One olmstate device on a homeserver, real or in memory."""
 
     session: Session
-    device: Supervisor
-    rotation: m.RotationPeriod = attrs.field(factory=m.RotationPeriod)
+    device: Supervisor = attrs.field(init=False)
+    rotation: m.RotationPeriod | None = None
+    """None: as the room says."""
     ears: Ears = attrs.field(factory=Ears)
     taken: list[m.ToDeviceOutcome] = attrs.field(factory=list[m.ToDeviceOutcome])
     """What became of the to-device events of all syncs."""
@@ -40,6 +42,12 @@ class OlmstateDevice:
         factory=dict[m.EventId, tuple[m.RoomId, m.JsonObject]]
     )
     """Those that could not be read yet."""
+    later: int = 0
+    """Milliseconds that its clock is ahead."""
+
+    def wall_clock(self) -> int:
+        """In milliseconds since 1970."""
+        return round(time.time() * 1000) + self.later
 
     async def upload_keys(self) -> None:
         """Wait until the server has what it lacks: that is uploaded in the background."""
@@ -94,14 +102,15 @@ class OlmstateDevice:
 @asynccontextmanager
 async def open_olmstate_device(session: Session, store: Path) -> AsyncGenerator[OlmstateDevice]:
     """Open a store, or make it, with the device's keys uploaded."""
+    device = OlmstateDevice(session=session)
     async with open_supervisor(
         store,
         user_id=session.user_id,
         device_id=session.device_id,
         key=KEY,
         transport=transport_of(session),
-    ) as supervisor:
-        await supervisor.ask(m.PublishAccount())
-        device = OlmstateDevice(session=session, device=supervisor)
+        options=Options(wall_clock=device.wall_clock),
+    ) as device.device:
+        await device.device.ask(m.PublishAccount())
         await device.sync()
         yield device

@@ -17,6 +17,9 @@ from ._requests import Request
 _LARGEST = 2**53 - 1
 """Of numbers in events (spec: Canonical JSON)."""
 
+_LEAST_MILLISECONDS = 60_000
+"""That a room can ask for."""
+
 
 def _is_usable(value: object) -> TypeGuard[int]:
     # JSON's true would be taken for 1
@@ -39,10 +42,14 @@ class RotationPeriod:
     def from_content(cls, content: JsonObject) -> RotationPeriod:
         """What ``content`` of a room's ``m.room.encryption`` asks for.
 
-        Whoever may set it can write anything there: what is no number that can be used counts as not said.
+        Whoever may set it can write anything there: what is no number that can be used counts as not said, and less
+        than a minute as a minute, since a key must be delivered before it is used.
         """
         chosen = {"messages": content.get("rotation_period_msgs"), "milliseconds": content.get("rotation_period_ms")}
-        return cls(**{field: value for field, value in chosen.items() if _is_usable(value)})
+        usable = {field: value for field, value in chosen.items() if _is_usable(value)}
+        if "milliseconds" in usable:
+            usable["milliseconds"] = max(usable["milliseconds"], _LEAST_MILLISECONDS)
+        return cls(**usable)
 
 
 @attrs.define(kw_only=True, eq=False)
