@@ -29,9 +29,12 @@ import olmstate.messages
 from olmstate.actors import Options, Supervisor, run_supervisor
 from olmstate.messages import (
     AcceptVerification,
+    AcknowledgeInbox,
+    AcknowledgeSecrets,
     AddDevices,
     BootstrapCrossSigning,
     CancelRoomKeyRequests,
+    CancelSecretRequests,
     CancelVerification,
     ConfirmVerification,
     CreateAccount,
@@ -42,6 +45,7 @@ from olmstate.messages import (
     DecryptRoomEvent,
     DecryptRoomEvents,
     DecryptToDevice,
+    DeleteSecrets,
     DescribeSecretStorage,
     DeviceId,
     Devices,
@@ -64,8 +68,10 @@ from olmstate.messages import (
     ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
+    Inbox,
     Json,
     JsonObject,
+    KeepInInbox,
     MarkRequestFailed,
     MarkRequestSent,
     MarkVerificationMessageRefused,
@@ -89,12 +95,15 @@ from olmstate.messages import (
     RemoveSecretStorageKey,
     RequestId,
     RequestRoomKeys,
+    RequestSecrets,
     RequestVerification,
     ResetCrossSigning,
     RoomId,
     RoomKeyRequests,
     RoomSettings,
     ScanQrCode,
+    SecretInbox,
+    SecretRequests,
     SetBackupWanted,
     SetDefaultSecretStorageKey,
     SetDeviceTrust,
@@ -120,7 +129,7 @@ from olmstate.storage.sqlite.folder import DATABASE
 from tests.faults.client import BUSY, EXPORT_ROUNDS, share, work
 from tests.faults.homeserver import ALICE, ALICE_DEVICE, Homeserver
 from tests.faults.known_secrets import KnownSecrets
-from tests.operations.peer import exported, keys_query
+from tests.operations.peer import Peer, exported, keys_query
 from tests.peer.encoding import b64
 from tests.peer.secret_storage import recovery_key
 
@@ -131,6 +140,7 @@ NEW_PASSPHRASE = "the next passphrase of the store"
 FILE_PASSPHRASE = "the passphrase of the exported file"
 STORAGE_PASSPHRASE = "the passphrase of secret storage"
 STORED_SECRET = "what is kept in secret storage"
+SHARED_SECRET = "what our devices tell each other"
 PLAINTEXT = "what is said in confidence"
 OPTIONS = Options(write_behind=0.0, watch=0.001)
 """Everything that the library does by itself, it does at once."""
@@ -240,6 +250,9 @@ async def _do_everything(witness: Witness, store: SqliteStore, homeserver: Homes
     await witness.ask(EncryptRoomEvent(room_id=BUSY, type="m.test", content=content))
     await witness.ask(EncryptToDevice(devices=homeserver.addresses, type="m.test", content=content))
     await witness.ask(DecryptToDevice(events=(bob.event(device, "m.test", content),)))
+    await witness.ask(KeepInInbox(types=("m.room_key",)))
+    await witness.ask(Inbox())
+    await witness.ask(AcknowledgeInbox(numbers=(1,)))
     group, room_id = GroupSession(), RoomId("!bobs:example.org")
     secrets.add_base64("room key", group.session_key.to_base64())
     await witness.ask(bob.add_room_key(room_id, group))
@@ -296,6 +309,7 @@ async def _do_everything_wrong(witness: Witness, homeserver: Homeserver, secrets
         {"type": "m.test", "sender": bob.user_id, "content": content},
     )
     await witness.ask(DecryptToDevice(events=events))
+    assert (await witness.ask(Inbox())).events
     for sync in (
         f'{{"next_batch": "{PLAINTEXT}',
         f'["{PLAINTEXT}"]',
@@ -308,6 +322,28 @@ async def _do_everything_wrong(witness: Witness, homeserver: Homeserver, secrets
     keys = exported(bob, room_id, InboundGroupSession(group.session_key))
     await witness.ask(ImportRoomKeys(keys=({**keys, "session_id": "x"}, {**keys, "sender_key": PLAINTEXT}, keys)))
     await homeserver_devices_lie(witness, homeserver)
+    await _share_secrets(witness, secrets)
+
+
+async def _share_secrets(witness: Witness, secrets: KnownSecrets) -> None:
+    """With another device of our user's."""
+    secrets.add("shared secret", SHARED_SECRET)
+    other = Peer(ALICE, DeviceId("TWO"))
+    await witness.ask(AddDevices(response=keys_query(other)))
+    await witness.ask(SetDeviceTrust(user_id=ALICE, device_id=other.device_id, trust=DeviceTrust.VERIFIED))
+    await witness.ask(CreateOlmSessions(one_time_keys={ALICE: {other.device_id: other.one_time_key()}}))
+    sent = await witness.ask(EncryptToDevice(devices=(other.address,), type="m.dummy", content={}))
+    other.read(sent.messages[ALICE][other.device_id])
+    await witness.ask(RequestSecrets(names=("m.mine", "m.cross_signing.master")))
+    own = await witness.ask(IdentityKeys())
+    for request in await witness.ask(SecretRequests()):
+        content = {"request_id": request.request_id, "secret": SHARED_SECRET}
+        await witness.ask(DecryptToDevice(events=(other.event(own, "m.secret.send", content),)))
+    (kept,) = await witness.ask(SecretInbox())
+    assert SHARED_SECRET == kept.secret
+    await witness.ask(AcknowledgeSecrets(request_ids=(kept.request_id,)))
+    await witness.ask(DeleteSecrets(request_ids=(kept.request_id,)))
+    await witness.ask(CancelSecretRequests(names=("m.cross_signing.master",)))
 
 
 async def _do_what_asks_the_homeserver(witness: Witness, homeserver: Homeserver, secrets: KnownSecrets) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from olmstate.actors import Supervisor
-from olmstate.actors._room_keys.claims import CLAIMS_A_USER, USERS_A_SESSION
+from olmstate.actors._room_keys.claims import CLAIMS_A_USER, EXPORTED_CLAIMS, USERS_A_SESSION
 from olmstate.messages import (
     AddDevices,
     DecryptedRoomEvent,
@@ -253,20 +253,53 @@ async def test_however_many_members_claim_a_session_its_owner_gets_in(
             assert isinstance(stranger, MismatchedSender)
 
 
-async def test_the_owner_goes_along_into_an_export_however_many_claim_it(us: Us, device: Device, bob: Peer) -> None:
-    room, members = Room(bob), [member(number) for number in range(10)]
+@pytest.mark.parametrize("known", ["owner-known-before", "owner-known-after"])
+@pytest.mark.parametrize("claims", [1, EXPORTED_CLAIMS, 3 * EXPORTED_CLAIMS])
+async def test_the_owner_goes_along_into_an_export_however_many_claim_it(
+    claims: int, known: str, us: Us, device: Device, bob: Peer
+) -> None:
+    """With more than 64 claims before it, the owner's was dropped where the export was imported.
+
+    A member could then send the owner's messages as theirs, which the owner's were refused for, as repetitions.
+    """
+    room, members = Room(bob), [member(number) for number in range(claims)]
     for each in (*members, bob):
         await us.give(each, room)
 
-    keys = await us.supervisor.ask(ExportRoomKeys())
+    keys: tuple[JsonObject, ...] = await us.supervisor.ask(ExportRoomKeys())
 
-    assert {each.curve25519 for each in (*members, bob)} == {key["sender_key"] for key in keys}
-    async with device.open(device.folder / "elsewhere") as elsewhere:
-        await elsewhere.ask(AddDevices(response=keys_query(bob)))
-        await elsewhere.ask(ImportRoomKeys(keys=keys))
-        decrypted = await read(elsewhere, room.events[0])
-        assert isinstance(decrypted, DecryptedRoomEvent)
-        assert bob.address == claimed_sender(decrypted)
+    for generation in ("imported", "imported-from-the-import"):
+        assert {each.curve25519 for each in (*members, bob)} == {key["sender_key"] for key in keys}
+        async with device.open(device.folder / generation) as elsewhere:
+            if known == "owner-known-before":
+                await elsewhere.ask(AddDevices(response=keys_query(bob, *members)))
+            for order in (keys, keys[::-1]):  # the second time, there is nothing new
+                await elsewhere.ask(ImportRoomKeys(keys=order))
+            await elsewhere.ask(AddDevices(response=keys_query(bob, *members)))
+            taken = await read(elsewhere, {**room.events[0], "event_id": "$taken"}, sender=members[-1].user_id)
+            assert isinstance(taken, DecryptedRoomEvent)
+            assert members[-1].address == claimed_sender(taken)
+            decrypted = await read(elsewhere, room.events[0])
+            assert isinstance(decrypted, DecryptedRoomEvent)
+            assert bob.address == claimed_sender(decrypted)
+            keys = await elsewhere.ask(ExportRoomKeys())
+
+
+async def test_who_claims_what_an_export_has_named_them_for_takes_nothing_from_its_other_claims(
+    us: Us, device: Device, bob: Peer
+) -> None:
+    """What an export claims is dropped where the device says it itself, and those that are kept apart stay."""
+    room, members = Room(bob), [member(number) for number in range(EXPORTED_CLAIMS)]
+    keys = tuple(exported(each, ROOM, room.inbound) for each in (*members, bob))
+    await us.supervisor.ask(ImportRoomKeys(keys=keys))
+    for each in members:
+        await us.give(each, room)
+
+    async with device.open() as third:
+        for supervisor in (us.supervisor, third):
+            decrypted = await read(supervisor, room.events[0])
+            assert isinstance(decrypted, DecryptedRoomEvent), decrypted
+            assert bob.address == claimed_sender(decrypted)
 
 
 async def test_one_claimants_claims_do_not_grow_without_bound(us: Us, bob: Peer, mallory: Peer) -> None:

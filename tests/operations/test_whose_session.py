@@ -13,6 +13,7 @@ from olmstate.messages import (
     AddDevices,
     DecryptToDevice,
     DeviceId,
+    DeviceIdentity,
     EncryptToDevice,
     IdentityKeys,
     ImportAccount,
@@ -24,6 +25,7 @@ from olmstate.messages import (
     UserId,
 )
 from olmstate.storage import START, Row, Table, open_store
+from tests.cost.longest_step import longest_step
 from tests.operations.conftest import Device
 from tests.operations.device import KEY, claim, decrypt, send
 from tests.operations.peer import Peer, keys_query
@@ -33,9 +35,9 @@ FREE = 20
 """Messages on a session that nobody is known to have the other end of."""
 
 
-def thief(victim: Peer, number: int = 0) -> tuple[Peer, JsonObject]:
+def thief(victim: Peer, number: int = 0, user_id: UserId = MALLORY) -> tuple[Peer, JsonObject]:
     """A device of mallory's, and its keys as published, with the victim's identity key among them."""
-    device = Peer(MALLORY, DeviceId(f"M{number}"))
+    device = Peer(user_id, DeviceId(f"M{number}"))
     keys = {
         f"curve25519:{device.device_id}": victim.curve25519,
         f"ed25519:{device.device_id}": device.ed25519,
@@ -94,6 +96,20 @@ async def test_a_claimed_key_gives_the_thief_a_session_of_their_own(alice: Super
 
     assert () == encrypted.missing
     assert {"body": "still there?"} == (await send(alice, friend, "still there?"))["content"]
+
+
+async def test_what_the_owner_sends_is_not_tried_on_the_sessions_of_thieves(
+    alice: Supervisor, me: DeviceIdentity, friend: Peer
+) -> None:
+    """Nobody can write on those; each made the owner's messages dearer, until they waited for turns of their own."""
+    made = [thief(friend, at, UserId(f"@m{at}:example.org")) for at in range(30)]
+    await alice.ask(AddDevices(response=keys_query(friend, *(keys for _, keys in made))))
+    await claim(alice, *(device for device, _ in made))
+
+    async with longest_step(only="decrypt") as counted:
+        await decrypt(alice, friend.event(me, "m.test"))
+
+    assert 1 == counted.total
 
 
 # --- sessions that have no owner yet

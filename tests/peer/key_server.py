@@ -51,7 +51,8 @@ class KeyServer:
             if keys.fallback_key != (key_id, key):
                 keys.fallback_key, keys.fallback_used = (key_id, key), False
         device_keys = body.get("device_keys")
-        if device_keys and device_keys != keys.device_keys:
+        if device_keys and _unsigned(device_keys) != _unsigned(keys.device_keys or {}):
+            # the same keys again leave a cross-signature where it is, as Synapse does
             keys.device_keys = copy.deepcopy(device_keys)
             self.changes.append(user_id)
         return {"one_time_key_counts": self.counts(user_id, device_id)}
@@ -121,3 +122,7 @@ class KeyServer:
             return device.device_keys
         keys = self.identities.get(user_id, {}).values()
         return next((key for key in keys if name in key["keys"].values()), None)
+
+
+def _unsigned(keys: JsonObject) -> JsonObject:
+    return {name: value for name, value in keys.items() if name != "signatures"}

@@ -18,7 +18,9 @@ from tests.simulation import (
     scenarios_of_key_requests,
     scenarios_of_parked_events,
     scenarios_of_rooms,
+    scenarios_of_secret_requests,
     scenarios_of_secret_storage,
+    scenarios_of_the_inbox,
 )
 from tests.simulation.client import PATIENCE, Client
 from tests.simulation.scenario import Prepare
@@ -34,7 +36,9 @@ RARER: Sequence[Prepare] = (
     scenarios_of_rooms.room_settings,
     scenarios_of_rooms.set_room_settings,
     *(scenario.prepare for scenario in scenarios_of_parked_events.SCENARIOS),
+    *(scenario.prepare for scenario in scenarios_of_the_inbox.SCENARIOS),
     *(scenario.prepare for scenario in scenarios_of_secret_storage.SCENARIOS),
+    *(scenario.prepare for scenario in scenarios_of_secret_requests.SCENARIOS),
     scenarios_of_identities.sign_device,
     scenarios_of_identities.reset_cross_signing,
     scenarios_of_identities.recover_from_secret_storage,

@@ -6,6 +6,8 @@ Rule: events are published between a commit and its reply, so whoever has a repl
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 import trio
 
@@ -29,6 +31,7 @@ from olmstate.messages import (
     ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
+    InboxReceived,
     MarkRequestFailed,
     MarkRequestSent,
     MarkVerificationMessageRefused,
@@ -48,9 +51,12 @@ from olmstate.messages import (
     RoomKeysReceived,
     RoomKeysWithheld,
     ScanQrCode,
+    SecretRefused,
+    SecretsReceived,
     SetDeviceTrust,
     StartSas,
     ToDeviceDelayed,
+    ToDeviceOutcome,
     VerificationChanged,
     WithdrawVerification,
 )
@@ -62,7 +68,10 @@ OWN_EVENTS = (
     RoomKeysWithheld,
     OneTimeKeysLow,
     EventsReadable,
+    InboxReceived,
     RoomKeyRequestRefused,
+    SecretRefused,
+    SecretsReceived,
     DevicesChanged,
     DeviceTrustChanged,
     OwnDeviceReplaced,
@@ -76,6 +85,8 @@ OWN_EVENTS = (
     VerificationChanged,
 )
 """Events of what was asked; a `StoreChanged` is of what others did."""
+LETTERS = ("m.test", "org.example.letter")
+"""Types of events that are the app's."""
 
 
 @attrs.define
@@ -95,6 +106,8 @@ class News:
     private_keys: list[PrivateCrossSigningKeysChanged] = attrs.field(factory=list[PrivateCrossSigningKeysChanged])
     trusts: list[DeviceTrustChanged] = attrs.field(factory=list[DeviceTrustChanged])
     verifications: list[VerificationChanged] = attrs.field(factory=list[VerificationChanged])
+    letters: list[str] = attrs.field(factory=list[str])
+    """Types of events for the app that have come into the inbox."""
 
 
 NOTHING = News()
@@ -138,11 +151,13 @@ class Ear:
                     news.trusts.append(event)
                 case VerificationChanged():
                     news.verifications.append(event)
+                case InboxReceived():
+                    news.letters.extend(each for _, each in event.events if each in LETTERS)
                 case RoomKeysWithheld() | OneTimeKeysLow():
                     pass  # of which no reply says anything
                 case ToDeviceDelayed():
                     pass  # how long a reply takes, which says nothing of it
-                case EventsReadable() | RoomKeyRequestRefused():
+                case EventsReadable() | RoomKeyRequestRefused() | SecretRefused() | SecretsReceived():
                     pass  # of what was parked, or asked for, before, which no reply says
                 case _:
                     raise AssertionError(event)
@@ -178,9 +193,13 @@ def contradiction(message: Message[Json], reply: Json, heard: News, *, more: boo
             enough = set(told.room_keys) <= set(heard.room_keys) and all(each in heard.devices for each in told.devices)
             enough = enough and all(each in heard.identities for each in told.identities)
             enough = enough and all(each in heard.private_keys for each in told.private_keys)
-            enough = enough and told.replaced <= heard.replaced
+            enough = enough and told.replaced <= heard.replaced and len(told.letters) <= len(heard.letters)
             enough = enough and all(each in heard.verifications for each in told.verifications)
     return None if right or (more and enough) else f"{reply} was replied, and {heard} heard"
+
+
+def _letters(outcomes: Iterable[ToDeviceOutcome]) -> list[str]:
+    return [each.type for each in outcomes if isinstance(each, DecryptedToDevice) and each.type in LETTERS]
 
 
 def _told(message: Message[Json], reply: Json, heard: News) -> News:
@@ -188,10 +207,16 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
         case AddRoomKey():
             return News(room_keys=[] if reply == "known" else [message.session_id])
         case ReceiveSync():
-            return News(room_keys=[session_id for _, session_id in reply.room_keys])
+            return News(room_keys=[session_id for _, session_id in reply.room_keys], letters=_letters(reply.to_device))
         case DecryptToDevice():
             decrypted = [outcome for outcome in reply if isinstance(outcome, DecryptedToDevice)]
-            return News(room_keys=[each.content["session_id"] for each in decrypted if each.type == "m.room_key"])
+            secrets = any(each.type == "m.secret.send" for each in decrypted)  # its reply doesn't tell what it was for
+            return News(
+                room_keys=[each.content["session_id"] for each in decrypted if each.type == "m.room_key"],
+                letters=_letters(reply),
+                identities=heard.identities if secrets else [],
+                private_keys=heard.private_keys if secrets else [],
+            )
         case AddDevices():
             changed = [DevicesChanged(added=reply.added, removed=reply.removed)]
             own = DeviceAddress(user_id=USER, device_id=DEVICE)

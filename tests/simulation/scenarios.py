@@ -28,7 +28,9 @@ from tests.simulation import (
     scenarios_of_parked_events,
     scenarios_of_requests,
     scenarios_of_rooms,
+    scenarios_of_secret_requests,
     scenarios_of_secret_storage,
+    scenarios_of_the_inbox,
     scenarios_of_unwedging,
     scenarios_of_verification,
 )
@@ -43,8 +45,10 @@ SCENARIOS: Sequence[Scenario] = (
     *scenarios_of_unwedging.SCENARIOS,
     *scenarios_of_key_requests.SCENARIOS,
     *scenarios_of_parked_events.SCENARIOS,
+    *scenarios_of_the_inbox.SCENARIOS,
     *scenarios_of_identities.SCENARIOS,
     *scenarios_of_secret_storage.SCENARIOS,
+    *scenarios_of_secret_requests.SCENARIOS,
     *scenarios_of_verification.SCENARIOS,
 )
 

@@ -81,7 +81,7 @@ OWN = PeerIdentity(USER, {usage: bytes([7, at]) * 16 for at, usage in enumerate(
 SEEDS = CrossSigningSeeds(**unpadded_seeds(OWN))
 
 
-async def _publish(client: Client) -> None:
+async def publish(client: Client) -> None:
     """Our user has an identity, which has signed this device."""
     device = OWN.sign_device(await client.supervisor.ask(SignedDeviceKeys()))
     await client.supervisor.ask(TrackUsers(users=()))
@@ -101,21 +101,21 @@ async def _has_the_keys(client: Client) -> None:
 
 async def import_cross_signing_keys(client: Client) -> Prepared:
     """They are those of our published identity."""
-    await _publish(client)
+    await publish(client)
     message = ImportCrossSigningKeys(seeds=SEEDS)
     return Prepared(message, _has_the_keys, elsewhere=Elsewhere(message))
 
 
 async def bootstrap_cross_signing(client: Client) -> Prepared:
     """All is done already."""
-    await _publish(client)
+    await publish(client)
     await client.supervisor.ask(ImportCrossSigningKeys(seeds=SEEDS))
     return Prepared(BootstrapCrossSigning(), _has_the_keys, elsewhere=add_a_room_key(client))
 
 
 async def verify_user(client: Client) -> Prepared:
     """Our private keys are here; there is nothing to send the signature with."""
-    await _publish(client)
+    await publish(client)
     await client.supervisor.ask(ImportCrossSigningKeys(seeds=SEEDS))
     await client.supervisor.ask(AddDevices(response=_identity(1)))
     known = await client.supervisor.ask(Identity(user_id=BOB))
@@ -125,7 +125,7 @@ async def verify_user(client: Client) -> Prepared:
 
 async def sign_device(client: Client) -> Prepared:
     """It is signed already."""
-    await _publish(client)
+    await publish(client)
     await client.supervisor.ask(ImportCrossSigningKeys(seeds=SEEDS))
     own = await client.supervisor.ask(IdentityKeys())
     message = SignDevice(device_id=own.device_id, ed25519=own.ed25519)
@@ -134,7 +134,7 @@ async def sign_device(client: Client) -> Prepared:
 
 async def reset_cross_signing(client: Client) -> Prepared:
     """There is nothing to send the new keys with."""
-    await _publish(client)
+    await publish(client)
     await client.supervisor.ask(ImportCrossSigningKeys(seeds=SEEDS))
     return Prepared(ResetCrossSigning(), elsewhere=add_a_room_key(client))
 
@@ -151,20 +151,20 @@ async def recover_from_secret_storage(client: Client) -> Prepared:
     events = [{"type": data_type, "content": content} for data_type, content in contents.items()]
     since = await client.supervisor.ask(SyncToken()) or "s0"
     await client.supervisor.ask(ReceiveSync(sync={"next_batch": since, "account_data": {"events": events}}))
-    await _publish(client)
+    await publish(client)
     return Prepared(RecoverFromSecretStorage(key=recovery_key(KEY)), _has_the_keys, elsewhere=add_a_room_key(client))
 
 
 async def cross_signing_status(client: Client) -> Prepared:
     """The private keys are here."""
-    await _publish(client)
+    await publish(client)
     await client.supervisor.ask(ImportCrossSigningKeys(seeds=SEEDS))
     return Prepared(CrossSigningStatus(), right=lambda reply: reply.complete, elsewhere=add_a_room_key(client))
 
 
 async def export_cross_signing_keys(client: Client) -> Prepared:
     """The same."""
-    await _publish(client)
+    await publish(client)
     await client.supervisor.ask(ImportCrossSigningKeys(seeds=SEEDS))
     return Prepared(ExportCrossSigningKeys(), right=lambda reply: reply == SEEDS, elsewhere=add_a_room_key(client))
 

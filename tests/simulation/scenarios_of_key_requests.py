@@ -30,7 +30,7 @@ from tests.simulation.world import ROOMS
 MISSING = ROOMS[0], MegolmSessionId("missing")
 
 
-async def _other_device(client: Client) -> Peer:
+async def other_device(client: Client) -> Peer:
     """A verified one of our user's."""
     other = Peer(UserId(USER), DeviceId("TWO"))
     await client.supervisor.ask(AddDevices(response=keys_query(other)))
@@ -40,28 +40,28 @@ async def _other_device(client: Client) -> Peer:
     return other
 
 
-async def _bodies(client: Client) -> bytes:
+async def bodies(client: Client) -> bytes:
     requests = await client.supervisor.ask(OutgoingRequests())
     return b"".join(each.body for each in requests if each.kind is RequestKind.TO_DEVICE)
 
 
 async def request_room_keys(client: Client) -> Prepared:
     """There is a device to ask."""
-    other = await _other_device(client)
+    other = await other_device(client)
 
     def right(reply: RoomKeysRequested) -> bool:
         return (other.device_id,) == reply.devices
 
     async def it_is_asked(client: Client) -> None:
         (request,) = await client.supervisor.ask(RoomKeyRequests())
-        assert request.request_id.encode() in await _bodies(client)
+        assert request.request_id.encode() in await bodies(client)
 
     return Prepared(RequestRoomKeys(sessions=(MISSING,)), it_is_asked, right)
 
 
 async def cancel_room_key_requests(client: Client) -> Prepared:
     """There is one."""
-    await _other_device(client)
+    await other_device(client)
     await client.supervisor.ask(RequestRoomKeys(sessions=(MISSING,)))
 
     async def it_is_over(client: Client) -> None:
@@ -72,7 +72,7 @@ async def cancel_room_key_requests(client: Client) -> Prepared:
 
 async def room_key_requests(client: Client) -> Prepared:
     """There is one."""
-    await _other_device(client)
+    await other_device(client)
     await client.supervisor.ask(RequestRoomKeys(sessions=(MISSING,)))
 
     def right(reply: tuple[RoomKeyRequest, ...]) -> bool:
@@ -83,7 +83,7 @@ async def room_key_requests(client: Client) -> Prepared:
 
 async def be_refused_a_room_key(client: Client) -> Prepared:
     """The other device lacks it, too."""
-    other = await _other_device(client)
+    other = await other_device(client)
     await client.supervisor.ask(RequestRoomKeys(sessions=(MISSING,)))
     content = {"room_id": MISSING[0], "session_id": MISSING[1], "sender_key": other.curve25519, "code": "m.unavailable"}
     message = DecryptToDevice(events=({"type": "m.room_key.withheld", "sender": USER, "content": content},))
@@ -103,21 +103,21 @@ def _request(room_id: RoomId, session_id: str) -> JsonObject:
 
 async def be_asked_for_a_room_key(client: Client) -> Prepared:
     """There is an Olm session."""
-    other = await _other_device(client)
+    other = await other_device(client)
     claimed: JsonObject = {other.user_id: {other.device_id: other.one_time_key()}}
     await client.supervisor.ask(CreateOlmSessions(one_time_keys=claimed))
     key = client.world.new_room_key(client.world.peers[0])
     await client.supervisor.ask(key.peer.add_room_key(key.room_id, key.group))
 
     async def it_is_sent(client: Client) -> None:
-        assert other.curve25519.encode() in await _bodies(client)
+        assert other.curve25519.encode() in await bodies(client)
 
     return Prepared(DecryptToDevice(events=(_request(key.room_id, key.group.session_id),)), it_is_sent)
 
 
 async def be_asked_without_a_session(client: Client) -> Prepared:
     """A key of the device must be claimed first."""
-    await _other_device(client)
+    await other_device(client)
     key = client.world.new_room_key(client.world.peers[0])
     await client.supervisor.ask(key.peer.add_room_key(key.room_id, key.group))
 

@@ -15,11 +15,11 @@ from tests.recordings.stores.recorded import RECORDED, unpack
 ROOT = Path(__file__).parents[2]
 
 LINE = """
-    INBOX = "inbox", _PARTITIONED, _NOT_IN_BACKUPS"""
+    NOTES = "notes", _PARTITIONED, _NOT_IN_BACKUPS"""
 MIGRATION = '''
-def inbox_table(db: Database) -> None:
-    """A table for to-device events that nobody has acknowledged."""
-    make_partitioned_table(db, "inbox")
+def notes_table(db: Database) -> None:
+    """A table for notes."""
+    make_partitioned_table(db, "notes")
 
 
 '''
@@ -37,18 +37,18 @@ async def main(folder: Path) -> None:
     store = await open_store(folder, user_id="@alice:example.org", device_id="ALICEDEV", key=bytes(range(32)))
     before = store.info().generation
     await store.lock.acquire(5)
-    await store.commit({Table.INBOX: [Row(b"key", b"partition", b"value")]}, before)
+    await store.commit({Table.NOTES: [Row(b"key", b"partition", b"value")]}, before)
     store.lock.release()
-    ((row,),) = (await store.read(Table.INBOX, [b"partition"])).values()
+    ((row,),) = (await store.read(Table.NOTES, [b"partition"])).values()
     assert (b"value", before + 1) == (row.value, row.generation)
-    assert store.changes(before).partitions == {Table.INBOX: frozenset({b"partition"})}
+    assert store.changes(before).partitions == {Table.NOTES: frozenset({b"partition"})}
     await backup(store, folder / "backup")
     counts = store.counts()
     await store.aclose()
     restored = await open_store(folder / "backup", key=bytes(range(32)))
-    assert [] == await restored.page(Table.INBOX, START, 10)
+    assert [] == await restored.page(Table.NOTES, START, 10)
     assert counts[Table.DEVICES] == restored.counts()[Table.DEVICES]
-    print(counts[Table.INBOX], counts[Table.DEVICES])
+    print(counts[Table.NOTES], counts[Table.DEVICES])
     await restored.aclose()
 
 
@@ -63,7 +63,7 @@ def next_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
     room = shutil.copytree(ROOT / "storage", root / "storage") / "olmstate" / "storage"
     insert(room / "tables.py", LINE, before="\n\nPARTITIONED")
     insert(room / "sqlite" / "migrations.py", MIGRATION, before="MIGRATIONS: ")
-    insert(room / "sqlite" / "migrations.py", "    inbox_table,\n", before=')\n"""In order')
+    insert(room / "sqlite" / "migrations.py", "    notes_table,\n", before=')\n"""In order')
     return root
 
 

@@ -11,10 +11,13 @@ from typing import assert_type
 from olmstate.actors import Supervisor
 from olmstate.messages import (
     AcceptVerification,
+    AcknowledgeInbox,
+    AcknowledgeSecrets,
     AddDevices,
     AddRoomKey,
     BootstrapCrossSigning,
     CancelRoomKeyRequests,
+    CancelSecretRequests,
     CancelVerification,
     ConfirmVerification,
     CreateAccount,
@@ -27,6 +30,7 @@ from olmstate.messages import (
     DecryptRoomEvent,
     DecryptRoomEvents,
     DecryptToDevice,
+    DeleteSecrets,
     DescribeSecretStorage,
     DeviceIdentity,
     DeviceKeys,
@@ -52,7 +56,10 @@ from olmstate.messages import (
     ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
+    Inbox,
+    InboxPage,
     JsonObject,
+    KeepInInbox,
     MarkKeysPublished,
     MarkRequestFailed,
     MarkRequestSent,
@@ -75,6 +82,7 @@ from olmstate.messages import (
     PrivateCrossSigningKeys,
     PublishAccount,
     ReadSecret,
+    ReceivedSecret,
     ReceiveSync,
     ReceiveVerificationEvent,
     Recovered,
@@ -82,6 +90,7 @@ from olmstate.messages import (
     RemoveSecretStorageKey,
     Request,
     RequestRoomKeys,
+    RequestSecrets,
     RequestVerification,
     ResetCrossSigning,
     RoomKeyChange,
@@ -93,6 +102,10 @@ from olmstate.messages import (
     RoomSettings,
     RotateRoomKey,
     ScanQrCode,
+    SecretInbox,
+    SecretRequest,
+    SecretRequests,
+    SecretsRequested,
     SecretStorageCreated,
     SecretStorageInfo,
     SecretStorageKey,
@@ -311,7 +324,24 @@ async def parked_events(supervisor: Supervisor, park: ParkEvents, forget: Forget
     assert_type(await supervisor.ask(forget), None)
 
 
+async def inbox(supervisor: Supervisor, acknowledge: AcknowledgeInbox, keep: KeepInInbox) -> None:
+    assert_type(await supervisor.ask(Inbox()), InboxPage)
+    assert_type(await supervisor.ask(acknowledge), None)
+    assert_type(await supervisor.ask(keep), None)
+
+
 async def key_requests(supervisor: Supervisor, request: RequestRoomKeys, cancel: CancelRoomKeyRequests) -> None:
     assert_type(await supervisor.ask(request), RoomKeysRequested)
     assert_type(await supervisor.ask(cancel), None)
     assert_type(await supervisor.ask(RoomKeyRequests()), tuple[RoomKeyRequest, ...])
+
+
+async def secret_requests(
+    supervisor: Supervisor, cancel: CancelSecretRequests, acknowledge: AcknowledgeSecrets, delete: DeleteSecrets
+) -> None:
+    assert_type(await supervisor.ask(RequestSecrets()), SecretsRequested)
+    assert_type(await supervisor.ask(cancel), None)
+    assert_type(await supervisor.ask(SecretRequests()), tuple[SecretRequest, ...])
+    assert_type(await supervisor.ask(SecretInbox()), tuple[ReceivedSecret, ...])
+    assert_type(await supervisor.ask(acknowledge), None)
+    assert_type(await supervisor.ask(delete), None)

@@ -87,6 +87,12 @@ class Table(enum.StrEnum):
     """Room keys that this device has asked its user's others for; all are one partition."""
     WAITING_FORWARDS = "waiting_forwards", _PARTITIONED, _NOT_IN_BACKUPS
     """Room keys that they have asked for, and that wait for an Olm session; all are one partition."""
+    SECRET_REQUESTS = "secret_requests", _PARTITIONED, _NOT_IN_BACKUPS
+    """Secrets that this device has asked its user's others for; all are one partition."""
+    WAITING_SECRETS = "waiting_secrets", _PARTITIONED, _NOT_IN_BACKUPS
+    """Secrets that they have asked for, and that wait for an Olm session; all are one partition."""
+    RECEIVED_SECRETS = "received_secrets", _PARTITIONED
+    """Secrets for the app that have come, and weren't deleted; all are one partition."""
     IDENTITIES = "identities"
     """Users' public cross-signing keys, and how far each user's is trusted."""
     SECRETS = "secrets", _PARTITIONED
@@ -97,6 +103,12 @@ class Table(enum.StrEnum):
     """Verifications that are going on, with their secrets; all are one partition."""
     VERIFIED_DEVICES = "verified_devices", _PARTITIONED
     """Fingerprint keys that this device's user has verified."""
+    INBOX = "inbox", _PARTITIONED, _NOT_IN_BACKUPS
+    """What is known of to-device events that wait for the app; all are one partition."""
+    INBOX_CONTENTS = "inbox_contents", _NOT_IN_BACKUPS
+    """What is in them; apart, since they may be large."""
+    INBOX_STATE = "inbox_state", _NOT_IN_BACKUPS
+    """How far the inbox's numbers have come, and which types are kept in it."""
     EVENTS = "events", _NOT_IN_BACKUPS
     """What subscribers in all processes hear, a row a commit, by its generation."""
 

@@ -2,97 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-
-import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 from vodozemac import ExportedSessionKey, GroupSession, InboundGroupSession
 
-from olmstate.actors import Supervisor
+from olmstate.actors._key_requests.actor import MOST_REQUESTS
 from olmstate.actors.testing import DEVICE, USER
 from olmstate.messages import (
     CancelRoomKeyRequests,
     DecryptionError,
     DecryptRoomEvent,
     DeviceId,
-    DeviceIdentity,
     DeviceTrust,
-    IdentityKeys,
     Json,
     JsonObject,
     MegolmSessionId,
     MissingRoomKey,
-    ReceiveSync,
     RequestRoomKeys,
     RoomId,
     RoomKeyRequestRefused,
     RoomKeyRequests,
     RoomKeyWithheld,
     SenderState,
-    SetDeviceTrust,
-    SyncToken,
-    UpdateDevices,
     UserId,
 )
-from tests.actors.world import Other, World
+from tests.actors.own_devices import BOB, came, own
+from tests.actors.world import World
 from tests.operations.peer import Peer, exported
-from tests.peer.session import API
 
 ROOM = RoomId("!room:example.org")
-BOB = UserId("@bob:example.org")
-
-
-@attrs.define
-class Own:
-    """This device, and another of the same user."""
-
-    world: World
-    device: Supervisor
-    me: DeviceIdentity
-    other: Other
-
-    async def sync(self) -> None:
-        since = await self.device.ask(SyncToken())
-        await self.device.ask(ReceiveSync(sync=await self.world.session.sync(since), since=since))
-        await trio.sleep(5)
-
-    async def send(self, sender: Other, event_type: str, content: JsonObject) -> None:
-        """In clear."""
-        await sender.session.send_to_device(event_type, {USER: {DEVICE: content}})
-        await self.sync()
-
-    async def forward(self, sender: Other, content: JsonObject) -> None:
-        """Encrypted."""
-        if not sender.peer.sessions:
-            wanted = {USER: {DEVICE: "signed_curve25519"}}
-            answer = await sender.session.request("POST", f"{API}/keys/claim", {"one_time_keys": wanted})
-            (key,) = answer["one_time_keys"][USER][DEVICE].values()
-            sender.peer.start_session(self.me, key)
-        event = sender.peer.event(self.me, "m.forwarded_room_key", content)
-        await self.send(sender, "m.room.encrypted", event["content"])
-
-    async def trust(self, trust: DeviceTrust = DeviceTrust.VERIFIED) -> None:
-        await self.device.ask(SetDeviceTrust(user_id=UserId(USER), device_id=self.other.peer.device_id, trust=trust))
-
-
-@asynccontextmanager
-async def own(world: World, *, one_time_keys: int = 1) -> AsyncGenerator[Own]:
-    other = await world.log_in(USER, "TWO", one_time_keys=one_time_keys)
-    async with world.process() as device:
-        me = await device.ask(IdentityKeys())
-        await device.ask(UpdateDevices(users=(UserId(USER), BOB)))
-        await trio.sleep(5)
-        yield Own(world, device, me, other)
-
-
-async def came(other: Other, event_type: str) -> list[JsonObject]:
-    """The contents that another device was sent in clear since it last looked."""
-    answer = await other.session.sync(other.since)
-    other.since = answer["next_batch"]
-    return [event["content"] for event in answer["to_device"]["events"] if event["type"] == event_type]
 
 
 def request(session: tuple[RoomId, MegolmSessionId], **changes: Json) -> JsonObject:
@@ -151,6 +90,19 @@ async def test_a_request_that_is_cancelled_is_over(world: World, autojump_clock:
         asked = await came(its.other, "m.room_key_request")
         assert ["request", "request_cancellation"] == [each["action"] for each in asked]
         assert () == await its.device.ask(RoomKeyRequests())
+
+
+async def test_of_too_many_requests_the_oldest_are_forgotten(world: World, autojump_clock: MockClock) -> None:
+    """With one less than there may be, nearly all were forgotten once."""
+    sessions = [(ROOM, MegolmSessionId(str(number))) for number in range(MOST_REQUESTS + 1)]
+    async with own(world) as its:
+        await its.trust()
+        await its.device.ask(RequestRoomKeys(sessions=tuple(sessions[:-2])))
+        all_but_one = await its.device.ask(RoomKeyRequests())
+        assert MOST_REQUESTS - 1 == len(all_but_one)
+        await its.device.ask(RequestRoomKeys(sessions=tuple(sessions[-2:])))
+        told = [(each.room_id, each.session_id) for each in await its.device.ask(RoomKeyRequests())]
+        assert sessions[1:] == told
 
 
 async def test_a_refusal_is_told_and_the_request_stays(world: World, autojump_clock: MockClock) -> None:
@@ -224,7 +176,7 @@ async def test_a_key_that_was_asked_for_is_taken_and_marked_as_forwarded(
     async with own(world) as its:
         await its.trust()
         await its.device.ask(RequestRoomKeys(sessions=((ROOM, MegolmSessionId(group.session_id)),)))
-        await its.forward(its.other, forwarded(bob, inbound))
+        await its.send_encrypted(its.other, "m.forwarded_room_key", forwarded(bob, inbound))
         info = (await its.device.ask(DecryptRoomEvent(room_id=ROOM, event=event))).encryption_info
         assert (SenderState.INSECURE_SOURCE, True, True) == (info.sender_state, info.imported, info.forwarded)
         assert bob.curve25519 == info.claimed_curve25519
@@ -243,7 +195,8 @@ async def test_no_other_key_is_taken(why: str, world: World, autojump_clock: Moc
         if why == "not verified":
             await its.trust(DeviceTrust.UNSET)
         changes = {"forwarding_curve25519_key_chain": 7} if why == "garbage" else {}
-        await its.forward(bob if why == "another user" else its.other, forwarded(bob.peer, inbound, **changes))
+        sender = bob if why == "another user" else its.other
+        await its.send_encrypted(sender, "m.forwarded_room_key", forwarded(bob.peer, inbound, **changes))
         with pytest.raises(MissingRoomKey):
             await its.device.ask(DecryptRoomEvent(room_id=ROOM, event=event))
 
@@ -261,7 +214,7 @@ async def test_what_is_forwarded_is_never_better_than_what_came_directly(
         await its.device.ask(direct)
         await its.device.ask(RequestRoomKeys(sessions=((ROOM, MegolmSessionId(group.session_id)),)))
         mallory = Peer(UserId("@mallory:example.org"))
-        await its.forward(its.other, forwarded(mallory, early))
+        await its.send_encrypted(its.other, "m.forwarded_room_key", forwarded(mallory, early))
         for event in (before, after):
             info = (await its.device.ask(DecryptRoomEvent(room_id=ROOM, event=event))).encryption_info
             assert (SenderState.DEVICE, bob.peer.curve25519) == (info.sender_state, info.claimed_curve25519)
@@ -283,7 +236,7 @@ async def test_a_verified_device_is_sent_the_key_once_there_is_an_olm_session(
         await its.send(its.other, "m.room_key_request", request((ROOM, MegolmSessionId(group.session_id))))
         if not one_time_keys:
             assert [] == await came(its.other, "m.room.encrypted")
-            await its.forward(its.other, {})  # whatever it is that begins a session
+            await its.send_encrypted(its.other, "m.forwarded_room_key", {})  # whatever it is that begins a session
         contents = await came(its.other, "m.room.encrypted")
         (payload,) = [each for each in map(its.other.peer.read, contents) if each["type"] == "m.forwarded_room_key"]
         content = payload["content"]
@@ -335,5 +288,5 @@ async def test_a_request_that_is_cancelled_before_there_is_a_session_is_not_answ
         await its.send(its.other, "m.room_key_request", request((ROOM, MegolmSessionId(group.session_id))))
         cancellation = {"action": "request_cancellation", "requesting_device_id": "TWO", "request_id": "1"}
         await its.send(its.other, "m.room_key_request", cancellation)
-        await its.forward(its.other, {})
+        await its.send_encrypted(its.other, "m.forwarded_room_key", {})
         assert [] == await came(its.other, "m.room.encrypted")

@@ -13,6 +13,7 @@ from olmstate.actors._wire.signatures import check_device_keys
 from olmstate.messages import (
     DecryptedToDevice,
     DecryptToDevice,
+    Inbox,
     MalformedMessage,
     MismatchedRecipient,
     MismatchedSender,
@@ -34,6 +35,7 @@ def _seeds() -> Iterable[bytes]:
         ("m.room_key.withheld", {"room_id": ROOM, "session_id": "a", "code": "m.unverified"}),
         ("m.forwarded_room_key", {**bob.room_key(ROOM, group), "sender_claimed_ed25519_key": bob.ed25519}),
         ("m.dummy", {}),
+        ("org.example.letter", {"text": "é"}),
     ):
         yield dump(bob.payload(own, event_type, content))
         yield dump(bob.payload(own, event_type, content, sender_device_keys=bob.device_keys()))
@@ -65,6 +67,8 @@ def _run(data: bytes) -> None:
         else:
             assert isinstance(outcome, DecryptedToDevice), outcome
             assert "session_key" not in outcome.content or outcome.type not in ("m.room_key", "m.forwarded_room_key")
+            if not outcome.type.startswith("m.") and len(outcome.type) < 64:
+                assert outcome == (await device.supervisor.ask(Inbox())).events[-1].event
 
     on_device(decrypt)
 

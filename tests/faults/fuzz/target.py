@@ -29,6 +29,7 @@ NAMES: Final = (
     "room_keys",
     "key_file",
     "secret_storage",
+    "secret_requests",
     "pickle",
     "demo_recording",
 )

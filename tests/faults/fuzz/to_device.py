@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from olmstate.actors._to_device.receiving import _open  # pyright: ignore[reportPrivateUsage]
 from olmstate.actors._wire.olm_message import OlmMessage
-from olmstate.messages import DecryptedToDevice, DecryptToDevice, Json, ReceiveSync
+from olmstate.messages import DecryptedToDevice, DecryptToDevice, Inbox, Json, PlainToDevice, ReceiveSync
 from tests.faults.fuzz.device import RECEIVED, Device, lived, on_device, recording
 from tests.faults.fuzz.target import Target, dump, parse
 from tests.peer.encoding import b64, unb64
@@ -21,6 +21,7 @@ def _seeds() -> Iterable[bytes]:
     for sync in recording().syncs[RECEIVED - 4 : RECEIVED + 8]:
         for event in sync.get("to_device", {}).get("events", ())[:8]:
             yield dump(event)
+    yield dump({"type": "org.example.letter", "sender": "@bob:rec.test", "content": {"text": "é"}})
     first = lived().first_pre_key
     content = first["content"]
     own = lived().identity.curve25519
@@ -40,6 +41,9 @@ def _run(data: bytes) -> None:
         assert not (told and isinstance(before, DecryptedToDevice)), "a replay was decrypted"
         again = await device.supervisor.ask(ReceiveSync(sync={"next_batch": "n", "to_device": {"events": [event] * 2}}))
         assert not any(isinstance(outcome, DecryptedToDevice) for outcome in again.to_device), "a replay was decrypted"
+        if isinstance(before, PlainToDevice) and not str(event["type"]).startswith("m.") and len(event["type"]) < 64:
+            kept = [each.event for each in (await device.supervisor.ask(Inbox())).events]
+            assert [before] * 3 == kept[-3:], "an event for the app is not in the inbox as it came"
 
     on_device(decrypt)
 

@@ -13,7 +13,7 @@ It is worked out from the devices of the *claimed* user alone, so that nothing t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from olmstate.actors._identities.known import KnownIdentity, identity_state
@@ -82,6 +82,12 @@ class KnownSender:
     def had(self, curve25519: Curve25519Key, ed25519: Ed25519Key) -> bool:
         """Whether a device with both keys is known, or was."""
         return (curve25519, ed25519) in self._devices or (curve25519, ed25519) in self._gone
+
+    @property
+    def both_keys(self) -> Iterator[tuple[Curve25519Key, Ed25519Key]]:
+        """Of all devices that are known, or were."""
+        yield from self._devices
+        yield from self._gone
 
     def contradicts(self, curve25519: Curve25519Key, ed25519: Ed25519Key) -> bool:
         """Whether a device has one of the keys, and none has both.

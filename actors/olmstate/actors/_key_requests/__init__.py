@@ -9,13 +9,14 @@ from olmstate.messages import CancelRoomKeyRequests, RequestRoomKeys, RoomKeyReq
 
 from .actor import KeyRequestsActor
 from .asking import (
+    REQUEST,
     cancel_room_key_requests,
     receive_forwarded_keys,
     receive_refusals,
     request_room_keys,
     sessions_learnt,
 )
-from .serving import receive_key_requests, sessions_renewed, sessions_started
+from .serving import FORWARDS
 
 CAPABILITY = Capability(
     actor=KeyRequestsActor,
@@ -24,9 +25,9 @@ CAPABILITY = Capability(
     events=(RoomKeyRequestRefused,),
     additions=(
         ON_DECRYPTED.add(Handler(("m.forwarded_room_key",), receive_forwarded_keys)),
-        ON_PLAIN.add(Handler(("m.room_key_request",), receive_key_requests)),
+        ON_PLAIN.add(Handler((REQUEST,), FORWARDS.receive)),
         ON_PLAIN.add(Handler(("m.room_key.withheld",), receive_refusals)),
-        OLM_TROUBLE.add(OlmTrouble(renewed=sessions_renewed, started=sessions_started)),
+        OLM_TROUBLE.add(OlmTrouble(renewed=FORWARDS.sessions_renewed, started=FORWARDS.sessions_started)),
         SESSIONS_LEARNT.add(sessions_learnt),
     ),
 )

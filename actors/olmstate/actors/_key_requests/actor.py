@@ -3,21 +3,21 @@
 Its invariants:
 
 - A request is stored in the commit that puts its event into the outbox, and goes in the commit that cancels it.
-- Both kinds are bounded, the oldest go first, and each kind is one partition: there are few.
+- Both kinds are bounded, and each is one partition: there are few. The oldest requests go first; what waits to be sent
+  stays, and there is no room for more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar, Final, Generic, TypeAlias, TypeVar, assert_never
+from collections.abc import Mapping
+from typing import ClassVar, Final, TypeAlias, assert_never
 
 import attrs
 
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import Record, dumps, loads
+from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
 from olmstate.messages import (
-    DeviceId,
     MegolmSessionId,
     Message,
     Reply,
@@ -26,55 +26,19 @@ from olmstate.messages import (
     RoomKeyRequest,
     RoomKeyRequests,
 )
-from olmstate.storage import Row, RowReader, Table
+from olmstate.storage import Table
 
-from .stored import KeyRequestRecord, WaitingForwardRecord
+from .stored import KeyRequestRecord, WaitingForwardRecord, WaitingName, name_of
 
 MOST_REQUESTS: Final = 1_000
 MOST_FORWARDS: Final = 200
 
 Session: TypeAlias = tuple[RoomId, MegolmSessionId]
-ForwardName: TypeAlias = tuple[DeviceId, str]
-"""The device that asks, and the id of its request."""
-
-R = TypeVar("R", bound=Record)
-N = TypeVar("N", bound=tuple[str, str])
-
-
-@attrs.define(kw_only=True)
-class _Records(Generic[R, N]):
-    """All of a kind, by name."""
-
-    by_name: dict[N, R]
-    changed: set[N] = attrs.field(factory=set[N])
-    """New, other or gone against what is stored."""
-
-
-@attrs.frozen
-class _Codec(Generic[R, N]):
-    store: RowReader
-    cls: type[R]
-    name: Callable[[R], N]
-
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> _Records[R, N]:  # noqa: ARG002 - there is one
-        return _Records(by_name={self.name(record): record for record in (loads(row, self.cls) for row in rows)})
-
-    def encode(self, partition: bytes, entry: _Records[R, N]) -> Iterable[Row]:
-        for name in entry.changed:
-            record = entry.by_name.get(name)
-            key = self.store.key(self.cls.table, *name)
-            yield Row(key, partition, None if record is None else dumps(record))
-        entry.changed.clear()
 
 
 def session_of(record: KeyRequestRecord) -> Session:
     """The session that is asked for."""
     return record.room_id, record.session_id
-
-
-def forward_name(record: WaitingForwardRecord) -> ForwardName:
-    """Which request it is."""
-    return record.device_id, record.request_id
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------
@@ -94,7 +58,7 @@ class ChangeRequests(Message[None]):
 
 
 @attrs.frozen(kw_only=True)
-class WaitingForwards(Message[Mapping[ForwardName, WaitingForwardRecord]]):
+class WaitingForwards(Message[Mapping[WaitingName, WaitingForwardRecord]]):
     """What waits to be sent, as this turn sees it; not to be changed."""
 
 
@@ -103,7 +67,7 @@ class ChangeForwards(Message[None]):
     """Some wait from now on, some no longer."""
 
     records: tuple[WaitingForwardRecord, ...] = ()
-    over: tuple[ForwardName, ...] = ()
+    over: tuple[WaitingName, ...] = ()
 
 
 Asked: TypeAlias = OpenRequests | ChangeRequests | WaitingForwards | ChangeForwards | RoomKeyRequests
@@ -117,12 +81,12 @@ class KeyRequestsActor(Actor[Asked]):
     def __init__(self, environment: Environment) -> None:
         """It has loaded nothing."""
         store, capacity = environment.store, environment.capacity
-        self._requests = Cache[_Records[KeyRequestRecord, Session]](
-            Table.KEY_REQUESTS, _Codec(store, KeyRequestRecord, session_of), capacity(Table.KEY_REQUESTS)
+        self._requests = Cache[NamedRecords[Session, KeyRequestRecord]](
+            Table.KEY_REQUESTS, NamedRecordsCodec(store, KeyRequestRecord, session_of), capacity(Table.KEY_REQUESTS)
         )
-        self._forwards = Cache[_Records[WaitingForwardRecord, ForwardName]](
+        self._forwards = Cache[NamedRecords[WaitingName, WaitingForwardRecord]](
             Table.WAITING_FORWARDS,
-            _Codec(store, WaitingForwardRecord, forward_name),
+            NamedRecordsCodec(store, WaitingForwardRecord, name_of),
             capacity(Table.WAITING_FORWARDS),
         )
         self._request_partition = store.key(Table.KEY_REQUESTS, "requests")
@@ -142,16 +106,18 @@ class KeyRequestsActor(Actor[Asked]):
                 return message.reply(self._requests.current(self._request_partition).by_name)
             case ChangeRequests(records=records, over=over):
                 requests = self._requests.change(self._request_partition)
-                _change(requests, {session_of(record): record for record in records}, over)
+                requests.drop(over)
+                requests.put({session_of(record): record for record in records})
                 oldest = sorted(requests.by_name.values(), key=lambda record: record.number)
-                _change(requests, {}, [session_of(record) for record in oldest[: len(oldest) - MOST_REQUESTS]])
+                requests.drop([session_of(record) for record in oldest[:-MOST_REQUESTS]])
                 return message.reply(None)
             case WaitingForwards():
                 return message.reply(self._forwards.current(self._forward_partition).by_name)
             case ChangeForwards(records=records, over=over):
                 forwards = self._forwards.change(self._forward_partition)
-                _change(forwards, {forward_name(record): record for record in records}, over)
-                _change(forwards, {}, list(forwards.by_name)[MOST_FORWARDS:])
+                forwards.drop(over)
+                forwards.put({name_of(record): record for record in records})
+                forwards.drop(list(forwards.by_name)[MOST_FORWARDS:])
                 return message.reply(None)
             case RoomKeyRequests():
                 requests = self._requests.committed(self._request_partition)
@@ -159,14 +125,6 @@ class KeyRequestsActor(Actor[Asked]):
                 return message.reply(tuple(map(_told, in_order)))
             case _:
                 assert_never(message)
-
-
-def _change(records: _Records[R, N], new: Mapping[N, R], over: Iterable[N]) -> None:
-    gone = [name for name in over if name in records.by_name]
-    for name in gone:
-        del records.by_name[name]
-    records.by_name.update(new)
-    records.changed.update(new, gone)
 
 
 def _told(record: KeyRequestRecord) -> RoomKeyRequest:

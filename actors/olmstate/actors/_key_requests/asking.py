@@ -8,26 +8,22 @@ from typing import Final
 
 import msgspec
 
-from olmstate.actors._account.operations import own_device, own_identity
+from olmstate.actors._account.operations import own_identity
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._requests.actor import NewRequest, PutRequests, RequestsActor
 from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, LookUpSessions, NewRoomKey
 from olmstate.actors._room_keys.notices import UNAVAILABLE, Notice
 from olmstate.actors._room_keys.operations import room_key_from_export
 from olmstate.actors._room_keys.points import tell_of_room_keys
 from olmstate.actors._room_keys.receiving import keep_notices, keep_room_keys, notices_of
 from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
-from olmstate.actors._to_device.sending import to_device_request
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.untrusted_json import string, strings
 from olmstate.messages import (
     CancelRoomKeyRequests,
     Curve25519Key,
-    DeviceAddress,
     DeviceId,
     DeviceIdentity,
-    JsonObject,
     MalformedMessage,
     RejectedRoomKey,
     RequestRoomKeys,
@@ -36,17 +32,18 @@ from olmstate.messages import (
 )
 
 from .actor import ChangeRequests, KeyRequestsActor, OpenRequests, Session, session_of
-from .own_devices import other_own_devices, verified_own_devices
+from .asks import Ask, ask_own_devices
+from .own_devices import other_own_devices, sent_by, verified_own_devices
 from .stored import KeyRequestRecord
 
 SESSIONS_AT_ONCE: Final = 12
 """Looked up, or their keys checked, without giving other tasks a chance."""
+REQUEST: Final = "m.room_key_request"
 _ID_BYTES: Final = 16
 
 
 async def request_room_keys(turn: Turn, command: RequestRoomKeys) -> RoomKeysRequested:
     """Ask, or ask again under the same id."""
-    own = (await own_device(turn)).identity
     devices = tuple(sorted(await verified_own_devices(turn)))
     if not devices:
         return RoomKeysRequested(devices=())
@@ -68,7 +65,7 @@ async def request_room_keys(turn: Turn, command: RequestRoomKeys) -> RoomKeysReq
                     first_known_index=first_known_index,
                 )
             )
-    await _send(turn, own, [(record, _request(own, record)) for record in records])
+    await ask_own_devices(turn, REQUEST, map(_request, records))
     await turn[KeyRequestsActor].ask(ChangeRequests(records=tuple(records)))
     return RoomKeysRequested(devices=devices)
 
@@ -99,39 +96,17 @@ async def _first_known_indices(turn: Turn, sessions: Sequence[Session]) -> dict[
 
 
 async def _cancel(turn: Turn, sessions: Iterable[Session]) -> None:
-    own = (await own_device(turn)).identity
     open_requests = await turn[KeyRequestsActor].ask(OpenRequests())
     records = [open_requests[session] for session in dict.fromkeys(sessions) if session in open_requests]
     if records:
-        await _send(turn, own, [(record, _cancellation(own, record)) for record in records])
+        over = [Ask(request_id=record.request_id, devices=record.devices, wanted=None) for record in records]
+        await ask_own_devices(turn, REQUEST, over)
         await turn[KeyRequestsActor].ask(ChangeRequests(over=tuple(map(session_of, records))))
 
 
-def _request(own: DeviceIdentity, record: KeyRequestRecord) -> JsonObject:
-    return {
-        "action": "request",
-        "requesting_device_id": own.device_id,
-        "request_id": record.request_id,
-        "body": {"algorithm": MEGOLM, "room_id": record.room_id, "session_id": record.session_id},
-    }
-
-
-def _cancellation(own: DeviceIdentity, record: KeyRequestRecord) -> JsonObject:
-    return {
-        "action": "request_cancellation",
-        "requesting_device_id": own.device_id,
-        "request_id": record.request_id,
-    }
-
-
-async def _send(turn: Turn, own: DeviceIdentity, events: Iterable[tuple[KeyRequestRecord, JsonObject]]) -> None:
-    requests: list[NewRequest] = []
-    for record, content in events:
-        contents = [(DeviceAddress(user_id=own.user_id, device_id=device), content) for device in record.devices]
-        # a cancellation goes out after its request
-        subjects = (f"key request {record.request_id}",)
-        requests.append(await to_device_request(contents, event_type="m.room_key_request", subjects=subjects))
-    await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
+def _request(record: KeyRequestRecord) -> Ask:
+    body = {"algorithm": MEGOLM, "room_id": record.room_id, "session_id": record.session_id}
+    return Ask(request_id=record.request_id, devices=record.devices, wanted={"body": body})
 
 
 # --- what comes ---------------------------------------------------------------------------------------------
@@ -139,17 +114,14 @@ async def _send(turn: Turn, own: DeviceIdentity, events: Iterable[tuple[KeyReque
 
 async def receive_forwarded_keys(turn: Turn, events: Sequence[DecryptedEvent]) -> None:
     """Keep the keys that were asked for, from our own verified devices."""
-    verified = {device.address: device for device in (await verified_own_devices(turn)).values()}
+    verified = await verified_own_devices(turn)
     open_requests = await turn[KeyRequestsActor].ask(OpenRequests())
     own = await own_identity(turn)
     received: dict[Session, None] = {}
     async for some in SlicesOf(events, SESSIONS_AT_ONCE):
         new: list[NewRoomKey] = []
         for event in some:
-            device = event.payload.device
-            if device is None or DeviceAddress(user_id=device.user_id, device_id=device.device_id) not in verified:
-                continue
-            room_key = _forwarded(event, own)
+            room_key = None if sent_by(verified, event) is None else _forwarded(event, own)
             if room_key is not None and (room_key.room_id, room_key.session_id) in open_requests:
                 new.append(room_key)
         received |= dict.fromkeys(await keep_room_keys(turn, new))

@@ -1,12 +1,15 @@
-"""Which devices may be asked for room keys, and be given some: our own user's other ones that are verified."""
+"""Who may be asked for room keys and secrets, and be given some: our own user's other devices that are verified."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import devices_of
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._identities.operations import known_identities
 from olmstate.actors._rooms.strategies import Owners
+from olmstate.actors._to_device.handlers import DecryptedEvent
 from olmstate.messages import DeviceId, DeviceKeys, DeviceTrust, IdentityState
 
 
@@ -29,3 +32,12 @@ async def verified_own_devices(turn: Turn) -> dict[DeviceId, DeviceKeys]:
         if device.trust is DeviceTrust.VERIFIED
         or (device.trust is not DeviceTrust.BLOCKED and has_verified_identity and owners.is_signed(device))
     }
+
+
+def sent_by(devices: Mapping[DeviceId, DeviceKeys], event: DecryptedEvent) -> DeviceId | None:
+    """Which of these devices of ours has sent an event; None: another."""
+    sender = event.payload.device
+    device = None if sender is None else devices.get(sender.device_id)
+    if sender is None or device is None or sender.user_id != device.user_id:
+        return None
+    return device.device_id if (sender.curve25519, sender.ed25519) == (device.curve25519, device.ed25519) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import msgspec
 
@@ -29,12 +29,26 @@ class KeyRequestRecord(Record, kw_only=True, frozen=True):
     refused: dict[DeviceId, str] = msgspec.field(default_factory=dict[DeviceId, str])
 
 
-class WaitingForwardRecord(Record, kw_only=True, frozen=True):
-    """A room key that another device has asked for, and that waits for an Olm session with it."""
-
-    table: ClassVar[Table] = Table.WAITING_FORWARDS
+class WaitingRecord(Record, kw_only=True, frozen=True):
+    """Something that another device has asked for, and that waits for an Olm session with it: base of each kind."""
 
     device_id: DeviceId
     request_id: str
+
+
+WaitingName: TypeAlias = tuple[DeviceId, str]
+"""The device that asks, and the id of its request."""
+
+
+def name_of(record: WaitingRecord) -> WaitingName:
+    """Which request it is."""
+    return record.device_id, record.request_id
+
+
+class WaitingForwardRecord(WaitingRecord, kw_only=True, frozen=True):
+    """A room key."""
+
+    table: ClassVar[Table] = Table.WAITING_FORWARDS
+
     room_id: RoomId
     session_id: MegolmSessionId

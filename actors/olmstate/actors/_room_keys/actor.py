@@ -19,9 +19,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any, ClassVar, TypeAlias, TypeVar, assert_never, cast
 
 import attrs
+from msgspec.structs import replace
 from vodozemac import ExportedSessionKey, InboundGroupSession, MegolmMessage
 
 from olmstate.actors._devices.actor import KnownSenderCodec
@@ -37,10 +39,12 @@ from olmstate.actors._wire.relations import copy_from_clear
 from olmstate.actors._wire.untrusted_json import as_object, is_object, json_object, string
 from olmstate.actors._wire.untrusted_json import loads as parse_json
 from olmstate.messages import (
+    Curve25519Key,
     DecryptedRoomEvent,
     DecryptionError,
     DecryptRoomEvent,
     DeviceAddress,
+    Ed25519Key,
     EncryptionInfo,
     EncryptionInfoOf,
     EventId,
@@ -67,6 +71,7 @@ from olmstate.messages import (
 from olmstate.storage import Position, Row, RowReader, Table
 
 from .claims import (
+    EXPORTED_CLAIMS,
     FEW_CLAIMS,
     NOBODY,
     USERS_A_SESSION,
@@ -132,7 +137,7 @@ class RoomKeyEntry(QuietStruct, kw_only=True, frozen=True, gc=False):
 
 
 class MoreClaims(QuietStruct, kw_only=True, frozen=True):
-    """The claims of a user that are kept apart from the session."""
+    """The claims of a user that are kept apart from the session; or one of an export."""
 
     room_id: RoomId
     session_id: MegolmSessionId
@@ -225,19 +230,28 @@ class _MoreClaimsCodec:
     def claims(self, row: Row) -> MoreClaims:
         record = loads(row, ClaimsRecord)
         claims = tuple(
-            Claim(sender_key=claim.sender_key, ed25519=claim.sender_ed25519, sender=record.sender)
+            Claim(
+                sender_key=claim.sender_key,
+                ed25519=claim.sender_ed25519,
+                sender=record.sender,
+                forwarding_chain=claim.forwarding_chain,
+            )
             for claim in record.claims
         )
         return MoreClaims(room_id=record.room_id, session_id=record.session_id, claims=claims)
 
     def encode(self, partition: bytes, entry: MoreClaims | None) -> Iterable[Row]:
-        if entry is not None and (sender := entry.claims[0].sender) is not None:
+        if entry is not None:
             record = ClaimsRecord(
                 room_id=entry.room_id,
                 session_id=entry.session_id,
-                sender=sender,
+                sender=entry.claims[0].sender,
                 claims=[
-                    ClaimedKeysRecord(sender_key=claim.sender_key, sender_ed25519=claim.ed25519)
+                    ClaimedKeysRecord(
+                        sender_key=claim.sender_key,
+                        sender_ed25519=claim.ed25519,
+                        forwarding_chain=claim.forwarding_chain,
+                    )
                     for claim in entry.claims
                 ],
             )
@@ -402,6 +416,10 @@ class InboundGroupSessionsActor(Actor[Asked]):
         """Under which name a user's claims on a session are kept that have others' before them."""
         return self._store.key(Table.ROOM_KEY_CLAIMS, room_id, session_id, sender)
 
+    def _exported_name(self, room_id: RoomId, session_id: str, keys: tuple[Curve25519Key, Ed25519Key]) -> bytes:
+        """The same of what an export claims, which names no user but a device's keys."""
+        return self._store.key(Table.ROOM_KEY_CLAIMS, room_id, session_id, *keys)
+
     def _guards(
         self, room_id: RoomId, session_id: str, sender: str | None, block: int, *, exported: bool
     ) -> list[bytes]:
@@ -450,6 +468,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
         senders: list[bytes] = []
         users: set[str] = set()
         seldom: list[tuple[Cache[Any], list[bytes]]] = []
+        exported: list[tuple[RoomId, str, str]] = []
         for room_id, session_id, sender, block in dict.fromkeys(named):  # most of a batch are on few sessions
             entry = self._room_keys.peek(self._partition(room_id, session_id), committed=True)
             if entry is not None and block is not None:
@@ -463,11 +482,16 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 users.add(sender)
                 if entry.more_claims:
                     seldom.append((self._more_claims, [self._claims_name(room_id, session_id, sender)]))
+                    exported.append((room_id, session_id, sender))
         yield self._used, guards
         if senders:
             yield self._senders, senders
             yield self._identities, [*map(self._identity_name, users), self._own_identity]
         yield from seldom
+        for room_id, session_id, sender in exported:
+            known = self._senders.peek(self._sender_name(sender), committed=True)
+            if known is not None:
+                yield self._more_claims, [self._exported_name(room_id, session_id, keys) for keys in known.both_keys]
 
     def _wanted_to_look_up(self, sessions: Iterable[tuple[RoomId, MegolmSessionId, str | None]]) -> Wanted:
         partitions: list[bytes] = []
@@ -552,6 +576,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
             claims, more_claims, another = self._add_claim(entry, new.room_id, new.session_id, new.claim)
             if change == "known" and another and not _said_before(entry, new.claim):
                 change = "unconnected"
+        if any(len(copy.exported) > EXPORTED_CLAIMS for copy in copies):
+            copies, more_claims = self._set_apart(new.room_id, new.session_id, copies), True
         if copies is not entry.copies or claims is not entry.claims or more_claims != entry.more_claims:
             self._room_keys.put(partition, RoomKeyEntry.of(entry.room_id, copies, claims, more_claims=more_claims))
         return change
@@ -577,6 +603,15 @@ class InboundGroupSessionsActor(Actor[Asked]):
         if kept is not known:
             self._more_claims.put(name, MoreClaims(room_id=room_id, session_id=session_id, claims=kept))
         return entry.claims, True, not known
+
+    def _set_apart(
+        self, room_id: RoomId, session_id: MegolmSessionId, copies: tuple[RoomKeyCopy, ...]
+    ) -> tuple[RoomKeyCopy, ...]:
+        """The copies with a few claims of exports; the others are kept apart."""
+        for claim in chain.from_iterable(copy.exported[EXPORTED_CLAIMS:] for copy in copies):
+            name = self._exported_name(room_id, session_id, (claim.sender_key, claim.ed25519))
+            self._more_claims.put(name, MoreClaims(room_id=room_id, session_id=session_id, claims=(claim,)))
+        return tuple(replace(copy, exported=copy.exported[:EXPORTED_CLAIMS]) for copy in copies)
 
     def _sender(self, user_id: str) -> KnownSender | None:
         """What is known of a user's devices, if it was loaded."""
@@ -660,17 +695,18 @@ class InboundGroupSessionsActor(Actor[Asked]):
             if only.own:
                 return attribute(only, sender, NOBODY, self._own)
             claims: tuple[Claim, ...] = (only,)
-        elif sender is None or not copy.signed:
-            claims = copy.exported
         else:
-            claims = (*self._claims_of(entry, room_id, session_id, sender), *copy.exported)
-        if not claims:
-            raise MismatchedSender(reason=_NOT_THEIRS)
+            claims = copy.exported
         known, identity, own_identity = NOBODY, None, None
         if sender is not None:
             known = self._senders.committed(self._sender_name(sender))
             identity = self._identities.committed(self._identity_name(sender)) if known.any_signed else None
             own_identity = identity and self._identities.committed(self._own_identity)
+            if only is None:
+                of_sender = self._claims_of(entry, room_id, session_id, sender) if copy.signed else ()
+                claims = (*of_sender, *claims, *self._exported_of(entry, room_id, session_id, known))
+        if not claims:
+            raise MismatchedSender(reason=_NOT_THEIRS)
         return best_founded(
             [
                 attribute(claim, sender, known, self._own, identity=identity, own_identity=own_identity)
@@ -684,6 +720,16 @@ class InboundGroupSessionsActor(Actor[Asked]):
         if entry.more_claims:
             more = self._more_claims.committed(self._claims_name(room_id, session_id, sender))
         return (*(claim for claim in entry.claims if claim.sender == sender), *(more.claims if more else ()))
+
+    def _exported_of(
+        self, entry: RoomKeyEntry, room_id: RoomId, session_id: str, known: KnownSender
+    ) -> tuple[Claim, ...]:
+        """What exports say of a session that is kept apart from it, of the devices that a user has, or had."""
+        if not entry.more_claims:
+            return ()
+        names = [self._exported_name(room_id, session_id, keys) for keys in known.both_keys]
+        more = [self._more_claims.committed(name) for name in names]
+        return tuple(chain.from_iterable(each.claims for each in more if each is not None))
 
     # --- the replay guard -----------------------------------------------------------------------------------
 

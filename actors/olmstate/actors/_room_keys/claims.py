@@ -38,8 +38,9 @@ USERS_A_SESSION = 4
 """Whose claims are kept with the session itself, which is loaded for each event; those of more are kept apart."""
 FEW_CLAIMS = min(CLAIMS_A_USER, USERS_A_SESSION)
 """For one more than that, somebody's devices or claims may have to be known."""
-EXPORTED_CLAIMS = 64
-"""Of one session. Whoever gives us a file with more has it as they want anyway."""
+EXPORTED_CLAIMS = 8
+"""Of exports, kept with the session. An export has one for each user who has sent the key as theirs, so that there may
+be any number: more are kept apart, and looked up by the keys of the devices that are asked about."""
 
 
 class Claim(QuietStruct, kw_only=True, frozen=True, gc=False):
@@ -72,10 +73,10 @@ def shared_alone(claim: Claim) -> tuple[Claim, ...]:
 
 
 def add_exported(claims: tuple[Claim, ...], new: Iterable[Claim]) -> tuple[Claim, ...]:
-    """The claims of exports to keep; ``claims`` itself if there is nothing new."""
+    """What exports claim; ``claims`` itself if there is nothing new."""
     known = {_keys(claim) for claim in claims}
     more = [claim for claim in new if _keys(claim) not in known]
-    return (*claims, *more)[:EXPORTED_CLAIMS] if more else claims
+    return (*claims, *more) if more else claims
 
 
 def add_claim(claims: tuple[Claim, ...], new: Claim, known: KnownSender | None) -> tuple[Claim, ...]:

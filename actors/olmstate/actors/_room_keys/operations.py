@@ -320,11 +320,13 @@ def exported_key(entry: RoomKeyEntry) -> JsonObject:
 def _exports(entry: RoomKeyEntry, more_claims: Mapping[tuple[RoomId, str], tuple[Claim, ...]]) -> Iterable[JsonObject]:
     """Each copy as often as there are claims on it: an export names no users, so that each may be the one."""
     for copy in entry.copies:
-        claims = copy.exported
+        more = more_claims.get((entry.room_id, copy.session.session_id), ())
         if copy.signed:
-            claims = (*entry.claims, *more_claims.get((entry.room_id, copy.session.session_id), ()), *claims)
+            claims = (*entry.claims, *more, *copy.exported)
         elif entry.copies[0].signed:
             continue  # beside a signed one, what doesn't connect is a forgery
+        else:
+            claims = (*copy.exported, *(claim for claim in more if claim.sender is None))
         session_key = export(copy.session)
         by_keys: dict[tuple[Curve25519Key, Ed25519Key], Claim] = {}
         for claim in claims:

@@ -38,21 +38,23 @@ class RoomKeyRecord(Record, kw_only=True, frozen=True, omit_defaults=True):
     """There are rows of other users' claims."""
 
 
-class ClaimedKeysRecord(QuietStruct, kw_only=True, frozen=True):
-    """Whose a room key is, as one user says."""
+class ClaimedKeysRecord(QuietStruct, kw_only=True, frozen=True, omit_defaults=True):
+    """Whose a room key is, as one user says, or an export."""
 
     sender_key: Curve25519Key
     sender_ed25519: Ed25519Key
+    forwarding_chain: tuple[str, ...] = ()
 
 
 class ClaimsRecord(Record, kw_only=True, frozen=True):
-    """The claims of one more user on a room key."""
+    """The claims of one more user on a room key, or one more of an export's."""
 
     table: ClassVar[Table] = Table.ROOM_KEY_CLAIMS
 
     room_id: RoomId
     session_id: MegolmSessionId
-    sender: UserId
+    sender: UserId | None
+    """None: an export says it."""
     claims: list[ClaimedKeysRecord]
 
 

@@ -148,7 +148,6 @@ class TakeRecovered(Command[PrivateCrossSigningKeys]):
 
 async def take_recovered(turn: Turn, command: TakeRecovered) -> PrivateCrossSigningKeys:
     """All of it, or nothing."""
-    status = await take_seeds(turn, command.seeds, SecretOrigin.SECRET_STORAGE)
     if command.backup_key is not None:
         await turn[SecretsActor].ask(StoreBackupKey(key=command.backup_key, origin=SecretOrigin.SECRET_STORAGE))
-    return status
+    return await take_seeds(turn, command.seeds, SecretOrigin.SECRET_STORAGE)

@@ -61,6 +61,7 @@ from olmstate.messages import (
 )
 
 from .actor import (
+    BACKUP_KEY,
     DropPending,
     LookUpPrivateKeys,
     PendingPublished,
@@ -69,6 +70,7 @@ from .actor import (
     StorePending,
     StoreSeeds,
 )
+from .points import PRIVATE_KEYS_LEARNT
 from .vouching import vouch_for_device, vouch_for_user
 
 _API: Final = "/_matrix/client/v3/keys"
@@ -101,7 +103,7 @@ async def prepare_next_step(turn: Turn, command: PrepareNextStep) -> Step | None
     """Work out from what is known to be published what comes next, and store its request."""
     own = await turn[AccountActor].ask(LookUpOwnDevice())
     user_id, device_id = own.identity.user_id, own.identity.device_id
-    published = await _published(turn, user_id)
+    published = await published_identity(turn, user_id)
     device = (await devices_of(turn, (user_id,)))[user_id].get(device_id)
     if device is None or device.signed_json is None:
         return await _upload_device_keys(turn, own.signed_device_keys)
@@ -159,7 +161,7 @@ async def prepare_reset(turn: Turn, command: PrepareReset) -> Step | None:
     """New private keys beside the old ones, which stay until the homeserver has taken the new public halves."""
     user_id = (await own_device(turn)).identity.user_id
     pending = (await turn[SecretsActor].ask(LookUpPrivateKeys())).pending
-    published = await _published(turn, user_id)
+    published = await published_identity(turn, user_id)
     if pending.complete and published is not None and all(compare(pending, published).values()):
         await _take_pending(turn, published)
         return None
@@ -176,7 +178,8 @@ async def refresh_own_identity(turn: Turn, command: RefreshOwnIdentity) -> None:
     await turn[DeviceListsActor].ask(Invalidated(users=(own.identity.user_id,)))
 
 
-async def _published(turn: Turn, user_id: UserId) -> Identity | None:
+async def published_identity(turn: Turn, user_id: UserId) -> Identity | None:
+    """A user's identity, as far as it is known."""
     known = (await known_identities(turn, (user_id,)))[user_id]
     return None if known is None else known.identity
 
@@ -328,7 +331,7 @@ async def take_seeds(turn: Turn, seeds: Seeds, origin: SecretOrigin) -> PrivateC
         MismatchedSecret: One isn't the published key's: none is stored.
     """
     user_id = (await own_device(turn)).identity.user_id
-    published = await _published(turn, user_id)
+    published = await published_identity(turn, user_id)
     if published is None:
         raise UnknownIdentity(user_id=user_id)
     matches = compare(seeds, published)
@@ -341,11 +344,26 @@ async def take_seeds(turn: Turn, seeds: Seeds, origin: SecretOrigin) -> PrivateC
     return await _tell(turn, user_id)
 
 
-async def _tell(turn: Turn, user_id: UserId) -> PrivateCrossSigningKeys:
-    """Have subscribers hear which private keys are there."""
+async def usable_secrets(turn: Turn) -> dict[str, bytes]:
+    """What is here and of use, by name: the private keys of the published identity, and the backup key."""
     keys = await turn[SecretsActor].ask(LookUpPrivateKeys())
-    status = status_of(keys, await _published(turn, user_id))
+    published = await published_identity(turn, (await own_device(turn)).identity.user_id)
+    matches: Mapping[Usage, bool] = {} if published is None else compare(keys.seeds, published)
+    usable = {
+        usage.secret_name: seed
+        for usage, is_right in matches.items()
+        if is_right and (seed := keys.seeds.of(usage)) is not None
+    }
+    return usable if keys.backup_key is None else {**usable, BACKUP_KEY: keys.backup_key}
+
+
+async def _tell(turn: Turn, user_id: UserId) -> PrivateCrossSigningKeys:
+    """Have subscribers, and capabilities, hear which private keys are there."""
+    keys = await turn[SecretsActor].ask(LookUpPrivateKeys())
+    status = status_of(keys, await published_identity(turn, user_id))
     turn.events.append(PrivateCrossSigningKeysChanged(keys=status))
+    for learn in turn.additions[PRIVATE_KEYS_LEARNT]:
+        await learn(turn)
     return status
 
 

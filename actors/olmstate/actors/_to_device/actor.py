@@ -537,7 +537,8 @@ class OlmSessionsActor(Actor[Asked]):
         partition = self._partition(olm.sender_key)
         device = self._sessions.current(partition)
         if olm.pre_key is None:
-            candidates = device.by_recency()
+            # on a session that we began for somebody else, nobody writes who has this identity key
+            candidates = [known for known in device.by_recency() if known.claimed_from in (None, olm.sender)]
         else:
             session_id = OlmSessionId(olm.pre_key.session_id())
             if session_id not in device.by_id:

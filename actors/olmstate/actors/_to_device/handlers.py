@@ -12,12 +12,12 @@ passes over what makes no sense, and raises nothing, since that would refuse the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import attrs
 
-from olmstate.actors._engine.points import Point
+from olmstate.actors._engine.points import Additions, Point
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.olm_message import OlmMessage
 from olmstate.actors._wire.payload import Payload
@@ -46,7 +46,8 @@ class PlainEvent(QuietStruct, kw_only=True, frozen=True):
 class Handler(Generic[E]):
     """Takes in the events of some types."""
 
-    types: tuple[str, ...]
+    types: tuple[str, ...] | None
+    """None: of all."""
     run: Callable[[Turn, Sequence[E]], Awaitable[None]]
 
 
@@ -82,6 +83,18 @@ class SecretField:
 SECRETS = Point[SecretField]("secrets in to-device events")
 
 
+def secret_fields(additions: Additions) -> dict[str, str]:
+    """Of each type that has one, the field that nobody is told."""
+    return {secret.type: secret.field for secret in additions[SECRETS]}
+
+
+def told_content(payload: Payload, secrets: Mapping[str, str]) -> JsonObject:
+    """The content, without what nobody is told."""
+    if payload.type not in secrets:
+        return payload.content
+    return {name: value for name, value in payload.content.items() if name != secrets[payload.type]}
+
+
 async def offer(turn: Turn, decrypted: Iterable[DecryptedEvent], plain: Iterable[PlainEvent]) -> None:
     """Have all who handle these events take them in."""
     await _offer(turn, turn.additions[ON_DECRYPTED], [(each.payload.type, each) for each in decrypted])
@@ -92,6 +105,7 @@ async def _offer(turn: Turn, handlers: Sequence[Handler[E]], events: Sequence[tu
     if not events:
         return
     for handler in handlers:
-        batch = [event for event_type, event in events if event_type in handler.types]
+        types = handler.types
+        batch = [event for event_type, event in events if types is None or event_type in types]
         if batch:
             await handler.run(turn, batch)

@@ -12,7 +12,14 @@ from olmstate.actors._devices.senders import sender_state
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._to_device.decrypting import open_messages
-from olmstate.actors._to_device.handlers import OLM_TROUBLE, SECRETS, DecryptedEvent, PlainEvent, offer
+from olmstate.actors._to_device.handlers import (
+    OLM_TROUBLE,
+    DecryptedEvent,
+    PlainEvent,
+    offer,
+    secret_fields,
+    told_content,
+)
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.base64 import decode as decode_base64
 from olmstate.actors._wire.curve25519 import curve25519_key
@@ -73,7 +80,7 @@ async def receive_to_device(turn: Turn, events: Sequence[Json]) -> tuple[ToDevic
     believed: set[bytes] = set()
     began: frozenset[int] = frozenset()
     if messages:
-        secrets = {secret.type: secret.field for secret in turn.additions[SECRETS]}
+        secrets = secret_fields(turn.additions)
         judge = _Judge(turn=turn, own=own, messages=messages)
         opened = await open_messages(turn, messages, judge)
         began = opened.began
@@ -109,12 +116,9 @@ async def _tell_of_trouble(
 def _outcome(olm: OlmMessage, said: Payload | DecryptionError, secrets: Mapping[str, str]) -> ToDeviceOutcome:
     if isinstance(said, DecryptionError):
         return UndecryptableToDevice(claimed_sender=olm.sender, claimed_sender_key=olm.sender_key, error=said)
-    content = said.content
-    if said.type in secrets:
-        content = {name: value for name, value in content.items() if name != secrets[said.type]}
     return DecryptedToDevice(
         type=said.type,
-        content=content,
+        content=told_content(said, secrets),
         sender_state=sender_state(said.device),
         sender_device=said.device,
         claimed_sender=said.sender,

@@ -46,6 +46,7 @@ from olmstate.messages import (
 from . import begin, events, methods
 from .actor import AnyFlowDue, DropFlow, FlowKey, Flows, PutFlow, VerificationsActor
 from .effects import Effect, Send, Verified
+from .points import OWN_IDENTITY_VERIFIED
 from .record import Flow, Keys
 from .signing import mark_and_sign
 from .step import FRESH_BYTES, Step, device_of, step
@@ -245,13 +246,14 @@ def _room_messages(flow: Flow, effects: tuple[Effect, ...]) -> Iterable[RoomMess
 
 
 async def carry_out(turn: Turn, key: FlowKey, effects: tuple[Effect, ...]) -> None:
-    """Store the requests that a step's effects are, and what it has verified."""
+    """Store the requests that a step's effects are, what it has verified, and what follows from that."""
     sends = tuple(_request(key, effect) for effect in effects if isinstance(effect, Send) and effect.devices)
     if sends:
         await turn[RequestsActor].ask(PutRequests(requests=sends, now=turn.now))
     for effect in effects:
-        if isinstance(effect, Verified):
-            await mark_and_sign(turn, effect)
+        if isinstance(effect, Verified) and await mark_and_sign(turn, effect):
+            for follow in turn.additions[OWN_IDENTITY_VERIFIED]:
+                await follow(turn, _subjects(key))
 
 
 def _request(key: FlowKey, send: Send) -> NewRequest:
@@ -261,5 +263,10 @@ def _request(key: FlowKey, send: Send) -> NewRequest:
         method="PUT",
         path=f"/_matrix/client/v3/sendToDevice/{send.type}/{{transaction_id}}",
         body=json.dumps({"messages": messages}).encode(),
-        subjects=(json.dumps(["verification", *key]),),  # so they go out one after another
+        subjects=_subjects(key),
     )
+
+
+def _subjects(key: FlowKey) -> tuple[str, ...]:
+    """Of a flow's requests, so that they go out one after another."""
+    return (json.dumps(["verification", *key]),)

@@ -29,8 +29,11 @@ from .actor import MarkDeviceVerified, VerificationsActor
 from .effects import Verified
 
 
-async def mark_and_sign(turn: Turn, verified: Verified) -> None:
-    """Mark each key, and sign what our user's keys sign: others' master keys, and own devices."""
+async def mark_and_sign(turn: Turn, verified: Verified) -> bool:
+    """Mark each key, and sign what our user's keys sign: others' master keys, and own devices.
+
+    Returns whether our own identity is among them.
+    """
     user_id = UserId(verified.user_id)
     is_own = user_id == (await own_device(turn)).identity.user_id
     if verified.master_key is not None:
@@ -38,6 +41,7 @@ async def mark_and_sign(turn: Turn, verified: Verified) -> None:
     if verified.device_id is not None and verified.ed25519 is not None:
         device = DeviceAddress(user_id=user_id, device_id=DeviceId(verified.device_id))
         await _device(turn, device, Ed25519Key(verified.ed25519), is_own=is_own)
+    return is_own and verified.master_key is not None
 
 
 async def _master_key(turn: Turn, user_id: UserId, master_key: Ed25519Key, *, is_own: bool) -> None:

@@ -147,6 +147,20 @@ def room_settings(db: Database) -> None:
     make_table(db, "room_settings")
 
 
+def inbox(db: Database) -> None:
+    """To-device events that wait for the app (decision 0071)."""
+    make_partitioned_table(db, "inbox")
+    make_table(db, "inbox_contents")
+    make_table(db, "inbox_state")
+
+
+def secret_requests(db: Database) -> None:
+    """Secrets that devices ask each other for, and those that have come."""
+    make_partitioned_table(db, "secret_requests")
+    make_partitioned_table(db, "waiting_secrets")
+    make_partitioned_table(db, "received_secrets")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -165,6 +179,8 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     key_requests,
     events,
     room_settings,
+    inbox,
+    secret_requests,
 )
 """In order: the first makes version 1."""
 
