@@ -334,11 +334,8 @@ class _Note:
             self._room_key(room_id, outcome.session_id, found=False)
         elif isinstance(outcome, DecryptedRoomEvent):
             self._room_key(room_id, outcome.session_id, found=True)
-            if outcome.event_id is not None:
-                index = wire.megolm_index(event["content"]["ciphertext"])
-                self._write(
-                    "decrypted", protocol="megolm", session=outcome.session_id, index=index, event=outcome.event_id
-                )
+            index = wire.megolm_index(event["content"]["ciphertext"])
+            self._write("decrypted", protocol="megolm", session=outcome.session_id, index=index, event=outcome.event_id)
 
 
 def _olm(content: JsonObject) -> tuple[int, bytes]:
