@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 import trio
+import uvloop
 
 import olmstate.actors
 from olmstate.actors import Options
 from olmstate.actors._engine.runner import Runner
+from olmstate.actors._engine.states import State
+from olmstate.actors._engine.subscriptions import BUFFER
 from olmstate.asyncio import Supervisor, open_supervisor
 from olmstate.messages import (
     AccountExists,
@@ -32,6 +35,7 @@ from olmstate.messages import (
     Request,
     Response,
     RoomId,
+    RoomKeyImportProgress,
     RoomKeysReceived,
     StoreBusy,
     StoreChanged,
@@ -43,6 +47,7 @@ from olmstate.messages import (
 )
 from olmstate.storage import Turnstile
 from tests.actors.peers import Peer, keys_query
+from tests.actors.supervised import runner_of, state_of
 
 KEY = bytes(range(32))
 BOB = UserId("@bob:example.org")
@@ -53,8 +58,28 @@ def opened(folder: Path, **changes: Any) -> AbstractAsyncContextManager[Supervis
     return open_supervisor(folder, **arguments)
 
 
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(autouse=True, params=LOOPS)
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each test on each loop."""
+    name: str = request.param
+    monkeypatch.setattr(f"{__name__}.new_loop", LOOPS[name])
+    return name
+
+
+new_loop = asyncio.new_event_loop
+
+
+def inner_of(device: Supervisor) -> olmstate.actors.Supervisor:
+    """What the bridge leads to."""
+    return device._supervisor  # pyright: ignore[reportPrivateUsage]
+
+
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
 
 
 def test_a_device_is_made_and_found_again(tmp_path: Path) -> None:
@@ -136,6 +161,31 @@ def test_whoever_asks_can_be_cancelled(tmp_path: Path) -> None:
     run(main)
 
 
+def test_a_command_that_is_cancelled_while_it_waits_is_never_done(tmp_path: Path) -> None:
+    # it was, if the lock became free before Trio had heard of the cancellation
+    async def main() -> None:
+        async with opened(tmp_path / "store") as device:
+            inner = inner_of(device)
+            for _ in range(10):
+                lock = Turnstile(tmp_path / "store")
+                assert lock.acquire_nowait()
+
+                async def ask_and_free(lock: Turnstile) -> None:
+                    with closing(lock):
+                        await device.ask(CreateAccount())
+
+                asked = asyncio.create_task(ask_and_free(lock))
+                while state_of(inner) is not State.ACQUIRING:  # noqa: ASYNC110 - nothing tells when
+                    await asyncio.sleep(0)
+                asked.cancel()
+                await asyncio.wait([asked])
+                with pytest.raises(NoAccount):
+                    await device.ask(IdentityKeys())
+            await device.ask(CreateAccount())
+
+    run(main)
+
+
 def test_subscribers_hear_what_was_committed_until_the_supervisor_ends(tmp_path: Path) -> None:
     async def main() -> None:
         heard: list[StoreChanged] = []
@@ -154,6 +204,48 @@ def test_subscribers_hear_what_was_committed_until_the_supervisor_ends(tmp_path:
             await asyncio.sleep(0.1)  # real time: the supervisor looks each hundredth of a second
         await listening
         assert {"account"} <= heard[0].tables
+
+    run(main)
+
+
+def test_a_subscriber_that_never_listens_is_told_what_it_has_missed(tmp_path: Path) -> None:
+    # its queue grew without end
+    async def main() -> None:
+        async with opened(tmp_path / "store") as device:
+            own = runner_of(inner_of(device))
+            with device.subscribe(RoomKeyImportProgress, Lagged) as events:
+                for done in range(3000):
+                    own.publish(RoomKeyImportProgress(done=done, total=3000))
+                    if done % 100 == 0:
+                        await asyncio.sleep(0)
+                heard: list[int] = []
+                while not isinstance(event := await anext(events), Lagged):
+                    heard.append(event.done)
+                assert list(range(len(heard))) == heard
+                assert BUFFER <= len(heard) <= BUFFER + 10
+                own.publish(RoomKeyImportProgress(done=3000, total=3000))
+                assert RoomKeyImportProgress(done=3000, total=3000) == await anext(events)
+
+    run(main)
+
+
+def test_cancelling_whoever_waits_for_an_event_loses_none(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path / "store") as device:
+            own = runner_of(inner_of(device))
+            with device.subscribe(RoomKeyImportProgress) as events:
+                for done in range(50):
+                    waiting = asyncio.create_task(anext(events))
+                    await asyncio.sleep(0)
+                    own.publish(RoomKeyImportProgress(done=done, total=50))
+                    for _ in range(done % 7):
+                        await asyncio.sleep(0)
+                    waiting.cancel()
+                    try:
+                        event = await waiting
+                    except asyncio.CancelledError:
+                        event = await anext(events)
+                    assert RoomKeyImportProgress(done=done, total=50) == event
 
     run(main)
 
@@ -202,7 +294,6 @@ def test_a_transport_that_is_under_way_does_not_hold_up_the_end(tmp_path: Path) 
             await device.ask(CreateAccount())
             await device.ask(TrackUsers(users=(BOB,)))
             await began.wait()
-        await asyncio.sleep(0)
         assert cancelled
 
     run(main)
@@ -271,7 +362,7 @@ def test_opening_can_be_cancelled(tmp_path: Path) -> None:
 
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, sys, uvloop
 from olmstate.asyncio import open_supervisor
 from olmstate.messages import CreateAccount
 
@@ -284,14 +375,15 @@ async def main():
         finally:
             print("ending", flush=True)
 
-asyncio.run(main())
+with asyncio.Runner(loop_factory={"asyncio": None, "uvloop": uvloop.new_event_loop}[sys.argv[2]]) as runner:
+    runner.run(main())
 """
 
 
-def test_ctrl_c_ends_a_program_as_it_ends_others(tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_program_as_it_ends_others(tmp_path: Path, loop: str) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / "store")],
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "store"), loop],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -22,12 +22,19 @@ from olmstate.messages import (
     Curve25519Key,
     DecryptedToDevice,
     DecryptToDevice,
+    DeviceId,
     DeviceIdentity,
+    DeviceKeyChanged,
+    Devices,
+    DevicesChanged,
+    DeviceTrust,
     EncryptRoomEvent,
     EncryptToDevice,
     IdentityKeys,
     ImportAccount,
+    ImportedDevice,
     JsonObject,
+    MalformedMessage,
     MalformedPickle,
     MarkKeysPublished,
     Message,
@@ -42,6 +49,7 @@ from olmstate.messages import (
     SignedDeviceKeys,
     StoreCorrupt,
     SyncToken,
+    UserId,
 )
 from tests.operations.conftest import Device
 from tests.operations.device import ALICE, ALICE_DEVICE, ROOM, decrypt, refused, send, unchanged
@@ -212,6 +220,51 @@ async def test_imported_olm_sessions_go_on_where_they_were(empty: Supervisor) ->
     assert {"n": 1} == (await decrypt(empty, bob.event(identity, content={"n": 1}))).content
     assert {"body": "back"} == (await send(empty, bob, "back"))["content"]
     assert 1 == len(bob.sessions)
+
+
+async def test_devices_that_the_other_library_knew_are_trusted_and_pinned_from_the_first_message_on(
+    empty: Supervisor,
+) -> None:
+    account, bob = Account(), Peer()
+    carol = Peer(user_id=UserId("@carol:example.org"), device_id=DeviceId("CAROL"))
+    devices = tuple(
+        ImportedDevice(
+            user_id=peer.user_id,
+            device_id=peer.device_id,
+            curve25519=peer.curve25519,
+            ed25519=peer.ed25519,
+            trust=trust,
+        )
+        for peer, trust in (
+            (bob, DeviceTrust.BLOCKED),
+            (carol, DeviceTrust.VERIFIED),
+            (as_alice(account), DeviceTrust.UNSET),
+        )
+    )
+
+    with empty.subscribe(DevicesChanged) as events:
+        await empty.ask(ImportAccount(pickle=account.pickle(PICKLE_KEY), pickle_key=PICKLE_KEY, devices=devices))
+        assert {bob.address, carol.address} == set((await events.receive()).added)
+
+    known = await empty.ask(Devices(users=(bob.user_id, carol.user_id, ALICE)))
+    assert {bob.device_id: DeviceTrust.BLOCKED, carol.device_id: DeviceTrust.VERIFIED} == {
+        device.device_id: device.trust for device in known
+    }
+    await empty.ask(AddDevices(response=keys_query(bob, carol)))
+    assert known == await empty.ask(Devices(users=(bob.user_id, carol.user_id, ALICE)))
+    forged = Peer(device_id=bob.device_id)
+    added = await empty.ask(AddDevices(response=keys_query(forged, carol)))
+    assert [DeviceKeyChanged] == [type(error) for error in added.rejected.values()]
+
+
+@pytest.mark.parametrize("field", ["curve25519", "ed25519"])
+async def test_a_device_whose_key_is_none_is_not_imported(field: str, empty: Supervisor) -> None:
+    bob = Peer()
+    keys: dict[str, Any] = {"curve25519": bob.curve25519, "ed25519": bob.ed25519, field: "no key"}
+    device = ImportedDevice(user_id=bob.user_id, device_id=bob.device_id, **keys)
+
+    async with refused(empty, MalformedMessage):
+        await empty.ask(ImportAccount(pickle=Account().pickle(PICKLE_KEY), pickle_key=PICKLE_KEY, devices=(device,)))
 
 
 def _pre_key(event: JsonObject, identity: DeviceIdentity) -> PreKeyMessage:

@@ -36,6 +36,7 @@ from olmstate.messages import (
     ExportRoomKeys,
     IdentityKeys,
     ImportAccount,
+    ImportedDevice,
     ImportKeyFile,
     ImportRoomKeys,
     JsonObject,
@@ -71,7 +72,7 @@ MESSAGES: list[type[Message[Any]]] = [
     and found not in _BASES
 ]
 """All that can be asked."""
-PARTS: list[type[Any]] = [DeviceAddress, OlmSessionPickle, Response, RotationPeriod]
+PARTS: list[type[Any]] = [DeviceAddress, ImportedDevice, OlmSessionPickle, Response, RotationPeriod]
 """What users make besides, to put it into messages."""
 
 
@@ -190,7 +191,9 @@ def right_arguments(me: DeviceIdentity) -> dict[type[Any], dict[str, Any]]:
             "pickle_key": bytes(32),
             "format": "vodozemac",
             "olm_sessions": (OlmSessionPickle(sender_key=bob.curve25519, pickle=session.pickle(bytes(32))),),
+            "devices": (_imported(bob),),
         },
+        ImportedDevice: attrs.asdict(_imported(bob)),
         ImportKeyFile: {"file": "-----BEGIN MEGOLM SESSION DATA-----\n", "passphrase": "secret"},
         ImportRoomKeys: {"keys": (exported(owner, ROOM, inbound), exported(owner, ROOM, inbound))},
         MarkKeysPublished: {"key_ids": (key_id,), "one_time_key_counts": {"signed_curve25519": 5, "other": 3}},
@@ -226,6 +229,12 @@ def right_arguments(me: DeviceIdentity) -> dict[type[Any], dict[str, Any]]:
         SyncToken: {},
     }
     return {cls: _plain_arguments(cls) | real.get(cls, {}) for cls in (*MESSAGES, *PARTS)}
+
+
+def _imported(peer: Peer) -> ImportedDevice:
+    return ImportedDevice(
+        user_id=peer.user_id, device_id=peer.device_id, curve25519=peer.curve25519, ed25519=peer.ed25519
+    )
 
 
 def _plain_arguments(cls: type[Any]) -> dict[str, Any]:

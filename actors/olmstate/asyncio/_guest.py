@@ -97,12 +97,13 @@ class Guest:
         self.nursery.start_soon(run)
 
     async def run(self, function: Callable[[], Awaitable[R]]) -> R:
-        """Run an asynchronous Trio function from asyncio; cancelling the one cancels the other.
+        """Run an asynchronous Trio function from asyncio; cancelling the one cancels the other, and waits for its end.
 
         Raises:
             BaseException: As ``function`` raises.
         """
         future: asyncio.Future[R] = self.loop.create_future()
+        ended: asyncio.Future[None] = self.loop.create_future()
         scope = trio.CancelScope()
 
         async def run() -> None:
@@ -116,12 +117,15 @@ class Guest:
             except Exception as error:  # noqa: BLE001 - it is its asker's
                 if not future.done():
                     future.set_exception(error)
+            finally:
+                ended.set_result(None)
 
         self.start(run)
         try:
             return await future
         except asyncio.CancelledError:
             scope.cancel()
+            await finished(ended)  # whoever goes on knows that it isn't begun any more
             raise
 
     def from_trio(self, function: Callable[[T], Coroutine[Any, Any, R]]) -> Callable[[T], Awaitable[R]]:
@@ -135,6 +139,8 @@ class Guest:
                 await done.wait()
             except trio.Cancelled:
                 task.cancel()
+                with trio.CancelScope(shield=True):
+                    await done.wait()
                 raise
             if task.cancelled():
                 raise ConnectionAbortedError("the task was cancelled")

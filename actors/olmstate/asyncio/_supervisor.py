@@ -31,14 +31,25 @@ Transport = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Events(AsyncIterator[V], Generic[V]):
-    """What a subscriber hears: ``async for event in events``. It ends with the supervisor."""
+    """What a subscriber hears: ``async for event in events``. It ends with the supervisor.
+
+    One event waits here, and the others in the channel behind it, which has a bound: see
+    `olmstate.actors.Supervisor.subscribe`.
+    """
 
     def __init__(self) -> None:
         self._queue = asyncio.Queue[V | None]()
+        self._taken = trio.Event()
 
-    def put(self, event: V | None) -> None:
-        """Hear an event; None is the end."""
+    async def put(self, event: V) -> None:
+        """Hear an event, under Trio; returns once somebody has taken it."""
+        self._taken = trio.Event()
         self._queue.put_nowait(event)
+        await self._taken.wait()
+
+    def end(self) -> None:
+        """There will be no more."""
+        self._queue.put_nowait(None)
 
     async def __anext__(self) -> V:
         """The next one."""
@@ -46,6 +57,7 @@ class Events(AsyncIterator[V], Generic[V]):
         if event is None:
             self._queue.put_nowait(None)  # for whoever asks again
             raise StopAsyncIteration
+        self._taken.set()
         return event
 
 
@@ -122,10 +134,10 @@ class Supervisor:
                 with scope:
                     try:
                         async for event in channel:
-                            events.put(event)
+                            await events.put(event)
                     except trio.ClosedResourceError:
                         pass  # the block has ended
-                events.put(None)
+                events.end()
 
             self._guest.start(forward)
             try:

@@ -10,6 +10,7 @@ from ._change_passphrase import change_passphrase
 from ._commands import commands as main
 from ._inspect import inspect
 from ._key_files import export_keys, import_keys
+from ._moving_in import import_libolm, import_mautrix, import_nio
 from ._sign_in import bootstrap, recover
 from ._verify import verify
 from .demo import demo_command
@@ -21,6 +22,9 @@ __all__ = [
     "demo_command",
     "export_keys",
     "import_keys",
+    "import_libolm",
+    "import_mautrix",
+    "import_nio",
     "inspect",
     "main",
     "recover",

@@ -6,6 +6,7 @@ from typing import Literal
 
 import attrs
 
+from ._devices import DeviceTrust
 from ._field_types import checked
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, KeyId, UserId
 from ._message import Command, Procedure, Query
@@ -84,8 +85,19 @@ class OlmSessionPickle:
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
+class ImportedDevice:
+    """Another device, as the other library knew it."""
+
+    user_id: UserId
+    device_id: DeviceId
+    curve25519: Curve25519Key
+    ed25519: Ed25519Key
+    trust: DeviceTrust = DeviceTrust.UNSET
+
+
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class ImportAccount(Command[DeviceIdentity]):
-    """Take over an account that another library has kept, with its Olm sessions.
+    """Take over an account that another library has kept, with its Olm sessions and what it knew of other devices.
 
     The other library must not use the account any more: two owners reuse ratchet steps.
 
@@ -96,6 +108,7 @@ class ImportAccount(Command[DeviceIdentity]):
         AccountExists: The store has an account.
         MalformedPickle: Account or session can't be read with that format and key, or a ``sender_key`` is no
             Curve25519 key.
+        MalformedMessage: A device's key is none.
     """
 
     pickle: str = attrs.field(repr=False)
@@ -103,6 +116,11 @@ class ImportAccount(Command[DeviceIdentity]):
     """32 bytes for ``vodozemac``, any length for ``libolm``."""
     format: Literal["vodozemac", "libolm"] = "vodozemac"
     olm_sessions: tuple[OlmSessionPickle, ...] = ()
+    """The one to encrypt on comes last of its device's."""
+    devices: tuple[ImportedDevice, ...] = ()
+    """Others' and our user's own. Their keys are believed, and what comes with other keys later is refused; that no
+    signature came with them makes no difference, since queries bring one. What `SetDeviceTrust` would say of them holds
+    from the first message on."""
 
 
 @attrs.frozen(kw_only=True)
