@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from olmstate.actors._wire.untrusted_json import is_object
 from olmstate.messages import (
     DecryptRoomEvents,
     DecryptToDevice,
@@ -38,7 +39,7 @@ def _seeds() -> Iterable[bytes]:
 def _run(data: bytes) -> None:
     event = parse(data)
     # as long as a homeserver lets it be what it says, it is one
-    notice = {**event, "type": "m.room_key.withheld"} if isinstance(event, dict) else event
+    notice: Json = {**event, "type": "m.room_key.withheld"} if is_object(event) else event
     missing = {
         **lived().room_event,
         "event_id": "$missing",
