@@ -17,7 +17,8 @@ API = "/_matrix/client/v3"
 def account() -> dict[str, Any]:
     """The account. The first time, ask for it, and log in as a new device."""
     if not ACCOUNT.exists():
-        url, user = input("homeserver (https://…): "), input("user id (@…): ")
+        url = input("homeserver (https://…): ").rstrip("/")
+        user = input("user id (@…): ")
         login = {
             "type": "m.login.password",
             "identifier": {"type": "m.id.user", "user": user},

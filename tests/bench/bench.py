@@ -33,6 +33,7 @@ SECONDS_BETWEEN_LINES = 10.0
     "--rounds", type=click.IntRange(1), default=9, show_default=True, help="Rounds that count; more are steadier."
 )
 @click.option("--save", type=FILE, help="Write everything that was found into this file, as JSON.")
+@click.option("--add", is_flag=True, help="With --save: keep what the file has of other jobs.")
 @click.option("--compare", nargs=2, type=FILE, help="Measure nothing: show two saved files side by side.")
 @json_option
 def bench(
@@ -41,6 +42,7 @@ def bench(
     check: bool,
     rounds: int,
     save: Path | None,
+    add: bool,
     compare: tuple[Path, Path] | None,
     as_json: bool,
 ) -> None:
@@ -54,7 +56,7 @@ def bench(
         return
     record = run(lambda: _measure(jobs or tuple(CHECKED if check else JOBS), rounds, output, check=check))
     if save is not None:
-        record.write(save)
+        (read_record(save).with_jobs_of(record) if add else record).write(save)
     output.finish(record.as_json())
     if check and record.missed:
         click.echo(f"missed: {'; '.join(record.missed)}", err=True)

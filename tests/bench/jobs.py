@@ -6,6 +6,7 @@ from tests.bench.beside_nio import one_message
 from tests.bench.callers import callers
 from tests.bench.capacities import capacities
 from tests.bench.encryption import encryption
+from tests.bench.growth import growth
 from tests.bench.job import Job
 from tests.bench.processes import processes, processes_by_number
 from tests.bench.resources import idle, memory
@@ -30,6 +31,7 @@ CHECKED: dict[str, Job] = {
     "memory": memory,
     "idle": idle,
     "stall": stall,
+    "growth": growth,
 }
 """Those with targets."""
 

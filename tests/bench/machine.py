@@ -41,6 +41,14 @@ class Machine:
     sqlite: str
     libraries: dict[str, str]
 
+    def is_like(self, other: Machine) -> bool:
+        """Whether figures of both belong on one page."""
+        return self._compared == other._compared
+
+    @property
+    def _compared(self) -> tuple[object, ...]:
+        return self.processor, self.cores, self.filesystem, self.python, self.sqlite
+
     def lines(self) -> list[tuple[str, str]]:
         """What, and which, for people."""
         return [

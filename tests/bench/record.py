@@ -42,6 +42,16 @@ class Record:
         """Labels of what fell short of its target."""
         return [result.label for result in self.results if not result.met]
 
+    def with_jobs_of(self, later: Record) -> Record:
+        """This one, with what a later run on the same machine has found.
+
+        Raises:
+            click.ClickException: It isn't the same: the figures of one page must compare.
+        """
+        if not self.machine.is_like(later.machine):
+            raise click.ClickException("the file's figures are of another machine or another Python")
+        return attrs.evolve(self, jobs={**self.jobs, **later.jobs})
+
     def as_json(self) -> JsonObject:
         """As it is kept."""
         shown: JsonObject = json.loads(msgspec.json.encode(self), parse_float=_rounded)

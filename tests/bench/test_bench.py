@@ -87,6 +87,30 @@ def test_what_was_saved_is_read_as_it_was(found: list[Outcome], tmp_path: Path) 
     assert all(what for what, _ in record.machine.lines())
 
 
+def test_figures_of_other_jobs_stay_in_a_file_to_which_some_are_added(
+    found: list[Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.json"
+    found += [outcome(1.5), outcome(2.5), outcome(3.5)]
+    monkeypatch.setitem(JOBS, "encrypt", JOBS["decrypt"])
+    CliRunner().invoke(bench, ["--save", str(path), "decrypt"])
+    CliRunner().invoke(bench, ["--save", str(path), "--add", "encrypt"])
+    assert {"decrypt": outcome(1.5), "encrypt": outcome(2.5)} == dict(read_record(path).jobs)
+    CliRunner().invoke(bench, ["--save", str(path), "encrypt"])
+    assert {"encrypt": outcome(3.5)} == dict(read_record(path).jobs)
+
+
+def test_nothing_is_added_to_the_figures_of_another_machine(found: list[Outcome], tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    found += [outcome(1.5), outcome(2.5)]
+    CliRunner().invoke(bench, ["--save", str(path), "decrypt"])
+    record = read_record(path)
+    attrs.evolve(record, machine=attrs.evolve(record.machine, processor="another")).write(path)
+    result = CliRunner().invoke(bench, ["--save", str(path), "--add", "decrypt"])
+    assert 1 == result.exit_code
+    assert {"decrypt": outcome(1.5)} == dict(read_record(path).jobs)
+
+
 def test_what_is_published_of_a_machine_names_no_folder(found: list[Outcome], tmp_path: Path) -> None:
     found.append(outcome(1.5))
     path = tmp_path / "run.json"

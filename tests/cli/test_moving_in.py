@@ -9,7 +9,10 @@ import base64
 import importlib.util
 import json
 import os
+import shutil
+import signal
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -28,6 +31,7 @@ from olmstate.messages import (
     Devices,
     EncryptToDevice,
     IdentityKeys,
+    Json,
     JsonObject,
     RoomId,
     SyncToken,
@@ -46,6 +50,7 @@ from tests.cli.moving_in import (
     write_mautrix_store,
     write_nio_store,
 )
+from tests.operations.wrong_values import spoiled
 
 TRUST = {"ANN": "verified", "BOB": "blocked", "CLEO": "ignored"}
 WHEELS = sys.version_info < (3, 13) and sys.platform == "linux"
@@ -230,6 +235,17 @@ def test_a_device_of_libolm_moves_in_and_goes_on(move: Move) -> None:
     check_moved(move.new, known, TRUST)
 
 
+@pytest.mark.usefixtures("libolm")
+@pytest.mark.parametrize("key", ["words", "words\n"], ids=["a line", "any bytes"])
+def test_what_encrypts_pickles_may_stand_in_a_file(move: Move, key: str) -> None:
+    file = write_libolm_file(move.old / "device.json", friends(), key=key)
+    (move.old / "pickle key").write_bytes(b"words\n")
+
+    moved = last_json(move("import-libolm", file, "--pickle-key-file", str(move.old / "pickle key"), "--json"))
+
+    assert 3 == moved["room_keys"]
+
+
 @pytest.mark.usefixtures("nio")
 def test_libolms_pickles_in_an_old_store_of_matrix_nio_are_read_too(
     move: Move, monkeypatch: pytest.MonkeyPatch
@@ -293,7 +309,7 @@ def test_what_is_no_store_of_that_library_is_told(move: Move, command: str, cont
         with closing(sqlite3.connect(file)) as database, database:
             database.execute("CREATE TABLE accounts (id INTEGER)")
     else:
-        file.write_bytes(content)
+        file.write_bytes(b"words\n")
     before = contents(move.old)
 
     said = complaint(move(command, file))
@@ -376,3 +392,83 @@ def test_what_is_no_store_and_stands_in_the_way_stays(move: Move, there: str) ->
         (move.new / "mine").touch()
         assert "no store: name a new folder" in complaint(move("import-nio", file))
         assert [move.new / "mine"] == list(move.new.iterdir())
+
+
+@pytest.mark.usefixtures("nio")
+def test_secrets_can_be_typed_the_new_stores_twice(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OLMSTATE_PICKLE_KEY")
+    file = write_nio_store(move.old, friends())
+
+    moved = move.olmstate("import-nio", move.new, file, typed=f"{PICKLE_KEY}\nof the store\nof the store\n")
+
+    assert 0 == moved.exit_code, moved.output
+    assert PICKLE_KEY not in moved.output
+    assert "passphrase" == inspect_store(move.new).info.sealed
+
+
+@pytest.mark.usefixtures("nio")
+def test_a_store_that_somebody_writes_is_not_moved(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_nio_store(move.old, friends())
+    copyfile = shutil.copyfile
+
+    def copy_and_write(source: Path, target: Path) -> None:
+        copyfile(source, target)
+        with closing(sqlite3.connect(source)) as database, database:
+            database.execute("UPDATE synctokens SET token = 's2'")
+
+    monkeypatch.setattr(shutil, "copyfile", copy_and_write)
+
+    assert "somebody is writing" in complaint(move("import-nio", file))
+    assert move.has_made()
+
+
+WRONG: tuple[Json, ...] = (None, True, -1, 1e300, "", "\ud800", "x" * 10_000, [], [None], {}, {"": [None]})
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda value: json.dumps(value)[:20])
+def test_whatever_stands_in_a_file_it_is_moved_or_refused_in_one_line(move: Move, wrong: Json) -> None:
+    device = {"user_id": "@a:b", "device_id": "A", "curve25519": "k", "ed25519": "k", "trust": "verified"}
+    session = {"session_id": "s", "sender_key": "k", "pickle": "p"}
+    room_key = {**session, "room_id": "!r", "sender_claimed_keys": {"ed25519": "k"}}
+    told: JsonObject = {
+        "user_id": BOT,
+        "device_id": DEVICE,
+        "account": LIBOLM["account"],
+        "sync_token": "s1",
+        "olm_sessions": [session],
+        "inbound_group_sessions": [{**room_key, "forwarding_curve25519_key_chain": ["k"]}],
+        "devices": [device],
+    }
+    (move.old / "pickle key").write_text(LIBOLM["pickle_key"])
+    file = move.old / "device.json"
+    spoilt = list(spoiled(told, wrong))
+    assert len(spoilt) > 15
+    for each in spoilt:
+        file.write_text(json.dumps(each))
+        result = move("import-libolm", file, "--pickle-key-file", str(move.old / "pickle key"), "--json")
+        if result.exit_code == 0:
+            shutil.rmtree(move.new)
+        else:
+            complaint(result)
+        assert move.has_made()
+
+
+@pytest.mark.usefixtures("libolm")
+def test_one_that_is_killed_leaves_no_store_and_the_next_one_moves_all(move: Move) -> None:
+    known = friends()
+    file = write_libolm_file(move.old / "device.json", known)
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps({**told, "inbound_group_sessions": told["inbound_group_sessions"] * 3000}))
+    arguments = ["import-libolm", str(move.new), str(file), "--key-file", str(move.key_file)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([sys.executable, "-m", "olmstate", *arguments], env=environment)
+    while not list(move.folder.glob(".new.*/store/olmstate.sqlite")):
+        assert process.poll() is None
+    process.kill()
+    assert -signal.SIGKILL == process.wait()
+    assert not move.new.exists()
+
+    moved = last_json(move("import-libolm", file, "--json"))
+
+    assert (3, 9000) == (moved["olm_sessions"], moved["room_keys"])
+    check_moved(move.new, known, TRUST)

@@ -8,38 +8,101 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from vodozemac import GroupSession, InboundGroupSession, SessionKey
 
 from olmstate.actors import Supervisor
 from olmstate.messages import (
+    AcceptVerification,
     AddDevices,
     AddRoomKey,
+    BootstrapCrossSigning,
+    CancelRoomKeyRequests,
+    CancelVerification,
+    ConfirmVerification,
+    CreateAccount,
     CreateOlmSessions,
+    CreateSecretStorage,
+    CrossSigningStatus,
     Curve25519Key,
     DecryptRoomEvent,
     DecryptRoomEvents,
     DecryptToDevice,
+    DescribeSecretStorage,
     DeviceId,
     Devices,
+    DeviceTrust,
+    DiscardRoomKey,
     Ed25519Key,
+    EncryptForRoom,
+    EncryptionInfoOf,
     EncryptRoomEvent,
     EncryptToDevice,
+    ExportCrossSigningKeys,
     ExportKeyFile,
     ExportRoomKeys,
+    ForgetParkedEvents,
+    Identity,
     IdentityKeys,
+    ImportAccount,
+    ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
     JsonObject,
+    MarkKeysPublished,
+    MarkRequestFailed,
+    MarkRequestSent,
     MarkRoomKeyShared,
+    MarkVerificationMessageRefused,
+    MarkVerificationMessageSent,
     MegolmSessionId,
     Message,
+    OpenSecretStorage,
+    OutdatedUsers,
+    OutgoingRequests,
+    ParkedEvents,
+    ParkEvents,
+    PinIdentity,
+    PrepareAccount,
+    PrepareOneTimeKeys,
+    PrepareRoomKey,
+    PublishAccount,
+    ReadSecret,
     ReceiveSync,
+    ReceiveVerificationEvent,
+    RecoverFromSecretStorage,
+    RemoveSecretStorageKey,
+    Request,
+    RequestKind,
+    RequestRoomKeys,
+    RequestVerification,
+    ResetCrossSigning,
     RoomId,
+    RoomKeyRequests,
+    RoomSettings,
+    RotateRoomKey,
+    ScanQrCode,
+    SetBackupWanted,
+    SetDefaultSecretStorageKey,
+    SetDeviceTrust,
+    SetRoomSettings,
     ShareRoomKey,
+    ShowQrCode,
+    SignDevice,
+    SignedDeviceKeys,
+    StartSas,
+    Statistics,
+    SyncToken,
+    TrackUsers,
+    UpdateDevices,
     UserId,
+    VerificationMessages,
+    Verifications,
+    VerifyUser,
+    WithdrawVerification,
+    WriteSecret,
 )
 from tests.bench.device import exported_sessions, published_keys, share
 from tests.bench.people import MEGOLM, Person, Senders, keys_claim, keys_query, people
@@ -265,11 +328,157 @@ async def _sync_of_rooms(_: Supervisor, size: int) -> Message[Any]:
     )
 
 
+async def _sync_of_device_lists(supervisor: Supervisor, size: int) -> Message[Any]:
+    known = await _up_to_date(supervisor, size)
+    changed: JsonObject = {"changed": [person.user_id for person in known]}
+    return ReceiveSync(sync={"next_batch": f"s{next(_numbers)}", "device_lists": changed})
+
+
+async def _sync_of_account_data(_: Supervisor, size: int) -> Message[Any]:
+    events: list[JsonObject] = [
+        {"type": f"m.secret_storage.key.{number}", "content": {"name": "x" * 100}} for number in range(size)
+    ]
+    return ReceiveSync(sync={"next_batch": f"s{next(_numbers)}", "account_data": {"events": events}})
+
+
+async def _sync_of_many_rooms(_: Supervisor, size: int) -> Message[Any]:
+    """Rooms that say that they are encrypted, and that somebody has left."""
+    events: list[JsonObject] = [
+        {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": MEGOLM}},
+        {"type": "m.room.member", "state_key": "@b:example.org", "content": {"membership": "leave"}},
+    ]
+    rooms: JsonObject = {_room(): {"state": {"events": events}} for _ in range(size)}
+    return ReceiveSync(sync={"next_batch": f"s{next(_numbers)}", "rooms": {"join": rooms}})
+
+
+# --- tracked users and requests -----------------------------------------------------------------------------
+
+
+async def _up_to_date(supervisor: Supervisor, size: int) -> list[Person]:
+    """So many tracked users whose devices were asked for."""
+    known = _people(size)
+    await supervisor.ask(TrackUsers(users=tuple(person.user_id for person in known)))
+    await answer_queries(supervisor, {person.user_id: [person] for person in known})
+    return known
+
+
+async def answer_queries(supervisor: Supervisor, devices: Mapping[UserId, Sequence[Person]]) -> None:
+    """Say of each user who is asked for which devices there are."""
+    for request in await _queries(supervisor):
+        await supervisor.ask(MarkRequestSent(request_id=request.request_id, response=_answer(request, devices)))
+
+
+async def _queries(supervisor: Supervisor) -> list[Request]:
+    return [each for each in await supervisor.ask(OutgoingRequests()) if each.kind is RequestKind.KEYS_QUERY]
+
+
+def _answer(query: Request, devices: Mapping[UserId, Sequence[Person]]) -> JsonObject:
+    wanted = json.loads(query.body)["device_keys"]
+    return {
+        "device_keys": {
+            user_id: {person.device_id: person.device_keys() for person in devices.get(user_id, ())}
+            for user_id in wanted
+        }
+    }
+
+
+async def _tracking(_: Supervisor, size: int) -> Message[Any]:
+    return TrackUsers(users=tuple(person.user_id for person in _people(size)))
+
+
+async def _outdated(supervisor: Supervisor, size: int) -> Message[Any]:
+    await supervisor.ask(await _tracking(supervisor, size))
+    return OutdatedUsers()
+
+
+async def _requests(supervisor: Supervisor, size: int) -> Message[Any]:
+    await supervisor.ask(await _tracking(supervisor, size))
+    return OutgoingRequests()
+
+
+async def _updating(supervisor: Supervisor, size: int) -> Message[Any]:
+    return UpdateDevices(users=tuple(person.user_id for person in await _up_to_date(supervisor, size)))
+
+
+async def _answered(supervisor: Supervisor, size: int) -> Message[Any]:
+    """Four devices of each user, as long as one query is for all of them."""
+    users = max(1, size // 4)
+    known = _people(min(users, MOST_USERS))
+    await supervisor.ask(TrackUsers(users=tuple(person.user_id for person in known)))
+    query, *_ = await _queries(supervisor)
+    each = size // len(known)
+    devices = {
+        person.user_id: [Person(person.user_id, device_id=DeviceId(f"D{number}")) for number in range(each)]
+        for person in known
+    }
+    return MarkRequestSent(request_id=query.request_id, response=_answer(query, devices))
+
+
+MOST_USERS = 250
+"""Of a query."""
+
+
+async def _in_a_room(supervisor: Supervisor, size: int) -> Message[Any]:
+    """So many members, whose devices all have the room's key."""
+    known = await _up_to_date(supervisor, size)
+    await supervisor.ask(CreateOlmSessions(one_time_keys=keys_claim(known)))
+    room_id, addresses = _room(), tuple(person.address for person in known)
+    shared = await supervisor.ask(ShareRoomKey(room_id=room_id, devices=addresses))
+    await supervisor.ask(MarkRoomKeyShared(room_id=room_id, session_id=shared.session_id, devices=addresses))
+    members = tuple(person.user_id for person in known)
+    return EncryptForRoom(room_id=room_id, members=members, type="m.room.message", content={"body": "hello"})
+
+
+# --- what waits ---------------------------------------------------------------------------------------------
+
+
+async def _parking(_: Supervisor, size: int) -> Message[Any]:
+    group = GroupSession()
+    content = {"algorithm": MEGOLM, "session_id": group.session_id, "ciphertext": group.encrypt(b"{}").to_base64()}
+    room_id = _room()
+    event = {"type": "m.room.encrypted", "sender": "@b:example.org", "content": content}
+    return ParkEvents(events=tuple((room_id, {**event, "event_id": f"${number}"}) for number in range(size)))
+
+
+async def _parked(supervisor: Supervisor, size: int) -> Message[Any]:
+    parking = await _parking(supervisor, size)
+    assert isinstance(parking, ParkEvents)
+    assert size == len((await supervisor.ask(parking)).parked)
+    return ParkedEvents(room_id=parking.events[0][0])
+
+
+async def _forgetting(supervisor: Supervisor, size: int) -> Message[Any]:
+    parked = await supervisor.ask(await _parking(supervisor, size))
+    return ForgetParkedEvents(events=parked.parked)
+
+
+async def _asking_for_keys(supervisor: Supervisor, size: int) -> Message[Any]:
+    """One other device of our user's is asked."""
+    me = await supervisor.ask(IdentityKeys())
+    other = Person(me.user_id, device_id=DeviceId("OTHER"))
+    await supervisor.ask(AddDevices(response=keys_query([other])))
+    await supervisor.ask(SetDeviceTrust(user_id=other.user_id, device_id=other.device_id, trust=DeviceTrust.VERIFIED))
+    return RequestRoomKeys(sessions=tuple((_room(), MegolmSessionId(f"s{number}")) for number in range(size)))
+
+
+async def _asked_for_keys(supervisor: Supervisor, size: int) -> Message[Any]:
+    await supervisor.ask(await _asking_for_keys(supervisor, size))
+    return RoomKeyRequests()
+
+
+async def _asking_no_more(supervisor: Supervisor, size: int) -> Message[Any]:
+    asking = await _asking_for_keys(supervisor, size)
+    assert isinstance(asking, RequestRoomKeys)
+    await supervisor.ask(asking)
+    return CancelRoomKeyRequests(sessions=asking.sessions)
+
+
 # --- all of them --------------------------------------------------------------------------------------------
 
 ASKS: Mapping[str, Prepare] = {
     "AddDevices, of many users": _devices_of_many,
     "AddDevices, of one user": _devices_of_one,
+    "CancelRoomKeyRequests": _asking_no_more,
     "CreateOlmSessions": _claimed,
     "DecryptRoomEvent, of a long session": _event_of_a_long_session,
     "DecryptRoomEvents, of one session": _events_of_one_session,
@@ -280,25 +489,100 @@ ASKS: Mapping[str, Prepare] = {
     "DecryptToDevice, sessions of one device": _sessions_of_one_device,
     "DecryptToDevice, forged": _forged,
     "Devices": _looking_up_devices,
+    "EncryptForRoom": _in_a_room,
     "EncryptRoomEvent": _long_content,
     "EncryptToDevice": _to_devices,
     "ExportKeyFile": _exporting_a_file,
     "ExportRoomKeys": _exporting_a_room,
+    "ForgetParkedEvents": _forgetting,
     "ImportKeyFile": _importing_a_file,
     "ImportRoomKeys": _importing,
+    "MarkRequestSent": _answered,
     "MarkRoomKeyShared": _marking,
+    "OutdatedUsers": _outdated,
+    "OutgoingRequests": _requests,
+    "ParkEvents": _parking,
+    "ParkedEvents": _parked,
+    "ReceiveSync, account data": _sync_of_account_data,
+    "ReceiveSync, device lists": _sync_of_device_lists,
+    "ReceiveSync, many rooms": _sync_of_many_rooms,
     "ReceiveSync, to-device events": _sync,
     "ReceiveSync, rooms": _sync_of_rooms,
+    "RequestRoomKeys": _asking_for_keys,
+    "RoomKeyRequests": _asked_for_keys,
     "ShareRoomKey": _sharing,
     "ShareRoomKey, again": _sharing_again,
+    "TrackUsers": _tracking,
+    "UpdateDevices": _updating,
 }
+"""A message, and which of its inputs if it has several."""
+
+OF_ONE_SIZE: Collection[type[Message[Any]]] = (
+    AcceptVerification,
+    AddRoomKey,
+    BootstrapCrossSigning,
+    CancelVerification,
+    ConfirmVerification,
+    CreateAccount,
+    CreateSecretStorage,
+    CrossSigningStatus,
+    DescribeSecretStorage,
+    DiscardRoomKey,
+    EncryptionInfoOf,
+    ExportCrossSigningKeys,
+    Identity,
+    IdentityKeys,
+    ImportAccount,  # with the sessions of another library, once in a device's life
+    ImportCrossSigningKeys,
+    MarkKeysPublished,  # of at most a hundred keys
+    MarkRequestFailed,
+    MarkVerificationMessageRefused,
+    MarkVerificationMessageSent,
+    OpenSecretStorage,
+    PinIdentity,
+    PrepareAccount,
+    PrepareOneTimeKeys,
+    PrepareRoomKey,
+    PublishAccount,
+    ReadSecret,
+    ReceiveVerificationEvent,
+    RecoverFromSecretStorage,
+    RemoveSecretStorageKey,
+    RequestVerification,
+    ResetCrossSigning,
+    RoomSettings,
+    RotateRoomKey,
+    ScanQrCode,
+    SetBackupWanted,
+    SetDefaultSecretStorageKey,
+    SetDeviceTrust,
+    SetRoomSettings,
+    ShowQrCode,
+    SignDevice,
+    SignedDeviceKeys,
+    StartSas,
+    Statistics,
+    SyncToken,
+    VerificationMessages,
+    Verifications,  # of at most some hundreds
+    VerifyUser,
+    WithdrawVerification,
+    WriteSecret,
+)
+"""Messages that are never asked with much."""
 
 
 async def fill(supervisor: Supervisor, size: int) -> None:
-    """Have the store hold so many of what the asks don't touch: devices, sessions with them, room keys, and indices."""
+    """Have the store hold so many of what the asks don't touch.
+
+    Devices, sessions with them, room keys, indices, rooms' settings, and account data. Not what is bounded and loaded
+    as a whole, such as parked events.
+    """
     known = await _met(supervisor, size)
     await supervisor.ask(ImportRoomKeys(keys=exported_keys(size, _room())))
     shared = await _sharing_again(supervisor, size)
     assert isinstance(shared, ShareRoomKey)
     await supervisor.ask(await _events_of_many_sessions(supervisor, size))
+    for message in (_sync_of_many_rooms, _sync_of_account_data):
+        await supervisor.ask(await message(supervisor, size))
     await supervisor.ask(EncryptToDevice(devices=(known[0].address,), type="m.test", content={}))

@@ -6,31 +6,19 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._room_keys.message_indices import BLOCK, UsedIndices, UsedIndicesCodec, merge
 from olmstate.actors._wire.steps import at_once
 from olmstate.messages import AddDevices, CreateAccount
 from olmstate.storage import Table
-from tests.cost.asks import ASKS, fill
+from tests.cost.asks import ASKS, OF_ONE_SIZE, fill
 from tests.cost.conftest import opened
 from tests.cost.longest_step import lines_of, longest_step
+from tests.simulation.messages import all_messages
 
 SMALL, LARGE = 12, 120
-NOT_YET = list[str]()
-NOT_YET_FOR_THE_STORE = list[str]()
-
-
-def with_what_is_not_yet(not_yet: list[str]) -> list[str | ParameterSet]:
-    """All asks; those that still grow faster are expected to."""
-    still = pytest.mark.xfail(reason="still grows faster")
-    return [pytest.param(name, marks=still) if name in not_yet else name for name in ASKS]
-
-
 FEW = 5
-
-
 NOTHING = AddDevices(response={"device_keys": {}})
 """A turn, that writes what a query before it has left to be written."""
 
@@ -50,14 +38,20 @@ async def cost_of(name: str, size: int, folder: Path, *, filled: int = 0) -> int
     return counted.total
 
 
-@pytest.mark.parametrize("name", with_what_is_not_yet(NOT_YET))
+def test_every_message_is_asked_with_more_or_has_no_more() -> None:
+    sized = {name.partition(",")[0] for name in ASKS}
+    fixed = [cls.__name__ for cls in OF_ONE_SIZE]
+    assert sorted([*sized, *fixed]) == sorted(cls.__name__ for cls in all_messages())
+
+
+@pytest.mark.parametrize("name", ASKS)
 async def test_ten_times_the_input_is_ten_times_the_work(name: str, tmp_path: Path) -> None:
     small = await cost_of(name, SMALL, tmp_path / "small")
     large = await cost_of(name, LARGE, tmp_path / "large")
     assert large < 10**1.1 * small
 
 
-@pytest.mark.parametrize("name", with_what_is_not_yet(NOT_YET_FOR_THE_STORE))
+@pytest.mark.parametrize("name", ASKS)
 async def test_ten_times_the_store_is_no_more_work(name: str, tmp_path: Path) -> None:
     small = await cost_of(name, FEW, tmp_path / "small", filled=SMALL)
     large = await cost_of(name, FEW, tmp_path / "large", filled=LARGE)

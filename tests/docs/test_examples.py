@@ -22,26 +22,37 @@ from olmstate.messages import (
     AddRoomKey,
     CreateAccount,
     DecryptedRoomEvent,
+    DecryptedToDevice,
     DecryptRoomEvent,
     DeviceAddress,
     EncryptRoomEvent,
     IdentityKeys,
+    Inbox,
     JsonObject,
     MarkRoomKeyShared,
     MissingRoomKey,
     OutboundRoomKey,
     PrepareRoomKey,
+    PublishAccount,
     ReceiveSync,
+    Request,
+    RequestKind,
+    Response,
     RoomId,
     RotationPeriod,
+    SendToDevice,
     Statistics,
     SyncToken,
+    TrackUsers,
+    UpdateDevices,
     UserId,
 )
 from olmstate.storage import Turnstile
 from tests.docs.pages import ENVIRONMENT, EXAMPLES, ROOT, example, fences, pages
 from tests.operations.device import known_sender
+from tests.operations.transport import transport_of
 from tests.peer.homeserver import Homeserver
+from tests.peer.session import Session
 
 ROOM = RoomId("!room:example.org")
 USER = UserId("@bot:example.org")
@@ -391,3 +402,44 @@ def test_the_tests_of_the_bot_pass(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert 0 == done.returncode, done.stdout
     assert "4 passed" in done.stdout
+
+
+@asynccontextmanager
+async def published(folder: Path, session: Session, sent: trio.Event | None = None) -> AsyncGenerator[Supervisor]:
+    """A device with a transport; ``sent`` is set once it has sent an event to devices."""
+    send = transport_of(session)
+
+    async def transport(request: Request) -> Response:
+        response = await send(request)
+        if sent is not None and request.kind is RequestKind.TO_DEVICE:
+            sent.set()
+        return response
+
+    user_id, device_id = session.user_id, session.device_id
+    async with open_supervisor(
+        folder, user_id=user_id, device_id=device_id, key=KEY, transport=transport
+    ) as supervisor:
+        await supervisor.ask(PublishAccount())
+        yield supervisor
+
+
+async def test_letters_that_came_before_the_app_looked_are_answered_once(tmp_path: Path) -> None:
+    inbox = example("inbox")
+    server, answered = Homeserver(), trio.Event()
+    bobs, bots = server.log_in("@bob:example.org", "PHONE"), server.log_in(USER, "BOT")
+    async with published(tmp_path / "bob", bobs) as bob, published(tmp_path / "bot", bots, answered) as bot:
+        to_bot = DeviceAddress(user_id=bots.user_id, device_id=bots.device_id)
+        await bob.ask(SendToDevice(devices=(to_bot,), type=inbox.LETTER, content={"text": "the fish"}))
+        await bot.ask(TrackUsers(users=(bobs.user_id,)))
+        await bot.ask(UpdateDevices(users=(bobs.user_id,)))
+        await bot.ask(ReceiveSync(sync=await bots.sync(None)))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(inbox.answer_letters, bot)
+            await answered.wait()
+            while (await bot.ask(Inbox())).events:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        await bob.ask(ReceiveSync(sync=await bobs.sync(None)))
+        (answer,) = (await bob.ask(Inbox(types=(inbox.ANSWER,)))).events
+        assert isinstance(answer.event, DecryptedToDevice)
+        assert {"text": "thanks for the fish"} == answer.event.content

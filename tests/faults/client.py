@@ -22,6 +22,7 @@ from olmstate.actors._engine.records import loads
 from olmstate.actors._rooms.stored import OutboundSessionRecord
 from olmstate.messages import (
     AccountExists,
+    AcknowledgeInbox,
     AddDevices,
     CreateAccount,
     CreateOlmSessions,
@@ -36,6 +37,7 @@ from olmstate.messages import (
     ExportKeyFile,
     IdentityKeys,
     ImportRoomKeys,
+    Inbox,
     JsonObject,
     MarkKeysPublished,
     MarkRequestSent,
@@ -59,7 +61,7 @@ from olmstate.storage import START, Rows, SqliteStore, Table, backup, open_store
 from olmstate.storage.sqlite.folder import DATABASE
 from olmstate.storage.sqlite.sqlite_errors import translated
 from tests.faults.history import Log
-from tests.faults.homeserver import ALICE, ALICE_DEVICE, Backup, Homeserver, Sync, require
+from tests.faults.homeserver import ALICE, ALICE_DEVICE, LETTER, Backup, Homeserver, Sync, require
 from tests.faults.recording import RecordingStore, RecordingSupervisor, record_stored
 from tests.operations.peer import keys_query
 from tests.peer.requests import messages_of, reached_by
@@ -194,6 +196,18 @@ async def check(supervisor: Asking, store: SqliteStore, homeserver: Homeserver) 
     await _check_readable(supervisor, [event for sync in syncs for event in sync.readable], "of a sync taken in")
     await _check_readable(supervisor, homeserver.imported, "whose key was imported")
     await _check_readable(supervisor, homeserver.sent, "of our own")
+    letters = await _letters(supervisor)
+    taken = [sync.letter for sync in syncs]
+    lost = set(taken) - homeserver.letters_read - set(letters)
+    require(not lost, f"letters {lost} of syncs taken in are neither in the inbox nor dealt with")
+
+
+async def _letters(supervisor: Asking) -> dict[int, int]:
+    """Numbers of the letters in the inbox, and their places there."""
+    page = await supervisor.ask(Inbox(types=(LETTER,)))
+    return {
+        each.event.content["number"]: each.number for each in page.events if isinstance(each.event, DecryptedToDevice)
+    }
 
 
 def check_database(store: SqliteStore) -> None:
@@ -305,6 +319,16 @@ async def sync(supervisor: Asking, homeserver: Homeserver) -> None:
     _check_received(answer, received.to_device)
     require(received.token_stored, "a token was not stored, though nobody else syncs")
     await _check_readable(supervisor, list(answer.readable), "of the sync just taken in")
+    await deal_with_letters(supervisor, homeserver, answer.letter)
+
+
+async def deal_with_letters(supervisor: Asking, homeserver: Homeserver, newest: int) -> None:
+    """All but the newest, which stays in the inbox."""
+    letters = await _letters(supervisor)
+    require(newest in letters or newest in homeserver.letters_read, "a letter of the sync just taken in is missing")
+    done = {number: place for number, place in letters.items() if number < newest}
+    homeserver.read_letters(done)
+    await supervisor.ask(AcknowledgeInbox(numbers=tuple(done.values())))
 
 
 def _check_received(answer: Sync, outcomes: tuple[ToDeviceOutcome, ...]) -> None:

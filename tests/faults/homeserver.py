@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Self, cast
 
@@ -30,6 +30,8 @@ from tests.operations.peer import Peer, exported, read_room_event
 
 ALICE = UserId("@alice:example.org")
 ALICE_DEVICE = DeviceId("ALICEDEV")
+LETTER = "org.example.letter"
+"""A type that is the app's."""
 PICKLE_KEY = bytes(32)
 
 
@@ -52,6 +54,8 @@ class Sync:
     response: JsonObject = attrs.field(repr=False)
     readable: tuple[tuple[RoomId, JsonObject], ...] = attrs.field(repr=False)
     """Room events that its room keys decrypt; their content's ``body`` is their event id."""
+    letter: int
+    """Number of the event for the app that it brings."""
 
 
 @attrs.frozen(kw_only=True)
@@ -122,6 +126,8 @@ class Homeserver:
         self.released: dict[str, int] = {}
         """Largest released index by session."""
         self.imported: list[tuple[RoomId, JsonObject]] = []
+        self.letters_read: set[int] = set()
+        """Those that the app has dealt with; it then acknowledges them."""
         self.schema = 0
         """The newest that the store was seen to have."""
         self.secrets: list[bytes] = []
@@ -262,7 +268,7 @@ class Homeserver:
         else:
             key_id = None
         events.append(bob.event(self.known_device, "m.room_key", bob.room_key(room_id, group)))
-        events.append(bob.event(self.known_device))
+        events.append(bob.event(self.known_device, LETTER, {"number": number}))
         events.append({"type": "m.room.encrypted", "sender": bob.user_id, "content": {"algorithm": "broken"}})
         readable = [bob.room_event(room_id, group, event_id=f"${number}-{index}") for index in range(2)]
         response = {
@@ -278,6 +284,7 @@ class Homeserver:
             next_batch=response["next_batch"],
             response=response,
             readable=[[room_id, event] for event in readable],
+            letter=number,
             claimed=key_id,
             people=[_snapshot(bob)],
         )
@@ -294,6 +301,7 @@ class Homeserver:
                 next_batch=event["next_batch"],
                 response=event["response"],
                 readable=tuple((RoomId(room_id), content) for room_id, content in event["readable"]),
+                letter=event["letter"],
             )
         )
 
@@ -303,6 +311,13 @@ class Homeserver:
 
     def _apply_taken(self, event: JsonObject) -> None:
         self.taken = event["next_batch"]
+
+    def read_letters(self, numbers: Collection[int]) -> None:
+        """The app has dealt with these."""
+        self._record("letters", numbers=sorted(numbers))
+
+    def _apply_letters(self, event: JsonObject) -> None:
+        self.letters_read.update(event["numbers"])
 
     def taken_until(self, token: str | None) -> list[Sync]:
         """The syncs that a device with this token must have taken in, all of them."""
@@ -459,6 +474,7 @@ class Homeserver:
     def _apply_restored(self, _: JsonObject) -> None:
         backup = self.backups.pop()
         self.taken, self.syncs = backup.taken, self.syncs[: backup.syncs]
+        self.letters_read.update(sync.letter for sync in self.syncs)  # a backup leaves the inbox out
         self.sent, self.imported = self.sent[: backup.sent], self.imported[: backup.imported]
         self.claimable = {key_id: key for key_id, key in self.claimable.items() if key_id in backup.keys}
 

@@ -45,6 +45,7 @@ DEMANDS: Final = (
     Demand(harness="every step", cases=50_000),
     Demand(harness="every step must find", cases=20, rows=23),
     Demand(harness="kill -9 at a system call", cases=300, rows=3),
+    Demand(harness="kill -9 in a verification", cases=3_000, rows=2),
     Demand(harness="system calls that fail", cases=300),
     Demand(harness="power loss", cases=1_000, rows=2),
     Demand(harness="trouble from outside", cases=30),

@@ -21,6 +21,8 @@ from tests.operations.transport import transport_of
 from tests.peer.session import Session, encrypted_events
 
 KEY = bytes(range(32))
+LETTER = "org.example.letter"
+"""A type of to-device event that is the app's."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -81,6 +83,48 @@ class OlmstateDevice:
             else:
                 self.ears.unread[event_id] = type(read).__name__
 
+    async def look(self, room_id: m.RoomId, event_id: m.EventId) -> Heard:
+        """Read one event as a push helper does: without the sync's token, and without what it brings to the rooms.
+
+        Raises:
+            DecryptionError: It can't be read.
+        """
+        event = await self.session.event(room_id, event_id)
+        since = await self.device.ask(m.SyncToken())
+        while True:
+            try:
+                read = await self.device.ask(m.DecryptRoomEvent(room_id=room_id, event=event))
+            except m.DecryptionError:
+                answer = await self.session.sync(since, only_to_device=True)
+                if not answer.get("to_device", {}).get("events"):
+                    raise
+                events = tuple(answer["to_device"]["events"])
+                taken = await self.device.ask(m.DecryptToDevice(events=events))
+                self.taken += taken
+                since = answer["next_batch"]
+            else:
+                return Heard(
+                    room_id=room_id,
+                    sender=event["sender"],
+                    type=read.type,
+                    content=read.content,
+                    session_id=read.session_id,
+                )
+
+    @property
+    def trouble(self) -> list[str]:
+        """Why to-device events could not be decrypted."""
+        return [str(each.error) for each in self.taken if isinstance(each, m.UndecryptableToDevice)]
+
+    async def letters(self) -> dict[int, int]:
+        """Numbers of the letters in the inbox, and their places there."""
+        page = await self.device.ask(m.Inbox(types=(LETTER,)))
+        return {
+            each.event.content["number"]: each.number
+            for each in page.events
+            if isinstance(each.event, m.DecryptedToDevice)
+        }
+
     async def send(self, room_id: m.RoomId, body: str) -> m.EventId:
         """Send a text that everybody's devices in the room can read."""
         encrypted = await self.device.ask(
@@ -100,8 +144,10 @@ class OlmstateDevice:
 
 
 @asynccontextmanager
-async def open_olmstate_device(session: Session, store: Path) -> AsyncGenerator[OlmstateDevice]:
-    """Open a store, or make it, with the device's keys uploaded."""
+async def open_olmstate_device(
+    session: Session, store: Path, *, helper: bool = False
+) -> AsyncGenerator[OlmstateDevice]:
+    """Open a store, or make it, with the device's keys uploaded; a helper finds all of that."""
     device = OlmstateDevice(session=session)
     async with open_supervisor(
         store,
@@ -111,6 +157,7 @@ async def open_olmstate_device(session: Session, store: Path) -> AsyncGenerator[
         transport=transport_of(session),
         options=Options(wall_clock=device.wall_clock),
     ) as device.device:
-        await device.device.ask(m.PublishAccount())
-        await device.sync()
+        if not helper:
+            await device.device.ask(m.PublishAccount())
+            await device.sync()
         yield device

@@ -16,9 +16,18 @@ import attrs
 import httpx2
 import trio
 
-from olmstate.messages import DeviceId, Json, JsonObject, OlmStateError, UserId
+from olmstate.messages import (
+    AcknowledgeInbox,
+    DeviceAddress,
+    DeviceId,
+    Json,
+    JsonObject,
+    OlmStateError,
+    SendToDevice,
+    UserId,
+)
 from tests.interop.homeserver import NoAnswer, http_session
-from tests.interop.olmstate_device import OlmstateDevice, open_olmstate_device
+from tests.interop.olmstate_device import LETTER, OlmstateDevice, open_olmstate_device
 from tests.peer.session import RequestRefused
 
 
@@ -29,7 +38,18 @@ async def answer(device: OlmstateDevice, cmd: str, arguments: JsonObject) -> Jso
             await device.sync()
             heard = {event_id: attrs.asdict(message) for event_id, message in device.ears.heard.items()}
             device.ears.heard.clear()
-            return {"heard": heard, "unread": device.ears.unread}
+            return {"heard": heard, "unread": device.ears.unread, "trouble": device.trouble}
+        case "look":
+            return {**attrs.asdict(await device.look(**arguments)), "trouble": device.trouble}
+        case "post":
+            address = DeviceAddress(user_id=arguments["user_id"], device_id=arguments["device_id"])
+            content = {"number": arguments["number"]}
+            sent = await device.device.ask(SendToDevice(devices=(address,), type=LETTER, content=content))
+            return sent.delivered
+        case "letters":
+            return [[number, place] for number, place in (await device.letters()).items()]
+        case "acknowledge":
+            return await device.device.ask(AcknowledgeInbox(numbers=tuple(arguments["numbers"])))
         case "send":
             return await device.send(**arguments)
         case "rotate":
@@ -46,7 +66,7 @@ async def opened(asked: JsonObject) -> AsyncGenerator[OlmstateDevice]:
     async with httpx2.AsyncClient(verify=False, trust_env=False) as client:
         user_id, device_id = UserId(asked["user_id"]), DeviceId(asked["device_id"])
         session = http_session(client, asked["url"], user_id, device_id, asked["token"])
-        async with open_olmstate_device(session, Path(asked["store"])) as device:
+        async with open_olmstate_device(session, Path(asked["store"]), helper=asked["helper"]) as device:
             yield device
 
 

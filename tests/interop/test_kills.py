@@ -80,3 +80,22 @@ async def test_after_a_kill_in_a_sync_the_next_process_has_all_that_came(
         assert {} == alice.ears.unread
     assert 50 == await keys_left(session)
     assert {200} == {passed.status for passed in proxy.passed if passed.path == "/keys/upload"}
+
+
+@pytest.mark.parametrize("held", ["hold", "hold_answer"])
+@pytest.mark.parametrize("path", ["/keys/query", "/keys/claim", "/sendToDevice/"])
+async def test_after_a_kill_an_event_for_a_device_that_was_stored_arrives_once_and_no_other(
+    path: str, held: Kind, people: People, session: HttpSession, proxy: FaultProxy
+) -> None:
+    dave = await people.olmstate()
+    async with open_olmstate_process(session, people.folder / "store") as alice:
+        await killed_while(alice, partial(alice.post, dave.session, 1), proxy.add(held, path))
+    async with open_olmstate_process(session, people.folder / "store") as alice:
+        assert await alice.post(dave.session, 2)
+        await sync_all([alice, dave])
+        # before it was stored, nothing was: whoever asked knows that it has no answer
+        assert [*([1] if path == "/sendToDevice/" else []), 2] == list(await dave.letters())
+        assert [] == dave.trouble
+    sent = [passed.request for passed in proxy.passed if passed.path == "/sendToDevice/m.room.encrypted"]
+    assert (1 if path == "/sendToDevice/" else 0) == len(sent) - len({request.target for request in sent})
+    assert len({request.target for request in sent}) == len({request.body for request in sent})

@@ -20,6 +20,8 @@ from tests.interop.device import Device
 from tests.interop.fault_proxy import FaultProxy, open_fault_proxy
 from tests.interop.homeserver import HttpSession
 from tests.interop.people import People, meet
+from tests.peer.secret_storage import description, encrypt, recovery_key
+from tests.peer.session import API
 
 PROGRAMS = Path(__file__).parents[2] / "docs" / "examples"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -150,6 +152,44 @@ async def test_a_bot_asks_for_its_account_and_logs_in_the_first_time(people: Peo
     assert 0o600 == stat.S_IMODE((tmp_path / "account.json").stat().st_mode)
 
 
+async def test_a_bot_signs_itself_in_with_the_recovery_key_of_its_account(
+    people: People, bot: HttpSession, tmp_path: Path
+) -> None:
+    human, key = await people.rust(), bytes(range(32))
+    owner = await people.rust(await people.homeserver.log_in(bot.user_id))
+    await owner.do("bootstrap_cross_signing")
+    stored = await owner.ask("export_cross_signing")
+    path = f"{API}/user/{bot.user_id}/account_data"
+    await bot.request("PUT", f"{path}/m.secret_storage.default_key", {"key": "owners"})
+    await bot.request("PUT", f"{path}/m.secret_storage.key.owners", description(key))
+    for usage, seed in stored.items():
+        name = f"m.cross_signing.{usage}"
+        await bot.request("PUT", f"{path}/{name}", {"encrypted": {"owners": encrypt(key, name, seed, bytes(16))}})
+
+    async def sign_in(typed: str) -> str:
+        ran = await trio.run_process(
+            command("sign_in.py"),
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            stdin=typed.encode(),
+            capture_stdout=True,
+            capture_stderr=True,
+            start_new_session=True,
+        )
+        return ran.stdout.decode()
+
+    async def is_signed() -> bool:
+        await human.send_request(await human.ask("query_keys_for_users", users=[bot.user_id]))
+        known = await human.ask("get_device", user_id=bot.user_id, device_id=bot.device_id)
+        return bool(known["cross_signed_by_owner"])
+
+    assert "not signed in: not the key of secret storage" in await sign_in(f"{recovery_key(bytes(32))}\n")
+    assert not await is_signed()
+    for _ in range(2):  # asked again, it is done already
+        assert "others see this device as its user's" in await sign_in(f"{recovery_key(key)}\n")
+        assert await is_signed()
+
+
 async def test_what_a_bot_can_not_read_is_told(people: People, bot: HttpSession, tmp_path: Path) -> None:
     human = await people.rust()
     room = await meet([human])
@@ -205,3 +245,25 @@ async def test_many_send_beside_the_bot_and_it_still_reads_and_answers(
         await reads(human, {"pong"})
     sessions = {heard.session_id for heard in human.ears.heard.values() if heard.content["body"] in texts}
     assert len(sessions) <= 2, "one session, or two if the first was about to be used up"
+
+
+async def test_a_push_helper_reads_an_event_and_the_bot_answers_it_all_the_same(
+    people: People, bot: HttpSession, tmp_path: Path
+) -> None:
+    human = await people.rust()
+    room = await meet([human])
+    async with daemon(tmp_path):
+        await human.session.invite(room, bot.user_id)
+        await joined(human, room, bot)
+        await human.sync()
+        await human.send(room, "!ping")
+        await reads(human, {"pong"})
+    await human.rotate(room)
+    event_id = await human.send(room, "!ping")
+    ran = await trio.run_process(
+        command("push_helper.py", room, event_id), cwd=tmp_path, env=ENVIRONMENT, capture_stdout=True
+    )
+    assert b"!ping\n" == ran.stdout
+    human.ears.heard.clear()
+    async with daemon(tmp_path):
+        await reads(human, {"pong"})

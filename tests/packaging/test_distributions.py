@@ -52,7 +52,8 @@ def test_nothing_turns_the_namespace_into_a_package(wheel_files: set[str], sdist
 
 
 def test_no_user_downloads_what_only_measures(wheel_files: set[str]) -> None:
-    assert [] == [name for name in wheel_files if "bench" in name or "nio" in name]
+    moving_in = "olmstate/cli/_moving_in/_nio.py"  # reads matrix-nio's stores, and needs nothing of it
+    assert [] == [name for name in wheel_files - {moving_in} if "bench" in name or "nio" in name]
 
 
 def test_the_wheel_is_small_but_for_the_recording_of_the_demo(distributions: Distributions) -> None:

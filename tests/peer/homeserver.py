@@ -139,6 +139,9 @@ class Homeserver:
                 room = self.rooms.of(user_id, room_id)
                 memberships = {member: membership for member, (_, membership) in room.members.items()}
                 return {"chunk": [{"state_key": m, "content": {"membership": at}} for m, at in memberships.items()]}
+            case ("GET", "rooms", room_id, "event", event_id):
+                timeline = self.rooms.of(user_id, room_id).timeline
+                return next(event for event in timeline if event["event_id"] == event_id)
             case ("PUT", "rooms", room_id, "send", _, _):
                 send = partial(self._send, (user_id, device_id), room_id, asked, body)
                 return self._once(user_id, device_id, asked, send)

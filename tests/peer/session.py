@@ -27,6 +27,11 @@ Request: TypeAlias = Callable[[str, str, JsonObject | None], Awaitable[JsonObjec
 WHOLE_TIMELINES = json.dumps({"room": {"timeline": {"limit": 1_000}}}, separators=(",", ":"))
 """A sync filter: without it, a real homeserver leaves out all but a room's last events."""
 
+ONLY_TO_DEVICE = json.dumps(
+    {"room": {"rooms": []}, "presence": {"types": []}, "account_data": {"types": []}}, separators=(",", ":")
+)
+"""A sync filter: what is left are to-device events, and what is said of keys and devices."""
+
 
 def _part(text: str) -> str:
     """Of a path."""
@@ -60,13 +65,13 @@ class Session:
 
     # --- syncing ----------------------------------------------------------------------------------------------------
 
-    async def sync(self, since: str | None, *, timeout_ms: int = 0) -> JsonObject:
+    async def sync(self, since: str | None, *, timeout_ms: int = 0, only_to_device: bool = False) -> JsonObject:
         """What has come after ``since``; waits for something to come for so long.
 
         Synapse gives the same answer to the same question for two minutes, if there was anything in it. Another
         ``timeout_ms`` makes it another question.
         """
-        query = {"timeout": str(timeout_ms), "filter": WHOLE_TIMELINES}
+        query = {"timeout": str(timeout_ms), "filter": ONLY_TO_DEVICE if only_to_device else WHOLE_TIMELINES}
         if since is not None:
             query["since"] = since
         return await self.request("GET", f"{API}/sync?{urlencode(query)}", None)
@@ -110,6 +115,10 @@ class Session:
         """Send an event as it is."""
         target = f"{API}/rooms/{_part(room_id)}/send/{_part(event_type)}/{self.transaction_id()}"
         return EventId((await self.request("PUT", target, content))["event_id"])
+
+    async def event(self, room_id: RoomId, event_id: EventId) -> JsonObject:
+        """An event, as a push helper asks for it."""
+        return await self.request("GET", f"{API}/rooms/{_part(room_id)}/event/{_part(event_id)}", None)
 
     async def send_to_device(self, event_type: str, messages: Mapping[UserId, Mapping[DeviceId, JsonObject]]) -> None:
         """Send as it is; the device ``*`` is all of the user's."""

@@ -67,6 +67,7 @@ ACTIONS: Sequence[tuple[int, Action]] = (
     (1, Client.rotate),
     (1, Client.discard),
     (4, Client.send_to_devices),
+    (1, Client.post),
     (2, Client.receive_to_device),
     (5, Client.sync),
     (1, Client.look_at_token),

@@ -74,6 +74,7 @@ from olmstate.messages import (
     RotateRoomKey,
     RotationPeriod,
     ScanQrCode,
+    SendToDevice,
     SetDeviceTrust,
     ShareRoomKey,
     ShowQrCode,
@@ -209,6 +210,12 @@ class Client:
             await self.supervisor.ask(CreateOlmSessions(one_time_keys=self.world.claim(encrypted.missing)))
             again = await self.supervisor.ask(attrs.evolve(message, devices=encrypted.missing))
             self.world.receive(again.messages)
+
+    async def post(self) -> None:
+        """Have something sent to some devices, if all is known of them."""
+        message = SendToDevice(devices=self.members(), type="m.test", content={}, patience=PATIENCE)
+        with contextlib.suppress(NoTransport):
+            await self.supervisor.ask(message)
 
     async def receive_to_device(self) -> None:
         """Take in an event that came past /sync."""

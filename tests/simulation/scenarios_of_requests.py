@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from olmstate.actors._requests.actor import CommittedRequests
 from olmstate.messages import (
     EncryptForRoom,
     JsonObject,
@@ -13,6 +14,8 @@ from olmstate.messages import (
     OutgoingRequests,
     Request,
     RequestKind,
+    SendToDevice,
+    SentToDevice,
     TrackUsers,
     UpdateDevices,
 )
@@ -103,6 +106,20 @@ async def encrypt_for_room(client: Client) -> Prepared:
     return Prepared(message, elsewhere=add_a_room_key(client))
 
 
+async def send_to_device(client: Client) -> Prepared:
+    """All is known of the device, and there is an Olm session: the event waits to be sent."""
+    query = await _query(client)
+    await client.supervisor.ask(MarkRequestSent(request_id=query.request_id, response=_answer(client, query)))
+    message = SendToDevice(devices=(client.world.peers[0].address,), type="m.test", content={})
+
+    async def it_is_stored(client: Client) -> None:
+        pending = await client.supervisor.ask(CommittedRequests())
+        assert any(each.kind is RequestKind.TO_DEVICE for each in pending)
+
+    reply = SentToDevice(delivered=False, missing=())
+    return Prepared(message, it_is_stored, right=lambda told: told == reply, elsewhere=add_a_room_key(client))
+
+
 SCENARIOS = (
     Scenario(prepare=track_users),
     Scenario(prepare=outdated_users),
@@ -111,4 +128,5 @@ SCENARIOS = (
     Scenario(prepare=mark_request_sent),
     Scenario(prepare=mark_request_failed),
     Scenario(prepare=encrypt_for_room),
+    Scenario(prepare=send_to_device),
 )

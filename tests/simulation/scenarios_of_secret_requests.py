@@ -48,12 +48,11 @@ async def request_secrets(client: Client) -> Prepared:
 
 
 async def _open_request(client: Client, name: str) -> tuple[Peer, RequestId]:
-    """Who was asked for a secret, and the request's id."""
+    """Who was asked for a secret, and the request's id; in the midst of everything else it may be over already."""
     other = await other_device(client)
     await client.supervisor.ask(RequestSecrets(names=(name,)))
     requests = await client.supervisor.ask(SecretRequests())
-    (request_id,) = [each.request_id for each in requests if each.name == name]
-    return other, request_id
+    return other, next((each.request_id for each in requests if each.name == name), RequestId("none"))
 
 
 async def cancel_secret_requests(client: Client) -> Prepared:

@@ -15,7 +15,7 @@ import attrs
 import trio
 from vodozemac import Account, GroupSession, InboundGroupSession, Session, SessionKey
 
-from olmstate.actors import run_supervisor
+from olmstate.actors import Supervisor, run_supervisor
 from olmstate.actors.testing import DEVICE, USER, MemoryDisk, MemoryStore
 from olmstate.messages import (
     AddDevices,
@@ -75,11 +75,11 @@ class PickledPeer:
 class Baseline:
     """A device that has met somebody: what is stored, and what others know."""
 
-    rows: dict[Table, list[Row]]
     me: DeviceIdentity
     peers: tuple[PickledPeer, ...]
     one_time_keys: dict[KeyId, JsonObject]
     fallback_key: JsonObject
+    rows: dict[Table, list[Row]] = attrs.field(factory=dict[Table, list[Row]])
 
     def disk(self) -> MemoryDisk:
         """Another store that holds it."""
@@ -96,22 +96,29 @@ def baseline() -> Baseline:
 
 async def _make_baseline() -> Baseline:
     disk = MemoryDisk()
-    bob, bobs_other, carol = Peer(), Peer(BOB, DeviceId("BOBDEV2")), Peer(CAROL, DeviceId("CAROLDEV"))
     async with run_supervisor(MemoryStore(disk), user_id=USER, device_id=DEVICE) as supervisor:
-        me = await supervisor.ask(CreateAccount())
-        counts = {"signed_curve25519": FULL - MOST_DUE}
-        await supervisor.ask(ReceiveSync(sync={"next_batch": "s0", "device_one_time_keys_count": counts}))
-        await supervisor.ask(AddDevices(response=keys_query(bob, bobs_other)))
-        keys = await supervisor.ask(PrepareOneTimeKeys())
-        await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids))
-        one_time_keys = dict(keys.one_time_keys)
-        (fallback_key,) = keys.fallback_keys.values()
-        bob.start_session(me, one_time_keys.pop(next(iter(one_time_keys))))
-        await supervisor.ask(DecryptToDevice(events=(bob.event(me),)))
-        hello = await supervisor.ask(EncryptToDevice(devices=(bob.address,), type="m.test", content={}))
-        bob.read(hello.messages[bob.user_id][bob.device_id])
+        base = await meet_somebody(supervisor)
+    # as a backup is made
+    rows: dict[Table, list[Row]] = {table: disk.rows(table) for table in Table if table is not Table.EVENTS}
+    return attrs.evolve(base, rows=rows)
+
+
+async def meet_somebody(supervisor: Supervisor) -> Baseline:
+    """Have a new device meet somebody. What is stored then, the caller knows."""
+    bob, bobs_other, carol = Peer(), Peer(BOB, DeviceId("BOBDEV2")), Peer(CAROL, DeviceId("CAROLDEV"))
+    me = await supervisor.ask(CreateAccount())
+    counts = {"signed_curve25519": FULL - MOST_DUE}
+    await supervisor.ask(ReceiveSync(sync={"next_batch": "s0", "device_one_time_keys_count": counts}))
+    await supervisor.ask(AddDevices(response=keys_query(bob, bobs_other)))
+    keys = await supervisor.ask(PrepareOneTimeKeys())
+    await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids))
+    one_time_keys = dict(keys.one_time_keys)
+    (fallback_key,) = keys.fallback_keys.values()
+    bob.start_session(me, one_time_keys.pop(next(iter(one_time_keys))))
+    await supervisor.ask(DecryptToDevice(events=(bob.event(me),)))
+    hello = await supervisor.ask(EncryptToDevice(devices=(bob.address,), type="m.test", content={}))
+    bob.read(hello.messages[bob.user_id][bob.device_id])
     return Baseline(
-        rows={table: disk.rows(table) for table in Table if table is not Table.EVENTS},  # as a backup is made
         me=me,
         peers=tuple(PickledPeer.of(peer) for peer in (bob, bobs_other, carol)),
         one_time_keys=one_time_keys,

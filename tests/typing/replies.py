@@ -109,6 +109,8 @@ from olmstate.messages import (
     SecretStorageCreated,
     SecretStorageInfo,
     SecretStorageKey,
+    SendToDevice,
+    SentToDevice,
     SessionsMissing,
     SetBackupWanted,
     SetDefaultSecretStorageKey,
@@ -328,6 +330,10 @@ async def inbox(supervisor: Supervisor, acknowledge: AcknowledgeInbox, keep: Kee
     assert_type(await supervisor.ask(Inbox()), InboxPage)
     assert_type(await supervisor.ask(acknowledge), None)
     assert_type(await supervisor.ask(keep), None)
+
+
+async def to_device(supervisor: Supervisor, send: SendToDevice) -> None:
+    assert_type(await supervisor.ask(send), SentToDevice)
 
 
 async def key_requests(supervisor: Supervisor, request: RequestRoomKeys, cancel: CancelRoomKeyRequests) -> None:

@@ -11,7 +11,7 @@ from ._devices import DeviceAddress
 from ._errors import DecryptionError, OlmStateError
 from ._field_types import checked
 from ._ids import Curve25519Key, DeviceId, JsonObject, UserId
-from ._message import Command, Query
+from ._message import Command, Procedure, Query
 from ._senders import SenderState
 
 
@@ -112,7 +112,7 @@ class DecryptedToDevice:
     content: JsonObject = attrs.field(repr=False)
     """Of the payload; an ``m.room_key``'s ``session_key`` is left out, since the store has it."""
     sender_state: SenderState
-    """`SenderState.DEVICE` at the most: who has signed the device isn't looked at."""
+    """How well founded it is that it is the device's user who sent it."""
     sender_device: DeviceIdentity | None
     """The known device that sent it: the only user, device and fingerprint that are more than a claim. None if no known
     device of the claimed sender has its keys."""
@@ -138,6 +138,8 @@ class PlainToDevice:
 @attrs.frozen(kw_only=True)
 class ReplayedToDevice:
     """An Olm message that was decrypted before: delivered twice, no alarm.
+
+    Another process may have decrypted it, a push helper say. If it was for the app, it is in the `Inbox`.
 
     Of normal messages (not of pre-key ones) the last 128 of a device are known; an older one is undecryptable.
     """
@@ -165,7 +167,8 @@ ToDeviceOutcome: TypeAlias = DecryptedToDevice | PlainToDevice | ReplayedToDevic
 class DecryptToDevice(Command[tuple[ToDeviceOutcome, ...]]):
     """Decrypt to-device events in their order, each apart: a bad one never harms the others.
 
-    Room keys and withheld notices in them are stored in the same commit, as `ReceiveSync` does; no sync token moves.
+    Room keys and withheld notices in them are stored in the same commit, as `ReceiveSync` does, and so are events for
+    the app, in the `Inbox`; no sync token moves.
 
     Returns:
         tuple[ToDeviceOutcome, ...]
@@ -175,3 +178,42 @@ class DecryptToDevice(Command[tuple[ToDeviceOutcome, ...]]):
     """
 
     events: tuple[JsonObject, ...] = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class SentToDevice:
+    """What became of an event for devices."""
+
+    delivered: bool
+    """The homeserver has it. If not, it is stored, and goes out when the server can be reached; without a transport, it
+    is among the `OutgoingRequests`. Don't ask again: it would be sent twice."""
+    missing: tuple[DeviceAddress, ...]
+    """Devices that it was not sent to: unknown, blocked, or without an Olm session, which can't be begun now."""
+
+
+@attrs.frozen(kw_only=True, field_transformer=checked)
+class SendToDevice(Procedure[SentToDevice]):
+    """Send one event to devices, encrypted, and do all that this takes.
+
+    Users whose devices are unknown or have changed are queried, one-time keys of devices without an Olm session are
+    claimed. Then the event is encrypted and stored in one commit, and delivered. From that commit on it goes out, by
+    the same transaction id each time, also if this process is killed: another that has the store open sends it, or the
+    next one that opens it. So a homeserver that has it passes over a repetition. Events for one device go out in the
+    order in which they were stored.
+
+    Returns:
+        SentToDevice: What became of an event for devices.
+
+    Raises:
+        NoAccount: The store is empty.
+        MalformedContent: ``content`` is no JSON object that Matrix allows.
+        NoTransport: Devices or keys must be asked for first, and there is no transport: send `OutgoingRequests`, then
+            ask again. Nothing of the event is stored.
+        RequestRefused: The homeserver refused a request.
+    """
+
+    devices: tuple[DeviceAddress, ...]
+    type: str
+    content: JsonObject = attrs.field(repr=False)
+    patience: float = 30.0
+    """Seconds to wait for each of the homeserver's answers."""

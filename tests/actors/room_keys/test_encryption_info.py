@@ -12,15 +12,20 @@ from olmstate.actors._identities.operations import MarkVerified
 from olmstate.actors.testing import USER
 from olmstate.messages import (
     AddDevices,
+    DecryptedToDevice,
     DecryptRoomEvent,
     DecryptRoomEvents,
+    DecryptToDevice,
     DeviceTrust,
     EncryptionInfo,
     EncryptionInfoOf,
+    IdentityKeys,
+    Inbox,
     JsonObject,
     MegolmSessionId,
     MismatchedSender,
     MissingRoomKey,
+    PrepareOneTimeKeys,
     RequiredTrust,
     RoomId,
     SenderState,
@@ -88,6 +93,32 @@ async def test_what_is_known_of_a_sender_grows_and_a_violation_is_seen() -> None
         assert SenderState.VERIFIED is await talk.state()
         await talk.learn(talk.unverified, signed=True)
         assert SenderState.VIOLATION is await talk.state()
+
+
+async def test_a_to_device_message_is_told_with_what_is_known_of_its_sender() -> None:
+    """When it is decrypted; and in the inbox, with what is known now."""
+    world = World()
+    async with world.process(transport=False) as device:
+        talk, me = Talk(device), await device.ask(IdentityKeys())
+        keys = await device.ask(PrepareOneTimeKeys())
+        talk.bob.start_session(me, next(iter(keys.one_time_keys.values())))
+
+        async def states() -> tuple[SenderState, SenderState]:
+            event = talk.bob.event(me, "org.example.letter", {})
+            (outcome,) = await device.ask(DecryptToDevice(events=(event,)))
+            assert isinstance(outcome, DecryptedToDevice)
+            kept = [letter.event for letter in (await device.ask(Inbox())).events]
+            (in_inbox,) = {letter.sender_state for letter in kept if isinstance(letter, DecryptedToDevice)}
+            return outcome.sender_state, in_inbox
+
+        await talk.learn()
+        assert (SenderState.DEVICE,) * 2 == await states()
+        await talk.learn(talk.identity, signed=True)
+        assert (SenderState.CROSS_SIGNED,) * 2 == await states()
+        await device.ask(MarkVerified(user_id=UserId(USER), master_key=talk.own.public_key("master")))
+        assert (SenderState.VERIFIED,) * 2 == await states()
+        await talk.learn(talk.unverified, signed=True)
+        assert (SenderState.VIOLATION,) * 2 == await states()
 
 
 async def test_a_device_that_our_user_has_verified_needs_no_identity() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from olmstate.actors._rooms.leaves import rooms_with_leaves
+from olmstate.actors._rooms.leaves import EVENTS_AT_ONCE, rooms_with_leaves
 from olmstate.actors._wire.steps import at_once
 from olmstate.messages import EncryptForRoom, Json, JsonObject, ReceiveSync, RoomId, Statistics, UserId
 from tests.actors.world import World
@@ -76,12 +76,15 @@ def test_what_is_of_another_shape_tells_nothing(garbage: JsonObject) -> None:
     assert () == at_once(rooms_with_leaves(garbage))
 
 
-def test_many_members_are_looked_at_in_steps() -> None:
-    steps = rooms_with_leaves(sync(*[member("join")] * 10_000))
-    number = 0
-    for _ in steps:
-        number += 1
-    assert 10 == number
+@pytest.mark.parametrize("event", [member("join"), {"type": "m.room.message"}])
+def test_many_events_are_looked_at_in_steps(event: JsonObject) -> None:
+    steps = rooms_with_leaves(sync(*[event] * 10_000))
+    assert 10_000 // EVENTS_AT_ONCE == sum(1 for _ in steps)
+
+
+def test_many_rooms_are_looked_at_in_steps() -> None:
+    steps = rooms_with_leaves({"rooms": {"join": {str(number): {} for number in range(10_000)}}})
+    assert 10_000 // EVENTS_AT_ONCE == sum(1 for _ in steps)
 
 
 async def encrypt(world: World, device: Any) -> str:  # noqa: ANN401 - a supervisor

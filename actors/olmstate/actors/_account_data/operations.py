@@ -15,6 +15,7 @@ from urllib.parse import quote
 import attrs
 
 from olmstate.actors._account.operations import own_device
+from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import (
     AnsweredRequest,
@@ -25,6 +26,7 @@ from olmstate.actors._requests.actor import (
     RequestsActor,
 )
 from olmstate.actors._requests.points import Refused
+from olmstate.actors._wire.steps import Steps
 from olmstate.actors._wire.untrusted_json import array_of, check_text_keys, if_sound, is_object, json_object, string
 from olmstate.messages import Command, JsonObject, MalformedMessage, RequestId, RequestKind
 
@@ -36,6 +38,9 @@ LARGEST: Final = 65_536
 """Characters of content: more is nonsense, and would have to be stored."""
 MOST_OTHERS: Final = 64
 """Other types that are looked at in a sync."""
+EVENTS_AT_ONCE: Final = 128
+TYPES_AT_ONCE: Final = 24
+"""Looked at, or stored, without giving other tasks a chance."""
 _WRITES: Final = "account_data"
 """Subject of all writes: they go out one after another."""
 _BATCH_BYTES: Final = 8
@@ -141,11 +146,13 @@ async def _came(turn: Turn, contents: Mapping[str, JsonObject | None]) -> None:
 # --- syncs --------------------------------------------------------------------------------------------------
 
 
-def account_data_in(sync: JsonObject) -> dict[str, JsonObject]:
+def account_data_in(sync: JsonObject) -> Steps[dict[str, JsonObject]]:
     """Account data of a sync response, by type; what makes no sense is passed over."""
     found: dict[str, JsonObject] = {}
     account_data = if_sound(json_object, sync, "account_data") or {}
-    for event in if_sound(array_of, account_data, "events") or ():
+    for number, event in enumerate(if_sound(array_of, account_data, "events") or (), 1):
+        if number % EVENTS_AT_ONCE == 0:
+            yield
         if is_object(event):
             data_type, content = if_sound(string, event, "type"), if_sound(json_object, event, "content")
             if data_type is not None and content is not None:
@@ -155,14 +162,19 @@ def account_data_in(sync: JsonObject) -> dict[str, JsonObject]:
 
 async def receive_account_data(turn: Turn, contents: Mapping[str, JsonObject]) -> None:
     """Take in what a sync has brought."""
-    types = [data_type for data_type in contents if data_type.startswith(PREFIXES)]
-    others = tuple(data_type for data_type in contents if not data_type.startswith(PREFIXES))[:MOST_OTHERS]
+    types: list[str] = []
+    others: list[str] = []
+    async for some in SlicesOf(contents, EVENTS_AT_ONCE):
+        for data_type in some:
+            (types if data_type.startswith(PREFIXES) else others).append(data_type)
+    del others[MOST_OTHERS:]
     if others:
-        known = await turn[AccountDataActor].ask(LookUpAccountData(types=others))
+        known = await turn[AccountDataActor].ask(LookUpAccountData(types=tuple(others)))
         types += [data_type for data_type, each in zip(others, known, strict=True) if each is not None]
-    sound = {data_type: contents[data_type] for data_type in types if _is_sound(contents[data_type])}
-    if sound:
-        await _came(turn, sound)
+    async for some in SlicesOf(types, TYPES_AT_ONCE):
+        sound = {data_type: contents[data_type] for data_type in some if _is_sound(contents[data_type])}
+        if sound:
+            await _came(turn, sound)
 
 
 def _is_sound(content: JsonObject) -> bool:

@@ -46,6 +46,9 @@ class _OutdatedCodec:
         records = [loads(row, OutdatedUserRecord) for row in rows]
         return _Outdated(users={record.user_id: record.invalidation for record in records})
 
+    def add(self, entry: _Outdated, rows: Sequence[Row]) -> None:
+        entry.users |= self.decode(b"", rows).users
+
     def encode(self, partition: bytes, entry: _Outdated) -> Iterable[Row]:
         for user_id in entry.changed:
             invalidation = entry.users.get(user_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 from urllib.parse import urlencode
 
@@ -12,6 +12,7 @@ import attrs
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import add_devices
 from olmstate.actors._engine.capability import BesideTurns
+from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._identities.operations import IDENTITY_FIELDS
 from olmstate.actors._requests.actor import (
@@ -42,6 +43,8 @@ from olmstate.messages import (
 from .actor import DeviceListsActor, Invalidated, Invalidations, Track, TrackedUsersPage, Untrack, UpToDate
 
 USERS_A_QUERY: Final = 250
+USERS_AT_ONCE: Final = 96
+"""Tracked, or found outdated, without giving other tasks a chance."""
 SERVER_TIMEOUT: Final = 10_000
 """Milliseconds that the homeserver may wait for others (spec: POST /keys/query)."""
 CHANGES: Final = "device lists"
@@ -64,8 +67,10 @@ class PrepareQueries(Command[tuple[RequestId, ...]]):
 async def track_users(turn: Turn, command: TrackUsers) -> tuple[UserId, ...]:
     """Track users, and with them the device's own user, who is in each room."""
     own = (await own_device(turn)).identity.user_id
-    new = await turn[DeviceListsActor].ask(Track(users=(*command.users, own)))
-    wanted = set(command.users)
+    wanted = dict.fromkeys(command.users)
+    new: list[UserId] = []
+    async for some in SlicesOf({**wanted, own: None}, USERS_AT_ONCE):
+        new += await turn[DeviceListsActor].ask(Track(users=some))
     return tuple(user_id for user_id in new if user_id in wanted)
 
 
@@ -77,10 +82,10 @@ async def receive_device_lists(turn: Turn, told: JsonObject) -> None:
     """
     left = optional(strings, told, "left") or ()
     changed = optional(strings, told, "changed") or ()
-    if left:
-        await turn[DeviceListsActor].ask(Untrack(users=tuple(map(UserId, left))))
-    if changed:
-        await turn[DeviceListsActor].ask(Invalidated(users=tuple(map(UserId, changed))))
+    async for some in SlicesOf(map(UserId, left), USERS_AT_ONCE):
+        await turn[DeviceListsActor].ask(Untrack(users=some))
+    async for some in SlicesOf(map(UserId, changed), USERS_AT_ONCE):
+        await turn[DeviceListsActor].ask(Invalidated(users=some))
 
 
 async def catch_up(turn: Turn, since: str | None, now_at: str) -> None:
@@ -130,10 +135,9 @@ async def queries_due(supervisor: BesideTurns) -> bool:
     if not outdated:
         return False
     pending = await supervisor.ask(CommittedRequests())
-    waiting = _not_asked_for(outdated, pending)
-    servers = tuple({server_of(user_id) for user_id in waiting})
-    backed_off = await supervisor.ask(CommittedBackOffs(names=servers, now=supervisor.now()))
-    return any(server_of(user_id) not in backed_off for user_id in waiting)
+    servers = await _servers(_not_asked_for(outdated, pending))
+    backed_off = await supervisor.ask(CommittedBackOffs(names=tuple({*servers.values()}), now=supervisor.now()))
+    return any(server not in backed_off for server in servers.values())
 
 
 async def make_queries(turn: Turn) -> None:
@@ -153,14 +157,21 @@ async def _ask_for(turn: Turn, invalidations: Mapping[UserId, str]) -> tuple[Req
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.KEYS_QUERY))
     own = tuple(each.request_id for each in pending if each.own and not invalidations.keys().isdisjoint(each.subjects))
     waiting = _not_asked_for(invalidations, pending)
-    servers = tuple({server_of(user_id) for user_id in waiting})
-    backed_off = await turn[RequestsActor].ask(BackedOff(names=servers, now=turn.now))
-    users = [user_id for user_id in waiting if server_of(user_id) not in backed_off]
-    requests = tuple(
-        _query({user_id: invalidations[user_id] for user_id in users[first : first + USERS_A_QUERY]})
-        for first in range(0, len(users), USERS_A_QUERY)
-    )
-    return own + await turn[RequestsActor].ask(PutRequests(requests=requests, now=turn.now))
+    servers = await _servers(waiting)
+    backed_off = await turn[RequestsActor].ask(BackedOff(names=tuple({*servers.values()}), now=turn.now))
+    users = [user_id for user_id, server in servers.items() if server not in backed_off]
+    requests = [
+        _query({user_id: invalidations[user_id] for user_id in some}) async for some in SlicesOf(users, USERS_A_QUERY)
+    ]
+    return own + await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
+
+
+async def _servers(users: Iterable[UserId]) -> dict[UserId, str]:
+    """The server of each."""
+    servers: dict[UserId, str] = {}
+    async for some in SlicesOf(users, USERS_A_QUERY):
+        servers |= {user_id: server_of(user_id) for user_id in some}
+    return servers
 
 
 def _query(invalidations: Mapping[UserId, str]) -> NewRequest:

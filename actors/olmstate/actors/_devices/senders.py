@@ -1,7 +1,6 @@
 """Who is known to have some keys: what every question of "who sent this?" comes down to.
 
-Owns: `KnownSender`, what is known of one user's devices by their keys, and `sender_state` and
-    `owner_state`, how well founded that is.
+Owns: `KnownSender`, what is known of one user's devices by their keys, and `sender_state`, how well founded that is.
 Rules:
 
 - A device is whoever has *both* keys. Its Ed25519 key has signed the other, so that nobody can publish it with a key of
@@ -103,21 +102,16 @@ class KnownSender:
         return self._names.get(device_id)
 
 
-def sender_state(device: DeviceIdentity | None, *, imported: bool = False) -> SenderState:
-    """How well founded it is that a known device, if there is one with both keys, has sent something."""
-    if imported:
-        return SenderState.INSECURE_SOURCE
-    return SenderState.UNKNOWN_DEVICE if device is None else SenderState.DEVICE
-
-
-def owner_state(device: DeviceKeys, identity: KnownIdentity | None, own: KnownIdentity | None) -> SenderState:
-    """How well founded it is that a known device is its user's.
+def sender_state(device: DeviceKeys | None, identity: KnownIdentity | None, own: KnownIdentity | None) -> SenderState:
+    """How well founded it is that a user has sent something.
 
     Args:
-        device: It has sent something.
-        identity: Its user's.
+        device: The user's known device with both keys of whoever sent it; None: there is none.
+        identity: The user's.
         own: Our own user's.
     """
+    if device is None:
+        return SenderState.UNKNOWN_DEVICE
     if device.trust is DeviceTrust.VERIFIED:
         return SenderState.VERIFIED
     if (

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from olmstate.actors._wire.steps import Steps
@@ -139,9 +140,11 @@ class Cache(Generic[E]):
 
     def trim(self) -> None:
         """Drop the least recently used entries beyond capacity; a message that is loading its own loads them again."""
-        while len(self._clean) > self._capacity:
-            self._clean.popitem(last=False)
-            self._evicted += 1
+        over = len(self._clean) - self._capacity
+        if over > 0:
+            for partition in list(islice(self._clean, over)):
+                del self._clean[partition]
+            self._evicted += over
 
     def count(self, *, wanted: int, missed: int) -> None:
         """Note that a message wanted ``wanted`` entries, of which ``missed`` had to be loaded."""
@@ -230,11 +233,14 @@ class Cache(Generic[E]):
             self._dirty.clear()
             self._loading.clear()
             return
+        # most often there is nothing of them: others' tables are in most commits, and there may be thousands of keys
         for partition in partitions:
-            if self._clean.pop(partition, None) is not None:
+            if partition in self._clean:
+                del self._clean[partition]
                 self._invalidated += 1
-            self._dirty.pop(partition, None)
-            self._loading.discard(partition)
+            if partition in self._dirty:
+                del self._dirty[partition]
+        self._loading.difference_update(partitions)
 
     def drop_clean(self) -> None:
         """The store failed: clean copies may no longer equal it. What a turn has changed is the turn's, and stays."""

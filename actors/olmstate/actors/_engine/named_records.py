@@ -48,6 +48,10 @@ class NamedRecordsCodec(Generic[N, R]):
         """The records, by name."""
         return NamedRecords(by_name={self.name(record): record for record in (loads(row, self.cls) for row in rows)})
 
+    def add(self, entry: NamedRecords[N, R], rows: Sequence[Row]) -> None:
+        """More of them."""
+        entry.by_name |= self.decode(b"", rows).by_name
+
     def encode(self, partition: bytes, entry: NamedRecords[N, R]) -> Iterable[Row]:
         """The rows of those that have changed."""
         for name in entry.changed:

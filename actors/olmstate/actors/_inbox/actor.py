@@ -24,6 +24,8 @@ from olmstate.actors._devices.senders import KnownSender, sender_state
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import OneRecordCodec, dumps, loads
+from olmstate.actors._identities.actor import IdentityCodec
+from olmstate.actors._identities.known import KnownIdentity
 from olmstate.messages import (
     Curve25519Key,
     DecryptedToDevice,
@@ -154,9 +156,13 @@ class InboxActor(Actor[Asked]):
             Table.INBOX_STATE, OneRecordCodec(InboxStateRecord), capacity(Table.INBOX_STATE)
         )
         self._senders = Cache[KnownSender](Table.DEVICES, KnownSenderCodec(), capacity(Table.DEVICES), view=True)
+        self._identities = Cache[KnownIdentity | None](
+            Table.IDENTITIES, IdentityCodec(), capacity(Table.IDENTITIES), view=True
+        )
+        self._own_identity = store.key(Table.IDENTITIES, environment.user_id)
         self._partition = store.key(Table.INBOX, "events")
         self._state_key = store.key(Table.INBOX_STATE, "state")
-        super().__init__(environment, [self._waiting, self._contents, self._state, self._senders])
+        super().__init__(environment, [self._waiting, self._contents, self._state, self._senders, self._identities])
 
     def wanted(self, message: Asked) -> Wanted:
         """What is known of the events, and of the inbox; the contents of those that are listed, and their senders."""
@@ -179,10 +185,9 @@ class InboxActor(Actor[Asked]):
         if waiting is not None:
             listed, _ = _page(waiting, asked)
             yield self._contents, [self._content_key(record.number) for record in listed]
-            yield (
-                self._senders,
-                [self._sender_key(record.sender) for record in listed if record.encrypted and record.sender],
-            )
+            senders = [record.sender for record in listed if record.encrypted and record.sender]
+            yield self._senders, [self._sender_key(sender) for sender in senders]
+            yield self._identities, [*map(self._identity_key, senders), self._own_identity]
 
     def handle(self, message: Asked) -> Reply:
         """Answer one message."""
@@ -211,6 +216,9 @@ class InboxActor(Actor[Asked]):
 
     def _sender_key(self, sender: UserId) -> bytes:
         return self._store.key(Table.DEVICES, sender)
+
+    def _identity_key(self, sender: UserId) -> bytes:
+        return self._store.key(Table.IDENTITIES, sender)
 
     def _put_state(self, *, last: int, lost: int, kept: dict[str, bool]) -> None:
         self._state.put(self._state_key, InboxStateRecord(last=last, lost=lost, kept=kept))
@@ -269,10 +277,14 @@ class InboxActor(Actor[Asked]):
             return PlainToDevice(event=content)
         known = self._senders.committed(self._sender_key(record.sender))
         device = known.device(stored.sender_key, stored.ed25519)
+        identity = own_identity = None
+        if known.any_signed:
+            identity = self._identities.committed(self._identity_key(record.sender))
+            own_identity = self._identities.committed(self._own_identity)
         return DecryptedToDevice(
             type=record.type,
             content=content,
-            sender_state=sender_state(device),
+            sender_state=sender_state(known.keys(stored.sender_key, stored.ed25519), identity, own_identity),
             sender_device=device,
             claimed_sender=record.sender,
             sender_key=stored.sender_key,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
+from operator import attrgetter
 from typing import ClassVar, Final, TypeAlias, assert_never
 
 import attrs
@@ -46,11 +47,15 @@ EventName: TypeAlias = tuple[RoomId, EventId]
 
 @attrs.define(kw_only=True)
 class _Parked:
-    """All parked events, oldest first."""
+    """All parked events."""
 
     by_name: dict[EventName, ParkedEventRecord] = attrs.field(factory=dict[EventName, ParkedEventRecord])
     changed: set[EventName] = attrs.field(factory=set[EventName])
     """New, other or gone against what is stored."""
+
+    def in_order(self) -> list[ParkedEventRecord]:
+        """Oldest first."""
+        return sorted(self.by_name.values(), key=attrgetter("number"))
 
 
 def _name(record: ParkedEventRecord) -> EventName:
@@ -62,8 +67,10 @@ class _Codec:
         self._store = store
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> _Parked:  # noqa: ARG002 - there is one
-        stored = sorted((loads(row, ParkedEventRecord) for row in rows), key=lambda record: record.number)
-        return _Parked(by_name={_name(record): record for record in stored})
+        return _Parked(by_name={_name(record): record for record in (loads(row, ParkedEventRecord) for row in rows)})
+
+    def add(self, entry: _Parked, rows: Sequence[Row]) -> None:
+        entry.by_name |= self.decode(b"", rows).by_name
 
     def encode(self, partition: bytes, entry: _Parked) -> Iterable[Row]:
         for name in entry.changed:
@@ -149,7 +156,7 @@ class ParkedEventsActor(Actor[Asked]):
             case Park(events=events, now=now):
                 return message.reply(self._park(events, now))
             case ParkedOf(sessions=sessions):
-                records = self._parked.current(self._partition).by_name.values()
+                records = self._parked.current(self._partition).in_order()
                 return message.reply(tuple(each for each in records if (each.room_id, each.session_id) in sessions))
             case UpdateParked(records=records):
                 parked = self._parked.change(self._partition)
@@ -189,7 +196,7 @@ class ParkedEventsActor(Actor[Asked]):
             )
             parked.changed.add(name)
             self._contents.put(self._content_key(name), ParkedContentRecord(event=each.event))
-        over = tuple(_over(parked.by_name.values()))
+        over = tuple(_over(parked.in_order()))
         self._unpark(over)
         return over
 
@@ -222,7 +229,7 @@ class ParkedEventsActor(Actor[Asked]):
 def _asked_for(parked: _Parked, asked: ParkedEvents) -> list[ParkedEventRecord]:
     return [
         record
-        for record in parked.by_name.values()
+        for record in parked.in_order()
         if asked.room_id in (None, record.room_id) and (record.readable or not asked.readable)
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -46,7 +46,9 @@ async def park_events(turn: Turn, command: ParkEvents) -> EventsParked:
                 new.append(_checked(room_id, event))
             except MalformedMessage as error:
                 rejected.append(error)
-    dropped = await turn[ParkedEventsActor].ask(Park(events=tuple(new), now=turn.now))
+    dropped: list[EventName] = []
+    async for few in SlicesOf(new, EVENTS_AT_ONCE):
+        dropped += await turn[ParkedEventsActor].ask(Park(events=few, now=turn.now))
     await look_again(turn, {(each.room_id, each.session_id) for each in new}, tell=False)
     parked = await turn[ParkedEventsActor].ask(
         ParkedOf(sessions=frozenset((each.room_id, each.session_id) for each in new))
@@ -54,13 +56,13 @@ async def park_events(turn: Turn, command: ParkEvents) -> EventsParked:
     named = {(each.room_id, each.event_id): None for each in new}
     can_be_read = {(record.room_id, record.event_id) for record in parked if record.readable}
     readable = [name for name in named if name in can_be_read]
-    await turn[ParkedEventsActor].ask(Unpark(events=tuple(readable)))
+    await _unpark(turn, readable)
     gone = {*readable, *dropped}
     return EventsParked(
         parked=tuple(name for name in named if name not in gone),
         readable=tuple(readable),
         rejected=tuple(rejected),
-        dropped=dropped,
+        dropped=tuple(dropped),
     )
 
 
@@ -90,7 +92,12 @@ def _checked(room_id: RoomId, event: Json) -> NewParkedEvent:
 
 async def forget_parked_events(turn: Turn, command: ForgetParkedEvents) -> None:
     """Park them no more."""
-    await turn[ParkedEventsActor].ask(Unpark(events=command.events))
+    await _unpark(turn, command.events)
+
+
+async def _unpark(turn: Turn, events: Iterable[EventName]) -> None:
+    async for some in SlicesOf(events, EVENTS_AT_ONCE):
+        await turn[ParkedEventsActor].ask(Unpark(events=some))
 
 
 async def sessions_learnt(turn: Turn, sessions: Collection[tuple[RoomId, MegolmSessionId]]) -> None:

@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import attrs
 
-from olmstate.actors._devices.senders import KnownSender, owner_state, sender_state
+from olmstate.actors._devices.senders import KnownSender, sender_state
 from olmstate.actors._identities.known import KnownIdentity, identity_state
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
@@ -204,10 +204,8 @@ def _attribution(
         state = SenderState.INSECURE_SOURCE if imported else SenderState.THIS_DEVICE
     else:
         device = known.device(claim.sender_key, claim.ed25519)
-        state = sender_state(device, imported=imported)
         keys = known.keys(claim.sender_key, claim.ed25519)
-        if state is SenderState.DEVICE and keys is not None:
-            state = owner_state(keys, identity, own_identity)
+        state = SenderState.INSECURE_SOURCE if imported else sender_state(keys, identity, own_identity)
     info = EncryptionInfo(
         sender_state=state,
         sender_device=device if state >= SenderState.DEVICE else None,

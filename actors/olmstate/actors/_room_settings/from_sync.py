@@ -13,12 +13,12 @@ import attrs
 
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.steps import Steps
-from olmstate.actors._wire.untrusted_json import is_array, is_object, object_or_empty
+from olmstate.actors._wire.untrusted_json import is_array, object_or_empty
 from olmstate.messages import Json, JsonObject, RoomId, RotationPeriod
 
 from .actor import Told
 
-EVENTS_AT_ONCE: Final = 1_000
+EVENTS_AT_ONCE: Final = 128
 SHARED: Final = ("shared", "world_readable")
 
 
@@ -27,11 +27,16 @@ def settings_in(sync: JsonObject) -> Steps[dict[RoomId, Told]]:
     found: dict[RoomId, Told] = {}
     number = 0
     for room_id, room in object_or_empty(object_or_empty(sync.get("rooms")).get("join")).items():
+        number += 1
+        if number % EVENTS_AT_ONCE == 0:
+            yield
         parts = [object_or_empty(object_or_empty(room).get(part)).get("events") for part in ("state", "timeline")]
-        for event in _state_events(parts):
+        for event in _events(parts):
             number += 1
             if number % EVENTS_AT_ONCE == 0:
                 yield
+            if event.get("state_key") != "":
+                continue
             before = found.get(RoomId(room_id), _NOTHING)
             after = _after(before, event)
             if after != _NOTHING:
@@ -53,9 +58,7 @@ def _after(told: Told, event: JsonObject) -> Told:
             return told
 
 
-def _state_events(lists: Iterable[Json]) -> Iterable[JsonObject]:
+def _events(lists: Iterable[Json]) -> Iterable[JsonObject]:
     for events in lists:
         if is_array(events):
-            for event in events:
-                if is_object(event) and event.get("state_key") == "":
-                    yield event
+            yield from map(object_or_empty, events)

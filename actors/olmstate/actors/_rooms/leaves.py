@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from olmstate.actors._wire.steps import Steps
-from olmstate.actors._wire.untrusted_json import is_array, is_object, object_or_empty
+from olmstate.actors._wire.untrusted_json import is_array, object_or_empty
 from olmstate.messages import Json, JsonObject, RoomId
 
-EVENTS_AT_ONCE: Final = 1_000
+EVENTS_AT_ONCE: Final = 128
 _WERE_IN: Final = ("join", "invite", None)
 """What somebody was who leaves by a leave; who knocked and was refused was never in. None: the server doesn't say."""
 
@@ -28,25 +28,26 @@ def rooms_with_leaves(sync: JsonObject) -> Steps[tuple[RoomId, ...]]:
     found: dict[RoomId, None] = {RoomId(room_id): None for room_id in object_or_empty(rooms.get("leave"))}
     number = 0
     for room_id, room in object_or_empty(rooms.get("join")).items():
+        number += 1
+        if number % EVENTS_AT_ONCE == 0:
+            yield
         timeline = object_or_empty(object_or_empty(room).get("timeline"))
         limited = timeline.get("limited") is True
         state = object_or_empty(object_or_empty(room).get("state"))
-        for event in _members(timeline.get("events"), state.get("events")):
+        for event in _events(timeline.get("events"), state.get("events")):
             number += 1
             if number % EVENTS_AT_ONCE == 0:
                 yield
-            if _is_leave(event, limited=limited):
+            if event.get("type") == "m.room.member" and _is_leave(event, limited=limited):
                 found[RoomId(room_id)] = None
                 break
     return tuple(found)
 
 
-def _members(*lists: Json) -> Iterable[JsonObject]:
+def _events(*lists: Json) -> Iterable[JsonObject]:
     for events in lists:
         if is_array(events):
-            for event in events:
-                if is_object(event) and event.get("type") == "m.room.member":
-                    yield event
+            yield from map(object_or_empty, events)
 
 
 def _is_leave(event: JsonObject, *, limited: bool) -> bool:

@@ -74,7 +74,7 @@ async def receive_sync(supervisor: Asking, command: ReceiveSync) -> SyncReceived
         device_lists={name: if_sound(strings, lists, name) or () for name in ("changed", "left")},
         rooms_with_leaves=await in_slices(rooms_with_leaves(sync)),
         settings=await in_slices(settings_in(sync)),
-        account_data=account_data_in(sync),
+        account_data=await in_slices(account_data_in(sync)),
     )
     to_device = optional(json_object, sync, "to_device") or {}
     events = optional(array_of, to_device, "events") or ()

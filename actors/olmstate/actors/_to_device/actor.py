@@ -378,10 +378,10 @@ class Encrypt(Message[tuple[tuple[int, str] | None, ...]]):
 
 
 @attrs.frozen(kw_only=True)
-class SentRoomKeys(Message[dict[RoomId, MegolmSessionId]]):
-    """Which room keys were sent on the sessions with a device: of each room the last, and of so many rooms."""
+class SentRoomKeys(Message[tuple[dict[RoomId, MegolmSessionId], ...]]):
+    """Which room keys were sent on the sessions with each device: of each room the last, and of so many rooms."""
 
-    sender_key: Curve25519Key
+    sender_keys: tuple[Curve25519Key, ...]
 
 
 Asked: TypeAlias = (
@@ -430,8 +430,8 @@ class OlmSessionsActor(Actor[Asked]):
                 return ()
             case Encrypt(plaintexts=plaintexts):
                 return ((self._sessions, [self._partition(key) for _, key, _ in plaintexts]),)
-            case SentRoomKeys(sender_key=sender_key):
-                return ((self._sessions, [self._partition(sender_key)]),)
+            case SentRoomKeys(sender_keys=sender_keys):
+                return ((self._sessions, list(map(self._partition, sender_keys))),)
             case _:
                 assert_never(message)
 
@@ -473,8 +473,10 @@ class OlmSessionsActor(Actor[Asked]):
                 return message.reply(tuple(self._undo(sender_keys)))
             case Encrypt(plaintexts=plaintexts, room_key=room_key):
                 return message.reply(tuple(self._encrypt(*plaintext, room_key) for plaintext in plaintexts))
-            case SentRoomKeys(sender_key=sender_key):
-                return message.reply(self._sessions.current(self._partition(sender_key)).room_keys)
+            case SentRoomKeys(sender_keys=sender_keys):
+                return message.reply(
+                    tuple(self._sessions.current(self._partition(key)).room_keys for key in sender_keys)
+                )
             case _:
                 assert_never(message)
 

@@ -11,6 +11,7 @@ from olmstate.actors._devices.operations import fingerprints_of_others, known_se
 from olmstate.actors._devices.senders import sender_state
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
+from olmstate.actors._identities.operations import known_identities
 from olmstate.actors._to_device.decrypting import open_messages
 from olmstate.actors._to_device.handlers import (
     OLM_TROUBLE,
@@ -38,6 +39,7 @@ from olmstate.messages import (
     PlainToDevice,
     ReplayedMessage,
     ReplayedToDevice,
+    SenderState,
     ToDeviceOutcome,
     UndecryptableToDevice,
     UnknownOlmSession,
@@ -85,7 +87,8 @@ async def receive_to_device(turn: Turn, events: Sequence[Json]) -> tuple[ToDevic
         opened = await open_messages(turn, messages, judge)
         began = opened.began
         for at, said in opened.said.items():
-            received[at].outcome = _outcome(messages[at], said, secrets)
+            state = judge.states.get(at, SenderState.UNKNOWN_DEVICE)
+            received[at].outcome = _outcome(messages[at], said, state, secrets)
             if isinstance(said, Payload):
                 received[at].payload = said
                 believed.add(messages[at].digest)
@@ -113,13 +116,15 @@ async def _tell_of_trouble(
             await trouble.undecryptable(turn, failed)
 
 
-def _outcome(olm: OlmMessage, said: Payload | DecryptionError, secrets: Mapping[str, str]) -> ToDeviceOutcome:
+def _outcome(
+    olm: OlmMessage, said: Payload | DecryptionError, state: SenderState, secrets: Mapping[str, str]
+) -> ToDeviceOutcome:
     if isinstance(said, DecryptionError):
         return UndecryptableToDevice(claimed_sender=olm.sender, claimed_sender_key=olm.sender_key, error=said)
     return DecryptedToDevice(
         type=said.type,
         content=told_content(said, secrets),
-        sender_state=sender_state(said.device),
+        sender_state=state,
         sender_device=said.device,
         claimed_sender=said.sender,
         sender_key=olm.sender_key,
@@ -154,10 +159,14 @@ class _Judge:
     turn: Turn
     own: DeviceIdentity
     messages: Mapping[int, OlmMessage]
+    states: dict[int, SenderState] = attrs.field(factory=dict[int, SenderState])
+    """How well founded it is who sent what is believed, if it is a known device."""
 
     async def __call__(self, plaintexts: Mapping[int, bytes]) -> dict[int, Payload | DecryptionError]:
         """What each says, or why it isn't believed."""
         senders = await known_senders(self.turn, [self.messages[position].sender for position in plaintexts])
+        signed = [user_id for user_id, known in senders.items() if known.any_signed]
+        identities = await known_identities(self.turn, {*signed, self.own.user_id}) if signed else {}
         said: dict[int, Payload | DecryptionError] = {}
         unknown: dict[int, Ed25519Key] = {}
         async for some in SlicesOf(plaintexts.items(), PAYLOADS_AT_ONCE):
@@ -173,6 +182,10 @@ class _Judge:
                     continue
                 if payload.device is None and not known.had(olm.sender_key, payload.ed25519):
                     unknown[position] = payload.ed25519
+                if payload.device is not None:
+                    keys = known.keys(payload.device.curve25519, payload.device.ed25519)
+                    identity, own_identity = identities.get(olm.sender), identities.get(self.own.user_id)
+                    self.states[position] = sender_state(keys, identity, own_identity)
         of_others = await fingerprints_of_others(self.turn, unknown.values())
         for position, ed25519 in unknown.items():
             if ed25519 in of_others:

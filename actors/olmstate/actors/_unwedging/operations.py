@@ -46,6 +46,8 @@ from olmstate.messages import (
 from .actor import HOUR, PutRepairs, Repair, Repairs, UnwedgingActor
 
 DEVICES_A_REQUEST: Final = 250
+DEVICES_AT_ONCE: Final = 64
+"""Looked up without giving other tasks a chance."""
 TIMES_AN_HOUR: Final = 4
 """That a device's room keys are sent again: a hostile one could begin one session after another."""
 _NONE: Final = Repair()
@@ -115,7 +117,10 @@ async def share_again(turn: Turn, events: Sequence[DecryptedEvent]) -> None:
         for event in events
         if (device := event.payload.device) is not None
     }
-    sent = {device: await turn[OlmSessionsActor].ask(SentRoomKeys(sender_key=key)) for device, key in devices.items()}
+    sent: dict[DeviceAddress, Mapping[RoomId, MegolmSessionId]] = {}
+    async for some in SlicesOf(devices, DEVICES_AT_ONCE):
+        asked = SentRoomKeys(sender_keys=tuple(devices[device] for device in some))
+        sent.update(zip(some, await turn[OlmSessionsActor].ask(asked), strict=True))
     known = await look_up(turn, [address for address, room_keys in sent.items() if room_keys])
     for address, keys in known.items():
         if keys.trust is DeviceTrust.BLOCKED:

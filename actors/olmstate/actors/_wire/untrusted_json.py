@@ -289,6 +289,8 @@ def strings(obj: JsonObject, field: str) -> tuple[str, ...]:
         MalformedMessage: It is missing or something else.
     """
     values = array_of(obj, field)
+    if _TEXT.issuperset(map(type, values)) and _is_unicode("".join(values)):
+        return tuple(values)
     if all(isinstance(value, str) and _is_unicode(value) for value in values):
         return tuple(map(str.__str__, values))
     raise _refusal(obj, field, "an array of strings")

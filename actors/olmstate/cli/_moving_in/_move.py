@@ -173,26 +173,29 @@ def _check_vacant(named: Path, store: Path) -> None:
 def _opened_account(
     options: Options, found: FoundAccount, defaults: Sequence[str], *, also_vodozemac: bool
 ) -> tuple[Pickles, Account]:
-    secret = Secret(
-        what=f"Pickle key of {options.source}",
-        variable="OLMSTATE_PICKLE_KEY",
-        option="--pickle-key-file",
-        passphrase_file=options.pickle_key_file,
-    )
+    why: ValueError | None = None
+    for secret in _secrets(options, defaults):
+        pickles = Pickles(secret=secret, also_vodozemac=also_vodozemac)
+        try:
+            return pickles, pickles.read(Account, found.pickle)
+        except ValueError as error:
+            why = error
+    raise click.ClickException(
+        f"the account in {options.source} can't be read: another pickle key is wanted, or it is damaged ({why})"
+    ) from why
+
+
+def _secrets(options: Options, defaults: Sequence[str]) -> Iterator[bytes]:
+    """What may encrypt the pickles, one after another: nobody is asked if a default does."""
+    secret = Secret(what=f"Pickle key of {options.source}", variable="OLMSTATE_PICKLE_KEY", option="--pickle-key-file")
+    if options.pickle_key_file is not None:
+        content = options.pickle_key_file.read_bytes()
+        yield content.removesuffix(b"\n").removesuffix(b"\r")
+        yield content  # any bytes are a key
+        return
     if secret.is_asked_for:
-        for default in defaults:
-            pickles = Pickles(secret=default, also_vodozemac=also_vodozemac)
-            try:
-                return pickles, pickles.read(Account, found.pickle)
-            except ValueError:
-                continue
-    pickles = Pickles(secret=secret.passphrase(), also_vodozemac=also_vodozemac)
-    try:
-        return pickles, pickles.read(Account, found.pickle)
-    except ValueError as error:
-        raise click.ClickException(
-            f"the account in {options.source} can't be read: another pickle key is wanted, or it is damaged ({error})"
-        ) from error
+        yield from (default.encode() for default in defaults)
+    yield secret.passphrase().encode()
 
 
 async def _fill(supervisor: Supervisor, found: Found, account: Account, pickles: Pickles, report: _Report) -> None:

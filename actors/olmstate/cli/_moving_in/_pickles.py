@@ -15,7 +15,7 @@ P = TypeVar("P", Account, Session, InboundGroupSession)
 class Pickles:
     """Reads them."""
 
-    secret: str = attrs.field(repr=False)
+    secret: bytes = attrs.field(repr=False)
     also_vodozemac: bool = False
     """Whether some may be vodozemac's own. matrix-nio writes those since 0.26, encrypted with its passphrase's SHA-256,
     and rewrites older ones when it comes across them."""
@@ -28,8 +28,8 @@ class Pickles:
         """
         if self.also_vodozemac:
             try:
-                return kind.from_pickle(pickle, hashlib.sha256(self.secret.encode()).digest())
+                return kind.from_pickle(pickle, hashlib.sha256(self.secret).digest())
             except ValueError:
                 pass  # then it is one of libolm's
         # what vodozemac says of its types leaves out that an inbound group session has it, too
-        return kind.from_libolm_pickle(pickle, self.secret.encode())  # type: ignore[attr-defined,no-any-return]
+        return kind.from_libolm_pickle(pickle, self.secret)  # type: ignore[attr-defined,no-any-return]

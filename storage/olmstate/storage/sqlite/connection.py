@@ -43,8 +43,11 @@ class Connection(sqlite3.Connection):
             index.leave()
 
 
-def connect(path: Path, *, write: bool) -> Database:
+def connect(path: Path, *, write: bool, busy_seconds: float = BUSY_SECONDS) -> Database:
     """Open the database, which must exist; its file is not changed by that.
+
+    For ``busy_seconds`` SQLite waits, then and later, for programs that don't take our lock; nothing else goes on in
+    that thread meanwhile.
 
     Raises:
         StoreUnavailable: SQLite is too old, there is no such file, or this process was forked from one that had it
@@ -53,10 +56,10 @@ def connect(path: Path, *, write: bool) -> Database:
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreUnavailable(reason=f"SQLite {sqlite3.sqlite_version} is older than 3.37")
-    return look_again(lambda: _connect(path, write=write))
+    return look_again(lambda: _connect(path, write=write, busy_seconds=busy_seconds))
 
 
-def _connect(path: Path, *, write: bool) -> Database:
+def _connect(path: Path, *, write: bool, busy_seconds: float) -> Database:
     try:
         index = WalIndex.enter(os.fspath(path))
     except OSError as error:
@@ -66,7 +69,7 @@ def _connect(path: Path, *, write: bool) -> Database:
             connection = sqlite3.connect(
                 f"file://{quote(os.fsencode(path))}?mode={'rw' if write else 'ro'}",
                 uri=True,
-                timeout=BUSY_SECONDS,
+                timeout=busy_seconds,
                 isolation_level=None,  # transactions are ours to begin and to end
                 check_same_thread=False,  # what may be slow runs in a thread, one at a time
                 cached_statements=256,
@@ -118,7 +121,6 @@ def require_writable(database: Database) -> None:
         sqlite3.Error: Any; SQLITE_READONLY if it can't.
     """
     connection = database.conn
-    set_busy_timeout(connection, 0)
     try:
         # this begins by reading, if the file is open for that; only a statement that writes fails
         connection.execute("BEGIN IMMEDIATE")
@@ -129,8 +131,6 @@ def require_writable(database: Database) -> None:
     except sqlite3.Error as error:
         if result_code(error) & PRIMARY != sqlite3.SQLITE_BUSY:  # somebody else writes, as we could
             raise
-    finally:
-        set_busy_timeout(connection, BUSY_SECONDS)
 
 
 def set_busy_timeout(connection: sqlite3.Connection, seconds: float) -> None:

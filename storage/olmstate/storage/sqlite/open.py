@@ -7,14 +7,16 @@ is found empty has lost its content: that is an error, and no reason to make a n
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import attrs
+import trio
 from sqlite_utils import Database
 from trio.lowlevel import enable_ki_protection
 
-from olmstate.messages import DeviceId, StoreUnavailable, UserId, WrongDevice
+from olmstate.messages import DeviceId, StoreBusy, StoreUnavailable, UserId, WrongDevice
 from olmstate.storage.facts import Facts
 from olmstate.storage.lock.turnstile import Turnstile
 from olmstate.storage.os_errors import os_errors
@@ -37,8 +39,8 @@ from .folder import (
 )
 from .meta import STORE_ID_BYTES, insert_meta, read_info
 from .schema import create, migrate, version
-from .sqlite_errors import look_again, translated
-from .store import SqliteStore
+from .sqlite_errors import BUSY_SECONDS, look_again, translated
+from .store import BUSY_PAUSE, SqliteStore
 
 
 @enable_ki_protection
@@ -90,11 +92,7 @@ async def open_store(
         made: _Made | None = None
         wrapping_key = b""
         while store is None:
-            await lock.acquire(lock_timeout)
-            try:
-                store = _open_locked(path, lock, user_id, device_id, made)
-            finally:
-                lock.release()
+            store = await _when_free(partial(_open_locked, path, lock, user_id, device_id, made), lock, lock_timeout)
             if store is None:
                 # an empty folder; deriving a key takes long, so it is done without the lock, and another may be quicker
                 new = Wrapping.new(key)
@@ -107,7 +105,7 @@ async def open_store(
         if not store.unlock(wrapping, wrapping_key):
             await lock.acquire(lock_timeout)
             try:
-                look_again(partial(store.bind, wrapping, wrapping_key))
+                await store.bind(wrapping, wrapping_key)
             finally:
                 lock.release()
     except BaseException:
@@ -117,6 +115,24 @@ async def open_store(
             await store.aclose()
         raise
     return store
+
+
+async def _when_free(act: Callable[[], SqliteStore | None], lock: Turnstile, lock_timeout: float) -> SqliteStore | None:
+    """What ``act`` returns under the lock; it is done again while a program that doesn't take our lock has SQLite's.
+
+    It is we who wait, or the event loop would stand still.
+    """
+    deadline = trio.current_time() + BUSY_SECONDS
+    while True:
+        await lock.acquire(lock_timeout)
+        try:
+            return act()
+        except StoreBusy:
+            if trio.current_time() >= deadline:
+                raise
+        finally:
+            lock.release()
+        await trio.sleep(BUSY_PAUSE)
 
 
 @attrs.frozen
@@ -169,7 +185,7 @@ def _make(path: Path, user_id: UserId, device_id: DeviceId, made: _Made) -> None
 def _open(path: Path, lock: Turnstile, user_id: UserId | None, device_id: DeviceId | None) -> SqliteStore:
     connections: list[Database] = []
     try:
-        connections.append(writer := connect(path, write=True))
+        connections.append(writer := connect(path, write=True, busy_seconds=0))
         with translated(read_error_of(writer)):
             # before anything is changed in a database that may be another's
             version(writer)
@@ -177,7 +193,7 @@ def _open(path: Path, lock: Turnstile, user_id: UserId | None, device_id: Device
             use_wal(writer)
             require_writable(writer)
             migrate(writer)
-            connections.append(reader := connect(path, write=False))
+            connections.append(reader := connect(path, write=False, busy_seconds=0))
             return SqliteStore(path, lock, writer, reader)
     except BaseException:
         for connection in connections:

@@ -153,7 +153,6 @@ class SqliteStore:
         # one thread at a time uses the writer; not from Trio's threads, which the user's program may have taken all
         self._thread = trio.CapacityLimiter(1)
         self._seal: Seal | None = None
-        self._files_closed = False
         self.key: Callable[..., bytes] = self._no_key
         """The keyed hash under which some parts, texts, are kept in a table; see `RowReader.key`."""
         assert isinstance(self._reader, Connection)  # noqa: S101 - `connect` makes no other
@@ -167,8 +166,10 @@ class SqliteStore:
             raise StoreUnavailable(
                 reason="another handle of this process still has files that were removed or replaced; close it first"
             )
-        # it is we who wait for programs that don't take our lock: SQLite would wait on the event loop
+        # it is we who wait for programs that don't take our lock: SQLite would wait on the event loop. Readers never
+        # wait for who writes, and only for a moment for who opens or closes a database
         set_busy_timeout(self._writer, 0)
+        set_busy_timeout(self._reader, BUSY_SECONDS)
         self._seen_header, self._seen_generation = b"", -1
         self._last_commit = 0.0
         self._pages_left = 0
@@ -641,12 +642,15 @@ class SqliteStore:
         self.key = seal.key  # without a detour: each message asks for several
         return has_facts
 
-    def bind(self, wrapping: Wrapping, wrapping_key: bytes) -> None:
+    async def bind(self, wrapping: Wrapping, wrapping_key: bytes) -> None:
         """Have a store of an earlier version keep its facts, if no other handle was quicker. Under the lock.
 
         Raises:
             StoreError: As for `commit`.
         """
+        await self._run_when_free(lambda: look_again(lambda: self._bind(wrapping, wrapping_key)), CHECKPOINT_SECONDS)
+
+    def _bind(self, wrapping: Wrapping, wrapping_key: bytes) -> None:
         seal = self._unlocked
         with translated(self._wal_index.read_error):
             seen = self._state(self._writer).generation
@@ -682,27 +686,22 @@ class SqliteStore:
                 with contextlib.suppress(StoreError, trio.BusyResourceError):
                     if not self._lock.held:
                         await self._lock.acquire(CLOSE_SECONDS)
-                await self._run(self._close, self._last_commit)
+                if self._lock.held and self._doubt is None:
+                    await self._run(self._last_checkpoint, CLOSE_BUSY_SECONDS)
         finally:
-            self._close()  # here and now, if Ctrl-C came in between: no shield keeps it out
-
-    def _close(self) -> None:
-        if self._files_closed:
-            return
-        self._files_closed = True
-        self._seal = None
-        self.key = self._no_key
-        try:
-            if self._lock.held and self._doubt is None:
-                with contextlib.suppress(sqlite3.Error, StorePoisoned):
-                    self._check_files(self._lock)  # or the log would go into a database that nobody finds again
-                    # an open snapshot of another process, a backup say, is no reason to keep the lock for long
-                    set_busy_timeout(self._writer, CLOSE_BUSY_SECONDS)
-                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        finally:
+            # here and now, if Ctrl-C came in between: no shield keeps it out
+            self._seal = None
+            self.key = self._no_key
             self._writer.close()
             self._reader.close()  # the last one: see _connection
             self._lock.close()
+
+    def _last_checkpoint(self) -> None:
+        with contextlib.suppress(sqlite3.Error, StorePoisoned):
+            self._check_files(self._lock)  # or the log would go into a database that nobody finds again
+            # an open snapshot of another process, a backup say, is no reason to keep the lock for long
+            set_busy_timeout(self._writer, CLOSE_BUSY_SECONDS)
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     # --- doubts ---------------------------------------------------------------------------------------------
 

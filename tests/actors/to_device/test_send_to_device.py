@@ -1,0 +1,215 @@
+"""An app's events for devices: stored with the step of the session, and delivered whatever becomes of the process."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from olmstate.actors import Supervisor
+from olmstate.messages import (
+    DeviceAddress,
+    DeviceId,
+    DeviceTrust,
+    IdentityKeys,
+    Json,
+    MalformedContent,
+    MarkRequestSent,
+    NoTransport,
+    OutgoingRequests,
+    Request,
+    RequestKind,
+    RequestRefused,
+    Response,
+    SendToDevice,
+    SentToDevice,
+    SetDeviceTrust,
+    UserId,
+)
+from tests.actors.world import Other, World
+from tests.peer.session import API
+
+LETTER = "org.example.letter"
+BOB, CAROL, DAVE = UserId("@bob:example.org"), UserId("@carol:example.org"), UserId("@dave:far.example")
+
+
+def letter(*devices: Other | DeviceAddress, n: Json = 1, patience: float = 30) -> SendToDevice:
+    addresses = tuple(each.peer.address if isinstance(each, Other) else each for each in devices)
+    return SendToDevice(devices=addresses, type=LETTER, content={"n": n}, patience=patience)
+
+
+async def read(other: Other) -> list[Json]:
+    """What has come since the last time."""
+    answer = await other.session.sync(other.since)
+    other.since = answer["next_batch"]
+    payloads = [
+        other.peer.read(event["content"])
+        for event in answer["to_device"]["events"]
+        if event["type"] == "m.room.encrypted"
+    ]
+    return [payload["content"]["n"] for payload in payloads if payload["type"] == LETTER]
+
+
+async def test_devices_are_learned_keys_claimed_and_the_event_delivered(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bob, carol = [await world.log_in(user, one_time_keys=1) for user in (BOB, CAROL)]
+    async with world.process() as device:
+        assert SentToDevice(delivered=True, missing=()) == await device.ask(letter(bob, carol, bob))
+        assert [[1], [1]] == [await read(bob), await read(carol)]
+        await trio.sleep(5)  # until the device's own keys are uploaded
+        asked = len(world.asked)
+        await device.ask(letter(bob, n=2))
+        assert [RequestKind.TO_DEVICE] == [request.kind for request in world.asked[asked:]]
+    assert [[2], []] == [await read(bob), await read(carol)]
+
+
+async def test_who_can_not_be_written_to_is_named_and_holds_up_nobody(world: World, autojump_clock: MockClock) -> None:
+    bob, blocked = await world.log_in(BOB, one_time_keys=1), await world.log_in(BOB, "BLOCKED", one_time_keys=1)
+    mute = await world.log_in(CAROL)
+    unknown = DeviceAddress(user_id=BOB, device_id=DeviceId("UNKNOWN"))
+    async with world.process() as device:
+        own = await device.ask(IdentityKeys())
+        itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
+        await device.ask(letter(bob))
+        await device.ask(SetDeviceTrust(user_id=BOB, device_id=DeviceId("BLOCKED"), trust=DeviceTrust.BLOCKED))
+        others = blocked.peer.address, mute.peer.address, unknown, itself
+        assert SentToDevice(delivered=True, missing=others) == await device.ask(letter(bob, *others, n=2))
+        asked = len(world.asked)
+        assert SentToDevice(delivered=True, missing=others) == await device.ask(letter(*others))
+        await trio.sleep(5)
+        assert RequestKind.TO_DEVICE not in {request.kind for request in world.asked[asked:]}
+    assert [[1, 2], [], []] == [await read(other) for other in (bob, blocked, mute)]
+    counts = (await blocked.session.request("POST", f"{API}/keys/upload", {}))["one_time_key_counts"]
+    assert {"signed_curve25519": 1} == counts, "a key was claimed for nothing"
+
+
+async def test_what_can_not_be_sent_costs_nobody_a_key(world: World, autojump_clock: MockClock) -> None:
+    bob = await world.log_in(BOB, one_time_keys=1)
+    async with world.process() as device:
+        with pytest.raises(MalformedContent):
+            await device.ask(letter(bob, n=float("nan")))
+        assert {RequestKind.KEYS_QUERY, RequestKind.KEYS_CLAIM}.isdisjoint({request.kind for request in world.asked})
+
+
+async def test_what_is_not_delivered_in_time_is_stored_and_delivered_later(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bob = await world.log_in(BOB, one_time_keys=1)
+    async with world.process() as device:
+        await device.ask(letter(bob, n=1))
+        world.fail = True
+        assert SentToDevice(delivered=False, missing=()) == await device.ask(letter(bob, n=2, patience=5))
+        assert SentToDevice(delivered=False, missing=()) == await device.ask(letter(bob, n=3, patience=5))
+        world.fail = False
+        await trio.sleep(120)
+        assert [1, 2, 3] == await read(bob)  # in the order in which they were sent
+        assert () == await device.ask(OutgoingRequests())
+
+
+async def test_events_for_a_device_arrive_in_their_order_though_the_first_takes_longer(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = await world.log_in(BOB, one_time_keys=1)
+    send, delays = World.send, [0, 10, 0]
+
+    async def slow(self: World, request: Request) -> Response:
+        if request.kind is RequestKind.TO_DEVICE:
+            await trio.sleep(delays.pop(0))
+        return await send(self, request)
+
+    monkeypatch.setattr(World, "send", slow)
+    async with world.process() as device:
+        await device.ask(letter(bob, n=1))
+        async with trio.open_nursery() as nursery:
+            for n in (2, 3):
+                nursery.start_soon(device.ask, letter(bob, n=n))
+                await trio.sleep(1)
+    assert [1, 2, 3] == await read(bob)
+
+
+async def test_a_refusal_is_told(world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    bob = await world.log_in(BOB, one_time_keys=1)
+    send = World.send
+
+    async def refusing(self: World, request: Request) -> Response:
+        if request.kind is RequestKind.TO_DEVICE:
+            return Response(status=400, body=b'{"errcode": "M_UNKNOWN"}')
+        return await send(self, request)
+
+    monkeypatch.setattr(World, "send", refusing)
+    async with world.process() as device:
+        with pytest.raises(RequestRefused):
+            await device.ask(letter(bob))
+
+
+# --- whatever becomes of the process ------------------------------------------------------------------------
+
+
+async def outgoing(device: Supervisor) -> tuple[Request, ...]:
+    return tuple(each for each in await device.ask(OutgoingRequests()) if each.kind is RequestKind.TO_DEVICE)
+
+
+async def test_by_hand_it_is_among_the_outgoing_requests_the_same_after_a_restart(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bob = await world.log_in(BOB, one_time_keys=1)
+    async with world.process() as device:
+        await device.ask(letter(bob))
+    assert [1] == await read(bob)
+    async with world.process(transport=False) as device:
+        assert SentToDevice(delivered=False, missing=()) == await device.ask(letter(bob, n=2))
+        (request,) = await outgoing(device)
+    async with world.process(transport=False) as device:
+        assert (request,) == await outgoing(device)
+        for _ in range(2):  # the homeserver passes over the second
+            await world.session.request(request.method, request.path, json.loads(request.body))
+        await device.ask(MarkRequestSent(request_id=request.request_id, response={}))
+        assert () == await outgoing(device)
+    assert [2] == await read(bob)
+
+
+async def test_by_hand_nothing_is_stored_before_all_devices_can_be_written_to(
+    world: World, autojump_clock: MockClock
+) -> None:
+    bob = await world.log_in(BOB, one_time_keys=1)
+    async with world.process(transport=False) as device:
+        for kind in (RequestKind.KEYS_QUERY, RequestKind.KEYS_CLAIM):
+            with pytest.raises(NoTransport):
+                await device.ask(letter(bob))
+            (request,) = [each for each in await device.ask(OutgoingRequests()) if each.kind is kind]
+            assert () == await outgoing(device)
+            answer = await world.session.request(request.method, request.path, json.loads(request.body))
+            await device.ask(MarkRequestSent(request_id=request.request_id, response=answer))
+        assert SentToDevice(delivered=False, missing=()) == await device.ask(letter(bob))
+        assert 1 == len(await outgoing(device))
+
+
+@pytest.mark.parametrize("lost", ["request", "answer"])
+async def test_a_killed_process_has_its_event_delivered_once_by_another(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    bob = await world.log_in(BOB, one_time_keys=1)
+    send, killed = World.send, trio.CancelScope()
+
+    async def fatal(self: World, request: Request) -> Response:
+        if request.kind is RequestKind.TO_DEVICE and not killed.cancel_called:
+            if lost == "answer":
+                await send(self, request)
+            killed.cancel()
+            await trio.sleep_forever()
+        return await send(self, request)
+
+    monkeypatch.setattr(World, "send", fatal)
+    with killed:
+        async with world.process() as device:
+            await device.ask(letter(bob))
+    assert killed.cancelled_caught
+    async with world.process() as device:
+        await trio.sleep(60)
+        assert () == await outgoing(device)
+    sent = [request for request in world.asked if request.kind is RequestKind.TO_DEVICE]
+    assert 1 == len({(request.path, request.body) for request in sent})
+    assert [1] == await read(bob)
