@@ -68,7 +68,7 @@ figures: $(VENV)/.peers ## Measure anew for docs/performance.md
 # The harnesses in full. A harness reads the switch with `pytest.Config.getoption("--full")`: how many seeds, points or
 # examples it runs, and that a missing tool is a failure; a test that has no short form is marked `full`.
 # Without --full, the short forms are part of `make test`.
-FAULTS := tests/faults tests/simulation tests/model
+FAULTS := tests/faults tests/simulation tests/model tests/operations/test_wrong_types.py tests/cost/test_growth.py
 
 .PHONY: faults
 faults: $(VENV)/.dev ## The reliability harnesses in full, and a table of what they did

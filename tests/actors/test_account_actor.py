@@ -30,6 +30,7 @@ from olmstate.messages import (
     Curve25519Key,
     DeviceIdentity,
     IdentityKeys,
+    JsonObject,
     KeyId,
     MalformedMessage,
     NoAccount,
@@ -39,7 +40,7 @@ from olmstate.messages import (
     UnpublishedKeys,
 )
 from olmstate.storage import Table
-from tests.actors.peers import Peer
+from tests.operations.peer import Peer
 
 
 def sync(token: str, *, since: str | None = None, count: int = 0, unused: bool | None = None) -> StoreSync:
@@ -250,10 +251,8 @@ async def test_a_fallback_key_is_replaced_when_it_was_used_or_is_a_week_old(
 # --- sessions -----------------------------------------------------------------------------------------------
 
 
-def pre_key_message(peer: Peer, own: Curve25519Key, one_time_key: str, text: bytes) -> OlmMessage:
-    return parse_olm_message(
-        peer.user_id, peer.curve25519, *peer.start_session(own, one_time_key).encrypt(text).to_parts()
-    )
+def pre_key_message(peer: Peer, own: DeviceIdentity, key: JsonObject, text: bytes) -> OlmMessage:
+    return parse_olm_message(peer.user_id, peer.curve25519, *peer.start_session(own, key).encrypt(text).to_parts())
 
 
 async def test_a_one_time_key_is_used_up_in_the_commit_that_stores_its_session(
@@ -263,7 +262,7 @@ async def test_a_one_time_key_is_used_up_in_the_commit_that_stores_its_session(
     keys = await account.ask(MakeKeys(now=0))
     await actors.commit()
     key_id, key = next(iter(keys.one_time_keys.items()))
-    message = pre_key_message(peer, identity.curve25519, key["key"], b"hello")
+    message = pre_key_message(peer, identity, key, b"hello")
     (made,) = await account.ask(CreateInboundSessions(messages=(message,)))
     assert isinstance(made, InboundSession)
     assert (made.plaintext, message.one_time_key) == (b"hello", key["key"])
@@ -280,14 +279,12 @@ async def test_of_two_messages_with_one_key_the_first_gets_it_and_a_bad_one_harm
     account: AccountActor,
 ) -> None:
     identity, keys = await account.ask(IdentityKeys()), await account.ask(MakeKeys(now=0))
-    one, two = [key["key"] for key in keys.one_time_keys.values()][:2]
+    one, two = list(keys.one_time_keys.values())[:2]
     messages = [
-        pre_key_message(Peer(), identity.curve25519, one, b"first"),
-        pre_key_message(Peer(), identity.curve25519, one, b"second"),
-        msgspec.structs.replace(
-            pre_key_message(Peer(), identity.curve25519, two, b""), sender_key=Curve25519Key("no key")
-        ),
-        pre_key_message(Peer(), identity.curve25519, two, b"third"),
+        pre_key_message(Peer(), identity, one, b"first"),
+        pre_key_message(Peer(), identity, one, b"second"),
+        msgspec.structs.replace(pre_key_message(Peer(), identity, two, b""), sender_key=Curve25519Key("no key")),
+        pre_key_message(Peer(), identity, two, b"third"),
     ]
     first, second, third, fourth = await account.ask(CreateInboundSessions(messages=tuple(messages)))
     assert isinstance(first, InboundSession)
@@ -300,10 +297,9 @@ async def test_an_outbound_session_is_made_with_a_good_key_and_leaves_the_accoun
     account: AccountActor,
 ) -> None:
     peer = Peer()
+    (key,) = peer.one_time_key().values()
     session, nothing = await account.ask(
-        CreateOutboundSessions(
-            keys=((peer.curve25519, peer.one_time_key()), (peer.curve25519, Curve25519Key("no key")))
-        )
+        CreateOutboundSessions(keys=((peer.curve25519, key["key"]), (peer.curve25519, Curve25519Key("no key"))))
     )
     assert session is not None
     assert nothing is None

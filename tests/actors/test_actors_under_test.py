@@ -9,7 +9,7 @@ from olmstate.actors._devices.actor import LookUp, StoreDevices
 from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import ActorStopped, Devices, IdentityKeys, NoAccount, StoreBusy, StoreError, StoreFull, UserId
 from olmstate.storage import Fenced, Table
-from tests.actors.peers import Peer
+from tests.operations.peer import Peer
 
 BOB = UserId("@bob:example.org")
 

@@ -42,9 +42,10 @@ from olmstate.messages import (
 )
 from olmstate.storage import Table
 from tests.actors.capabilities import Run, with_run
-from tests.actors.peers import ROOM, Peer, Room, keys_query
 from tests.actors.supervised import refusal, supervised
 from tests.actors.test_turns import Askers, a_second
+from tests.operations.device import ROOM
+from tests.operations.peer import Peer, Room, add_devices
 
 
 class Bug(Exception):
@@ -92,7 +93,7 @@ async def test_a_bug_in_an_actor_is_its_askers_and_the_others_go_on(
             askers = Askers(nursery)
             askers.ask(supervisor, Devices(user_id=peer.user_id))
             await wait_all_tasks_blocked()
-            askers.ask(supervisor, keys_query(peer))
+            askers.ask(supervisor, add_devices(peer))
             askers.ask(supervisor, SyncToken())
         assert {InternalError} == {heard for heard in askers.heard if isinstance(heard, type)}
         assert 3 == len(askers.heard)
@@ -113,7 +114,7 @@ async def test_the_asker_is_told_which_bug_and_where(monkeypatch: pytest.MonkeyP
 async def test_what_a_handler_that_failed_may_have_spoiled_is_loaded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     peer = Peer()
     async with supervised(MemoryDisk()) as supervisor:
-        await supervisor.ask(keys_query(peer))
+        await supervisor.ask(add_devices(peer))
         await supervisor.ask(Devices(user_id=peer.user_id))
 
         def spoil(self: Any, message: Devices) -> Reply:  # noqa: ANN401 - an actor
@@ -135,7 +136,7 @@ async def test_a_command_that_meets_a_bug_half_way_is_taken_out_and_the_others_r
     meet: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rooms = [Room(Peer()) for _ in range(5)]
-    broken = rooms[2].room_key()
+    broken = rooms[2].add_room_key()
 
     def breaking(run: Run) -> Run:
         async def break_half_way(turn: Turn, command: AddRoomKey) -> RoomKeyChange:
@@ -152,7 +153,7 @@ async def test_a_command_that_meets_a_bug_half_way_is_taken_out_and_the_others_r
         async with trio.open_nursery() as nursery:
             askers = Askers(nursery)
             for room in rooms:
-                askers.ask(supervisor, broken if room is rooms[2] else room.room_key())
+                askers.ask(supervisor, broken if room is rooms[2] else room.add_room_key())
         assert [InternalError, *["new"] * 4] == sorted(askers.heard, key=str)
         statistics = await supervisor.ask(Statistics())
         assert (1, 1) == (statistics.turns, statistics.commits)
@@ -177,7 +178,7 @@ async def test_what_a_bug_may_have_done_to_others_changes_is_rolled_back_too(mon
             askers = Askers(nursery)
             holder.acquire_nowait()
             # the first is a turn of its own, and the others wait for one together, in their order
-            messages: list[Message[Any]] = [CreateAccount(), *(room.room_key() for room in rooms)]
+            messages: list[Message[Any]] = [CreateAccount(), *(room.add_room_key() for room in rooms)]
             for message in messages:
                 askers.ask(supervisor, message)
                 await wait_all_tasks_blocked()
@@ -190,7 +191,7 @@ async def test_a_change_that_cannot_be_written_is_found_by_giving_each_command_a
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rooms = [Room(Peer()) for _ in range(5)]
-    unwritable = attrs.evolve(rooms[2].room_key(), room_id=RoomId("!unwritable:example.org"))
+    unwritable = attrs.evolve(rooms[2].add_room_key(), room_id=RoomId("!unwritable:example.org"))
 
     def write(record: RoomKeyRecord) -> bytes:
         if record.room_id == unwritable.room_id:
@@ -203,9 +204,9 @@ async def test_a_change_that_cannot_be_written_is_found_by_giving_each_command_a
         async with trio.open_nursery() as nursery:
             askers = Askers(nursery)
             for room in rooms:
-                askers.ask(supervisor, unwritable if room is rooms[2] else room.room_key())
+                askers.ask(supervisor, unwritable if room is rooms[2] else room.add_room_key())
         assert [InternalError, *["new"] * 4] == sorted(askers.heard, key=str)
-        assert "known" == await supervisor.ask(rooms[0].room_key())
+        assert "known" == await supervisor.ask(rooms[0].add_room_key())
     assert 4 == len(disk.rows(Table.INBOUND_GROUP_SESSIONS))
     assert disk.slot.holder is None
 

@@ -33,8 +33,9 @@ from olmstate.messages import (
     SyncToken,
 )
 from olmstate.storage import Table
-from tests.actors.peers import ROOM, Peer, Room
 from tests.actors.supervised import refusal, runner_of, state_of, supervised
+from tests.operations.device import ROOM
+from tests.operations.peer import Peer, Room
 
 
 async def test_commands_that_were_sent_before_the_end_are_answered(autojump_clock: MockClock) -> None:
@@ -140,7 +141,7 @@ async def test_whatever_is_asked_after_the_end_gets_actor_stopped(
 async def test_what_is_written_behind_is_written_before_the_end(autojump_clock: MockClock) -> None:
     disk, room = MemoryDisk(), Room(Peer())
     async with supervised(disk, options=Options(write_behind=3600)) as supervisor:
-        await supervisor.ask(room.room_key())
+        await supervisor.ask(room.add_room_key())
         await supervisor.ask(DecryptRoomEvent(room_id=room.room_id, event=room.send()))
         assert disk.rows(Table.MESSAGE_INDICES) == []
     assert len(disk.rows(Table.MESSAGE_INDICES)) == 1
@@ -167,7 +168,7 @@ async def test_a_write_behind_that_comes_as_the_supervisor_ends_harms_nobody(
     disk, room = MemoryDisk(), Room(Peer())
     holder = MemoryStore(disk, pid=2).lock
     async with supervised(disk, options=Options(lock_timeout=1, write_behind=2)) as supervisor:
-        await supervisor.ask(room.room_key())
+        await supervisor.ask(room.add_room_key())
         await supervisor.ask(DecryptRoomEvent(room_id=room.room_id, event=room.send()))
         holder.acquire_nowait()
         await runner_of(supervisor).close()
@@ -227,7 +228,7 @@ async def test_a_commit_under_way_is_finished_and_its_askers_hear_of_it_though_t
 async def test_a_failed_commit_at_the_end_is_no_exception(autojump_clock: MockClock) -> None:
     disk, faults, room = MemoryDisk(), Faults(), Room(Peer())
     async with supervised(disk, faults=faults) as supervisor:
-        await supervisor.ask(room.room_key())
+        await supervisor.ask(room.add_room_key())
         await supervisor.ask(DecryptRoomEvent(room_id=room.room_id, event=room.send()))
         faults.at("commit", StoreFull())
     assert state_of(supervisor) is State.CLOSED

@@ -23,7 +23,7 @@ from olmstate.messages import (
     UserId,
 )
 from olmstate.storage import Table
-from tests.actors.peers import Peer
+from tests.operations.peer import Peer
 
 BOB = UserId("@bob:example.org")
 

@@ -27,6 +27,7 @@ from olmstate.messages import (
     EncryptedRoomEvent,
     EncryptRoomEvent,
     IdentityKeys,
+    JsonObject,
     KeyId,
     MarkKeysPublished,
     MarkRoomKeyShared,
@@ -41,8 +42,9 @@ from olmstate.messages import (
     SyncToken,
 )
 from olmstate.storage import Fenced, Table
-from tests.actors.peers import ROOM, Peer, Room
 from tests.actors.supervised import state_of, supervised
+from tests.operations.device import ROOM
+from tests.operations.peer import Peer, Room
 
 R = TypeVar("R")
 
@@ -95,19 +97,19 @@ class Day:
         if self.token is None:
             # of the fallback keys the same, if those that came first were lost with their answer
             claimed = next(iter({**keys.one_time_keys, **keys.fallback_keys}.values()))
-            await self._receive(supervisor, claimed["key"])
+            await self._receive(supervisor, claimed)
             self.token = "s1"
         assert await self._ask(supervisor, SyncToken()) == "s1"
-        event = DecryptRoomEvent(room_id=self.room.room_id, event=self.room.send("hello"))
+        event = DecryptRoomEvent(room_id=self.room.room_id, event=self.room.send({"body": "hello"}))
         assert (await self._ask(supervisor, event)).content == {"body": "hello"}
         self.decrypted = True
         await self._ask(supervisor, MarkKeysPublished(key_ids=keys.key_ids))
 
-    async def _receive(self, supervisor: Supervisor, one_time_key: str) -> None:
+    async def _receive(self, supervisor: Supervisor, one_time_key: JsonObject) -> None:
         assert self.identity is not None
         if not self.bob.sessions:
-            self.bob.start_session(self.identity.curve25519, one_time_key)
-            self.to_device = self.bob.encrypt(self.identity, self.room.room_key_content(), "m.room_key")
+            self.bob.start_session(self.identity, one_time_key)
+            self.to_device = self.bob.event(self.identity, "m.room_key", self.room.room_key)
         sync = {"next_batch": "s1", "to_device": {"events": [self.to_device]}}
         await self._ask(supervisor, ReceiveSync(sync=sync))
 

@@ -37,8 +37,9 @@ from olmstate.messages import (
 )
 from olmstate.storage import Fenced, Row, Table
 from tests.actors.capabilities import with_actor
-from tests.actors.peers import ROOM, Peer, Room, keys_query
 from tests.actors.supervised import supervised
+from tests.operations.device import ROOM
+from tests.operations.peer import Peer, Room, add_devices
 
 R = TypeVar("R")
 
@@ -54,11 +55,11 @@ async def share(supervisor: Supervisor) -> None:
 async def test_a_turn_that_is_fenced_runs_again_from_what_is_true_now() -> None:
     disk, faults, bob, carol = MemoryDisk(), Faults(), Peer(), Peer("@bob:example.org", "BOB2")
     async with supervised(disk, faults=faults) as supervisor, supervised(disk, pid=2) as other:
-        await other.ask(keys_query(bob))
+        await other.ask(add_devices(bob))
         committed = disk.rows(Table.DEVICES)
         disk.write_from_elsewhere({Table.DEVICES: [msgspec.structs.replace(row, value=None) for row in committed]})
         faults.at("commit", lambda: disk.write_from_elsewhere({Table.DEVICES: committed}))
-        added = await supervisor.ask(keys_query(carol))  # bob is gone, says this one: it must know of him
+        added = await supervisor.ask(add_devices(carol))  # bob is gone, says this one: it must know of him
         statistics = await supervisor.ask(Statistics())
     assert (carol.address,) == added.added
     assert (bob.address,) == added.removed
@@ -74,7 +75,7 @@ async def test_an_index_that_another_has_reserved_meanwhile_is_not_used_though_a
     options = Options(capacities={Table.MESSAGE_INDICES: 0}, write_behind=3600)
     async with supervised(disk) as other:
         await share(other)
-        await other.ask(room.room_key())
+        await other.ask(room.add_room_key())
 
     def reserve_from_elsewhere() -> None:
         (row,) = disk.rows(Table.OUTBOUND_GROUP_SESSIONS)
@@ -131,7 +132,7 @@ async def test_others_get_their_turn_between_the_making_of_many_rows_and_their_c
 ) -> None:
     disk, carol = MemoryDisk(), Peer("@carol:example.org")
     async with supervised(disk) as other:
-        await other.ask(keys_query(carol))
+        await other.ask(add_devices(carol))
         committed = disk.rows(Table.DEVICES)
         disk.write_from_elsewhere({Table.DEVICES: [msgspec.structs.replace(row, value=None) for row in committed]})
     made = False
@@ -153,7 +154,7 @@ async def test_others_get_their_turn_between_the_making_of_many_rows_and_their_c
     many = [Peer(device_id=f"BOB{number}") for number in range(MOST_ROWS + 1)]
     async with supervised(disk) as supervisor:
         trio.lowlevel.add_instrument(WriteFromElsewhere())
-        added = await supervisor.ask(keys_query(*many))
+        added = await supervisor.ask(add_devices(*many))
         statistics = await supervisor.ask(Statistics())
         assert (carol.keys,) == await supervisor.ask(Devices(user_id=carol.user_id))
     assert {peer.address for peer in many} == set(added.added)

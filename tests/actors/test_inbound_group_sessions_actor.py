@@ -35,7 +35,9 @@ from olmstate.messages import (
     UnknownMessageIndex,
 )
 from olmstate.storage import START, Row, Table
-from tests.actors.peers import ROOM, Peer, Room
+from tests.actors.peers import new_room_key
+from tests.operations.device import ROOM
+from tests.operations.peer import Peer, Room
 
 OTHER_ROOM = RoomId("!other:example.org")
 
@@ -70,7 +72,7 @@ def room() -> Room:
 async def inbound(actors: ActorsUnderTest, room: Room) -> AsyncIterator[InboundGroupSessionsActor]:
     """An actor with the room's key."""
     async with run_actor(actors.inbound_group_sessions) as inbound:
-        await inbound.ask(AddRoomKeys(room_keys=(room.new_room_key(),)))
+        await inbound.ask(AddRoomKeys(room_keys=(new_room_key(room),)))
         await actors.commit()
         yield inbound
 
@@ -96,15 +98,15 @@ def tables_read(faults: Faults) -> list[Table | None]:
 
 
 async def test_an_event_is_decrypted_and_says_whose_key_did_it(inbound: InboundGroupSessionsActor, room: Room) -> None:
-    decrypted = await decrypt(inbound, room.send("hello", event_id="$1"))
+    decrypted = await decrypt(inbound, room.send({"body": "hello"}, event_id="$1"))
     assert isinstance(decrypted, DecryptedRoomEvent)
     assert (decrypted.type, decrypted.content) == ("m.room.message", {"body": "hello"})
     assert (decrypted.room_id, decrypted.event_id) == (ROOM, "$1")
     assert (decrypted.session_id, decrypted.message_index) == (room.session_id, 0)
     info = decrypted.encryption_info
     assert (info.sender_state, info.sender_device) == (SenderState.UNKNOWN_DEVICE, None)
-    assert info.claimed_sender == room.sender.user_id
-    assert (info.claimed_curve25519, info.claimed_ed25519) == (room.sender.curve25519, room.sender.ed25519)
+    assert info.claimed_sender == room.maker.user_id
+    assert (info.claimed_curve25519, info.claimed_ed25519) == (room.maker.curve25519, room.maker.ed25519)
     assert not info.imported
 
 
@@ -120,7 +122,7 @@ async def test_what_cannot_be_decrypted_is_told_apart(inbound: InboundGroupSessi
     event, stranger = room.send(), Room(Peer())
     early = Room(Peer())
     sent_before = early.send()
-    await inbound.ask(AddRoomKeys(room_keys=(early.new_room_key(),)))
+    await inbound.ask(AddRoomKeys(room_keys=(new_room_key(early),)))
     expected: list[tuple[JsonObject, type[DecryptionError]]] = [
         (stranger.send(), MissingRoomKey),
         (altered(event, algorithm="m.megolm.v2"), MalformedMessage),
@@ -142,7 +144,7 @@ async def test_a_message_from_before_the_key_is_not_readable(
 ) -> None:
     late = Room(Peer())
     before = late.send()
-    await inbound.ask(AddRoomKeys(room_keys=(late.new_room_key(),)))
+    await inbound.ask(AddRoomKeys(room_keys=(new_room_key(late),)))
     await actors.commit()
     error = await decrypt(inbound, before)
     assert isinstance(error, UnknownMessageIndex)
@@ -152,13 +154,13 @@ async def test_a_message_from_before_the_key_is_not_readable(
 async def test_a_message_that_was_encrypted_for_another_room_is_refused(
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor, room: Room
 ) -> None:
-    await inbound.ask(AddRoomKeys(room_keys=(msgspec.structs.replace(room.new_room_key(), room_id=OTHER_ROOM),)))
+    await inbound.ask(AddRoomKeys(room_keys=(msgspec.structs.replace(new_room_key(room), room_id=OTHER_ROOM),)))
     await actors.commit()
     assert isinstance(await decrypt(inbound, room.send(), room_id=OTHER_ROOM), MismatchedRoom)
 
 
 async def test_of_many_events_a_bad_one_harms_none(inbound: InboundGroupSessionsActor, room: Room) -> None:
-    first, second, unknown = room.send("1"), room.send("2"), Room(Peer()).send()
+    first, second, unknown = room.send({"body": "1"}), room.send({"body": "2"}), Room(Peer()).send()
     replies = await inbound.ask(
         DecryptSome(events=((ROOM, first), (ROOM, unknown), (ROOM, {"content": 5}), (ROOM, second)))
     )
@@ -196,9 +198,9 @@ async def test_a_key_that_comes_again_is_known_and_an_earlier_one_is_better(
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor
 ) -> None:
     late = Room(Peer())
-    from_start = late.new_room_key()
+    from_start = new_room_key(late)
     first_event = late.send()
-    from_now = late.new_room_key()
+    from_now = new_room_key(late)
     assert ("new",) == await inbound.ask(AddRoomKeys(room_keys=(from_now,)))
     await actors.commit()
     assert isinstance(await decrypt(inbound, first_event), UnknownMessageIndex)
@@ -213,7 +215,7 @@ async def test_a_forged_key_under_the_same_id_is_kept_apart_and_what_it_decrypts
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor, room: Room
 ) -> None:
     forged = Room(Peer())
-    new = msgspec.structs.replace(forged.exported_room_key(), session_id=room.session_id)
+    new = msgspec.structs.replace(new_room_key(forged, exported=True), session_id=room.session_id)
     assert ("unconnected",) == await inbound.ask(AddRoomKeys(room_keys=(new,)))
     await actors.commit()
     genuine = await decrypt(inbound, room.send())
@@ -222,7 +224,7 @@ async def test_a_forged_key_under_the_same_id_is_kept_apart_and_what_it_decrypts
     fake = await decrypt(inbound, altered(room.send(), ciphertext=theirs))
     assert isinstance(genuine, DecryptedRoomEvent)
     assert isinstance(fake, DecryptedRoomEvent)
-    for event, imported, peer in ((genuine, False, room.sender), (fake, True, forged.sender)):
+    for event, imported, peer in ((genuine, False, room.maker), (fake, True, forged.maker)):
         info = event.encryption_info
         assert (info.imported, info.claimed_curve25519) == (imported, peer.curve25519)
 
@@ -232,13 +234,13 @@ async def test_the_reason_of_the_first_notice_is_told_until_the_key_comes(
 ) -> None:
     withheld = Room(Peer())
     for code in ("m.unverified", "m.blacklisted"):
-        name = ROOM, withheld.session_id, withheld.sender.user_id
+        name = ROOM, withheld.session_id, withheld.maker.user_id
         await inbound.ask(AddWithheld(notices={name: WithheldRecord(code=code)}))
         await actors.commit()
     error = await decrypt(inbound, withheld.send())
     assert isinstance(error, RoomKeyWithheld)
     assert error.code == "m.unverified"
-    await inbound.ask(AddRoomKeys(room_keys=(withheld.new_room_key(),)))
+    await inbound.ask(AddRoomKeys(room_keys=(new_room_key(withheld),)))
     await actors.commit()
     assert isinstance(await decrypt(inbound, withheld.send()), DecryptedRoomEvent)
 
@@ -247,11 +249,11 @@ async def test_a_query_sees_no_key_of_a_turn_that_may_yet_fail(
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor
 ) -> None:
     new = Room(Peer())
-    await inbound.ask(AddRoomKeys(room_keys=(new.new_room_key(),)))
+    await inbound.ask(AddRoomKeys(room_keys=(new_room_key(new),)))
     assert isinstance(await decrypt(inbound, new.send()), MissingRoomKey)
     actors.roll_back()
     assert isinstance(await decrypt(inbound, new.send()), MissingRoomKey)
-    await inbound.ask(AddRoomKeys(room_keys=(new.new_room_key(),)))
+    await inbound.ask(AddRoomKeys(room_keys=(new_room_key(new),)))
     await actors.commit()
     assert isinstance(await decrypt(inbound, new.send()), DecryptedRoomEvent)
 
@@ -263,7 +265,7 @@ async def test_a_key_from_another_process_is_found_after_a_look(
     assert isinstance(await decrypt(inbound, new.send()), MissingRoomKey)
     async with run_actor(others.inbound_group_sessions) as other:
         others.refresh()
-        await other.ask(AddRoomKeys(room_keys=(new.new_room_key(),)))
+        await other.ask(AddRoomKeys(room_keys=(new_room_key(new),)))
         await others.commit()
     actors.refresh()
     assert isinstance(await decrypt(inbound, new.send()), DecryptedRoomEvent)
@@ -273,7 +275,7 @@ async def test_pages_walk_all_keys_in_the_order_of_their_rows(
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor, room: Room
 ) -> None:
     rooms = [Room(Peer()) for _ in range(4)]
-    await inbound.ask(AddRoomKeys(room_keys=tuple(each.new_room_key() for each in rooms)))
+    await inbound.ask(AddRoomKeys(room_keys=tuple(new_room_key(each) for each in rooms)))
     await actors.commit()
     found: list[str] = []
     after, entries = await inbound.ask(RoomKeysPage(limit=2))

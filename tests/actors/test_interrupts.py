@@ -31,8 +31,9 @@ from olmstate.messages import (
     UserId,
 )
 from olmstate.storage import Table, open_store
-from tests.actors.peers import ROOM, Peer, keys_query
 from tests.actors.supervised import state_of, supervised
+from tests.operations.device import ROOM
+from tests.operations.peer import Peer, add_devices
 
 ALICE = UserId("@alice:example.org")
 
@@ -125,7 +126,7 @@ def test_ctrl_c_never_comes_into_a_handler(
 
     async def main() -> None:
         async with supervised(MemoryDisk()) as supervisor:
-            await supervisor.ask(keys_query(peer))
+            await supervisor.ask(add_devices(peer))
             if loaded:
                 await supervisor.ask(Devices(user_id=peer.user_id))
             monkeypatch.setattr(DevicesActor, "handle", interrupted)
@@ -181,7 +182,7 @@ def test_no_block_of_ours_is_an_asynchronous_generator(tmp_path: Path) -> None:
         async with open_supervisor(tmp_path / "store", user_id=ALICE, device_id="A", key=None) as supervisor:
             await supervisor.ask(CreateAccount())
             with supervisor.subscribe(DevicesChanged):
-                await supervisor.ask(keys_query(Peer()))
+                await supervisor.ask(add_devices(Peer()))
             assert state_of(supervisor) is State.IDLE
 
     trio.run(main)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -141,6 +142,23 @@ async def test_a_fault_strikes_once_by_number_or_at_the_next_step_of_its_kind() 
         await store.read(DEVICES, [])
     await store.page(DEVICES, START, 1)
     await store.read(DEVICES, [])
+
+
+@pytest.mark.parametrize("step", [-1, True, "comit", "", None, 1.5, ["commit"]])
+def test_a_fault_that_would_never_strike_is_refused(step: Any) -> None:  # noqa: ANN401 - the wrong types
+    # a test with a typo passed, whatever it tested
+    with pytest.raises(ValueError, match=r"^step must be a number from 0 on, or one of read, page, look, commit, "):
+        Faults().at(step, StoreFull())
+    when: Any = "during"
+    with pytest.raises(ValueError, match=r"^when must be one of before, after$"):
+        Faults().at("commit", StoreFull(), when=when)
+
+
+@pytest.mark.parametrize("fault", [StoreFull, None, "StoreFull", 5])
+def test_a_fault_of_which_nothing_would_come_is_refused(fault: Any) -> None:  # noqa: ANN401 - the wrong types
+    # the class of an exception was called, and what it made thrown away
+    with pytest.raises(TypeError, match=r"^fault must be an exception, as StoreFull\(\) is, or a function$"):
+        Faults().at("commit", fault)
 
 
 async def test_of_several_faults_for_one_moment_each_has_a_step_of_its_own() -> None:

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 
 import msgspec
 import pytest
-from vodozemac import Account, AnyOlmMessage, Curve25519PublicKey, Session
+from vodozemac import AnyOlmMessage, Session
 
 from olmstate.actors._account.actor import NewSession
 from olmstate.actors._engine.actor import Invalidate
@@ -31,47 +31,36 @@ from olmstate.actors._wire.steps import at_once
 from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import Curve25519Key, MalformedMessage, ReplayedMessage, UnknownOlmSession, UserId
 from olmstate.storage import Row, Table
-from tests.actors.peers import Peer
+from tests.operations.peer import Peer
 
 MALLORY = Peer("@mallory:example.org").user_id
 
 
-class Ours:
+class Ours(Peer):
     """Our side's account, which another actor would own."""
-
-    def __init__(self) -> None:
-        self.account = Account()
-        self.key = Curve25519Key(self.account.curve25519_key.to_base64())
 
     def session_to(self, peer: Peer) -> Session:
         """A session that we start."""
-        return self.account.create_outbound_session(
-            Curve25519PublicKey.from_base64(peer.curve25519), Curve25519PublicKey.from_base64(peer.one_time_key())
-        )
+        (key,) = peer.one_time_key().values()
+        return self.start_session(peer, key)
 
     def session_from(self, peer: Peer, text: bytes = b"first") -> Session:
         """A session that the peer starts; its first message is used up for that."""
-        self.account.generate_one_time_keys(1)
-        ((_, key),) = self.account.one_time_keys.items()
-        self.account.mark_keys_as_published()
-        message = peer.start_session(self.key, key.to_base64()).encrypt(text).to_pre_key()
+        (key,) = self.one_time_key().values()
+        message = peer.start_session(self, key).encrypt(text).to_pre_key()
         assert message is not None
         session, _ = self.account.create_inbound_session(peer.account.curve25519_key, message)
         return session
 
     def parts(self, peer: Peer, text: bytes) -> tuple[int, bytes]:
-        """Type and body of the peer's next message on its session with us."""
-        return peer.sessions[self.key].encrypt(text).to_parts()
+        """Type and body of the peer's next message on its last session with us."""
+        return peer.sessions[-1].encrypt(text).to_parts()
 
     def normal_messages(self, peer: Peer, number: int) -> tuple[Session, list[OlmMessage]]:
         """A session that both have, and messages of the peer's on it."""
         session = self.session_from(peer)
-        theirs = peer.sessions[self.key]
-        theirs.decrypt(session.encrypt(b"answer"))
-        messages = [
-            parse_olm_message(peer.user_id, peer.curve25519, *theirs.encrypt(b"%d" % at).to_parts())
-            for at in range(number)
-        ]
+        peer.sessions[-1].decrypt(session.encrypt(b"answer"))
+        messages = [self.message(peer, b"%d" % at) for at in range(number)]
         assert {None} == {message.pre_key for message in messages}
         return session, messages
 
@@ -80,24 +69,10 @@ class Ours:
         return parse_olm_message(peer.user_id, peer.curve25519, *self.parts(peer, text))
 
 
-class Reader:
-    """The peer's end of sessions that we have started."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
-        self.sessions: list[Session] = []
-
-    def read(self, ours: Ours, encrypted: tuple[int, str] | None) -> bytes:
-        assert encrypted is not None
-        message = AnyOlmMessage.from_parts(encrypted[0], decode(encrypted[1], "body"))
-        pre_key = message.to_pre_key()
-        for session in self.sessions:
-            if pre_key is None or session.session_matches(pre_key):
-                return session.decrypt(message)
-        assert pre_key is not None
-        session, plaintext = self.peer.account.create_inbound_session(ours.account.curve25519_key, pre_key)
-        self.sessions.append(session)
-        return plaintext
+def read(peer: Peer, ours: Ours, encrypted: tuple[int, str] | None) -> bytes:
+    """What the peer reads of what it was sent."""
+    assert encrypted is not None
+    return peer.decrypt(ours.curve25519, encrypted[0], decode(encrypted[1], "body"))
 
 
 @pytest.fixture
@@ -240,10 +215,10 @@ async def test_a_normal_message_is_known_by_its_whole_digest(olm: OlmSessionsAct
 
 async def test_a_pre_key_message_goes_to_its_own_session_only(olm: OlmSessionsActor, ours: Ours, bob: Peer) -> None:
     await olm.ask(added(bob, ours.session_from(bob)))
-    old = bob.sessions[ours.key]
+    (old,) = bob.sessions
     ours.session_from(bob)  # which the actor doesn't have
     unknown = ours.message(bob, b"other session")
-    bob.sessions[ours.key] = old
+    bob.sessions.append(old)
     known = ours.message(bob, b"same session")
     outcomes = await decrypt(olm, known, unknown)
     assert [b"same session", NeedsSession()] == outcomes
@@ -336,14 +311,12 @@ async def test_of_a_row_that_does_not_say_so_the_set_may_know_more(
 async def test_a_normal_message_is_tried_on_all_sessions_of_its_device(
     olm: OlmSessionsActor, ours: Ours, bob: Peer
 ) -> None:
-    reader, sessions = Reader(bob), [ours.session_to(bob) for _ in range(3)]
+    sessions = [ours.session_to(bob) for _ in range(3)]
     for session in sessions:
         message_type, body = session.encrypt(b"from us").to_parts()
-        pre_key = AnyOlmMessage.from_parts(message_type, body).to_pre_key()
-        assert pre_key is not None
-        reader.sessions.append(bob.account.create_inbound_session(ours.account.curve25519_key, pre_key)[0])
+        bob.decrypt(ours.curve25519, message_type, body)
     await olm.ask(added(bob, *sessions))
-    for end in reader.sessions:
+    for end in bob.sessions:
         message_type, body = end.encrypt(b"answer").to_parts()
         assert [b"answer"] == await decrypt(olm, parse_olm_message(bob.user_id, bob.curve25519, message_type, body))
 
@@ -351,12 +324,12 @@ async def test_a_normal_message_is_tried_on_all_sessions_of_its_device(
 async def test_a_message_under_another_devices_key_is_not_decrypted_and_changes_nothing(
     olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer
 ) -> None:
-    carol, reader, session = Peer("@carol:example.org", "CAROL"), Reader(bob), ours.session_to(bob)
+    carol, session = Peer("@carol:example.org", "CAROL"), ours.session_to(bob)
     await olm.ask(added(bob, session))
     (sent,) = await olm.ask(to(bob))
     await actors.commit()
-    reader.read(ours, sent)
-    message_type, body = reader.sessions[0].encrypt(b"answer").to_parts()
+    read(bob, ours, sent)
+    message_type, body = bob.sessions[0].encrypt(b"answer").to_parts()
     ours.session_from(bob)
     pre_key = ours.parts(bob, b"hello")
     refused, needs = await decrypt(
@@ -396,7 +369,6 @@ async def test_without_a_session_there_is_no_ciphertext(olm: OlmSessionsActor, b
 async def test_a_step_is_undone_with_its_turn(
     olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer
 ) -> None:
-    reader = Reader(bob)
     await olm.ask(added(bob, ours.session_to(bob)))
     await actors.commit()
     (lost,) = await olm.ask(to(bob, b"lost"))
@@ -405,13 +377,13 @@ async def test_a_step_is_undone_with_its_turn(
     await actors.commit()
     (next_one,) = await olm.ask(to(bob, b"next"))
     assert lost is not None
-    assert [b"sent", b"next"] == [reader.read(ours, message) for message in (sent, next_one)]
+    assert [b"sent", b"next"] == [read(bob, ours, message) for message in (sent, next_one)]
 
 
 async def test_two_processes_take_turns_on_one_session(
     olm: OlmSessionsActor, actors: ActorsUnderTest, ours: Ours, bob: Peer, disk: MemoryDisk
 ) -> None:
-    reader, others = Reader(bob), ActorsUnderTest(MemoryStore(disk))
+    others = ActorsUnderTest(MemoryStore(disk))
     await olm.ask(added(bob, ours.session_to(bob)))
     await actors.commit()
     async with run_actor(others.olm_sessions) as other:
@@ -420,21 +392,21 @@ async def test_two_processes_take_turns_on_one_session(
             side.refresh()
             (message,) = await process.ask(to(bob, b"%d" % number))
             await side.commit()
-            assert b"%d" % number == reader.read(ours, message)
-    assert len(reader.sessions) == 1
+            assert b"%d" % number == read(bob, ours, message)
+    assert len(bob.sessions) == 1
 
 
 async def test_we_encrypt_on_the_session_that_was_last_decrypted_with(
     olm: OlmSessionsActor, ours: Ours, bob: Peer
 ) -> None:
     old = ours.session_from(bob)
-    bobs_old = bob.sessions[ours.key]
+    (bobs_old,) = bob.sessions
     new = ours.session_from(bob)
     await olm.ask(added(bob, old, new))
     (first,) = await olm.ask(to(bob))
     assert first is not None
-    bob.sessions[ours.key].decrypt(AnyOlmMessage.from_parts(first[0], decode(first[1], "body")))  # the newest
-    bob.sessions[ours.key] = bobs_old
+    bob.sessions[-1].decrypt(AnyOlmMessage.from_parts(first[0], decode(first[1], "body")))  # the newest
+    bob.sessions.append(bobs_old)
     await decrypt(olm, ours.message(bob, b"on the old one"))
     (second,) = await olm.ask(to(bob))
     assert second is not None

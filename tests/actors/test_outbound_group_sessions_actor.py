@@ -36,7 +36,8 @@ from olmstate.messages import (
     StoreFull,
 )
 from olmstate.storage import Table
-from tests.actors.peers import ROOM, Peer
+from tests.operations.device import ROOM
+from tests.operations.peer import Peer
 
 NOW = 1_700_000_000_000
 LONG = RotationPeriod(messages=10_000)

@@ -24,9 +24,9 @@ from olmstate.messages import (
     StorePoisoned,
 )
 from olmstate.storage import Changes, Store
-from tests.actors.peers import ROOM
 from tests.actors.supervised import supervised
 from tests.faults.wrapped import WrappedStore
+from tests.operations.device import ROOM
 
 MESSAGE = EncryptRoomEvent(room_id=ROOM, type="m.room.message", content={"body": "hello"})
 

@@ -7,8 +7,9 @@ import pytest
 from olmstate.actors._room_keys.actor import AddRoomKeys
 from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import CreateAccount, DecryptRoomEvent, MissingRoomKey, StoreFull, StoreUnavailable
-from tests.actors.peers import Peer, Room
+from tests.actors.peers import new_room_key
 from tests.actors.supervised import supervised
+from tests.operations.peer import Peer, Room
 
 
 async def test_what_a_failed_turn_has_changed_is_not_written_by_the_next_one() -> None:
@@ -17,7 +18,7 @@ async def test_what_a_failed_turn_has_changed_is_not_written_by_the_next_one() -
     async with supervised(disk, faults=faults) as supervisor:
         faults.at("commit", StoreFull())
         with pytest.raises(StoreFull):
-            await supervisor.ask(room.room_key())
+            await supervisor.ask(room.add_room_key())
         await supervisor.ask(CreateAccount())
     async with supervised(disk) as another:
         with pytest.raises(MissingRoomKey):
@@ -29,12 +30,12 @@ async def test_a_query_that_the_store_fails_takes_nothing_away_from_the_turn_bes
     disk, faults, room, other = MemoryDisk(), Faults(), Room(Peer()), Room(Peer())
     actors = ActorsUnderTest(MemoryStore(disk, faults=faults))
     async with run_actor(actors.inbound_group_sessions) as inbound:
-        await inbound.ask(AddRoomKeys(room_keys=(room.new_room_key(),)))
+        await inbound.ask(AddRoomKeys(room_keys=(new_room_key(room),)))
         faults.at("read", StoreUnavailable(reason="I/O error"))
         with pytest.raises(StoreUnavailable):
             await inbound.ask(DecryptRoomEvent(room_id=other.room_id, event=other.send()))
         await actors.commit()
-        decrypted = await inbound.ask(DecryptRoomEvent(room_id=room.room_id, event=room.send("kept")))
+        decrypted = await inbound.ask(DecryptRoomEvent(room_id=room.room_id, event=room.send({"body": "kept"})))
     assert decrypted.content == {"body": "kept"}
 
 
@@ -42,7 +43,7 @@ async def test_a_query_that_the_store_fails_leaves_no_clean_copy_behind() -> Non
     disk, faults, room, other = MemoryDisk(), Faults(), Room(Peer()), Room(Peer())
     actors = ActorsUnderTest(MemoryStore(disk, faults=faults))
     async with run_actor(actors.inbound_group_sessions) as inbound:
-        await inbound.ask(AddRoomKeys(room_keys=(room.new_room_key(),)))
+        await inbound.ask(AddRoomKeys(room_keys=(new_room_key(room),)))
         await actors.commit()
         faults.at("read", StoreUnavailable(reason="I/O error"))
         with pytest.raises(StoreUnavailable):

@@ -16,19 +16,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from vodozemac import Account
 
 from olmstate.actors._wire.signatures import (
     MAX_INTEGER,
     canonical_json,
     check_device_keys,
     check_one_time_key,
-    signing_bytes,
     verify_signed,
 )
 from olmstate.actors._wire.untrusted_json import MAX_DEPTH
 from olmstate.messages import (
-    Curve25519Key,
     DeviceId,
     DeviceKeys,
     Ed25519Key,
@@ -37,6 +34,7 @@ from olmstate.messages import (
     MalformedMessage,
     UserId,
 )
+from tests.operations.peer import Peer
 
 if TYPE_CHECKING:
     from olmstate.messages import JsonObject
@@ -58,31 +56,9 @@ anything = st.recursive(
 )
 
 
-class Device:
-    """A device that signs, as the spec says, with vodozemac's account."""
-
-    def __init__(self) -> None:
-        self.account = Account()
-        self.ed25519 = Ed25519Key(self.account.ed25519_key.to_base64())
-        self.curve25519 = Curve25519Key(self.account.curve25519_key.to_base64())
-
-    def sign(self, obj: JsonObject) -> JsonObject:
-        signature = self.account.sign(signing_bytes(obj)).to_base64()
-        return {**obj, "signatures": {USER: {f"ed25519:{DEVICE}": signature}}}
-
-    def device_keys(self, **changes: Json) -> JsonObject:
-        unsigned = {
-            "user_id": USER,
-            "device_id": DEVICE,
-            "algorithms": ["m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"],
-            "keys": {f"curve25519:{DEVICE}": self.curve25519, f"ed25519:{DEVICE}": self.ed25519},
-        }
-        return self.sign({**unsigned, **changes})
-
-
 @pytest.fixture(scope="module")
-def device() -> Device:
-    return Device()
+def device() -> Peer:
+    return Peer(USER, DEVICE)
 
 
 # --- canonical JSON
@@ -189,14 +165,14 @@ def test_the_signatures_of_the_spec_are_good(content: JsonObject, signature: str
         verify_signed({**signed, "three": 3}, UserId("domain"), DeviceId("1"), spec_key())
 
 
-def test_a_padded_signature_and_a_padded_key_are_good_too(device: Device) -> None:
-    signed = device.sign({"a": 1})
+def test_a_padded_signature_and_a_padded_key_are_good_too(device: Peer) -> None:
+    signed = device.signed({"a": 1})
     signed["signatures"][USER][f"ed25519:{DEVICE}"] += "=="
     verify_signed(signed, USER, DEVICE, Ed25519Key(device.ed25519 + "="))
 
 
-def test_signatures_of_others_and_unsigned_do_not_matter(device: Device) -> None:
-    signed = device.sign({"a": 1})
+def test_signatures_of_others_and_unsigned_do_not_matter(device: Peer) -> None:
+    signed = device.signed({"a": 1})
     signed["signatures"] |= {"@bob:example.org": None, "x": {"y": 1.5}}
     signed["signatures"][USER]["rot13:X"] = "z"
     signed["unsigned"] = {"age": 1.5, "\ud800": b""}
@@ -207,16 +183,16 @@ def test_signatures_of_others_and_unsigned_do_not_matter(device: Device) -> None
 def test_no_change_of_what_was_signed_goes_unseen(obj: JsonObject, name: str, value: Json) -> None:
     assume(not obj.keys() & {"signatures", "unsigned"} and name not in {"signatures", "unsigned"})
     assume(name not in obj or canonical_json({"": obj[name]}) != canonical_json({"": value}))
-    device = Device()
-    signed = device.sign(obj)
+    device = Peer(USER, DEVICE)
+    signed = device.signed(obj)
     verify_signed(signed, USER, DEVICE, device.ed25519)
     with pytest.raises(InvalidSignature, match="wrong"):
         verify_signed({**signed, name: value}, USER, DEVICE, device.ed25519)
 
 
-def test_another_devices_signature_is_no_good(device: Device) -> None:
+def test_another_devices_signature_is_no_good(device: Peer) -> None:
     with pytest.raises(InvalidSignature, match="wrong"):
-        verify_signed(Device().sign({"a": 1}), USER, DEVICE, device.ed25519)
+        verify_signed(Peer(USER, DEVICE).signed({"a": 1}), USER, DEVICE, device.ed25519)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +211,7 @@ def test_another_devices_signature_is_no_good(device: Device) -> None:
         {"@bob:example.org": {f"ed25519:{DEVICE}": "A" * 86}},
     ],
 )
-def test_a_signature_that_is_not_there_is_missed(device: Device, signatures: Json) -> None:
+def test_a_signature_that_is_not_there_is_missed(device: Peer, signatures: Json) -> None:
     with pytest.raises(InvalidSignature, match="missing"):
         verify_signed({"a": 1, "signatures": signatures}, USER, DEVICE, device.ed25519)
     with pytest.raises(InvalidSignature, match="missing"):
@@ -249,7 +225,7 @@ STRANGE_TEXT = [
 
 
 @pytest.mark.parametrize("text", STRANGE_TEXT, ids=range(len(STRANGE_TEXT)))
-def test_a_strange_signature_is_only_wrong(device: Device, text: str) -> None:
+def test_a_strange_signature_is_only_wrong(device: Peer, text: str) -> None:
     signed = {"a": 1, "signatures": {USER: {f"ed25519:{DEVICE}": text}}}
     with pytest.raises(InvalidSignature, match="signature is wrong") as caught:
         verify_signed(signed, USER, DEVICE, device.ed25519)
@@ -257,10 +233,10 @@ def test_a_strange_signature_is_only_wrong(device: Device, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", STRANGE_TEXT, ids=range(len(STRANGE_TEXT)))
-def test_a_strange_key_is_only_no_key(device: Device, text: str) -> None:
+def test_a_strange_key_is_only_no_key(device: Peer, text: str) -> None:
     # 44 characters, 33 bytes: there vodozemac 0.10 panics, and ``except Exception`` does not catch a panic.
     with pytest.raises(InvalidSignature, match="no Ed25519 key") as caught:
-        verify_signed(device.sign({"a": 1}), USER, DEVICE, Ed25519Key(text))
+        verify_signed(device.signed({"a": 1}), USER, DEVICE, Ed25519Key(text))
     assert caught.value.__context__ is None
 
 
@@ -271,8 +247,8 @@ def test_any_key_and_any_signature_give_the_typed_error(key: str, signature: str
         verify_signed(signed, USER, DEVICE, Ed25519Key(key))
 
 
-def test_what_has_no_canonical_json_is_malformed_not_unsigned(device: Device) -> None:
-    signed = device.sign({"a": 1})
+def test_what_has_no_canonical_json_is_malformed_not_unsigned(device: Peer) -> None:
+    signed = device.signed({"a": 1})
     with pytest.raises(MalformedMessage):
         verify_signed({**signed, "a": 1.0}, USER, DEVICE, device.ed25519)
 
@@ -296,7 +272,7 @@ def test_the_device_keys_of_real_devices_are_good() -> None:
     assert 23 == seen
 
 
-def test_device_keys_are_good_and_given_without_padding(device: Device) -> None:
+def test_device_keys_are_good_and_given_without_padding(device: Peer) -> None:
     keys = {
         f"curve25519:{DEVICE}": device.curve25519 + "=",
         f"ed25519:{DEVICE}": device.ed25519 + "=",
@@ -307,7 +283,7 @@ def test_device_keys_are_good_and_given_without_padding(device: Device) -> None:
 
 
 @pytest.mark.parametrize("name", ["user_id", "device_id"])
-def test_device_keys_of_another_device_are_refused(device: Device, name: str) -> None:
+def test_device_keys_of_another_device_are_refused(device: Peer, name: str) -> None:
     # Signed for what it is asked for too, so that only the names differ.
     with pytest.raises(MalformedMessage, match="another device"):
         check_device_keys(USER, DEVICE, device.device_keys(**{name: "other"}))
@@ -315,7 +291,7 @@ def test_device_keys_of_another_device_are_refused(device: Device, name: str) ->
 
 @pytest.mark.parametrize("name", ["user_id", "device_id", "algorithms", "keys", "signatures"])
 @pytest.mark.parametrize("wrong", [None, 1, True, [1], {"a": 1}, "\ud800"])
-def test_device_keys_of_the_wrong_shape_are_refused(device: Device, name: str, wrong: Json) -> None:
+def test_device_keys_of_the_wrong_shape_are_refused(device: Peer, name: str, wrong: Json) -> None:
     with pytest.raises((MalformedMessage, InvalidSignature)):
         check_device_keys(USER, DEVICE, {**device.device_keys(), name: wrong})
     without = device.device_keys()
@@ -326,7 +302,7 @@ def test_device_keys_of_the_wrong_shape_are_refused(device: Device, name: str, w
 
 @pytest.mark.parametrize("algorithm", ["ed25519", "curve25519"])
 @pytest.mark.parametrize("text", [None, 5, *STRANGE_TEXT], ids=range(2 + len(STRANGE_TEXT)))
-def test_a_strange_key_among_device_keys_is_malformed(device: Device, algorithm: str, text: Json) -> None:
+def test_a_strange_key_among_device_keys_is_malformed(device: Peer, algorithm: str, text: Json) -> None:
     keys = device.device_keys()
     keys["keys"][f"{algorithm}:{DEVICE}"] = text
     with pytest.raises(MalformedMessage) as caught:
@@ -334,8 +310,8 @@ def test_a_strange_key_among_device_keys_is_malformed(device: Device, algorithm:
     assert caught.value.__context__ is None
 
 
-def test_each_change_of_device_keys_is_seen(device: Device) -> None:
-    other = Device()
+def test_each_change_of_device_keys_is_seen(device: Peer) -> None:
+    other = Peer(USER, DEVICE)
     for change in (
         {"algorithms": ["m.megolm.v1.aes-sha2"]},
         {"keys": {f"curve25519:{DEVICE}": other.curve25519, f"ed25519:{DEVICE}": device.ed25519}},
@@ -354,7 +330,7 @@ def test_anything_but_device_keys_gives_a_typed_error(value: Json) -> None:
 
 @given(st.data(), anything)
 def test_device_keys_with_anything_in_them_give_a_typed_error_or_are_good(data: st.DataObject, value: Json) -> None:
-    device = Device()
+    device = Peer(USER, DEVICE)
     keys = device.device_keys()
     place: Json = keys
     while True:
@@ -367,7 +343,7 @@ def test_device_keys_with_anything_in_them_give_a_typed_error_or_are_good(data: 
         check_device_keys(USER, DEVICE, keys)
 
 
-def test_what_was_checked_is_not_changed(device: Device) -> None:
+def test_what_was_checked_is_not_changed(device: Peer) -> None:
     keys = device.device_keys()
     before = copy.deepcopy(keys)
     check_device_keys(USER, DEVICE, keys)
@@ -385,21 +361,21 @@ def test_the_one_time_and_fallback_keys_of_a_real_device_are_good() -> None:
     assert 4 == len(claimed)
 
 
-def test_a_fallback_key_passed_off_as_a_one_time_key_is_refused(device: Device) -> None:
-    fallback = device.sign({"key": device.curve25519, "fallback": True})
+def test_a_fallback_key_passed_off_as_a_one_time_key_is_refused(device: Peer) -> None:
+    fallback = device.signed({"key": device.curve25519, "fallback": True})
     assert device.curve25519 == check_one_time_key(fallback, USER, DEVICE, device.ed25519)
     del fallback["fallback"]
     with pytest.raises(InvalidSignature):
         check_one_time_key(fallback, USER, DEVICE, device.ed25519)
 
 
-def test_a_one_time_key_that_another_device_signed_is_refused(device: Device) -> None:
+def test_a_one_time_key_that_another_device_signed_is_refused(device: Peer) -> None:
     with pytest.raises(InvalidSignature):
-        check_one_time_key(Device().sign({"key": device.curve25519}), USER, DEVICE, device.ed25519)
+        check_one_time_key(Peer(USER, DEVICE).signed({"key": device.curve25519}), USER, DEVICE, device.ed25519)
 
 
 @pytest.mark.parametrize("text", [None, 5, *STRANGE_TEXT], ids=range(2 + len(STRANGE_TEXT)))
-def test_a_strange_one_time_key_is_malformed(device: Device, text: Json) -> None:
+def test_a_strange_one_time_key_is_malformed(device: Peer, text: Json) -> None:
     with pytest.raises(MalformedMessage):
         check_one_time_key({"key": text}, USER, DEVICE, device.ed25519)
 

@@ -54,8 +54,8 @@ from olmstate.messages import (
     VerificationStage,
 )
 from olmstate.storage import START, Row, Table
-from tests.actors.peers import Peer, Room, keys_query
 from tests.actors.supervised import runner_of, supervised
+from tests.operations.peer import Peer, Room, add_devices
 
 BOB = UserId("@bob:example.org")
 SHARED = [event for each in CAPABILITIES for event in each.events]
@@ -104,7 +104,7 @@ async def change(supervisor: Supervisor, *names: str) -> list[DevicesChanged]:
     """Have a device of each name be new, a commit each; the events that this causes."""
     peers = [Peer(f"@{name}:example.org") for name in names]
     for peer in peers:
-        await supervisor.ask(keys_query(peer))
+        await supervisor.ask(add_devices(peer))
     return [DevicesChanged(added=(peer.address,), removed=()) for peer in peers]
 
 
@@ -158,7 +158,7 @@ async def test_another_process_hears_the_same_events_in_the_same_order(autojump_
         ):
             await trio.sleep(1)
             await change(writer, "carol")
-            await writer.ask(room.room_key())
+            await writer.ask(room.add_room_key())
             assert received(elsewhere) == []
             events = [await elsewhere.receive() for _ in range(2)]
             assert events == received(here)
@@ -255,8 +255,8 @@ async def test_who_stops_among_the_events_of_one_commit_hears_all_of_them_again(
     async with supervised(disk) as writer:
         with writer.subscribe(DevicesChanged, RoomKeysReceived) as events:
             async with trio.open_nursery() as nursery:  # in one turn
-                nursery.start_soon(writer.ask, keys_query(Peer()))
-                nursery.start_soon(writer.ask, room.room_key())
+                nursery.start_soon(writer.ask, add_devices(Peer()))
+                nursery.start_soon(writer.ask, room.add_room_key())
             first, last = received(events)
             assert isinstance(first, SharedEvent)
             assert isinstance(last, SharedEvent)
@@ -273,8 +273,8 @@ async def test_a_position_counts_by_the_types_that_a_subscriber_hears() -> None:
     async with supervised(disk) as writer:
         with writer.subscribe(DevicesChanged) as some, writer.subscribe(RoomKeysReceived) as others:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(writer.ask, keys_query(Peer()))
-                nursery.start_soon(writer.ask, room.room_key())
+                nursery.start_soon(writer.ask, add_devices(Peer()))
+                nursery.start_soon(writer.ask, room.add_room_key())
             assert [1, 1] == [some.receive_nowait().position, others.receive_nowait().position]
 
 

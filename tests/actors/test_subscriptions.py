@@ -23,8 +23,8 @@ from olmstate.messages import (
     ToDeviceDelayed,
 )
 from olmstate.storage import Fenced, Row, Table
-from tests.actors.peers import Peer, Room, keys_query
 from tests.actors.supervised import runner_of, supervised
+from tests.operations.peer import Peer, Room, add_devices
 
 
 def progress(done: int) -> RoomKeyImportProgress:
@@ -138,7 +138,7 @@ async def test_events_come_after_the_commit_that_caused_them() -> None:
     disk, bob = MemoryDisk(), Peer()
     async with supervised(disk) as supervisor:
         with supervisor.subscribe(DevicesChanged) as events:
-            await supervisor.ask(keys_query(bob))
+            await supervisor.ask(add_devices(bob))
             assert disk.generation == 1
             assert [DevicesChanged(added=(bob.address,), removed=())] == received(events)
 
@@ -149,7 +149,7 @@ async def test_a_turn_that_fails_causes_no_events() -> None:
         with supervisor.subscribe(Event) as events:
             faults.at("commit", StoreFull())
             with pytest.raises(StoreFull):
-                await supervisor.ask(keys_query(bob))
+                await supervisor.ask(add_devices(bob))
             assert received(events) == []
 
 
@@ -158,7 +158,7 @@ async def test_a_turn_that_runs_again_causes_its_events_once() -> None:
     async with supervised(MemoryDisk(), faults=faults) as supervisor:
         with supervisor.subscribe(DevicesChanged) as events:
             faults.at("commit", Fenced())
-            await supervisor.ask(keys_query(bob))
+            await supervisor.ask(add_devices(bob))
             assert len(received(events)) == 1
 
 
@@ -166,13 +166,13 @@ async def test_a_subscription_survives_invalidations_and_failed_turns() -> None:
     disk, faults, bob, room = MemoryDisk(), Faults(), Peer(), Room(Peer())
     async with supervised(disk, faults=faults) as supervisor:
         with supervisor.subscribe(DevicesChanged, RoomKeysReceived) as events:
-            await supervisor.ask(room.room_key())
+            await supervisor.ask(room.add_room_key())
             disk.write_from_elsewhere(keys_known=False)
             await supervisor.ask(DecryptRoomEvent(room_id=room.room_id, event=room.send()))
             faults.at("commit", StoreFull())
             with pytest.raises(StoreFull):
                 await supervisor.ask(CreateAccount())
-            await supervisor.ask(keys_query(bob))
+            await supervisor.ask(add_devices(bob))
             assert [RoomKeysReceived, DevicesChanged] == [type(event) for event in received(events)]
 
 
@@ -180,7 +180,7 @@ async def test_an_iteration_over_events_ends_with_the_supervisor() -> None:
     bob = Peer()
     async with supervised(MemoryDisk()) as supervisor:
         with supervisor.subscribe(DevicesChanged) as events:
-            await supervisor.ask(keys_query(bob))
+            await supervisor.ask(add_devices(bob))
             await runner_of(supervisor).close()
             assert len([event async for event in events]) == 1
 

@@ -32,8 +32,8 @@ from olmstate.messages import (
 )
 from olmstate.storage import Fenced, Table
 from tests.actors.capabilities import Run, with_run
-from tests.actors.peers import Peer, Room
 from tests.actors.supervised import state_of, supervised
+from tests.operations.peer import Peer, Room
 
 LEGAL = {(state, move) for state, moves in TRANSITIONS.items() for move in moves}
 ENDS = (State.IDLE, State.POISONED, State.CLOSED)
@@ -198,16 +198,16 @@ async def test_all_of_the_table_is_gone_through_and_the_lock_is_held_as_it_says(
             nursery.start_soon(ask, supervisor, CreateAccount())
             await trio.sleep(0.5)
             nursery.start_soon(ask, supervisor, PrepareOneTimeKeys())
-        await ask(supervisor, room.room_key())
+        await ask(supervisor, room.add_room_key())
         faults.at("commit", Fenced())
-        await ask(supervisor, Room(Peer()).room_key())
+        await ask(supervisor, Room(Peer()).add_room_key())
         operations: tuple[Operation, ...] = ("look", "read", "commit")
         for operation in operations:
             faults.at(operation, StoreUnavailable(reason="I/O error"))
-            await ask(supervisor, Room(Peer()).room_key())
+            await ask(supervisor, Room(Peer()).add_room_key())
         holder = MemoryStore(disk, pid=2).lock
         holder.acquire_nowait()
-        await ask(supervisor, Room(Peer()).room_key())
+        await ask(supervisor, Room(Peer()).add_room_key())
         holder.release()
 
     # in doubt, in each state
@@ -243,7 +243,7 @@ async def stop_in(state: State, trace: Trace, *, doubt: bool) -> None:
         async with supervised(disk, faults=faults, latency=a_second, options=options) as supervisor:
             if state is State.COMMITTING and not doubt:
                 room = Room(Peer())  # the commit itself is not cut short, but the load of what is written behind is
-                await supervisor.ask(room.room_key())
+                await supervisor.ask(room.add_room_key())
                 await supervisor.ask(DecryptRoomEvent(room_id=room.room_id, event=room.send()))
             if state is State.ACQUIRING:
                 holder.acquire_nowait()

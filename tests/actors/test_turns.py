@@ -41,8 +41,9 @@ from olmstate.messages import (
 from olmstate.storage import Fenced, Table
 from olmstate.storage.tables import KEYS_ONLY
 from tests.actors.capabilities import Run, with_run
-from tests.actors.peers import ROOM, Peer, Room, keys_query
 from tests.actors.supervised import refusal, state_of, supervised
+from tests.operations.device import ROOM
+from tests.operations.peer import Peer, Room, add_devices
 
 
 def a_second(step: Step) -> float:
@@ -97,7 +98,7 @@ async def test_all_who_wait_share_one_lock_and_one_commit() -> None:
         async with trio.open_nursery() as nursery:
             askers = Askers(nursery)
             for room in rooms:
-                askers.ask(supervisor, room.room_key())
+                askers.ask(supervisor, room.add_room_key())
         statistics = await supervisor.ask(Statistics())
     assert askers.heard == ["new"] * 50
     assert (statistics.turns, statistics.commits) == (1, 1)
@@ -184,7 +185,7 @@ async def test_the_lock_is_kept_for_more_work_while_nobody_else_wants_it(autojum
         async with trio.open_nursery() as nursery:
             askers = Askers(nursery)
             for _ in range(5):
-                askers.ask(supervisor, Room(Peer()).room_key())
+                askers.ask(supervisor, Room(Peer()).add_room_key())
                 await trio.sleep(0.5)
         assert disk.generation >= 2
         assert operations(faults).count("acquire_nowait") == 1
@@ -196,7 +197,7 @@ async def test_the_lock_goes_round_where_several_want_it(autojump_clock: MockClo
 
     async def work(supervisor: Supervisor, name: str) -> None:
         for _ in range(4):
-            await supervisor.ask(Room(Peer()).room_key())
+            await supervisor.ask(Room(Peer()).add_room_key())
             order.append(name)
 
     patient = Options(lock_timeout=60)  # a turn of two takes several steps, of a second each
@@ -250,7 +251,7 @@ async def test_a_command_that_is_refused_half_way_is_taken_out_and_the_others_ru
             async with trio.open_nursery() as nursery:
                 askers = Askers(nursery)
                 for room in rooms:
-                    askers.ask(supervisor, room.room_key())
+                    askers.ask(supervisor, room.add_room_key())
             told = [await events.receive() for _ in range(3)]
             assert events.statistics().current_buffer_used == 0
         statistics = await supervisor.ask(Statistics())
@@ -270,7 +271,7 @@ async def test_a_command_that_is_refused_before_it_changes_anything_costs_the_ot
     async with supervised(disk, faults=faults) as supervisor:
         async with trio.open_nursery() as nursery:
             askers = Askers(nursery)
-            askers.ask(supervisor, room.room_key())
+            askers.ask(supervisor, room.add_room_key())
             askers.ask(supervisor, PrepareOneTimeKeys())
         statistics = await supervisor.ask(Statistics())
     assert {"new", NoAccount} == set(askers.heard)
@@ -283,7 +284,7 @@ async def test_a_turn_of_nothing_but_refusals_commits_nothing(refused_half_way: 
     disk, room = MemoryDisk(), Room(Peer())
     refused_half_way.append(room.session_id)
     async with supervised(disk) as supervisor:
-        assert isinstance(await refusal(supervisor, room.room_key()), MalformedMessage)
+        assert isinstance(await refusal(supervisor, room.add_room_key()), MalformedMessage)
         assert isinstance(await refusal(supervisor, PrepareOneTimeKeys()), NoAccount)
     assert disk.generation == 0
 
@@ -347,10 +348,10 @@ async def test_a_cancelled_asker_harms_no_other_of_its_turn(autojump_clock: Mock
         holder.acquire_nowait()
         async with trio.open_nursery() as nursery:
             askers = Askers(nursery)
-            askers.ask(supervisor, Room(Peer()).room_key())
+            askers.ask(supervisor, Room(Peer()).add_room_key())
             with trio.move_on_after(1):
                 await supervisor.ask(CreateAccount())
-            askers.ask(supervisor, Room(Peer()).room_key())
+            askers.ask(supervisor, Room(Peer()).add_room_key())
             await wait_all_tasks_blocked()
             holder.release()
     assert askers.heard == ["new", "new"]
@@ -365,7 +366,7 @@ async def test_what_one_was_answered_all_others_know_from_then_on() -> None:
         assert () == await three.ask(Devices(user_id=bob.user_id))
         made = await one.ask(CreateAccount())
         assert made == await two.ask(IdentityKeys())
-        await two.ask(keys_query(bob))
+        await two.ask(add_devices(bob))
         for each in (one, two, three):
             assert (bob.keys,) == await each.ask(Devices(user_id=bob.user_id))
         await three.ask(ReceiveSync(sync={"next_batch": "s1"}))
@@ -407,7 +408,7 @@ async def test_the_replay_guard_of_another_process_comes_within_the_time_that_wa
 ) -> None:
     disk, room = MemoryDisk(), Room(Peer())
     async with supervised(disk, options=Options(write_behind=0.5)) as one, supervised(disk, pid=2) as two:
-        await one.ask(room.room_key())
+        await one.ask(room.add_room_key())
         event = room.send()
         replay = DecryptRoomEvent(room_id=ROOM, event={**event, "event_id": "$another"})
         await one.ask(DecryptRoomEvent(room_id=ROOM, event=event))
@@ -423,7 +424,7 @@ async def test_the_replay_guard_of_another_process_comes_within_the_time_that_wa
 async def test_what_is_written_behind_goes_with_the_next_turn(autojump_clock: MockClock) -> None:
     disk, room = MemoryDisk(), Room(Peer())
     async with supervised(disk, options=Options(write_behind=3600)) as supervisor:
-        await supervisor.ask(room.room_key())
+        await supervisor.ask(room.add_room_key())
         await supervisor.ask(DecryptRoomEvent(room_id=ROOM, event=room.send()))
         await supervisor.ask(DiscardRoomKey(room_id=ROOM))  # which itself writes nothing
         assert len(disk.rows(Table.MESSAGE_INDICES)) == 1
@@ -436,7 +437,7 @@ async def test_what_is_written_behind_is_tried_again_until_it_is_written(autojum
     disk, room = MemoryDisk(), Room(Peer())
     holder = MemoryStore(disk, pid=2).lock
     async with supervised(disk, options=Options(write_behind=1, lock_timeout=1)) as supervisor:
-        await supervisor.ask(room.room_key())
+        await supervisor.ask(room.add_room_key())
         holder.acquire_nowait()
         await supervisor.ask(DecryptRoomEvent(room_id=ROOM, event=room.send()))
         await trio.sleep(20)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, closing
+from contextlib import AbstractAsyncContextManager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,8 @@ from olmstate.messages import (
     WrongKey,
 )
 from olmstate.storage import Turnstile
-from tests.actors.peers import Peer, keys_query
 from tests.actors.supervised import runner_of, state_of
+from tests.operations.peer import Peer, add_devices
 
 KEY = bytes(range(32))
 BOB = UserId("@bob:example.org")
@@ -406,6 +406,89 @@ def test_ctrl_c_ends_a_program_as_it_ends_others(tmp_path: Path, loop: str) -> N
     run(main)
 
 
+IN_THE_MIDST = """
+import asyncio, signal, sys, uvloop
+from olmstate.actors import Options
+from olmstate.asyncio import open_supervisor
+from olmstate.messages import CreateAccount
+
+def clock():
+    # the supervisor asks it in the midst of a turn
+    for _ in range(int(sys.argv[3])):
+        signal.raise_signal(signal.SIGINT)
+    return 0
+
+async def main():
+    options = Options(wall_clock=clock)
+    async with open_supervisor(
+        sys.argv[1], user_id="@alice:example.org", device_id="ALICE", key=bytes(32), options=options
+    ) as device:
+        await device.ask(CreateAccount())
+        await asyncio.sleep(3600)
+
+with asyncio.Runner(loop_factory={"asyncio": None, "uvloop": uvloop.new_event_loop}[sys.argv[2]]) as runner:
+    runner.run(main())
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_ctrl_c_in_the_midst_of_trios_work_ends_a_program_too(times: int, tmp_path: Path, loop: str) -> None:
+    # twice, it ended Trio's run, and nothing but SIGKILL ended the program
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", IN_THE_MIDST, str(tmp_path / "store"), loop, str(times)]
+    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert -signal.SIGINT == done.returncode, done.stderr
+    assert "KeyboardInterrupt" in done.stderr
+    assert "never retrieved" not in done.stderr
+
+    async def main() -> None:
+        async with opened(tmp_path / "store", key=bytes(32)) as device:
+            await device.ask(SyncToken())
+
+    run(main)
+
+
+STUCK = """
+import asyncio, sys, uvloop
+from olmstate.asyncio import open_supervisor
+
+async def main():
+    async with open_supervisor(sys.argv[1], user_id="@alice:example.org", device_id="ALICE", key=bytes(32)):
+        print("ready", flush=True)
+        while True:
+            pass
+
+with asyncio.Runner(loop_factory={"asyncio": None, "uvloop": uvloop.new_event_loop}[sys.argv[2]]) as runner:
+    runner.run(main())
+"""
+
+
+def test_a_program_that_is_stuck_can_be_interrupted_all_the_same(tmp_path: Path, loop: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", STUCK, str(tmp_path / "store"), loop]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert "ready\n" == process.stdout.readline()
+        code = None
+        while code is None:  # as somebody who loses patience
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(timeout=0.2)
+    assert -signal.SIGINT == code
+
+
+def test_whoever_handled_ctrl_c_before_does_so_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        before = signal.getsignal(signal.SIGINT)
+        async with opened(tmp_path):
+            assert before != signal.getsignal(signal.SIGINT)
+        assert before == signal.getsignal(signal.SIGINT)
+
+    run(main)
+
+
 def test_a_store_that_is_busy_is_the_same_error(tmp_path: Path) -> None:
     async def main() -> None:
         async with opened(tmp_path / "store", options=Options(lock_timeout=0)) as device:
@@ -460,7 +543,7 @@ def test_one_task_at_a_time_syncs_and_one_that_is_cancelled_stands_in_nobodys_wa
 def test_a_subscriber_that_comes_back_gets_what_it_missed(tmp_path: Path) -> None:
     async def main() -> None:
         async with opened(tmp_path / "store") as device:
-            await device.ask(keys_query(Peer()))
+            await device.ask(add_devices(Peer()))
         async with opened(tmp_path / "store") as device:
             with device.subscribe(DevicesChanged, Lagged, since=0) as events:
                 event = await anext(events)

@@ -10,21 +10,16 @@ from typing import Any
 
 from olmstate.actors import Supervisor
 from olmstate.messages import (
-    AddDevices,
-    AddRoomKey,
-    Curve25519Key,
     DecryptRoomEvent,
-    Ed25519Key,
     JsonObject,
-    MegolmSessionId,
 )
 from tests.bench.device import CONTENT, MESSAGE, ROOM, device, share
 from tests.bench.job import Outcome, Setting
 from tests.bench.measure import Figure, Side, Watch, measure
 from tests.bench.nio import NAME, NioDevice, beside_nio, matrix_nio
-from tests.bench.people import keys_query, people
-from tests.bench.rooms import bare_plaintext
+from tests.bench.people import conversation, people
 from tests.bench.work import encrypt
+from tests.operations.peer import Room, add_devices
 
 MESSAGES = 500
 DECRYPT, ENCRYPT = "decrypt one message", "encrypt one message"
@@ -38,25 +33,17 @@ async def one_message(setting: Setting) -> Outcome:
     decrypting: dict[str, Side] = {}
     encrypting: dict[str, Side] = {}
     async with device(setting.folder / "store") as supervisor:
-        room_key, events = sender.conversation(ROOM, bare_plaintext(), messages)
-        await supervisor.ask(AddDevices(response=keys_query([sender])))
-        await supervisor.ask(
-            AddRoomKey(
-                room_id=ROOM,
-                session_id=MegolmSessionId(room_key["session_id"]),
-                session_key=room_key["session_key"],
-                sender_key=Curve25519Key(sender.curve25519),
-                sender_ed25519=Ed25519Key(sender.ed25519),
-                sender=sender.user_id,
-            )
-        )
+        room = Room(sender, ROOM)
+        await supervisor.ask(add_devices(sender))
+        await supervisor.ask(room.add_room_key())
+        events = conversation(room, CONTENT, messages)
         await share(supervisor)
         decrypting["olmstate"] = partial(_decrypt, supervisor, events)
         encrypting["olmstate"] = partial(encrypt, supervisor, messages, 1)
         peer = None if nio is None else NioDevice(nio, setting.folder / "nio")
         if peer is not None:
             peer.know([sender])
-            peer.add_room_keys(sender, [room_key])
+            peer.add_room_keys(sender, [room.room_key])
             peer.ready_to_send(ROOM)
             decrypting[NAME] = partial(_nio_decrypt, peer, [peer.parse_event(event) for event in events])
             encrypting[NAME] = partial(_nio_encrypt, peer, messages)

@@ -7,8 +7,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from vodozemac import GroupSession, InboundGroupSession
-
 from olmstate.actors import Options, Supervisor, open_supervisor
 from olmstate.messages import (
     CreateAccount,
@@ -25,6 +23,8 @@ from olmstate.messages import (
     RoomId,
     RotationPeriod,
 )
+from tests.peer.device import PeerDevice
+from tests.peer.room_session import RoomSession
 
 USER, DEVICE = "@bench:example.org", "BENCH"
 KEY = os.urandom(32)
@@ -68,37 +68,10 @@ async def encrypted_events(supervisor: Supervisor, count: int) -> list[JsonObjec
 
 def exported_sessions(count: int, *, events: int | None = None) -> tuple[list[JsonObject], list[JsonObject]]:
     """So many room keys as an export has them, and an event on each, or on the first ``events`` of them."""
-    keys: list[JsonObject] = []
-    encrypted: list[JsonObject] = []
-    plaintext = f'{{"type":"m.room.message","content":{{"body":"hello"}},"room_id":"{ROOM}"}}'.encode()
-    for number in range(count):
-        group = GroupSession()
-        inbound = InboundGroupSession(group.session_key)
-        exported = inbound.export_at(0)
-        assert exported is not None
-        keys.append(
-            {
-                "algorithm": "m.megolm.v1.aes-sha2",
-                "room_id": ROOM,
-                "session_id": group.session_id,
-                "session_key": exported.to_base64(),
-                "sender_key": "A" * 43,
-                "sender_claimed_keys": {"ed25519": "A" * 43},
-            }
-        )
-        if events is None or number < events:
-            encrypted.append(
-                {
-                    "event_id": f"$session{number}",
-                    "sender": USER,
-                    "content": {
-                        "algorithm": "m.megolm.v1.aes-sha2",
-                        "session_id": group.session_id,
-                        "ciphertext": group.encrypt(plaintext).to_base64(),
-                    },
-                }
-            )
-    return keys, encrypted
+    sender = PeerDevice(USER)
+    sessions = [RoomSession(sender, ROOM) for _ in range(count)]
+    encrypted = [session.send(event_id=f"$session{number}") for number, session in enumerate(sessions[:events])]
+    return [session.export() for session in sessions], encrypted
 
 
 async def hold_sessions(supervisor: Supervisor, count: int) -> list[JsonObject]:

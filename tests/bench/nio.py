@@ -17,7 +17,7 @@ from olmstate.messages import Curve25519Key, DeviceId, DeviceIdentity, Ed25519Ke
 from tests.bench.device import DEVICE, USER
 from tests.bench.job import Result
 from tests.bench.measure import Figure, ratio
-from tests.bench.people import Person, keys_claim, keys_query
+from tests.operations.peer import Peer, claimed, keys_query
 
 ABSENT = "matrix-nio isn't installed"
 NAME = "matrix-nio"
@@ -80,7 +80,7 @@ class NioDevice:
             account.mark_keys_as_published()
         return keys[:count]
 
-    def greet(self, person: Person) -> tuple[int, bytes]:
+    def greet(self, person: Peer) -> tuple[int, bytes]:
         """Type and body of a message on the Olm session with a device that it knows."""
         parts: tuple[int, bytes] = self._olm.session_store.get(person.curve25519).encrypt("{}").to_parts()
         return parts
@@ -95,7 +95,7 @@ class NioDevice:
         """How many it has."""
         return len(list(self._olm.inbound_group_store))
 
-    def add_room_keys(self, sender: Person, keys: Sequence[JsonObject]) -> None:
+    def add_room_keys(self, sender: Peer, keys: Sequence[JsonObject]) -> None:
         """Have so many room keys, for measuring something else."""
         with self._client.store.database.atomic():
             for key in keys:
@@ -114,14 +114,12 @@ class NioDevice:
 
     # --- sending --------------------------------------------------------------------------------------------
 
-    def know(self, known: list[Person]) -> None:
+    def know(self, known: list[Peer]) -> None:
         """Have their devices' keys, and an Olm session with each."""
         nio, client = self._nio, self._client
         with client.store.database.atomic():
-            client.receive_response(nio.KeysQueryResponse.from_dict({**keys_query(known), "failures": {}}))
-            client.receive_response(
-                nio.KeysClaimResponse.from_dict({"one_time_keys": keys_claim(known), "failures": {}})
-            )
+            client.receive_response(nio.KeysQueryResponse.from_dict(keys_query(*known)))
+            client.receive_response(nio.KeysClaimResponse.from_dict({"one_time_keys": claimed(known), "failures": {}}))
 
     def new_room_key(self, room_id: RoomId) -> None:
         """Make the room's next key, for `share`."""

@@ -70,10 +70,7 @@ async def cached_sessions(path: Path, key: bytes, *, guarded: bool) -> JsonObjec
     async with device(path, key=key, options=options) as supervisor:
 
         async def decrypt(lines: list[str]) -> None:
-            events: list[JsonObject] = [json.loads(line) for line in lines]
-            if not guarded:
-                events = [{**event, "event_id": None} for event in events]
-            await decrypt_all(supervisor, events)
+            await decrypt_all(supervisor, [json.loads(line) for line in lines])
 
         await decrypt(next(chunks))
         before = resident()

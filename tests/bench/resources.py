@@ -29,9 +29,9 @@ async def memory(setting: Setting) -> Outcome:
     setting.progress(f"filling a store with {sessions:,} sessions")
     await _worker(setting, "fill", sessions=sessions)
     setting.progress("holding them")
-    # without the guard first: it knows no message yet
-    ours = (await _worker(setting, "cached sessions", guarded=False))["bytes"]
+    # without the guard second: it knows all messages by then, so that it has nothing to keep until it is written
     guarded = (await _worker(setting, "cached sessions", guarded=True))["bytes"]
+    ours = (await _worker(setting, "cached sessions", guarded=False))["bytes"]
     bare = (await _worker(setting, "bare sessions"))["bytes"]
     beside = f"beside {bare / sessions:,.0f}"
     return Outcome(

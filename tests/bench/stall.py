@@ -24,7 +24,7 @@ from tests.bench.bare import BareStore
 from tests.bench.device import DEVICE, KEY, ROOM, USER
 from tests.bench.job import Outcome, Result, Setting
 from tests.bench.measure import Figure, Watch
-from tests.bench.people import people
+from tests.bench.people import people, room_key
 from tests.bench.plot import Plot, Series
 from tests.bench.work import counted, know
 
@@ -102,7 +102,7 @@ async def _stalls(setting: Setting, callers: int) -> tuple[Figure, Figure]:
         for number in range(setting.rounds + 1):
             setting.progress(f"{counted(callers, 'caller')}: round {number} of {setting.rounds}")
             commands = [
-                EncryptToDevice(devices=(person.address,), type="m.room_key", content=person.room_key(ROOM))
+                EncryptToDevice(devices=(person.address,), type="m.room_key", content=room_key(person, ROOM))
                 for person in known
             ]
             sizes.commits = sizes.rows = sizes.bytes = 0

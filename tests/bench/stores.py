@@ -8,13 +8,13 @@ from pathlib import Path
 from vodozemac import GroupSession, InboundGroupSession, Session
 
 from tests.bench.bare import BareStore
-from tests.bench.device import ROOM
+from tests.bench.device import CONTENT, ROOM
 from tests.bench.job import Outcome, Result, Setting
 from tests.bench.measure import Side, Watch, measure, ratio
 from tests.bench.nio import NAME, NioDevice, beside_nio, matrix_nio
-from tests.bench.people import people
-from tests.bench.rooms import bare_plaintext
+from tests.bench.people import conversation, people, room_key
 from tests.bench.work import Place, answering, opening
+from tests.operations.peer import Room
 
 MANY, MANY_OLM = 10_000, 1_000
 FEW, FEW_OLM = 100, 10
@@ -77,10 +77,8 @@ def _fill(store: BareStore, inbound: int, olm: int) -> None:
         for number in range(inbound)
     ]
     for number in range(olm):
-        person.account.generate_one_time_keys(1)
-        ((_, key),) = person.account.one_time_keys.items()
-        person.account.mark_keys_as_published()
-        session = person.account.create_outbound_session(person.account.curve25519_key, key)
+        (key,) = person.one_time_key().values()
+        session = person.start_session(person, key)
         values.append((f"olm {number}", session.pickle(store.pickle_key)))
     store.commit(values)
 
@@ -118,10 +116,11 @@ async def open_and_decrypt(setting: Setting) -> Outcome:
 
 def _nio_opening(nio: object, folder: Path, sessions: int) -> Side:
     (sender,) = people(1)
-    room_key, (event,) = sender.conversation(ROOM, bare_plaintext(), 1)
+    room = Room(sender, ROOM)
+    (event,) = conversation(room, CONTENT, 1)
     peer = NioDevice(nio, folder)
     peer.know([sender])
-    peer.add_room_keys(sender, [room_key, *(sender.room_key(ROOM) for _ in range(sessions - 1))])
+    peer.add_room_keys(sender, [room.room_key, *(room_key(sender, ROOM) for _ in range(sessions - 1))])
     peer.close()
 
     async def side() -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from pathlib import Path
 
@@ -22,8 +21,10 @@ from tests.bench.device import DEVICE, ROOM, USER
 from tests.bench.job import Outcome, Result, Setting
 from tests.bench.measure import Side, Watch, measure, ratio
 from tests.bench.nio import NAME, NioDevice, beside_nio, matrix_nio
-from tests.bench.people import Person, Senders, newcomers, olm_message, people
+from tests.bench.people import Senders, newcomers, olm_message, people, room_key
 from tests.bench.work import Place, Work, receiving, sending
+from tests.operations.peer import Peer
+from tests.peer.encoding import b64
 
 ROOM_KEYS = 100
 BARE = "bare loop, one commit"
@@ -142,7 +143,7 @@ class _BareReceiver:
         self._inbound: dict[str, InboundGroupSession] = {}
         self._syncs = 0
 
-    def greet(self, person: Person) -> tuple[int, bytes]:
+    def greet(self, person: Peer) -> tuple[int, bytes]:
         """Start an Olm session; the type and the body of a message on it."""
         session = self._sessions[person.curve25519] = _claimed(self.account, person)
         return session.encrypt(b"{}").to_parts()
@@ -211,13 +212,13 @@ async def _share(setting: Setting, devices: int, *, rounds: int) -> Outcome:
     return outcome
 
 
-def _bare_sending(store: BareStore, known: list[Person]) -> Side:
-    own = Person(UserId(USER))
+def _bare_sending(store: BareStore, known: list[Peer]) -> Side:
+    own = Peer(USER, DEVICE)
     own_keys, own_ed25519, own_curve25519 = own.device_keys(), own.ed25519, own.curve25519
     sessions = [(person, person.ed25519, person.curve25519, _claimed(own.account, person)) for person in known]
 
     async def side() -> float:
-        content = own.room_key(ROOM)
+        content = room_key(own, ROOM)
         watch = Watch()
         values: list[tuple[str, str]] = []
         messages: dict[str, JsonObject] = {}
@@ -234,7 +235,7 @@ def _bare_sending(store: BareStore, known: list[Person]) -> Side:
                 }
             )
             message_type, body = session.encrypt(payload.encode()).to_parts()
-            ciphertext = {"type": message_type, "body": base64.b64encode(body).decode().rstrip("=")}
+            ciphertext = {"type": message_type, "body": b64(body)}
             messages[person.user_id] = {"sender_key": own_curve25519, "ciphertext": {curve25519: ciphertext}}
             values.append((person.user_id, session.pickle(store.pickle_key)))
         store.commit(values)
@@ -243,7 +244,7 @@ def _bare_sending(store: BareStore, known: list[Person]) -> Side:
     return side
 
 
-def _nio_sending(peer: NioDevice, known: list[Person]) -> Side:
+def _nio_sending(peer: NioDevice, known: list[Peer]) -> Side:
     users: list[str] = [person.user_id for person in known]
 
     async def side() -> float:
@@ -257,8 +258,6 @@ def _nio_sending(peer: NioDevice, known: list[Person]) -> Side:
     return side
 
 
-def _claimed(account: Account, person: Person) -> Session:
-    person.account.generate_one_time_keys(1)
-    ((_, key),) = person.account.one_time_keys.items()
-    person.account.mark_keys_as_published()
-    return account.create_outbound_session(person.account.curve25519_key, key)
+def _claimed(account: Account, person: Peer) -> Session:
+    (key,) = person.one_time_key().values()
+    return account.create_outbound_session(person.account.curve25519_key, Curve25519PublicKey.from_base64(key["key"]))

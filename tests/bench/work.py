@@ -19,7 +19,6 @@ from trio.testing import wait_all_tasks_blocked
 
 from olmstate.actors import Options, Supervisor
 from olmstate.messages import (
-    AddDevices,
     CreateOlmSessions,
     DecryptRoomEvent,
     DecryptRoomEvents,
@@ -30,12 +29,12 @@ from olmstate.messages import (
     MarkRoomKeyShared,
     ReceiveSync,
     ShareRoomKey,
-    UserId,
 )
 from olmstate.storage import Table
 from tests.bench.device import KEY, MESSAGE, ROOM, device, exported_sessions, hold_sessions, published_keys, share
 from tests.bench.measure import Figure, Progress, Side, Watch, measure
-from tests.bench.people import Person, Senders, keys_claim, keys_query, newcomers, olm_message, people
+from tests.bench.people import Senders, newcomers, olm_message, people, room_key
+from tests.operations.peer import Peer, add_devices, claimed
 
 
 @attrs.frozen(kw_only=True)
@@ -162,7 +161,7 @@ def _token() -> str:
     return secrets.token_hex(8)
 
 
-async def _greet(supervisor: Supervisor, known: list[Person]) -> list[tuple[int, bytes]]:
+async def _greet(supervisor: Supervisor, known: list[Peer]) -> list[tuple[int, bytes]]:
     """Start an Olm session with each, with a message to it."""
     await know(supervisor, known)
     devices = tuple(person.address for person in known)
@@ -173,7 +172,7 @@ async def _greet(supervisor: Supervisor, known: list[Person]) -> list[tuple[int,
 async def _receive_from_others(supervisor: Supervisor, others: Iterator[Senders], room_keys: int) -> float:
     """From people who are new each time: of one person's sessions a device keeps a few."""
     senders = next(others)
-    await supervisor.ask(AddDevices(response=keys_query(senders.known)))
+    await supervisor.ask(add_devices(*senders.known))
     senders.start(await published_keys(supervisor, len(senders.known)))
     return await _receive(supervisor, senders, room_keys)
 
@@ -218,15 +217,15 @@ def sending(devices: int) -> Work:
     return Work(name=f"a room key encrypted to {counted(devices, 'device')}", units=1, begin=begin)
 
 
-async def know(supervisor: Supervisor, known: list[Person]) -> None:
+async def know(supervisor: Supervisor, known: list[Peer]) -> None:
     """Have everybody's devices, and an Olm session with each."""
-    await supervisor.ask(AddDevices(response=keys_query(known)))
-    await supervisor.ask(CreateOlmSessions(one_time_keys=keys_claim(known)))
+    await supervisor.ask(add_devices(*known))
+    await supervisor.ask(CreateOlmSessions(one_time_keys=claimed(known)))
 
 
-async def _send(supervisor: Supervisor, known: list[Person]) -> float:
+async def _send(supervisor: Supervisor, known: list[Peer]) -> float:
     command = EncryptToDevice(
-        devices=tuple(person.address for person in known), type="m.room_key", content=known[0].room_key(ROOM)
+        devices=tuple(person.address for person in known), type="m.room_key", content=room_key(known[0], ROOM)
     )
     watch = Watch()
     encrypted = await supervisor.ask(command)
@@ -241,7 +240,7 @@ def sharing_again(devices: int) -> Work:
     @asynccontextmanager
     async def begin(place: Place) -> AsyncGenerator[Side]:
         async with place.device() as supervisor:
-            addresses = tuple(Person(UserId(f"@person{number}:example.org")).address for number in range(devices))
+            addresses = tuple(peer.address for peer in people(devices))
             await share(supervisor)
             made = await supervisor.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
             await supervisor.ask(MarkRoomKeyShared(room_id=ROOM, session_id=made.session_id, devices=addresses))

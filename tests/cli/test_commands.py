@@ -61,6 +61,38 @@ def test_ctrl_c_goes_before_what_it_caused() -> None:
         run(lambda: fail_together(StoreFull(), KeyboardInterrupt(), ZeroDivisionError()))
 
 
+class Interrupting:
+    """A descriptor during whose making somebody presses Ctrl-C."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        raise KeyboardInterrupt
+
+
+async def import_interrupted() -> None:
+    type("Imported", (), {"field": Interrupting()})
+
+
+def test_ctrl_c_in_the_midst_of_an_import_is_one() -> None:
+    # Python 3.11 makes it a RuntimeError: it was a traceback
+    @commands.command("import-on-purpose")
+    def import_it() -> None:
+        trio.run(import_interrupted)
+
+    try:
+        result = CliRunner().invoke(main, ["import-on-purpose"])
+    finally:
+        del commands.commands["import-on-purpose"]
+    assert (1, "") == (result.exit_code, result.stdout)
+    assert "Aborted!" in result.stderr
+
+    async def in_a_task() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(import_interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(in_a_task)
+
+
 def test_of_several_of_the_librarys_errors_one_is_told() -> None:
     with pytest.raises(OlmStateError):
         run(lambda: fail_together(StoreFull(), StoreBusy(holder_pid=None, waited=0.0)))

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
+import trio
 
+from olmstate.actors import open_supervisor
 from olmstate.cli._secrets import Secret
 from olmstate.cli._sign_in import _password_auth  # pyright: ignore[reportPrivateUsage]
-from olmstate.messages import JsonObject
-from tests.cli.conftest import Olmstate, complaint
+from olmstate.messages import JsonObject, OpenSecretStorage
+from tests.cli.conftest import ALICE, KEY, PHONE, Olmstate, complaint
+from tests.cli.served import serving
+from tests.operations.transport import transport_of
+from tests.peer.homeserver import Homeserver
 
 HOMESERVER = "http://127.0.0.1:1"
 
@@ -54,6 +61,56 @@ def test_without_an_http_client_the_program_says_what_to_install(
     monkeypatch.setitem(sys.modules, "olmstate.http", None)
     options = ("--key-file", key_file, "--homeserver", HOMESERVER, "--token-file", token_file)
     assert "olmstate[http]" in complaint(olmstate("bootstrap", store, *options))
+
+
+@pytest.mark.parametrize(
+    "homeserver", ["", "matrix.example.org", "ftp://example.org", "http://[::1", "http://a\nb", "http://"]
+)
+@pytest.mark.parametrize("command", ["bootstrap", "recover", "verify"])
+def test_a_homeserver_that_is_none_is_told_before_anything_is_asked_for(
+    command: str, homeserver: str, store: Path, olmstate: Olmstate
+) -> None:
+    # some were tracebacks; with others, each request failed, again and again
+    ran = olmstate(command, store, "--homeserver", homeserver, typed="")
+    assert (2, "") == (ran.exit_code, ran.stdout)
+    assert "as https://matrix.example.org" in ran.stderr
+
+
+def test_an_access_token_that_can_not_be_sent_is_told(
+    store: Path, key_file: Path, token_file: Path, olmstate: Olmstate
+) -> None:
+    options = ("--key-file", key_file, "--homeserver", HOMESERVER, "--token-file", token_file)
+    for token in ("\n", "two words", "tok\r\nen"):
+        token_file.write_text(token)
+        ran = olmstate("bootstrap", store, *options)
+        assert 2 == ran.exit_code
+        assert "access_token must be" in ran.stderr
+        assert token.strip() not in ran.stderr or not token.strip()
+
+
+async def test_a_recovery_key_that_can_not_be_written_is_not_lost(
+    store: Path, key_file: Path, token_file: Path
+) -> None:
+    # secret storage was made, and what opens it was nowhere
+    session = Homeserver(lambda: 0).log_in(ALICE, PHONE)
+    async with serving({"token": session}) as url:
+        options = ("--key-file", key_file, "--homeserver", url, "--token-file", token_file)
+        with open("/dev/full", "wb") as full:  # noqa: ASYNC230, PTH123 - a device, which is never waited for
+            ran = await trio.run_process(
+                [sys.executable, "-m", "olmstate", "bootstrap", *map(str, (store, *options))],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                stdout=full,
+                capture_stderr=True,
+                check=False,
+            )
+        said = ran.stderr.decode()
+        assert 1 == ran.returncode, said
+        assert "Traceback" not in said
+        (key,) = re.findall(r"The recovery key: (.+)", said)
+        async with open_supervisor(
+            store, user_id=ALICE, device_id=PHONE, key=KEY, transport=transport_of(session)
+        ) as supervisor:
+            assert (await supervisor.ask(OpenSecretStorage(key=key))).key_id
 
 
 def test_a_challenge_is_answered_with_a_password_if_that_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:

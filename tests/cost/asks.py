@@ -11,12 +11,11 @@ import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from vodozemac import GroupSession, InboundGroupSession, SessionKey
+from vodozemac import GroupSession
 
 from olmstate.actors import Supervisor
 from olmstate.messages import (
     AcceptVerification,
-    AddDevices,
     AddRoomKey,
     BootstrapCrossSigning,
     CancelRoomKeyRequests,
@@ -26,7 +25,6 @@ from olmstate.messages import (
     CreateOlmSessions,
     CreateSecretStorage,
     CrossSigningStatus,
-    Curve25519Key,
     DecryptRoomEvent,
     DecryptRoomEvents,
     DecryptToDevice,
@@ -35,7 +33,6 @@ from olmstate.messages import (
     Devices,
     DeviceTrust,
     DiscardRoomKey,
-    Ed25519Key,
     EncryptForRoom,
     EncryptionInfoOf,
     EncryptRoomEvent,
@@ -105,8 +102,9 @@ from olmstate.messages import (
     WriteSecret,
 )
 from tests.bench.device import exported_sessions, published_keys, share
-from tests.bench.people import MEGOLM, Person, Senders, keys_claim, keys_query, people
+from tests.bench.people import Senders, people
 from tests.cost.room_keys import exported_keys
+from tests.operations.peer import MEGOLM, Peer, Room, add_devices, claimed, peers
 from tests.peer.forged import forged_message
 
 Prepare: TypeAlias = Callable[[Supervisor, int], Awaitable[Message[Any]]]
@@ -120,19 +118,19 @@ def _room() -> RoomId:
     return RoomId(f"!{next(_numbers)}:example.org")
 
 
-def _people(count: int) -> list[Person]:
+def _people(count: int) -> list[Peer]:
     return people(count, next(_first))
 
 
-async def _known(supervisor: Supervisor, count: int) -> list[Person]:
+async def _known(supervisor: Supervisor, count: int) -> list[Peer]:
     known = _people(count)
-    await supervisor.ask(AddDevices(response=keys_query(known)))
+    await supervisor.ask(add_devices(*known))
     return known
 
 
-async def _met(supervisor: Supervisor, count: int) -> list[Person]:
+async def _met(supervisor: Supervisor, count: int) -> list[Peer]:
     known = await _known(supervisor, count)
-    await supervisor.ask(CreateOlmSessions(one_time_keys=keys_claim(known)))
+    await supervisor.ask(CreateOlmSessions(one_time_keys=claimed(known)))
     return known
 
 
@@ -140,26 +138,25 @@ async def _met(supervisor: Supervisor, count: int) -> list[Person]:
 
 
 async def _devices_of_many(_: Supervisor, size: int) -> Message[Any]:
-    return AddDevices(response=keys_query(_people(size)))
+    return add_devices(*_people(size))
 
 
 async def _devices_of_one(_: Supervisor, size: int) -> Message[Any]:
-    return AddDevices(response=_with_devices(UserId(f"@one{next(_numbers)}:example.org"), size))
+    return _with_devices(f"@one{next(_numbers)}:example.org", size)
 
 
-def _with_devices(user_id: UserId, count: int) -> JsonObject:
-    devices = [Person(user_id, device_id=DeviceId(f"D{number}")) for number in range(count)]
-    return {"device_keys": {user_id: {device.device_id: device.device_keys() for device in devices}}}
+def _with_devices(user_id: str, count: int) -> Message[Any]:
+    return add_devices(*peers(count, user_id))
 
 
 async def _looking_up_devices(supervisor: Supervisor, size: int) -> Message[Any]:
     user_id = UserId(f"@one{next(_numbers)}:example.org")
-    await supervisor.ask(AddDevices(response=_with_devices(user_id, size)))
+    await supervisor.ask(_with_devices(user_id, size))
     return Devices(user_id=user_id)
 
 
 async def _claimed(supervisor: Supervisor, size: int) -> Message[Any]:
-    return CreateOlmSessions(one_time_keys=keys_claim(await _known(supervisor, size)))
+    return CreateOlmSessions(one_time_keys=claimed(await _known(supervisor, size)))
 
 
 async def _to_devices(supervisor: Supervisor, size: int) -> Message[Any]:
@@ -207,32 +204,16 @@ async def _event_of_a_long_session(supervisor: Supervisor, size: int) -> Message
     """One more event of a session of which so many blocks of 256 indices have been used."""
     *events, (room_id, event) = await _conversation(supervisor, range(0, 257 * (size + 1), 257))
     await supervisor.ask(DecryptRoomEvents(events=tuple(events)))
-    await supervisor.ask(AddDevices(response=keys_query(_people(1))))  # a turn, that writes what was decrypted
+    await supervisor.ask(add_devices(*_people(1)))  # a turn, that writes what was decrypted
     return DecryptRoomEvent(room_id=room_id, event=event)
 
 
 async def _conversation(supervisor: Supervisor, indices: range) -> list[tuple[RoomId, JsonObject]]:
     """A session that the device has, and an event at each of some message indices."""
-    room_id, sender, group = _room(), UserId("@talker:example.org"), GroupSession()
-    inbound = InboundGroupSession(SessionKey(group.session_key.to_base64()))
-    await supervisor.ask(
-        AddRoomKey(
-            room_id=room_id,
-            session_id=MegolmSessionId(inbound.session_id),
-            session_key=group.session_key.to_base64(),
-            sender_key=Curve25519Key("A" * 43),
-            sender_ed25519=Ed25519Key("A" * 43),
-            sender=sender,
-        )
-    )
-    plaintext = json.dumps({"type": "m.test", "content": {}, "room_id": room_id}).encode()
-    events: list[tuple[RoomId, JsonObject]] = []
-    for index in range(indices.stop):
-        ciphertext = group.encrypt(plaintext)
-        if index in indices:
-            content = {"algorithm": MEGOLM, "session_id": inbound.session_id, "ciphertext": ciphertext.to_base64()}
-            events.append((room_id, {"event_id": f"${index}", "sender": sender, "content": content}))
-    return events
+    room = Room(Peer("@talker:example.org"), _room())
+    await supervisor.ask(room.add_room_key())
+    events = [room.send() for _ in range(indices.stop)]
+    return [(room.room_id, events[index]) for index in indices]
 
 
 async def _events_of_many_sessions(supervisor: Supervisor, size: int) -> Message[Any]:
@@ -311,7 +292,7 @@ async def forged_events(supervisor: Supervisor, size: int) -> list[JsonObject]:
     for sending, key in zip(sendings, await published_keys(supervisor, SESSIONS), strict=True):
         sending.start([key])
         await supervisor.ask(DecryptToDevice(events=tuple(sending.room_keys(RoomId("!room:example.org"), 1))))
-    return [person.event(me, 1, forged_message(number)) for number in range(size)]
+    return [person.envelope(me, 1, forged_message(number)) for number in range(size)]
 
 
 async def _sync(supervisor: Supervisor, size: int) -> Message[Any]:
@@ -354,7 +335,7 @@ async def _sync_of_many_rooms(_: Supervisor, size: int) -> Message[Any]:
 # --- tracked users and requests -----------------------------------------------------------------------------
 
 
-async def _up_to_date(supervisor: Supervisor, size: int) -> list[Person]:
+async def _up_to_date(supervisor: Supervisor, size: int) -> list[Peer]:
     """So many tracked users whose devices were asked for."""
     known = _people(size)
     await supervisor.ask(TrackUsers(users=tuple(person.user_id for person in known)))
@@ -362,7 +343,7 @@ async def _up_to_date(supervisor: Supervisor, size: int) -> list[Person]:
     return known
 
 
-async def answer_queries(supervisor: Supervisor, devices: Mapping[UserId, Sequence[Person]]) -> None:
+async def answer_queries(supervisor: Supervisor, devices: Mapping[UserId, Sequence[Peer]]) -> None:
     """Say of each user who is asked for which devices there are."""
     for request in await _queries(supervisor):
         await supervisor.ask(MarkRequestSent(request_id=request.request_id, response=_answer(request, devices)))
@@ -372,7 +353,7 @@ async def _queries(supervisor: Supervisor) -> list[Request]:
     return [each for each in await supervisor.ask(OutgoingRequests()) if each.kind is RequestKind.KEYS_QUERY]
 
 
-def _answer(query: Request, devices: Mapping[UserId, Sequence[Person]]) -> JsonObject:
+def _answer(query: Request, devices: Mapping[UserId, Sequence[Peer]]) -> JsonObject:
     wanted = json.loads(query.body)["device_keys"]
     return {
         "device_keys": {
@@ -408,7 +389,7 @@ async def _answered(supervisor: Supervisor, size: int) -> Message[Any]:
     query, *_ = await _queries(supervisor)
     each = size // len(known)
     devices = {
-        person.user_id: [Person(person.user_id, device_id=DeviceId(f"D{number}")) for number in range(each)]
+        person.user_id: [Peer(person.user_id, device_id=DeviceId(f"D{number}")) for number in range(each)]
         for person in known
     }
     return MarkRequestSent(request_id=query.request_id, response=_answer(query, devices))
@@ -421,7 +402,7 @@ MOST_USERS = 250
 async def _in_a_room(supervisor: Supervisor, size: int) -> Message[Any]:
     """So many members, whose devices all have the room's key."""
     known = await _up_to_date(supervisor, size)
-    await supervisor.ask(CreateOlmSessions(one_time_keys=keys_claim(known)))
+    await supervisor.ask(CreateOlmSessions(one_time_keys=claimed(known)))
     room_id, addresses = _room(), tuple(person.address for person in known)
     shared = await supervisor.ask(ShareRoomKey(room_id=room_id, devices=addresses))
     await supervisor.ask(MarkRoomKeyShared(room_id=room_id, session_id=shared.session_id, devices=addresses))
@@ -455,8 +436,8 @@ async def _forgetting(supervisor: Supervisor, size: int) -> Message[Any]:
 async def _asking_for_keys(supervisor: Supervisor, size: int) -> Message[Any]:
     """One other device of our user's is asked."""
     me = await supervisor.ask(IdentityKeys())
-    other = Person(me.user_id, device_id=DeviceId("OTHER"))
-    await supervisor.ask(AddDevices(response=keys_query([other])))
+    other = Peer(me.user_id, device_id=DeviceId("OTHER"))
+    await supervisor.ask(add_devices(other))
     await supervisor.ask(SetDeviceTrust(user_id=other.user_id, device_id=other.device_id, trust=DeviceTrust.VERIFIED))
     return RequestRoomKeys(sessions=tuple((_room(), MegolmSessionId(f"s{number}")) for number in range(size)))
 

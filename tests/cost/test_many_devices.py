@@ -12,7 +12,6 @@ from olmstate.messages import (
     CreateAccount,
     CreateOlmSessions,
     DeviceAddress,
-    DeviceId,
     Devices,
     EncryptToDevice,
     MarkRequestSent,
@@ -21,18 +20,19 @@ from olmstate.messages import (
     ShareRoomKey,
     UserId,
 )
-from tests.bench.people import Person, keys_claim, keys_query, people
+from tests.bench.people import people
 from tests.bench.work import know
 from tests.cost.conftest import opened
 from tests.cost.longest_step import MOST_CALLS, LongestStep, longest_step
-from tests.cost.room_keys import ROOM
+from tests.operations.device import ROOM
+from tests.operations.peer import Peer, claimed, keys_query, peers
 from tests.peer.requests import messages_of, reached_by
 
 MANY = 400
 
 
 @pytest.fixture
-async def known(alice: Supervisor) -> list[Person]:
+async def known(alice: Supervisor) -> list[Peer]:
     """People with whom the device has Olm sessions."""
     known = people(MANY)
     await know(alice, known)
@@ -45,19 +45,19 @@ def assert_short_steps(counted: LongestStep) -> None:
     assert counted.total > 4 * MOST_CALLS
 
 
-def addresses_of(known: list[Person]) -> tuple[DeviceAddress, ...]:
+def addresses_of(known: list[Peer]) -> tuple[DeviceAddress, ...]:
     return tuple(person.address for person in known)
 
 
-async def test_sessions_are_started_a_few_at_a_time(alice: Supervisor, known: list[Person]) -> None:
-    claimed = keys_claim(known)
+async def test_sessions_are_started_a_few_at_a_time(alice: Supervisor, known: list[Peer]) -> None:
+    keys = claimed(known)
     async with longest_step() as counted:
-        created = await alice.ask(CreateOlmSessions(one_time_keys=claimed))
+        created = await alice.ask(CreateOlmSessions(one_time_keys=keys))
     assert MANY == len(created.created)
     assert_short_steps(counted)
 
 
-async def test_an_event_is_encrypted_for_a_few_at_a_time(alice: Supervisor, known: list[Person]) -> None:
+async def test_an_event_is_encrypted_for_a_few_at_a_time(alice: Supervisor, known: list[Peer]) -> None:
     command = EncryptToDevice(devices=addresses_of(known), type="m.test", content={})
     async with longest_step() as counted:
         encrypted = await alice.ask(command)
@@ -65,7 +65,7 @@ async def test_an_event_is_encrypted_for_a_few_at_a_time(alice: Supervisor, know
     assert_short_steps(counted)
 
 
-async def test_a_room_key_is_shared_with_a_few_at_a_time(alice: Supervisor, known: list[Person]) -> None:
+async def test_a_room_key_is_shared_with_a_few_at_a_time(alice: Supervisor, known: list[Peer]) -> None:
     addresses = addresses_of(known)
     async with longest_step() as sharing:
         shared = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
@@ -102,10 +102,7 @@ async def test_who_has_a_room_key_is_loaded_a_few_at_a_time(tmp_path: Path) -> N
 @pytest.mark.parametrize("of_one_user", [True, False])
 async def test_devices_are_taken_in_loaded_and_removed_a_few_at_a_time(tmp_path: Path, of_one_user: bool) -> None:  # noqa: FBT001
     user_id = UserId("@many:example.org")
-    devices = [Person(user_id, device_id=DeviceId(f"D{number}")) for number in range(MANY)]
-    told = keys_query(people(MANY))
-    if of_one_user:
-        told = {"device_keys": {user_id: {device.device_id: device.device_keys() for device in devices}}}
+    told = keys_query(*(peers(MANY, user_id) if of_one_user else people(MANY)))
     async with opened(tmp_path) as alice:
         await alice.ask(CreateAccount())
         async with longest_step() as adding:

@@ -106,7 +106,7 @@ async def test_the_client_sends_to_a_device_that_reads_with_two_processes(tmp_pa
         for supervisor, session in ((bot, bot_at_work), (bob, bob_at_work)):
             await supervisor.ask(CreateAccount())
             await client.upload_keys(supervisor, session.request)
-        assert {"signed_curve25519": 50} == server.keys.counts("@bob:example.org", "PHONE")
+        assert {"signed_curve25519": 50} == server.keys.devices["@bob:example.org", "PHONE"].counts
 
         users = [USER, UserId("@bob:example.org")]
         devices = await client.learn_devices(bot, bot_at_work.request, users)
@@ -127,7 +127,7 @@ async def test_the_client_sends_to_a_device_that_reads_with_two_processes(tmp_pa
         # one key is gone, one was uploaded in its place, and nothing more is due
         await client.upload_keys(bob, bob_at_work.request)
         await client.upload_keys(bobs_helper, bob_at_work.request)
-        assert {"signed_curve25519": 50} == server.keys.counts("@bob:example.org", "PHONE")
+        assert {"signed_curve25519": 50} == server.keys.devices["@bob:example.org", "PHONE"].counts
         uploads = [asked for asked in server.asked if asked.target.endswith("/keys/upload")]
         assert 2 == len([upload for upload in uploads if upload.user_id == "@bob:example.org"])
 

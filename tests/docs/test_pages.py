@@ -46,5 +46,16 @@ def test_the_front_page_has_a_sentence_for_each_page() -> None:
         assert re.search(rf"^- \[[^\]]+\]\({page}\.md\): .+\.$", index, flags=re.MULTILINE), page
 
 
+def test_what_takes_its_time_says_so() -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"\$ make test\n```\n\nThe tests take .+ minutes", readme)
+    assert "a tenth of a second and 64 MiB" in (DOCS / "quickstart.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_performance_opens_with_plots() -> None:
+    page = (DOCS / "performance.md").read_text(encoding="utf-8")
+    assert page.index("```{performance-plot}") < page.index("```{performance-table}")
+
+
 def test_code_can_be_copied(html: Path) -> None:
     assert "copybutton.js" in (html / "quickstart.html").read_text(encoding="utf-8")

@@ -20,19 +20,18 @@ from pathlib import Path
 from typing import Self, cast
 
 import attrs
-from vodozemac import Account, GroupSession, InboundGroupSession, Session, SessionKey
+from vodozemac import InboundGroupSession, SessionKey
 
 from olmstate.messages import DeviceAddress, DeviceId, DeviceIdentity, JsonObject, KeyId, RoomId, UserId
 from tests.faults.checker import check
 from tests.faults.history import Entry, Kind, Log, digest
 from tests.faults.wire import decode, megolm_index, olm_step
-from tests.operations.peer import Peer, exported, read_room_event
+from tests.operations.peer import Peer, Room, read_room_event
 
 ALICE = UserId("@alice:example.org")
 ALICE_DEVICE = DeviceId("ALICEDEV")
 LETTER = "org.example.letter"
 """A type that is the app's."""
-PICKLE_KEY = bytes(32)
 
 
 class Violated(AssertionError):
@@ -73,24 +72,6 @@ class Backup:
     syncs: int
     taken: str | None
     keys: frozenset[str]
-
-
-def _snapshot(peer: Peer) -> JsonObject:
-    return {
-        "user_id": peer.user_id,
-        "device_id": peer.device_id,
-        "account": peer.account.pickle(PICKLE_KEY),
-        "sessions": [session.pickle(PICKLE_KEY) for session in peer.sessions],
-    }
-
-
-def _peer(snapshot: JsonObject) -> Peer:
-    return Peer(
-        UserId(snapshot["user_id"]),
-        DeviceId(snapshot["device_id"]),
-        Account.from_pickle(snapshot["account"], PICKLE_KEY),
-        [Session.from_pickle(pickle, PICKLE_KEY) for pickle in snapshot["sessions"]],
-    )
 
 
 def _judge(entries: list[Entry], excused: tuple[str, ...]) -> None:
@@ -147,9 +128,9 @@ class Homeserver:
     @classmethod
     def new(cls, journal: Path, secret: bytes) -> Self:
         """A world in which nothing has happened, but that Bob and Carol exist and the store's key was chosen."""
-        people = [Peer(UserId(f"@{name}:example.org"), DeviceId(name.upper())) for name in ("bob", "carol")]
+        people = [Peer(f"@{name}:example.org", name.upper()) for name in ("bob", "carol")]
         self = cls(journal)
-        self._record("people", people=[_snapshot(peer) for peer in people])
+        self._record("people", people=[peer.snapshot() for peer in people])
         self.secret_begun(secret)
         self.secret_changed(secret)
         return self
@@ -199,7 +180,7 @@ class Homeserver:
 
     def _apply_people(self, event: JsonObject) -> None:
         for snapshot in event["people"]:
-            peer = _peer(snapshot)
+            peer = Peer.of(snapshot)
             self.peers[peer.user_id] = peer
 
     @property
@@ -258,8 +239,7 @@ class Homeserver:
                 return sync
         number = self._syncs_made
         bob = self.peers[UserId("@bob:example.org")]
-        room_id = RoomId(f"!of-bob-{number}:example.org")
-        group = GroupSession()
+        room = Room(bob, RoomId(f"!of-bob-{number}:example.org"))
         events: list[JsonObject] = []
         # every other sync starts an Olm session, as far as there are keys for it; the others go on with the last
         if number % 2 == 0 or not bob.sessions:
@@ -267,26 +247,26 @@ class Homeserver:
             bob.start_session(self.known_device, self.claimable[key_id])
         else:
             key_id = None
-        events.append(bob.event(self.known_device, "m.room_key", bob.room_key(room_id, group)))
+        events.append(bob.event(self.known_device, "m.room_key", room.room_key))
         events.append(bob.event(self.known_device, LETTER, {"number": number}))
         events.append({"type": "m.room.encrypted", "sender": bob.user_id, "content": {"algorithm": "broken"}})
-        readable = [bob.room_event(room_id, group, event_id=f"${number}-{index}") for index in range(2)]
+        readable = [room.send(event_id=f"${number}-{index}") for index in range(2)]
         response = {
             "next_batch": f"batch-{number}",
             "to_device": {"events": events},
             "device_one_time_keys_count": {"signed_curve25519": len(self.claimable) - (key_id is not None)},
             "device_unused_fallback_key_types": ["signed_curve25519"],
         }
-        self.log.write("batch", token=response["next_batch"], room_keys=[group.session_id])
+        self.log.write("batch", token=response["next_batch"], room_keys=[room.session_id])
         self._record(
             "sync",
             since=token,
             next_batch=response["next_batch"],
             response=response,
-            readable=[[room_id, event] for event in readable],
+            readable=[[room.room_id, event] for event in readable],
             letter=number,
             claimed=key_id,
-            people=[_snapshot(bob)],
+            people=[bob.snapshot()],
         )
         return self.syncs[-1]
 
@@ -337,7 +317,7 @@ class Homeserver:
         """``one_time_keys`` of a /keys/claim response, with a key of this user's device."""
         peer = self.peers[user_id]
         key = peer.one_time_key()
-        self._record("people", people=[_snapshot(peer)])
+        self._record("people", people=[peer.snapshot()])
         return {user_id: {peer.device_id: key}}
 
     def to_device(
@@ -420,14 +400,9 @@ class Homeserver:
     def exported_keys(self, number: int) -> tuple[list[JsonObject], list[tuple[RoomId, JsonObject]]]:
         """Some room keys as another client exports them, and an event for each."""
         bob = self.peers[UserId("@bob:example.org")]
-        keys: list[JsonObject] = []
-        events: list[tuple[RoomId, JsonObject]] = []
-        for _ in range(number):
-            room_id, group = RoomId("!old:example.org"), GroupSession()
-            inbound = InboundGroupSession(group.session_key)
-            keys.append(exported(bob, room_id, inbound))
-            events.append((room_id, bob.room_event(room_id, group, event_id=f"$old-{group.session_id}")))
-        return keys, events
+        rooms = [Room(bob, RoomId("!old:example.org")) for _ in range(number)]
+        events = [(room.room_id, room.send(event_id=f"$old-{room.session_id}")) for room in rooms]
+        return [room.export() for room in rooms], events
 
     def keys_imported(self, events: list[tuple[RoomId, JsonObject]]) -> None:
         """The device says that it has taken in the keys of these events."""

@@ -11,10 +11,12 @@ Rule: nothing is judged by how long it takes. A program that has not ended after
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -25,10 +27,14 @@ from typing import Any, Final
 
 import trio
 
+import olmstate.asyncio
 from olmstate.actors import Options, Supervisor, open_supervisor
 from olmstate.cli import main as command_line
+from olmstate.http import open_transport
 from olmstate.messages import (
+    BootstrapCrossSigning,
     CreateAccount,
+    CreateSecretStorage,
     DecryptRoomEvent,
     EncryptRoomEvent,
     ExportKeyFile,
@@ -36,11 +42,13 @@ from olmstate.messages import (
     OlmStateError,
     PrepareOneTimeKeys,
     PrepareRoomKey,
+    PublishAccount,
     RoomId,
     RotateRoomKey,
 )
 from olmstate.storage import Turnstile
 from tests.faults.homeserver import ALICE, ALICE_DEVICE
+from tests.faults.served import BOB, BOBS_DEVICE, CAROL, CAROLS_DEVICE
 
 PATIENCE: Final = 60.0
 """Seconds until a program counts as one that never ends: many times its `DRAIN`, and what its work takes."""
@@ -61,9 +69,14 @@ Program = Callable[[Path, random.Random], None]
 class Folder:
     """What is where."""
 
-    def __init__(self, path: Path) -> None:
-        """In a folder for this harness alone."""
+    def __init__(self, path: Path, homeserver: str) -> None:
+        """In a folder for this harness alone, with a homeserver's URL."""
+        self.homeserver = homeserver
         self.store = path / "store"
+        self.signed_in = path / "signed-in"
+        """Another's store, whose secret storage nobody replaces."""
+        self.recovery_key = path / "recovery-key"
+        self.tokens = path / "tokens"
         self.key = path / "key"
         self.passphrase = path / "passphrase"
         self.keys = path / "keys.txt"
@@ -72,8 +85,28 @@ class Folder:
         """Make the store, and a file of its room keys."""
         self.key.write_bytes(KEY)
         self.passphrase.write_text("secret")
+        self.tokens.mkdir()
+        for name in ("alice", "carol"):
+            (self.tokens / name).write_text(name)
 
         async def live() -> None:
+            async with (
+                open_transport(self.homeserver, "bob") as transport,
+                open_supervisor(
+                    self.store.with_name("bob"), user_id=BOB, device_id=BOBS_DEVICE, key=KEY, transport=transport
+                ) as bob,
+            ):
+                await bob.ask(PublishAccount())
+            async with (
+                open_transport(self.homeserver, "carol") as transport,
+                open_supervisor(
+                    self.signed_in, user_id=CAROL, device_id=CAROLS_DEVICE, key=KEY, transport=transport
+                ) as carol,
+            ):
+                await carol.ask(CreateAccount())
+                await carol.ask(BootstrapCrossSigning())
+                created = await carol.ask(CreateSecretStorage())
+                self.recovery_key.write_text(created.key.recovery_key)
             async with self.open() as supervisor:
                 await supervisor.ask(CreateAccount())
                 await self.share(supervisor)
@@ -152,6 +185,29 @@ def export(folder: Folder, rng: random.Random) -> None:
     trio.run(main)
 
 
+def work_under_asyncio(folder: Folder, rng: random.Random) -> None:
+    """As `work`, for some rounds, with the bridge."""
+
+    async def ask(supervisor: olmstate.asyncio.Supervisor) -> None:
+        for _ in range(20):
+            with suppress(TimeoutError, OlmStateError):
+                async with asyncio.timeout(rng.uniform(0, 0.02)):
+                    await supervisor.ask(EncryptRoomEvent(room_id=ROOM, type="m.test", content={}))
+                    await supervisor.ask(PrepareOneTimeKeys())
+
+    async def main() -> None:
+        async with (
+            olmstate.asyncio.open_supervisor(
+                folder.store, user_id=ALICE, device_id=ALICE_DEVICE, key=KEY, options=OPTIONS
+            ) as supervisor,
+            asyncio.TaskGroup() as group,
+        ):
+            for _ in range(4):
+                group.create_task(ask(supervisor))
+
+    asyncio.run(main())
+
+
 def run_command(*arguments: object) -> None:
     """The program ``olmstate``."""
     command_line([str(argument) for argument in arguments], prog_name="olmstate")
@@ -161,6 +217,11 @@ def programs(folder: Folder) -> dict[str, Callable[[random.Random], None]]:
     """All of them, by name."""
     store, key = folder.store, ("--key-file", folder.key)
     secret = ("--export-passphrase-file", folder.passphrase)
+
+    def at_home(name: str) -> tuple[object, ...]:
+        return *key, "--homeserver", folder.homeserver, "--token-file", folder.tokens / name
+
+    recovery_key = ("--recovery-key-file", folder.recovery_key)
 
     def new(rng: random.Random, name: str) -> Path:
         return folder.store.parent / f"{name}-{rng.getrandbits(64):x}"
@@ -176,6 +237,10 @@ def programs(folder: Folder) -> dict[str, Callable[[random.Random], None]]:
         "backup": lambda rng: run_command("backup", store, new(rng, "backup"), *key),
         "change-passphrase": lambda _: run_command("change-passphrase", store, *key, "--new-key-file", folder.key),
         "inspect": lambda _: run_command("inspect", store),
+        "works under asyncio": lambda rng: work_under_asyncio(folder, rng),
+        "bootstrap": lambda _: run_command("bootstrap", store, *at_home("alice"), "--replace"),
+        "recover": lambda _: run_command("recover", folder.signed_in, *at_home("carol"), *recovery_key),
+        "verify": lambda _: run_command("verify", store, *at_home("alice"), "--user", BOB, "--sync"),
     }
 
 
@@ -189,6 +254,8 @@ def check(folder: Folder) -> None:
             except OlmStateError:
                 await folder.share(supervisor)
                 await supervisor.ask(EncryptRoomEvent(room_id=ROOM, type="m.test", content={}))
+            await supervisor.ask(PrepareOneTimeKeys())
+        async with open_supervisor(folder.signed_in, user_id=CAROL, device_id=CAROLS_DEVICE, key=KEY) as supervisor:
             await supervisor.ask(PrepareOneTimeKeys())
 
     trio.run(main)
@@ -210,6 +277,8 @@ def start(program: Callable[[], None], output: Path) -> int:
         with output.open("wb", buffering=0) as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)  # it has the jobs
         os.write(begins, b".")
         os._exit(_run(program))
     finally:
@@ -283,7 +352,8 @@ def interrupt(folder: Folder, program: Callable[[random.Random], None], seed: in
         return f"it doesn't end; {said}"
     if status not in (0, 1, INTERRUPTED, BESIDE, -signal.SIGINT):
         return f"it ended with {status}: {said}"
-    if "Exception ignored in" in said:  # not: "when trying to write to the signal wakeup fd", as Trio ends
+    # not: "when trying to write to the signal wakeup fd", as Trio ends, nor what asyncio's half-made loop says
+    if "Exception ignored in" in said and "KeyboardInterrupt" in said:
         return f"a Ctrl-C was printed and forgotten: {said}"
     with output_of(folder) as output:
         if wait(start(lambda: check(folder), output)) != 0:
@@ -291,9 +361,25 @@ def interrupt(folder: Folder, program: Callable[[random.Random], None], seed: in
     return None
 
 
+@contextmanager
+def homeserver() -> Generator[str]:
+    """One in a process of its own, which nobody interrupts; its URL."""
+    command = [sys.executable, "-m", "tests.faults.served"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
 def main() -> None:
     """Do the jobs."""
-    folder = Folder(Path(sys.argv[1]))
+    with homeserver() as url:
+        do_jobs(Folder(Path(sys.argv[1]), url))
+
+
+def do_jobs(folder: Folder) -> None:
+    """As long as there are some."""
     known = programs(folder)
     with output_of(folder) as output:
         if wait(start(folder.prepare, output)) != 0:

@@ -1,6 +1,6 @@
 """The table that `make faults` ends with, and whether it passes: a pytest plugin.
 
-    python -m pytest --full -p tests.faults.report tests/faults tests/simulation tests/model
+    python -m pytest --full -p tests.faults.report (and what `make faults` names)
 
 Owns: what there must be in the table, which is what `docs/reliability.md` promises.
 Rule: a violation, a test that fails or is left out, a harness without a row, or one with too few cases fails the run.
@@ -47,9 +47,12 @@ DEMANDS: Final = (
     Demand(harness="kill -9 at a system call", cases=300, rows=3),
     Demand(harness="kill -9 in a verification", cases=3_000, rows=2),
     Demand(harness="system calls that fail", cases=300),
+    Demand(harness="refused once", cases=80, rows=2),
     Demand(harness="power loss", cases=1_000, rows=2),
     Demand(harness="trouble from outside", cases=30),
     Demand(harness="interrupts", cases=500),
+    Demand(harness="wrong types", cases=130),
+    Demand(harness="growth", cases=70),
     Demand(harness="secrets and file modes", cases=8),
     Demand(harness="model", cases=15),
     Demand(harness="fuzzing", cases=10_000, rows=8, separator=" "),
@@ -60,6 +63,8 @@ COUNTED: Final = {
     "tests/faults/test_secrets": "secrets and file modes",
     "tests/faults/test_file_modes": "secrets and file modes",
     "tests/model/test_model": "model",
+    "tests/operations/test_wrong_types": "wrong types",
+    "tests/cost/test_growth": "growth",
     "tests/faults/test_history_checker": "history checker",
 }
 """Modules each of whose tests is a case of its own, and the row that they make."""

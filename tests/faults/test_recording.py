@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import get_args
 
+import attrs
 import pytest
 import trio
 
@@ -17,7 +18,6 @@ from olmstate.messages import (
     CreateAccount,
     DecryptRoomEvent,
     DecryptToDevice,
-    DeviceId,
     MissingRoomKey,
     PrepareOneTimeKeys,
     SyncToken,
@@ -27,9 +27,10 @@ from tests.faults.checker import check
 from tests.faults.history import Entry, FileSink, Kind, Log, read_history
 from tests.faults.recording import RecordingStore, RecordingSupervisor, record_stored
 from tests.operations.peer import Peer
+from tests.peer.key_server import PublishedKeys
 from tests.simulation.actions import ACTIONS
 from tests.simulation.client import Client
-from tests.simulation.world import Baseline, PickledPeer, World
+from tests.simulation.world import Baseline, World
 
 
 @asynccontextmanager
@@ -54,13 +55,13 @@ async def test_two_supervisors_on_one_store_leave_a_history_that_is_right(tmp_pa
         assert await one.ask(SyncToken()) is None
         me = await one.ask(CreateAccount())
         keys = await other.ask(PrepareOneTimeKeys())
-        (fallback_key,) = keys.fallback_keys.values()
+        published = PublishedKeys()
+        published.take(attrs.asdict(keys))
         base = Baseline(
             rows={},
             me=me,
-            peers=tuple(PickledPeer.of(Peer(device_id=DeviceId(name))) for name in ("BOBDEV", "BOBDEV2")),
-            one_time_keys=dict(keys.one_time_keys),
-            fallback_key=fallback_key,
+            peers=tuple(Peer(device_id=name).snapshot() for name in ("BOBDEV", "BOBDEV2")),
+            published=published,
         )
         world = World(base, random.Random(1), Log(FileSink(tmp_path, "0-world"), "0-world"))
         said = world.new_room_key(world.peers[0])

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import attrs
-from vodozemac import GroupSession, InboundGroupSession, SessionKey
 
 from olmstate.actors import Supervisor
 from olmstate.messages import (
-    AddDevices,
     DecryptedRoomEvent,
     DecryptedToDevice,
     DecryptionError,
@@ -17,42 +15,22 @@ from olmstate.messages import (
     DevicesAdded,
     Json,
     JsonObject,
-    MegolmSessionId,
     ToDeviceOutcome,
     UndecryptableToDevice,
     UserId,
 )
 from tests.operations.device import ROOM, KeyServer
-from tests.operations.peer import Peer, exported, keys_query
+from tests.operations.peer import Peer, Room, add_devices
 
 MALLORY = UserId("@mallory:elsewhere.example")
 
 
-@attrs.define
-class Room:
+def conversation(owner: Peer) -> Room:
     """A Megolm session of somebody's, of which everybody in the room has the key, and some events."""
-
-    owner: Peer
-    group: GroupSession = attrs.field(factory=GroupSession)
-    key: JsonObject = attrs.field(init=False)
-    """``content`` of its ``m.room_key``, from the first index on."""
-    inbound: InboundGroupSession = attrs.field(init=False)
-    events: list[JsonObject] = attrs.field(init=False, factory=list[JsonObject])
-
-    def __attrs_post_init__(self) -> None:
-        self.key = self.owner.room_key(ROOM, self.group)
-        self.inbound = InboundGroupSession(SessionKey(self.key["session_key"]))
-        for number in range(8):
-            self.events.append(self.owner.room_event(ROOM, self.group, {"n": number}, event_id=f"${number}"))
-
-    @property
-    def session_id(self) -> MegolmSessionId:
-        """The session's."""
-        return MegolmSessionId(self.group.session_id)
-
-    def export(self) -> JsonObject:
-        """The key as a key file has it."""
-        return exported(self.owner, ROOM, self.inbound)
+    room = Room(owner, ROOM)
+    for number in range(8):
+        room.send({"n": number}, event_id=f"${number}")
+    return room
 
 
 @attrs.frozen
@@ -65,14 +43,14 @@ class Us:
 
     async def know(self, *devices: Peer | JsonObject) -> DevicesAdded:
         """Take in a /keys/query response with these devices, and no others of their users."""
-        return await self.supervisor.ask(AddDevices(response=keys_query(*devices)))
+        return await self.supervisor.ask(add_devices(*devices))
 
     async def ensure_session(self, peer: Peer) -> None:
         """Have somebody claim one of the device's keys and start an Olm session, as anybody can."""
         if not peer.sessions:
             if not self.server.one_time_keys:
                 await self.server.upload(self.supervisor)
-            peer.start_session(self.me, self.server.claim())
+            peer.start_session(self.me, self.server.claim_key())
 
     async def hand(self, event: JsonObject) -> ToDeviceOutcome:
         """Hand over one to-device event."""
@@ -86,7 +64,7 @@ class Us:
 
     async def give(self, peer: Peer, room: Room, **changes: Json) -> ToDeviceOutcome:
         """Have somebody send a room key as if they had made it."""
-        return await self.send(peer, "m.room_key", room.key, **changes)
+        return await self.send(peer, "m.room_key", room.room_key, **changes)
 
     async def read(self, event: JsonObject, *, sender: str | None = None) -> DecryptedRoomEvent | DecryptionError:
         """What becomes of a room event, shown as of ``sender``."""

@@ -17,7 +17,7 @@ from olmstate.messages import (
     MismatchedSender,
     UnknownSender,
 )
-from tests.hostile.people import Room, Us, error_of, told
+from tests.hostile.people import Us, conversation, error_of, told
 from tests.operations.peer import Peer
 
 TYPES = [
@@ -50,7 +50,7 @@ async def test_nobody_sends_with_a_known_devices_fingerprint(
     sender = Peer(bob.user_id, DeviceId("NEW"), mallory.account) if in_whose_name == "bob" else mallory
 
     keys = {"keys": {"ed25519": bob.ed25519}, "sender_device_keys": None}
-    outcome = await us.send(sender, event_type, Room(sender).key, **keys)
+    outcome = await us.send(sender, event_type, conversation(sender).room_key, **keys)
 
     refused: set[type[DecryptionError] | None] = {MismatchedSender, UnknownSender}
     assert error_of(outcome) in refused
@@ -71,10 +71,10 @@ async def test_what_an_unknown_device_says_that_its_fingerprint_is_is_told_by_no
 ) -> None:
     sender = Peer(bob.user_id, DeviceId("NEW"), mallory.account) if in_whose_name == "bob" else mallory
     fingerprint = "hello" if claimed == "hello" else Peer().ed25519
-    room = Room(sender)
+    room = conversation(sender)
 
     keys = {"keys": {"ed25519": fingerprint}, "sender_device_keys": None}
-    outcome = await us.send(sender, event_type, room.key, **keys)
+    outcome = await us.send(sender, event_type, room.room_key, **keys)
 
     assert told(outcome) is None
     assert fingerprint not in repr(outcome)
@@ -107,14 +107,14 @@ async def test_nobody_sends_with_another_spelling_of_a_known_fingerprint(
     fingerprint = respelt(bob.ed25519 if whose == "bobs" else us.me.ed25519)[spelling]
 
     keys = {"keys": {"ed25519": fingerprint}, "sender_device_keys": None}
-    outcome = await us.send(mallory, event_type, Room(mallory).key, **keys)
+    outcome = await us.send(mallory, event_type, conversation(mallory).room_key, **keys)
 
     refused: set[type[DecryptionError] | None] = {MismatchedSender, UnknownSender, MalformedMessage}
     assert error_of(outcome) in refused
 
 
 async def test_what_is_claimed_is_told_as_a_claim(us: Us, mallory: Peer) -> None:
-    room, claimed = Room(mallory), Peer().ed25519
+    room, claimed = conversation(mallory), Peer().ed25519
     await us.give(mallory, room, keys={"ed25519": claimed}, sender_device_keys=None)
 
     decrypted = await us.read(room.events[0])
@@ -151,7 +151,7 @@ CARRIED: dict[str, Json] = {"m.test": {"n": 1}, "m.room_key": None}
 async def test_keys_that_are_sent_along_name_nobody(event_type: str, us: Us, bob: Peer) -> None:
     """The homeserver has made a device of bob's, and nobody has been told of it but in this message."""
     invented = Peer(bob.user_id, DeviceId("INVENTED"))
-    content = CARRIED[event_type] or Room(invented).key
+    content = CARRIED[event_type] or conversation(invented).room_key
 
     outcome = await us.send(invented, event_type, content)
 
@@ -165,7 +165,7 @@ async def test_a_device_that_is_gone_has_its_fingerprint_for_itself(us: Us, bob:
 
     for sender in (mallory, Peer(bob.user_id, DeviceId("NEW"))):
         keys = {"keys": {"ed25519": bob.ed25519}, "sender_device_keys": None}
-        assert MismatchedSender is error_of(await us.give(sender, Room(sender), **keys))
-    room = Room(bob)
+        assert MismatchedSender is error_of(await us.give(sender, conversation(sender), **keys))
+    room = conversation(bob)
     assert isinstance(await us.give(bob, room, sender_device_keys=None), DecryptedToDevice)
     assert told(await us.read(room.events[0])) is None

@@ -7,7 +7,7 @@ import pytest
 from olmstate.actors._capabilities import CAPABILITIES
 from olmstate.actors._to_device.handlers import ON_PLAIN
 from olmstate.messages import ExportRoomKeys, MissingRoomKey, PlainToDevice
-from tests.hostile.people import Room, Us
+from tests.hostile.people import Us, conversation
 from tests.operations.peer import Peer
 
 MAY_COME_IN_CLEAR = {"m.room_key_request", "m.room_key.withheld", "m.secret.request"}
@@ -23,8 +23,8 @@ def test_only_what_may_come_in_clear_is_taken_in_from_there() -> None:
 
 @pytest.mark.parametrize("event_type", ["m.room_key", "m.forwarded_room_key", "m.secret.send", "m.room_key_bundle"])
 async def test_a_key_that_comes_in_clear_is_nobodys(event_type: str, us: Us, bob: Peer) -> None:
-    room = Room(bob)
-    content = {**room.export(), **room.key, "sender_claimed_ed25519_key": bob.ed25519}
+    room = conversation(bob)
+    content = {**room.export(), **room.room_key, "sender_claimed_ed25519_key": bob.ed25519}
 
     outcome = await us.hand({"type": event_type, "sender": bob.user_id, "content": content})
 

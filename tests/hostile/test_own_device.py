@@ -27,7 +27,7 @@ from olmstate.messages import (
     SenderState,
     SignedDeviceKeys,
 )
-from tests.hostile.people import Room, Us, error_of, read, told
+from tests.hostile.people import Us, conversation, error_of, read, told
 from tests.operations.device import ALICE, ALICE_DEVICE, ROOM, ready_room
 from tests.operations.peer import Peer, keys_query
 
@@ -60,12 +60,12 @@ def responses(me: DeviceIdentity, double: Peer, genuine: JsonObject) -> dict[str
 @pytest.mark.parametrize("event_type", TYPES)
 @pytest.mark.parametrize("said", ["nothing", "the-truth", "the-lie", "no-device"])
 async def test_nobody_sends_as_this_very_device(said: str, event_type: str, us: Us, double: Peer) -> None:
-    room = Room(double)
+    room = conversation(double)
     response = responses(us.me, double, await us.supervisor.ask(SignedDeviceKeys()))[said]
     if response is not None:
         await us.supervisor.ask(AddDevices(response=response))
 
-    outcome = await us.send(double, event_type, room.key)
+    outcome = await us.send(double, event_type, room.room_key)
 
     assert MismatchedSender is error_of(outcome)
     assert isinstance(await us.read(room.events[0]), MissingRoomKey)
@@ -73,7 +73,7 @@ async def test_nobody_sends_as_this_very_device(said: str, event_type: str, us: 
 
 async def test_what_comes_in_this_users_name_from_another_device_is_not_this_devices(us: Us, double: Peer) -> None:
     """Without ``sender_device_keys`` it names no device, and may be from another one of this user's."""
-    room = Room(double)
+    room = conversation(double)
 
     outcome = await us.give(double, room, sender_device_keys=None)
     decrypted = await us.read(room.events[0])
@@ -90,7 +90,7 @@ async def test_what_comes_in_this_users_name_from_another_device_is_not_this_dev
 async def test_nobody_takes_this_devices_fingerprint(event_type: str, us: Us, double: Peer, mallory: Peer) -> None:
     for liar in (double, mallory):
         keys = {"keys": {"ed25519": us.me.ed25519}, "sender_device_keys": None}
-        outcome = await us.send(liar, event_type, Room(liar).key, **keys)
+        outcome = await us.send(liar, event_type, conversation(liar).room_key, **keys)
         assert MismatchedSender is error_of(outcome)
 
 
@@ -156,12 +156,12 @@ async def test_however_many_devices_of_this_user_are_invented_and_claim_its_sess
 
 
 async def test_a_room_key_is_not_added_in_this_devices_name(us: Us, mallory: Peer) -> None:
-    room = Room(mallory)
+    room = conversation(mallory)
     for curve25519, ed25519 in ((us.me.curve25519, mallory.ed25519), (mallory.curve25519, us.me.ed25519)):
         message = AddRoomKey(
             room_id=ROOM,
             session_id=MegolmSessionId(room.session_id),
-            session_key=room.key["session_key"],
+            session_key=room.room_key["session_key"],
             sender_key=curve25519,
             sender_ed25519=ed25519,
             sender=us.me.user_id,

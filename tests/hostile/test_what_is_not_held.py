@@ -30,7 +30,7 @@ from olmstate.messages import (
     SenderState,
     UntrustedSender,
 )
-from tests.hostile.people import Room, Us, read, told
+from tests.hostile.people import Us, conversation, read, told
 from tests.operations.conftest import Device
 from tests.operations.device import ROOM, ready_room
 from tests.operations.peer import Peer, exported, keys_query
@@ -47,7 +47,7 @@ async def test_the_first_keys_that_are_told_of_a_device_are_believed(us: Us) -> 
     added = await us.know(bob)
 
     assert isinstance(added.rejected[bob.address], DeviceKeyChanged)
-    room = Room(first)
+    room = conversation(first)
     await us.give(first, room)
     assert first.identity == told(await us.read(room.events[0]))
 
@@ -57,7 +57,7 @@ async def test_a_device_that_the_homeserver_adds_is_its_users_as_far_as_no_ident
 ) -> None:
     added = Peer(bob.user_id, DeviceId("ADDED"))
     await us.know(bob, added)
-    room = Room(added)
+    room = conversation(added)
     await us.give(added, room)
 
     decrypted = await us.read(room.events[0])
@@ -71,7 +71,7 @@ async def test_a_device_that_the_homeserver_adds_is_its_users_as_far_as_no_ident
 
 
 async def test_a_homeserver_can_have_a_key_seem_withheld_until_it_comes(us: Us, bob: Peer) -> None:
-    room = Room(bob)
+    room = conversation(bob)
     content = {"room_id": ROOM, "session_id": room.session_id, "code": "m.blacklisted"}
     await us.hand({"type": "m.room_key.withheld", "sender": bob.user_id, "content": content})
     assert isinstance(await us.read(room.events[0]), RoomKeyWithheld)
@@ -88,7 +88,7 @@ async def test_whoever_was_given_a_room_key_can_have_a_message_be_read_as_theirs
     us: Us, bob: Peer, mallory: Peer
 ) -> None:
     """Which doesn't make it any less of its maker's."""
-    room = Room(bob)
+    room = conversation(bob)
     await us.know(bob)
     await us.know(mallory)
     await us.give(bob, room)
@@ -115,8 +115,8 @@ async def test_whoever_writes_a_key_file_can_keep_out_what_another_file_says_and
 
 
 async def test_a_session_that_only_an_export_names_is_whoevers_it_is_shown_as(us: Us) -> None:
-    room = Room(Peer())
-    await us.supervisor.ask(ImportRoomKeys(keys=(exported(room.owner, ROOM, room.inbound),)))
+    room = conversation(Peer())
+    await us.supervisor.ask(ImportRoomKeys(keys=(exported(room.maker, ROOM, room.inbound),)))
 
     decrypted = await us.read(room.events[0], sender="@anybody:example.org")
 
@@ -182,11 +182,11 @@ async def test_rows_that_are_put_back_are_not_noticed_and_an_index_is_used_twice
 async def test_guards_that_are_deleted_are_not_missed_and_a_message_is_read_as_two_events(
     device: Device, us: Us, bob: Peer
 ) -> None:
-    room = Room(bob)
+    room = conversation(bob)
     await us.give(bob, room)
     again = {**room.events[0], "event_id": "$again"}
     assert isinstance(await us.read(room.events[0]), DecryptedRoomEvent)
-    await us.give(bob, Room(bob))  # a turn, with which it is written
+    await us.give(bob, conversation(bob))  # a turn, with which it is written
     async with device.open() as one:
         assert isinstance(await read(one, again), ReplayedMessage)
 
@@ -207,7 +207,7 @@ async def test_devices_that_are_deleted_are_not_missed_and_can_come_back_as_othe
 
 
 async def test_room_keys_that_are_deleted_are_not_missed(device: Device, us: Us, bob: Peer) -> None:
-    room = Room(bob)
+    room = conversation(bob)
     await us.give(bob, room)
     without_rows("inbound_group_sessions")(device.folder / "olmstate.sqlite")
 

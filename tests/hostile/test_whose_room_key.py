@@ -21,7 +21,7 @@ from olmstate.messages import (
     SenderState,
     UserId,
 )
-from tests.hostile.people import Room, Us, error_of, read, told
+from tests.hostile.people import Us, conversation, error_of, read, told
 from tests.operations.conftest import Device
 from tests.operations.device import ROOM, claimed_sender
 from tests.operations.peer import Peer, exported, keys_query
@@ -52,7 +52,7 @@ def gone(peer: Peer) -> AddDevices:
 async def test_a_key_that_came_before_its_device_was_known_gets_its_name_when_it_is(
     us: Us, other: Supervisor, unknown_bob: Peer
 ) -> None:
-    room = Room(unknown_bob)
+    room = conversation(unknown_bob)
     await us.give(unknown_bob, room)
     for supervisor in (us.supervisor, other):
         assert SenderState.UNKNOWN_DEVICE == await state_of(supervisor, room.events[0])
@@ -66,7 +66,7 @@ async def test_a_key_that_came_before_its_device_was_known_gets_its_name_when_it
 
 
 async def test_it_loses_its_name_when_the_device_is_gone_and_gets_it_back(us: Us, other: Supervisor, bob: Peer) -> None:
-    room = Room(bob)
+    room = conversation(bob)
     await us.give(bob, room)
     assert bob.identity == told(await read(other, room.events[0]))
 
@@ -102,7 +102,7 @@ async def test_whoever_takes_the_name_of_a_device_that_is_not_known_yet_does_not
     us: Us, unknown_bob: Peer
 ) -> None:
     squatter = Peer(unknown_bob.user_id, unknown_bob.device_id)
-    room = Room(squatter)
+    room = conversation(squatter)
     assert told(await us.give(squatter, room)) is None
     assert told(await us.read(room.events[0])) is None
 
@@ -132,7 +132,7 @@ async def test_a_claim_in_the_owners_name_that_comes_first_does_not_keep_the_own
     could as well have kept the owner's message back.
     """
     bob = Peer()
-    room = Room(bob)
+    room = conversation(bob)
     if known == "known-before":
         await us.know(bob)
     for number in range(claims):
@@ -146,7 +146,7 @@ async def test_a_claim_in_the_owners_name_that_comes_first_does_not_keep_the_own
 
 
 async def test_a_claim_in_the_owners_name_that_comes_later_changes_nothing(us: Us, bob: Peer) -> None:
-    room, invented = Room(bob), Peer(bob.user_id, DeviceId("INVENTED"))
+    room, invented = conversation(bob), Peer(bob.user_id, DeviceId("INVENTED"))
     await us.give(bob, room)
     await us.know(bob, invented)
 
@@ -167,7 +167,7 @@ async def test_a_device_that_its_user_has_signed_is_told_whatever_unsigned_ones_
     invented = [Peer(bob.user_id, DeviceId(f"INVENTED{number}")) for number in range(claims)]
     signed = identity.sign_device(bob.device_keys())
     await us.supervisor.ask(AddDevices(response=merged(keys_query(signed, *invented), identity.answer())))
-    room = Room(bob)
+    room = conversation(bob)
     for each in (*invented, bob):
         await us.give(each, room)
 
@@ -179,7 +179,7 @@ async def test_a_device_that_its_user_has_signed_is_told_whatever_unsigned_ones_
 
 async def test_a_new_identity_takes_no_message_from_a_device_that_was_there(us: Us, bob: Peer) -> None:
     """The homeserver gives bob another identity, which signs a device of its own."""
-    false, invented, room = PeerIdentity(bob.user_id), Peer(bob.user_id, DeviceId("INVENTED")), Room(bob)
+    false, invented, room = PeerIdentity(bob.user_id), Peer(bob.user_id, DeviceId("INVENTED")), conversation(bob)
     await us.supervisor.ask(AddDevices(response=merged(keys_query(bob), PeerIdentity(bob.user_id).answer())))
     await us.give(bob, room)
     signed = false.sign_device(invented.device_keys())
@@ -198,7 +198,7 @@ async def test_a_new_identity_takes_no_message_from_a_device_that_was_there(us: 
 async def test_nobody_takes_away_whose_an_imported_key_is(
     came: str, published: str, us: Us, other: Supervisor, bob: Peer
 ) -> None:
-    room, mallory = Room(bob), Peer(UserId("@mallory:elsewhere.example"), DeviceId("MALLORYDEV"))
+    room, mallory = conversation(bob), Peer(UserId("@mallory:elsewhere.example"), DeviceId("MALLORYDEV"))
     stolen = {f"curve25519:{mallory.device_id}": bob.curve25519, f"ed25519:{mallory.device_id}": mallory.ed25519}
     double = mallory.device_keys(keys=stolen, device_id=mallory.device_id)
     publish = AddDevices(response=keys_query(double))
@@ -235,7 +235,7 @@ async def test_however_many_members_claim_a_session_its_owner_gets_in(
     device: Device,
     bob: Peer,
 ) -> None:
-    room, members = Room(bob), [member(number) for number in range(claims)]
+    room, members = conversation(bob), [member(number) for number in range(claims)]
     if known == "members-known":
         await us.know(*members)
     for each in members:
@@ -262,7 +262,7 @@ async def test_the_owner_goes_along_into_an_export_however_many_claim_it(
 
     A member could then send the owner's messages as theirs, which the owner's were refused for, as repetitions.
     """
-    room, members = Room(bob), [member(number) for number in range(claims)]
+    room, members = conversation(bob), [member(number) for number in range(claims)]
     for each in (*members, bob):
         await us.give(each, room)
 
@@ -289,7 +289,7 @@ async def test_who_claims_what_an_export_has_named_them_for_takes_nothing_from_i
     us: Us, device: Device, bob: Peer
 ) -> None:
     """What an export claims is dropped where the device says it itself, and those that are kept apart stay."""
-    room, members = Room(bob), [member(number) for number in range(EXPORTED_CLAIMS)]
+    room, members = conversation(bob), [member(number) for number in range(EXPORTED_CLAIMS)]
     keys = tuple(exported(each, ROOM, room.inbound) for each in (*members, bob))
     await us.supervisor.ask(ImportRoomKeys(keys=keys))
     for each in members:
@@ -303,7 +303,7 @@ async def test_who_claims_what_an_export_has_named_them_for_takes_nothing_from_i
 
 
 async def test_one_claimants_claims_do_not_grow_without_bound(us: Us, bob: Peer, mallory: Peer) -> None:
-    room = Room(bob)
+    room = conversation(bob)
     await us.give(bob, room)
     for number in range(3 * CLAIMS_A_USER):
         await us.give(Peer(mallory.user_id, DeviceId(f"M{number}")), room)
@@ -314,14 +314,14 @@ async def test_one_claimants_claims_do_not_grow_without_bound(us: Us, bob: Peer,
 
 
 async def test_many_claims_in_one_sync_are_taken_in_as_one_by_one(us: Us, bob: Peer) -> None:
-    room = Room(bob)
+    room = conversation(bob)
     claimants = [member(number % 7) for number in range(7)] + [
         Peer(bob.user_id, DeviceId(f"SQUATTER{number}")) for number in range(2 * CLAIMS_A_USER)
     ]
     events: list[JsonObject] = []
     for peer in (*claimants, bob):
         await us.ensure_session(peer)
-        events.append(peer.event(us.me, "m.room_key", room.key))
+        events.append(peer.event(us.me, "m.room_key", room.room_key))
 
     outcomes = await us.supervisor.ask(DecryptToDevice(events=tuple(events)))
 
@@ -334,7 +334,7 @@ async def test_many_claims_in_one_sync_are_taken_in_as_one_by_one(us: Us, bob: P
 
 async def test_an_export_vouches_for_nothing(us: Us, bob: Peer, mallory: Peer) -> None:
     """Mallory has written a file, in which her session is bob's."""
-    room = Room(mallory)
+    room = conversation(mallory)
     lying = {**exported(bob, ROOM, room.inbound)}
     await us.supervisor.ask(ImportRoomKeys(keys=(lying,)))
 

@@ -32,7 +32,10 @@ class Connection:
         head: h11.Request | None = None
         body = bytearray()
         while True:
-            event = self._protocol.next_event()
+            try:
+                event = self._protocol.next_event()
+            except h11.RemoteProtocolError:  # it went in the midst of a request
+                return None
             if event is h11.NEED_DATA:
                 try:
                     self._protocol.receive_data(await self._stream.receive_some())

@@ -109,6 +109,8 @@ class Story:
     room_id: RoomId
     others: list[Device]
     dave: OlmstateDevice
+    stranger: HttpSession
+    """Claims keys, so that new ones are uploaded."""
     said: dict[EventId, str] = attrs.field(factory=dict[EventId, str])
     letters: int = 0
 
@@ -141,9 +143,11 @@ class Story:
                 await other.rotate(self.room_id)
             body = f"round {number} from {type(other).__name__}"
             self.said[await other.send(self.room_id, body)] = body
+        alice = self.main.session
+        if self.rng.random() < 0.5:
+            await self.stranger.claim_keys([(alice.user_id, alice.device_id)])
         if self.rng.random() < 0.5:
             self.letters += 1
-            alice = self.main.session
             address = DeviceAddress(user_id=alice.user_id, device_id=alice.device_id)
             letter = SendToDevice(devices=(address,), type=LETTER, content={"number": self.letters})
             sent = await self.dave.device.ask(letter)
@@ -187,7 +191,15 @@ async def story(people: People, proxy: FaultProxy, session: HttpSession, seed: i
     helper = Life(session=session, people=people, is_helper=True)
     alice = await main.process()
     room_id = await meet([alice, bob, carol, dave])
-    told = Story(rng=random.Random(seed), main=main, helper=helper, room_id=room_id, others=[bob, carol], dave=dave)
+    told = Story(
+        rng=random.Random(seed),
+        main=main,
+        helper=helper,
+        room_id=room_id,
+        others=[bob, carol],
+        dave=dave,
+        stranger=await people.homeserver.register("stranger"),
+    )
     try:
         for number in range(rounds):
             await told.round(number)
@@ -212,6 +224,7 @@ async def test_a_syncing_process_and_a_helper_read_everything_whatever_is_killed
     assert list(range(1, told.letters + 1)) == sorted(set(told.main.letters))
     assert set() == told.main.trouble | told.helper.trouble, "a session was wedged"
     uploads = [passed for passed in proxy.passed if passed.path == "/keys/upload"]
+    assert len(uploads) > rounds // 10
     assert {200} == {passed.status for passed in uploads if passed.status is not None}
     assert 50 == await keys_left(session)
     print(

@@ -15,6 +15,7 @@ from olmstate.messages import (
     DecryptToDevice,
     DeviceAddress,
     DeviceId,
+    EncryptionSettings,
     EncryptRoomEvent,
     ExportKeyFile,
     ImportAccount,
@@ -186,3 +187,11 @@ def test_what_a_homeserver_has_put_among_events_costs_no_others() -> None:
 )
 def test_a_rooms_own_numbers_are_used_as_far_as_they_are_some(content: JsonObject, expected: RotationPeriod) -> None:
     assert expected == RotationPeriod.from_content(content)
+    assert expected == EncryptionSettings.from_content(content).rotation
+
+
+@pytest.mark.parametrize("content", [None, True, 5, "text", [], ["text"], math.nan])
+def test_what_is_sent_in_place_of_a_rooms_settings_says_nothing(content: Any) -> None:  # noqa: ANN401 - as it may come
+    # it was an AttributeError, in a sync whose token was stored
+    assert RotationPeriod() == RotationPeriod.from_content(content)
+    assert EncryptionSettings(algorithm="") == EncryptionSettings.from_content(content, content)

@@ -20,7 +20,6 @@ from olmstate.messages import (
     EncryptToDevice,
     IdentityKeys,
     JsonObject,
-    KeyId,
     MarkKeysPublished,
     MarkRoomKeyShared,
     OlmStateError,
@@ -32,6 +31,7 @@ from olmstate.messages import (
     UserId,
 )
 from tests.operations.peer import Peer, claimed
+from tests.peer.key_server import PublishedKeys
 
 ALICE = UserId("@alice:example.org")
 ALICE_DEVICE = DeviceId("ALICEDEV")
@@ -53,32 +53,14 @@ class Clock:
         return self.now
 
 
-@attrs.define
-class KeyServer:
-    """The one-time keys and the fallback key that were uploaded and not claimed yet."""
-
-    one_time_keys: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
-    fallback_key: JsonObject | None = None
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """As a server tells them."""
-        return {"signed_curve25519": len(self.one_time_keys)}
+class KeyServer(PublishedKeys):
+    """The keys of the device under test, as its homeserver has them."""
 
     async def upload(self, supervisor: Supervisor) -> None:
         """Have the device upload what is due."""
         keys = await supervisor.ask(PrepareOneTimeKeys())
-        self.one_time_keys.update(keys.one_time_keys)
-        for key in keys.fallback_keys.values():
-            self.fallback_key = key
+        self.take(attrs.asdict(keys))
         await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=self.counts))
-
-    def claim(self) -> JsonObject:
-        """A one-time key; the fallback key if there are no more."""
-        if self.one_time_keys:
-            return self.one_time_keys.pop(next(iter(self.one_time_keys)))
-        assert self.fallback_key is not None
-        return self.fallback_key
 
 
 def parsed(answer: JsonObject) -> JsonObject:
@@ -133,7 +115,7 @@ async def meet(supervisor: Supervisor, peer: Peer, server: KeyServer) -> None:
     if not server.one_time_keys:
         await server.upload(supervisor)
     me = await supervisor.ask(IdentityKeys())
-    peer.start_session(me, server.claim())
+    peer.start_session(me, server.claim_key())
     await decrypt(supervisor, peer.event(me))
     await send(supervisor, peer, "hello")
 

@@ -6,14 +6,13 @@ import attrs
 from vodozemac import GroupSession
 
 from olmstate.messages import (
+    AddDevices,
     AddRoomKey,
     DeviceAddress,
-    DeviceId,
     DeviceIdentity,
     DeviceKeys,
     MegolmSessionId,
     RoomId,
-    UserId,
 )
 from tests.peer.device import (
     MEGOLM,
@@ -24,11 +23,15 @@ from tests.peer.device import (
     keys_query,
     read_room_event,
 )
+from tests.peer.names import JsonObject
+from tests.peer.room_session import RoomSession
 
 __all__ = [
     "MEGOLM",
     "OLM",
     "Peer",
+    "Room",
+    "add_devices",
     "claimed",
     "exported",
     "keys_query",
@@ -76,6 +79,20 @@ class Peer(PeerDevice):
         )
 
 
+@attrs.define(eq=False)
+class Room(RoomSession[Peer]):
+    """A Megolm session of a peer's, and the message that hands over its key."""
+
+    def add_room_key(self) -> AddRoomKey:
+        """From the present index on."""
+        return self.maker.add_room_key(self.room_id, self.group)
+
+
+def add_devices(*devices: Peer | JsonObject) -> AddDevices:
+    """What the device under test is told of these devices, and of no others of their users."""
+    return AddDevices(response=keys_query(*devices))
+
+
 def peers(number: int, user_id: str = "@bob:example.org") -> list[Peer]:
     """Several devices of a user."""
-    return [Peer(UserId(user_id), DeviceId(f"DEVICE{index}")) for index in range(number)]
+    return [Peer(user_id, f"DEVICE{index}") for index in range(number)]

@@ -16,7 +16,6 @@ from vodozemac import GroupSession
 
 from olmstate.actors import Supervisor, open_supervisor
 from olmstate.messages import (
-    AddDevices,
     DecryptToDevice,
     DeviceId,
     DevicesChanged,
@@ -28,23 +27,21 @@ from olmstate.messages import (
     RequestRoomKeys,
     SetDeviceTrust,
 )
-from tests.actors.peers import Peer, keys_query
 from tests.operations.device import ALICE, KEY, ROOM
-from tests.operations.peer import Peer as Sender
-from tests.operations.peer import keys_query as devices_of
+from tests.operations.peer import Peer, add_devices
 
 
 async def write(supervisor: Supervisor) -> None:
     """A new device after the other; each is said once its commit is durable."""
     for number in itertools.count():
         peer = Peer(f"@{os.getpid()}-{number}:example.org")
-        await supervisor.ask(keys_query(peer))
+        await supervisor.ask(add_devices(peer))
         print(peer.user_id, flush=True)
 
 
 async def read(supervisor: Supervisor) -> None:
     """An event after the other is parked, and its key comes; each is said once that is durable."""
-    sender = Sender()
+    sender = Peer()
     for number in itertools.count():
         group, event_id = GroupSession(), f"${os.getpid()}-{number}"
         key = sender.add_room_key(ROOM, group)
@@ -56,8 +53,8 @@ async def read(supervisor: Supervisor) -> None:
 async def refuse(supervisor: Supervisor) -> None:
     """A key after the other is asked for, and our user's other device says no; each is said once that is durable."""
     await supervisor.ask(PrepareAccount())
-    mate = Sender(ALICE, DeviceId(f"MATE{os.getpid()}"))
-    await supervisor.ask(AddDevices(response=devices_of(mate)))
+    mate = Peer(ALICE, DeviceId(f"MATE{os.getpid()}"))
+    await supervisor.ask(add_devices(mate))
     await supervisor.ask(SetDeviceTrust(user_id=ALICE, device_id=mate.device_id, trust=DeviceTrust.VERIFIED))
     for number in itertools.count():
         session_id = MegolmSessionId(f"{os.getpid()}-{number}")

@@ -29,17 +29,15 @@ from olmstate.storage import START, Row, Table, open_store
 from tests.operations.conftest import Device
 from tests.operations.device import DAY, KEY, Clock
 from tests.operations.peer import Peer
+from tests.peer.key_server import PublishedKeys
 
 HOUR = DAY // 24
 
 
 @attrs.define
-class Homeserver:
-    """Forgets what was claimed."""
+class Homeserver(PublishedKeys):
+    """Forgets what was claimed, and writes down what was offered."""
 
-    one_time_keys: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
-    fallback_keys: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
-    fallback_used: bool = False
     uploads: int = 0
     tells: bool = True
     """Whether its /sync responses say how many keys it has."""
@@ -50,24 +48,14 @@ class Homeserver:
         """``/keys/upload``; the answer."""
         self.uploads += 1
         self.offered += keys.one_time_keys
-        self.one_time_keys.update(keys.one_time_keys)
-        if keys.fallback_keys:
-            self.fallback_keys, self.fallback_used = dict(keys.fallback_keys), False
-        return {"one_time_key_counts": {"signed_curve25519": len(self.one_time_keys)}}
-
-    def claim(self) -> JsonObject:
-        """A key, the oldest first; the fallback key if there is none."""
-        if self.one_time_keys:
-            return self.one_time_keys.pop(next(iter(self.one_time_keys)))
-        self.fallback_used = True
-        return next(iter(self.fallback_keys.values()))
+        return self.take(attrs.asdict(keys))
 
     async def sync(self, supervisor: Supervisor, *events: JsonObject) -> None:
         """Have the device sync."""
         response: JsonObject = {"next_batch": "s", "to_device": {"events": list(events)}}
         if self.tells:
-            response["device_one_time_keys_count"] = {"signed_curve25519": len(self.one_time_keys)}
-            response["device_unused_fallback_key_types"] = [] if self.fallback_used else ["signed_curve25519"]
+            response["device_one_time_keys_count"] = self.counts
+            response["device_unused_fallback_key_types"] = self.unused_fallback_key_types
         await supervisor.ask(ReceiveSync(sync=response))
 
 
@@ -109,13 +97,13 @@ async def test_an_answer_that_is_late_while_another_process_syncs_and_uploads_co
     """Once, 8 of 52 later first messages were unreadable."""
     keys = await alice.ask(PrepareOneTimeKeys())
     answer = homeserver.upload(keys)
-    claimed = [homeserver.claim() for _ in range(8)]
+    claimed = [homeserver.claim_key() for _ in range(8)]
 
     await homeserver.sync(other)
     await upload(other, homeserver)
     await alice.ask(MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=answer))
 
-    claimed += [homeserver.claim() for _ in range(52)]
+    claimed += [homeserver.claim_key() for _ in range(52)]
     await all_can_be_read(other, me, claimed)
     assert len(homeserver.offered) == len(set(homeserver.offered))
 
@@ -132,7 +120,7 @@ async def test_a_process_that_is_killed_between_upload_and_mark_costs_nobody_a_m
         keys = await killed.ask(PrepareOneTimeKeys())
     if landed:
         homeserver.upload(keys)
-    claimed = [homeserver.claim() for _ in range(claims if landed else 0)]
+    claimed = [homeserver.claim_key() for _ in range(claims if landed else 0)]
 
     async with device.open() as next_one:
         if synced:
@@ -141,7 +129,7 @@ async def test_a_process_that_is_killed_between_upload_and_mark_costs_nobody_a_m
             await upload(next_one, homeserver)
 
         assert 50 == len(homeserver.one_time_keys)
-        claimed += [homeserver.claim() for _ in range(52)]
+        claimed += [homeserver.claim_key() for _ in range(52)]
         await all_can_be_read(next_one, me, claimed)
     assert len(homeserver.offered) == len(set(homeserver.offered))
 
@@ -152,13 +140,13 @@ async def test_an_upload_that_lands_long_after_it_was_given_up_does_no_harm(
     late = await alice.ask(PrepareOneTimeKeys())
     await homeserver.sync(alice)
     await upload(alice, homeserver)
-    first = [homeserver.claim() for _ in range(20)]
+    first = [homeserver.claim_key() for _ in range(20)]
 
     homeserver.upload(late)
 
     await homeserver.sync(alice)
     assert {} == (await alice.ask(PrepareOneTimeKeys())).one_time_keys
-    await all_can_be_read(alice, me, first + [homeserver.claim() for _ in range(80)])
+    await all_can_be_read(alice, me, first + [homeserver.claim_key() for _ in range(80)])
 
 
 # --- who is handed keys
@@ -190,7 +178,7 @@ async def test_others_need_not_wait_once_the_upload_has_landed_evidently(
 ) -> None:
     homeserver.upload(await alice.ask(PrepareOneTimeKeys()))
     for _ in range(49):
-        homeserver.claim()
+        homeserver.claim_key()
     await homeserver.sync(other)
 
     assert 49 == len((await other.ask(PrepareOneTimeKeys())).one_time_keys)
@@ -201,7 +189,7 @@ async def test_others_need_not_wait_once_somebody_has_used_one_of_the_keys(
 ) -> None:
     homeserver.tells = False
     homeserver.upload(await alice.ask(PrepareOneTimeKeys()))
-    await homeserver.sync(other, first_message(me, homeserver.claim()))
+    await homeserver.sync(other, first_message(me, homeserver.claim_key()))
 
     keys = await other.ask(PrepareOneTimeKeys())
 
@@ -224,7 +212,7 @@ async def test_one_that_lives_and_never_uploads_holds_up_the_others_for_ten_minu
 async def test_an_upload_of_nothing_tells_what_a_sync_would(alice: Supervisor, homeserver: Homeserver) -> None:
     homeserver.upload(await alice.ask(PrepareOneTimeKeys()))
     for _ in range(20):
-        homeserver.claim()
+        homeserver.claim_key()
 
     nothing = await upload(alice, homeserver)
 
@@ -275,11 +263,11 @@ async def test_a_server_that_never_says_is_asked_each_hour_and_given_what_was_us
 ) -> None:
     homeserver.tells = False
     await upload(alice, homeserver)
-    await homeserver.sync(alice, *(first_message(me, homeserver.claim(), number) for number in range(3)))
+    await homeserver.sync(alice, *(first_message(me, homeserver.claim_key(), number) for number in range(3)))
     assert 3 == len((await upload(alice, homeserver)).one_time_keys)
 
     for _ in range(7):
-        homeserver.claim()  # of people who never write
+        homeserver.claim_key()  # of people who never write
     await homeserver.sync(alice)
     assert not (await upload(alice, homeserver)).is_due
     clock.now += HOUR
@@ -314,7 +302,7 @@ async def test_whoever_claims_all_keys_and_never_writes_fills_no_account_and_lea
 
     assert await kept(device) < 6 * first
     assert homeserver.one_time_keys
-    await all_can_be_read(alice, me, [homeserver.claim() for _ in range(len(homeserver.one_time_keys))])
+    await all_can_be_read(alice, me, [homeserver.claim_key() for _ in range(len(homeserver.one_time_keys))])
 
 
 async def test_while_uploads_fail_what_the_server_has_stays_readable(
@@ -322,12 +310,12 @@ async def test_while_uploads_fail_what_the_server_has_stays_readable(
 ) -> None:
     """The server takes no uploads for a while, and people go on claiming what is there."""
     await upload(alice, homeserver)
-    claimed = [homeserver.claim() for _ in range(20)]
+    claimed = [homeserver.claim_key() for _ in range(20)]
     for _ in range(40):
         await homeserver.sync(alice)
         await alice.ask(PrepareOneTimeKeys())
 
-    await all_can_be_read(alice, me, claimed + [homeserver.claim() for _ in range(30)])
+    await all_can_be_read(alice, me, claimed + [homeserver.claim_key() for _ in range(30)])
 
 
 # --- accounts that were elsewhere before
@@ -339,12 +327,12 @@ async def test_keys_that_an_earlier_version_has_handed_out_are_never_offered_aga
     keys = await alice.ask(PrepareOneTimeKeys())
     await _as_an_earlier_version(device, keys)
     homeserver.upload(keys)
-    claimed = [homeserver.claim() for _ in range(10)]
+    claimed = [homeserver.claim_key() for _ in range(10)]
 
     await homeserver.sync(alice)
     assert 10 == len((await upload(alice, homeserver)).one_time_keys)
 
-    await all_can_be_read(alice, me, claimed + [homeserver.claim() for _ in range(50)])
+    await all_can_be_read(alice, me, claimed + [homeserver.claim_key() for _ in range(50)])
     assert len(homeserver.offered) == len(set(homeserver.offered))
 
 

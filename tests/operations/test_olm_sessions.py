@@ -260,7 +260,7 @@ async def test_the_session_with_the_most_recent_successful_decryption_is_used(
     alice: Supervisor, other: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
 ) -> None:
     await server.upload(alice)
-    first, second = (bob.start_session(me, server.claim()) for _ in range(2))
+    first, second = (bob.start_session(me, server.claim_key()) for _ in range(2))
     for session in (first, second):
         await decrypt(alice, bob.event(me, session=session))
     assert second.session_id == await session_used(alice, bob)
@@ -275,7 +275,7 @@ async def test_encrypting_and_messages_that_fail_do_not_change_which_session_is_
     alice: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
 ) -> None:
     await server.upload(alice)
-    first, second = (bob.start_session(me, server.claim()) for _ in range(2))
+    first, second = (bob.start_session(me, server.claim_key()) for _ in range(2))
     event = bob.event(me, session=first)
     for each in (event, bob.event(me, session=second)):
         await decrypt(alice, each)

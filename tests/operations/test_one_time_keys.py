@@ -229,7 +229,7 @@ async def test_a_key_that_was_used_before_it_was_marked_shows_that_the_upload_ha
 
 async def test_a_one_time_key_makes_one_session(alice: Supervisor, me: DeviceIdentity, server: KeyServer) -> None:
     await server.upload(alice)
-    key = server.claim()
+    key = server.claim_key()
     bob, carol = Peer(), Peer()
     bob.start_session(me, key)
     carol.start_session(me, key)
@@ -261,7 +261,7 @@ async def test_no_key_id_and_no_key_ever_comes_twice(alice: Supervisor, other: S
 async def test_a_fallback_key_serves_many_senders(alice: Supervisor, me: DeviceIdentity, server: KeyServer) -> None:
     await server.upload(alice)
     server.one_time_keys.clear()
-    key = server.claim()
+    key = server.claim_key()
 
     for number in range(3):
         peer = Peer()
@@ -386,7 +386,7 @@ async def test_a_replay_on_the_fallback_key_starts_no_second_session(
     await server.upload(alice)
     server.one_time_keys.clear()
     bob = Peer()
-    bob.start_session(me, server.claim())
+    bob.start_session(me, server.claim_key())
     event = bob.event(me)
     await decrypt(alice, event)
 

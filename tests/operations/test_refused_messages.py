@@ -59,7 +59,7 @@ async def event(
     """A message of bob's that alice hasn't read."""
     kind: str = request.param
     await server.upload(alice)
-    key = server.fallback_key if kind == "fallback-key" else server.claim()
+    key = server.fallback_key if kind == "fallback-key" else server.claim_key()
     assert key is not None
     bob.start_session(me, key)
     if kind in {"known-session", "normal"}:
@@ -118,7 +118,7 @@ async def test_who_sends_what_is_refused_harms_nobody_else(
     await server.upload(alice)
     mallory, carol = Peer(MALLORY, DeviceId("M")), Peer(CAROL, DeviceId("C"))
     for peer in (bob, mallory, carol):
-        peer.start_session(me, server.claim())
+        peer.start_session(me, server.claim_key())
     events = [
         bob.event(me, content={"n": 0}),
         mallory.event(me, sender=CAROL),
@@ -139,7 +139,7 @@ async def test_a_refused_message_does_not_use_up_a_one_time_key_that_another_one
     alice: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
 ) -> None:
     await server.upload(alice)
-    mallory, key = Peer(MALLORY, DeviceId("M")), server.claim()
+    mallory, key = Peer(MALLORY, DeviceId("M")), server.claim_key()
     for peer in (mallory, bob):
         peer.start_session(me, key)
 
@@ -153,10 +153,10 @@ async def test_no_session_goes_for_one_whose_first_message_is_refused(
     alice: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
 ) -> None:
     await server.upload(alice)
-    sessions = [bob.start_session(me, server.claim()) for _ in range(10)]
+    sessions = [bob.start_session(me, server.claim_key()) for _ in range(10)]
     for session in sessions:
         await decrypt(alice, bob.event(me, session=session))
-    late = bob.event(me, session=bob.start_session(me, server.claim()))
+    late = bob.event(me, session=bob.start_session(me, server.claim_key()))
 
     (outcome,) = await outcomes_of(alice, in_envelope_of(MALLORY, late))
 
@@ -170,7 +170,7 @@ async def test_a_message_that_came_before_its_senders_device_was_known_is_read_w
 ) -> None:
     await server.upload(alice)
     bob = Peer()
-    bob.start_session(me, server.claim())
+    bob.start_session(me, server.claim_key())
     events = [bob.event(me, content={"n": number}, sender_device_keys=None) for number in range(2)]
     for _ in range(2):
         async with unchanged(alice):
@@ -212,7 +212,7 @@ EARLIER: dict[str, Callable[[Peer, DeviceIdentity, KeyServer], Any]] = {
     "decrypted": lambda bob, me, _: DecryptToDevice(events=(bob.event(me, content={"n": 0}),)),
     "encrypted": lambda bob, _, __: EncryptToDevice(devices=(bob.address,), type="m.test", content={}),
     "new-session": lambda bob, me, server: DecryptToDevice(
-        events=(bob.event(me, session=bob.start_session(me, server.claim())),)
+        events=(bob.event(me, session=bob.start_session(me, server.claim_key())),)
     ),
     "new-keys": lambda _, __, ___: PrepareOneTimeKeys(),
 }
@@ -234,7 +234,7 @@ async def test_what_the_same_turn_did_before_stays(
     await meet(alice, bob, server)
     old = bob.sessions[-1]
     first = EARLIER[earlier](bob, me, server)
-    session = bob.start_session(me, server.claim()) if begun else old
+    session = bob.start_session(me, server.claim_key()) if begun else old
     event = bob.event(me, content={"n": 1}, session=session)
     last = bob.event(me, content={"n": 2}, session=session)
 
@@ -255,7 +255,7 @@ async def test_what_the_same_turn_did_before_stays(
         sent = await other.ask(first)
         assert "m.test" == bob.read(sent.messages[bob.user_id][bob.device_id])["type"]
     if isinstance(first, PrepareOneTimeKeys):
-        keys: list[JsonObject] = [*replies[0].one_time_keys.values(), server.claim()]
+        keys: list[JsonObject] = [*replies[0].one_time_keys.values(), server.claim_key()]
         peer = Peer(CAROL)
         peer.start_session(me, keys[0])
         await decrypt(other, peer.event(me))

@@ -74,7 +74,7 @@ async def test_messages_are_decrypted_whatever_their_type_and_whoever_is_asked(
     alice: Supervisor, other: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
 ) -> None:
     await server.upload(alice)
-    bob.start_session(me, server.claim())
+    bob.start_session(me, server.claim_key())
     pre_key = bob.event(me, "m.first", {"n": 1})
 
     first = await decrypt(other, pre_key)
@@ -110,8 +110,8 @@ async def test_one_command_may_carry_many_events_in_any_state(
     old, new, crowd = Peer(), Peer(device_id=DeviceId("NEW")), Peer(device_id=DeviceId("CROWD"))
     await alice.ask(AddDevices(response=keys_query(old, new, crowd)))
     await meet(alice, old, server)
-    new.start_session(me, server.claim())
-    crowd.start_session(me, server.claim())
+    new.start_session(me, server.claim_key())
+    crowd.start_session(me, server.claim_key())
     events: list[Json] = [
         new.event(me, content={"n": 0}),
         {"type": "m.plain", "content": {"n": 1}, "sender": old.user_id},
@@ -144,7 +144,7 @@ async def test_of_two_messages_on_one_one_time_key_the_first_one_gets_it(
     alice: Supervisor, me: DeviceIdentity, server: KeyServer
 ) -> None:
     await server.upload(alice)
-    key = server.claim()
+    key = server.claim_key()
     bob, carol = Peer(), Peer(user_id=UserId("@carol:example.org"))
     bob.start_session(me, key)
     carol.start_session(me, key)
@@ -160,7 +160,7 @@ async def test_a_broken_copy_does_not_cost_the_one_time_key(
     alice: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
 ) -> None:
     await server.upload(alice)
-    bob.start_session(me, server.claim())
+    bob.start_session(me, server.claim_key())
     event = bob.event(me)
     broken = json.loads(json.dumps(event))
     ciphertext = broken["content"]["ciphertext"][me.curve25519]
@@ -178,7 +178,7 @@ async def test_two_new_sessions_of_one_device_both_live(
     alice: Supervisor, other: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
 ) -> None:
     await server.upload(alice)
-    sessions = [bob.start_session(me, server.claim()) for _ in range(2)]
+    sessions = [bob.start_session(me, server.claim_key()) for _ in range(2)]
     for supervisor, session in zip((alice, other), sessions, strict=True):
         await decrypt(supervisor, bob.event(me, session=session))
 
@@ -190,11 +190,11 @@ async def test_ten_sessions_of_a_device_are_kept_and_those_longest_unused_go_fir
     alice: Supervisor, other: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
 ) -> None:
     await server.upload(alice)
-    sessions = [bob.start_session(me, server.claim()) for _ in range(10)]
+    sessions = [bob.start_session(me, server.claim_key()) for _ in range(10)]
     for session in sessions:
         await decrypt(alice, bob.event(me, session=session))
     await decrypt(other, bob.event(me, session=sessions[0]))  # now the second is the one longest unused
-    sessions.append(bob.start_session(me, server.claim()))
+    sessions.append(bob.start_session(me, server.claim_key()))
     await decrypt(alice, bob.event(me, session=sessions[-1]))
 
     alive = [
@@ -299,7 +299,7 @@ async def test_a_message_with_or_without_a_pre_key_messages_keys_is_the_same_mes
     alice: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
 ) -> None:
     await server.upload(alice)
-    bob.start_session(me, server.claim())
+    bob.start_session(me, server.claim_key())
     events = [bob.event(me), bob.event(me)]
     bare = [_rewritten(event, me, without_keys, type=1) for event in events]
     await decrypt(alice, events[0])
@@ -367,7 +367,7 @@ async def test_a_replay_is_recognised_by_every_supervisor_and_after_reopening(
     bob = Peer()
     await alice.ask(AddDevices(response=keys_query(bob)))
     await server.upload(alice)
-    bob.start_session(me, server.claim())
+    bob.start_session(me, server.claim_key())
     events = [bob.event(me)]
     await decrypt(alice, events[0])
     await send(alice, bob, "so that the next one is a normal message")
@@ -497,7 +497,7 @@ async def test_a_room_key_may_come_from_a_device_that_is_not_known_and_names_nob
 ) -> None:
     await server.upload(alice)
     stranger = Peer()
-    stranger.start_session(me, server.claim())
+    stranger.start_session(me, server.claim_key())
     group = GroupSession()
 
     event = stranger.event(me, "m.room_key", stranger.room_key(ROOM, group), sender_device_keys=None)
@@ -516,7 +516,7 @@ async def test_what_is_no_room_key_waits_for_its_senders_device_to_be_known(
 ) -> None:
     await server.upload(alice)
     stranger = Peer()
-    stranger.start_session(me, server.claim())
+    stranger.start_session(me, server.claim_key())
     event = stranger.event(me, "m.test", {"n": 1}, sender_device_keys=None)
 
     outcome = await outcome_of(alice, event)
@@ -533,7 +533,7 @@ async def test_a_sender_that_sends_its_device_keys_along_is_believed_and_names_n
     """They show that it has the keys; anybody can make some and say that they are of any device of anybody's."""
     await server.upload(alice)
     stranger = Peer()
-    stranger.start_session(me, server.claim())
+    stranger.start_session(me, server.claim_key())
 
     outcome = await decrypt(alice, stranger.event(me, event_type))
 
@@ -585,7 +585,7 @@ async def test_nobody_passes_for_a_known_device_by_naming_keys_of_his_own_after_
     impostor = Peer(bob.user_id, bob.device_id)
     await alice.ask(AddDevices(response=keys_query(bob)))
     await server.upload(alice)
-    impostor.start_session(me, server.claim())
+    impostor.start_session(me, server.claim_key())
 
     outcome = await outcome_of(alice, impostor.event(me))
 
@@ -597,7 +597,7 @@ async def test_nobody_passes_for_a_known_device_by_naming_keys_of_his_own_after_
 async def meet_unknown(alice: Supervisor, bob: Peer, me: DeviceIdentity, server: KeyServer) -> None:
     """Give both a session though the device's keys may be unknown."""
     await server.upload(alice)
-    bob.start_session(me, server.claim())
+    bob.start_session(me, server.claim_key())
     await decrypt(alice, bob.event(me))
 
 
@@ -749,7 +749,7 @@ async def test_a_broken_event_is_refused_alone_and_names_its_sender(
 ) -> None:
     """Once, the sender of an event that was nested too deep, or had no type, was not told."""
     await server.upload(alice)
-    bob.start_session(me, server.claim())
+    bob.start_session(me, server.claim_key())
     event, error, named = envelopes(bob, me)[what]
     good = bob.event(me, content={"n": 1})
 
@@ -766,7 +766,7 @@ async def test_broken_events_alone_change_nothing(
     alice: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer
 ) -> None:
     await server.upload(alice)
-    bob.start_session(me, server.claim())
+    bob.start_session(me, server.claim_key())
 
     for event, _, _ in envelopes(bob, me).values():
         async with unchanged(alice):

@@ -153,7 +153,7 @@ VALUES: Mapping[str, Any] = {
 
 def right_arguments(me: DeviceIdentity) -> dict[type[Any], dict[str, Any]]:
     """What a program would give to each class, on a device that is ``me``; each is another's."""
-    bob, stranger, owner = Peer(), Peer(device_id="STRANGER"), Peer(device_id="OWNER")  # type: ignore[arg-type]
+    bob, stranger, owner = Peer(), Peer(device_id="STRANGER"), Peer(device_id="OWNER")
     group, other = GroupSession(), GroupSession()
     inbound = InboundGroupSession(SessionKey(other.session_key.to_base64()))
     ((key_id, key),) = Peer().one_time_key().items()

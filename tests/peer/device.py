@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, Self, TypeAlias, cast
 
 import attrs
 from vodozemac import (
@@ -26,10 +26,11 @@ from tests.peer.names import Curve25519Key, DeviceId, Ed25519Key, Json, JsonObje
 
 OLM = "m.olm.v1.curve25519-aes-sha2"
 MEGOLM = "m.megolm.v1.aes-sha2"
+SNAPSHOT_KEY = bytes(32)
 
 
-class Recipient(Protocol):
-    """Whom something is encrypted to."""
+class Identity(Protocol):
+    """Whose keys are known."""
 
     @property
     def user_id(self) -> str: ...
@@ -39,12 +40,16 @@ class Recipient(Protocol):
     def ed25519(self) -> str: ...
 
 
+Recipient: TypeAlias = "Identity | PeerDevice"
+"""Whom something is encrypted to. (To pyright, what has converters is no protocol's.)"""
+
+
 @attrs.define(eq=False)
 class PeerDevice:
     """A device of vodozemac's, and the Olm sessions that it has with the device under test."""
 
-    user_id: UserId = attrs.field(default=UserId("@bob:example.org"))
-    device_id: DeviceId = attrs.field(default=DeviceId("BOBDEV"))
+    user_id: UserId = attrs.field(default=UserId("@bob:example.org"), converter=UserId)
+    device_id: DeviceId = attrs.field(default=DeviceId("BOBDEV"), converter=DeviceId)
     account: Account = attrs.field(factory=Account)
     sessions: list[Session] = attrs.field(factory=list[Session])
     """Most recently used last."""
@@ -58,6 +63,22 @@ class PeerDevice:
     def ed25519(self) -> Ed25519Key:
         """Its fingerprint key."""
         return Ed25519Key(self.account.ed25519_key.to_base64())
+
+    def snapshot(self) -> JsonObject:
+        """All of it, as JSON."""
+        return {
+            "user_id": self.user_id,
+            "device_id": self.device_id,
+            "account": self.account.pickle(SNAPSHOT_KEY),
+            "sessions": [session.pickle(SNAPSHOT_KEY) for session in self.sessions],
+        }
+
+    @classmethod
+    def of(cls, snapshot: JsonObject) -> Self:
+        """As it was then."""
+        sessions = [Session.from_pickle(pickle, SNAPSHOT_KEY) for pickle in snapshot["sessions"]]
+        account = Account.from_pickle(snapshot["account"], SNAPSHOT_KEY)
+        return cls(snapshot["user_id"], snapshot["device_id"], account, sessions)
 
     # --- what it publishes ----------------------------------------------------------------------------------
 
@@ -118,7 +139,10 @@ class PeerDevice:
 
     def olm_event(self, device: Recipient, plaintext: bytes, session: Session | None = None) -> JsonObject:
         """A to-device event with ``plaintext`` in it; on the last session if none is given."""
-        message_type, body = (session or self.sessions[-1]).encrypt(plaintext).to_parts()
+        return self.envelope(device, *(session or self.sessions[-1]).encrypt(plaintext).to_parts())
+
+    def envelope(self, device: Recipient, message_type: int, body: bytes) -> JsonObject:
+        """A to-device event with an Olm message in it."""
         return {
             "type": "m.room.encrypted",
             "sender": self.user_id,
@@ -143,10 +167,15 @@ class PeerDevice:
         return self.olm_event(device, json.dumps(payload).encode(), session)
 
     def read(self, content: JsonObject) -> JsonObject:
-        """The payload of what it was sent; a pre-key message that matches no session makes one."""
+        """The payload of what it was sent."""
         assert content["algorithm"] == OLM
         ciphertext = content["ciphertext"][self.curve25519]
-        message = AnyOlmMessage.from_parts(ciphertext["type"], unb64(ciphertext["body"]))
+        plaintext = self.decrypt(content["sender_key"], ciphertext["type"], unb64(ciphertext["body"]))
+        return cast("JsonObject", json.loads(plaintext))
+
+    def decrypt(self, sender_key: str, message_type: int, body: bytes) -> bytes:
+        """The plaintext of an Olm message; a pre-key message that matches no session makes one."""
+        message = AnyOlmMessage.from_parts(message_type, body)
         pre_key = message.to_pre_key()
         for session in reversed(self.sessions):
             if pre_key is not None and not session.session_matches(pre_key):
@@ -157,13 +186,11 @@ class PeerDevice:
                 continue
             self.sessions.remove(session)
             self.sessions.append(session)
-            return cast("JsonObject", json.loads(plaintext))
+            return plaintext
         assert pre_key is not None, "no session decrypts it"
-        session, plaintext = self.account.create_inbound_session(
-            Curve25519PublicKey.from_base64(content["sender_key"]), pre_key
-        )
+        session, plaintext = self.account.create_inbound_session(Curve25519PublicKey.from_base64(sender_key), pre_key)
         self.sessions.append(session)
-        return cast("JsonObject", json.loads(plaintext))
+        return plaintext
 
     # --- Megolm ---------------------------------------------------------------------------------------------
 

@@ -184,12 +184,13 @@ class Homeserver:
         delivered = login.queue[: self.TO_DEVICE_LIMIT]
         self._marks.append(_Mark(self.rooms.position, len(self.keys.changes)))
         next_mark = len(self._marks) - 1
+        keys = self.keys.devices[user_id, device_id]
         login.sharing[next_mark] = self.rooms.sharing_with(user_id)
         answer: JsonObject = {
             "next_batch": f"{delivered[-1][0] if delivered else seen}_{next_mark}",
             "to_device": {"events": [event for _, event in delivered]},
-            "device_one_time_keys_count": self.keys.counts(user_id, device_id),
-            "device_unused_fallback_key_types": self.keys.unused_fallback_key_types(user_id, device_id),
+            "device_one_time_keys_count": keys.counts,
+            "device_unused_fallback_key_types": keys.unused_fallback_key_types,
             "rooms": _with_transactions(self.rooms.since(user_id, self._marks[mark].rooms), login.transactions),
         }
         if since is not None:

@@ -25,8 +25,53 @@ class PublishedKeys:
 
     device_keys: JsonObject | None = None
     one_time_keys: dict[str, JsonObject] = attrs.field(factory=dict[str, JsonObject])
-    fallback_key: tuple[str, JsonObject] | None = None
+    """Not claimed yet."""
+    fallback_keys: dict[str, JsonObject] = attrs.field(factory=dict[str, JsonObject])
+    """The last one, as it came."""
     fallback_used: bool = False
+
+    def take(self, body: JsonObject) -> JsonObject:
+        """The keys of a POST /keys/upload; its answer."""
+        one_time_keys: dict[str, JsonObject] = body.get("one_time_keys", {})
+        for key_id, key in one_time_keys.items():
+            waiting = self.one_time_keys.get(key_id, key)
+            if waiting != key:
+                why = f"One time key {key_id} already exists. Old key: {waiting}; new key: {key}"
+                raise RequestRefused(400, {"errcode": "M_UNKNOWN", "error": why})
+        self.one_time_keys.update(one_time_keys)
+        fallback_keys: dict[str, JsonObject] = body.get("fallback_keys", {})
+        if fallback_keys and fallback_keys != self.fallback_keys:
+            self.fallback_keys, self.fallback_used = dict(fallback_keys), False
+        return {"one_time_key_counts": self.counts}
+
+    def claim(self) -> tuple[str, JsonObject] | None:
+        """A key and its id, the fallback key if there is no other, or nothing."""
+        if self.one_time_keys:
+            key_id = next(iter(self.one_time_keys))
+            return key_id, self.one_time_keys.pop(key_id)
+        self.fallback_used = True
+        return next(iter(self.fallback_keys.items()), None)
+
+    def claim_key(self) -> JsonObject:
+        """A key, of which there must be one."""
+        claimed = self.claim()
+        assert claimed is not None
+        return claimed[1]
+
+    @property
+    def fallback_key(self) -> JsonObject | None:
+        """Used or not."""
+        return next(iter(self.fallback_keys.values()), None)
+
+    @property
+    def counts(self) -> JsonObject:
+        """``device_one_time_keys_count``."""
+        return {ALGORITHM: len(self.one_time_keys)}
+
+    @property
+    def unused_fallback_key_types(self) -> list[str]:
+        """``device_unused_fallback_key_types``."""
+        return [ALGORITHM] if self.fallback_keys and not self.fallback_used else []
 
 
 class KeyServer:
@@ -41,30 +86,13 @@ class KeyServer:
     def upload(self, user_id: str, device_id: str, body: JsonObject) -> JsonObject:
         """POST /keys/upload."""
         keys = self.devices[user_id, device_id]
-        for key_id, key in body.get("one_time_keys", {}).items():
-            waiting = keys.one_time_keys.get(key_id, key)
-            if waiting != key:
-                why = f"One time key {key_id} already exists. Old key: {waiting}; new key: {key}"
-                raise RequestRefused(400, {"errcode": "M_UNKNOWN", "error": why})
-        keys.one_time_keys.update(body.get("one_time_keys", {}))
-        for key_id, key in body.get("fallback_keys", {}).items():
-            if keys.fallback_key != (key_id, key):
-                keys.fallback_key, keys.fallback_used = (key_id, key), False
+        answer = keys.take(body)
         device_keys = body.get("device_keys")
         if device_keys and _unsigned(device_keys) != _unsigned(keys.device_keys or {}):
             # the same keys again leave a cross-signature where it is, as Synapse does
             keys.device_keys = copy.deepcopy(device_keys)
             self.changes.append(user_id)
-        return {"one_time_key_counts": self.counts(user_id, device_id)}
-
-    def counts(self, user_id: str, device_id: str) -> JsonObject:
-        """``device_one_time_keys_count``."""
-        return {ALGORITHM: len(self.devices[user_id, device_id].one_time_keys)}
-
-    def unused_fallback_key_types(self, user_id: str, device_id: str) -> list[str]:
-        """``device_unused_fallback_key_types``."""
-        keys = self.devices[user_id, device_id]
-        return [ALGORITHM] if keys.fallback_key and not keys.fallback_used else []
+        return answer
 
     def query(self, asker: str, body: JsonObject) -> JsonObject:
         """POST /keys/query."""
@@ -85,13 +113,8 @@ class KeyServer:
         claimed: JsonObject = {}
         for user_id, devices in body["one_time_keys"].items():
             for device_id in devices:
-                keys = self.devices.get((user_id, device_id), PublishedKeys())
-                if keys.one_time_keys:
-                    key_id = next(iter(keys.one_time_keys))
-                    claimed.setdefault(user_id, {})[device_id] = {key_id: keys.one_time_keys.pop(key_id)}
-                elif keys.fallback_key:
-                    keys.fallback_used = True
-                    claimed.setdefault(user_id, {})[device_id] = dict([keys.fallback_key])
+                if key := self.devices.get((user_id, device_id), PublishedKeys()).claim():
+                    claimed.setdefault(user_id, {})[device_id] = dict([key])
         return {"one_time_keys": claimed, "failures": {}}
 
     def upload_identity(self, user_id: str, body: JsonObject) -> JsonObject:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -53,6 +54,15 @@ def rows_of_png(image: bytes) -> list[bytes]:
 @pytest.mark.parametrize("code", CODES)
 def test_a_png_says_what_it_was_given(code: bytes) -> None:
     assert code == read(rows_of_png(qr.png(code)))
+
+
+def test_what_is_no_bytes_is_no_code() -> None:
+    # text became another code; `Verification.qr_code` may be None
+    for wrong in ("text", None, bytearray(b"bytes")):
+        code: Any = wrong
+        for draw in (qr.png, qr.svg, qr.text):
+            with pytest.raises(TypeError, match=f"code must be bytes, not {type(code).__name__}"):
+                draw(code)
 
 
 def test_pixels_are_as_many_as_one_wants() -> None:

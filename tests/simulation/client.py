@@ -298,14 +298,14 @@ class Client:
     async def add_room_key(self) -> None:
         """Take in a room key that came past everything else."""
         key = self.world.new_room_key(self.rng.choice(self.world.peers))
-        message = key.peer.add_room_key(key.room_id, key.group)  # from the second message on
+        message = key.add_room_key()  # from the second message on
         self.world.say(key)
         await self.supervisor.ask(message)
 
     async def import_room_keys(self) -> None:
         """Take in what somebody has exported."""
         keys = [self.world.new_room_key(self.rng.choice(self.world.peers)), *self.world.room_keys[:2]]
-        await self.supervisor.ask(ImportRoomKeys(keys=tuple(self.world.export(key) for key in keys)))
+        await self.supervisor.ask(ImportRoomKeys(keys=tuple(key.export() for key in keys)))
 
     async def move_keys(self) -> None:
         """Export everything and import it again."""

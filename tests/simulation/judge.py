@@ -189,7 +189,7 @@ class Judge:
 async def _hear_of_a_room_key(client: Client, ear: Ear, *, more: bool) -> None:
     """Whoever has subscribed before the fault must hear of what is done behind it, and of ``more`` by others."""
     key = client.world.new_room_key(client.world.peers[0])
-    message = key.peer.add_room_key(key.room_id, key.group)
+    message = key.add_room_key()
     ear.hear()
     contradicted = contradiction(message, await client.supervisor.ask(message), ear.hear(), more=more)
     assert contradicted is None, contradicted

@@ -58,7 +58,7 @@ class Prepared:
 def add_a_room_key(client: Client) -> Elsewhere:
     """For what changes by nothing that others do."""
     key = client.world.new_room_key(client.world.peers[0])
-    return Elsewhere(key.peer.add_room_key(key.room_id, key.group))
+    return Elsewhere(key.add_room_key())
 
 
 Prepare: TypeAlias = Callable[[Client], Awaitable[Prepared]]

@@ -62,10 +62,10 @@ async def _send(client: Client, ignore: Ignore) -> None:
 
 async def _take_in(client: Client, ignore: Ignore) -> None:
     key = client.world.new_room_key(client.world.peers[0])
-    ignore(key.group.session_id)
+    ignore(key.session_id)
     said = client.world.events[-1]
-    message = key.peer.add_room_key(key.room_id, key.group)
-    await client.supervisor.ask(attrs.evolve(message, session_key=key.content["session_key"]))
+    message = key.add_room_key()
+    await client.supervisor.ask(attrs.evolve(message, session_key=key.room_key["session_key"]))
     await client.supervisor.ask(DecryptRoomEvent(room_id=said.room_id, event=said.event))
 
 

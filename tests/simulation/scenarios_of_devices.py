@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vodozemac import Account, Curve25519PublicKey
-
 from olmstate.messages import (
     AccountExists,
     AddDevices,
@@ -47,7 +45,6 @@ from olmstate.messages import (
     UnpublishedKeys,
 )
 from tests.operations.peer import Peer, keys_query
-from tests.peer.encoding import b64
 from tests.peer.forged import forged_message
 from tests.simulation.client import Client
 from tests.simulation.scenario import Elsewhere, Prepared, Scenario, add_a_room_key
@@ -92,9 +89,9 @@ async def publish_a_new_account(client: Client) -> Prepared:
 
 async def import_account(client: Client) -> Prepared:
     """A device that has known somebody for long."""
-    account, bob = Account(), client.world.peers[0]
+    owner, bob = Peer(), client.world.peers[0]
     (key,) = bob.one_time_key().values()
-    session = account.create_outbound_session(bob.account.curve25519_key, Curve25519PublicKey.from_base64(key["key"]))
+    session = owner.start_session(bob, key)
     pickled = OlmSessionPickle(sender_key=bob.curve25519, pickle=session.pickle(PICKLE_KEY))
 
     async def write_to_bob(client: Client) -> None:
@@ -103,9 +100,9 @@ async def import_account(client: Client) -> Prepared:
         await _write_to(client, 0)
 
     def right(reply: DeviceIdentity) -> bool:
-        return reply.curve25519 == account.curve25519_key.to_base64()
+        return reply.curve25519 == owner.curve25519
 
-    message = ImportAccount(pickle=account.pickle(PICKLE_KEY), pickle_key=PICKLE_KEY, olm_sessions=(pickled,))
+    message = ImportAccount(pickle=owner.account.pickle(PICKLE_KEY), pickle_key=PICKLE_KEY, olm_sessions=(pickled,))
     return Prepared(message, write_to_bob, right)
 
 
@@ -282,11 +279,11 @@ async def decrypt_to_device(client: Client) -> Prepared:
         bob.event(world.me),
         new := other.event(world.me),
         new,
-        bob.event(world.me, "m.room_key", key.content),
+        bob.event(world.me, "m.room_key", key.room_key),
         {
             "type": "m.room_key.withheld",
             "sender": bob.user_id,
-            "content": {**withheld.content, "code": "m.blacklisted"},
+            "content": {**withheld.room_key, "code": "m.blacklisted"},
         },
         {"type": "m.room.encrypted", "sender": bob.user_id, "content": {}},
     )
@@ -325,12 +322,7 @@ async def receive_a_flood(client: Client) -> Prepared:
     """Messages that no session decrypts, and more of them than one turn tries."""
     world = client.world
     bob, *_ = world.peers
-    events: list[JsonObject] = []
-    for number in range(FLOOD):
-        body = b64(forged_message(number))
-        ciphertext = {world.me.curve25519: {"type": 1, "body": body}}
-        content = {"algorithm": "m.olm.v1.curve25519-aes-sha2", "sender_key": bob.curve25519, "ciphertext": ciphertext}
-        events.append({"type": "m.room.encrypted", "sender": bob.user_id, "content": content})
+    events = [bob.envelope(world.me, 1, forged_message(number)) for number in range(FLOOD)]
 
     def right(reply: SyncReceived) -> bool:
         return [UndecryptableToDevice] * FLOOD == [type(outcome) for outcome in reply.to_device]
@@ -360,10 +352,10 @@ def _new_room_keys(client: Client, *, token: str, token_stored: bool | None) -> 
     """A response to a request since s0; None: it moves the token, unless it was taken in before."""
     world = client.world
     keys = [world.new_room_key(peer) for peer in world.peers[:2]]
-    world.meet(keys[1].peer)
+    world.meet(keys[1].maker)
     said: list[RoomEvent] = []
     for key in keys:
-        world.post(key.peer.event(world.me, "m.room_key", key.content), key.group.session_id)
+        world.post(key.maker.event(world.me, "m.room_key", key.room_key), key.session_id)
         said.append(world.say(key))
     sync = world.last_sync("s0")
 

@@ -107,25 +107,25 @@ async def be_asked_for_a_room_key(client: Client) -> Prepared:
     claimed: JsonObject = {other.user_id: {other.device_id: other.one_time_key()}}
     await client.supervisor.ask(CreateOlmSessions(one_time_keys=claimed))
     key = client.world.new_room_key(client.world.peers[0])
-    await client.supervisor.ask(key.peer.add_room_key(key.room_id, key.group))
+    await client.supervisor.ask(key.add_room_key())
 
     async def it_is_sent(client: Client) -> None:
         assert other.curve25519.encode() in await bodies(client)
 
-    return Prepared(DecryptToDevice(events=(_request(key.room_id, key.group.session_id),)), it_is_sent)
+    return Prepared(DecryptToDevice(events=(_request(key.room_id, key.session_id),)), it_is_sent)
 
 
 async def be_asked_without_a_session(client: Client) -> Prepared:
     """A key of the device must be claimed first."""
     await other_device(client)
     key = client.world.new_room_key(client.world.peers[0])
-    await client.supervisor.ask(key.peer.add_room_key(key.room_id, key.group))
+    await client.supervisor.ask(key.add_room_key())
 
     async def a_key_is_claimed(client: Client) -> None:
         requests = await client.supervisor.ask(OutgoingRequests())
         assert any(each.kind is RequestKind.KEYS_CLAIM and b"TWO" in each.body for each in requests)
 
-    return Prepared(DecryptToDevice(events=(_request(key.room_id, key.group.session_id),)), a_key_is_claimed)
+    return Prepared(DecryptToDevice(events=(_request(key.room_id, key.session_id),)), a_key_is_claimed)
 
 
 SCENARIOS = (

@@ -13,12 +13,13 @@ from olmstate.messages import (
     ParkEvents,
     RoomId,
 )
+from tests.operations.peer import Room
 from tests.simulation.client import Client
 from tests.simulation.scenario import Elsewhere, Prepared, Scenario, add_a_room_key
-from tests.simulation.world import PeersRoomKey, RoomEvent
+from tests.simulation.world import RoomEvent
 
 
-async def _park(client: Client) -> tuple[PeersRoomKey, RoomEvent]:
+async def _park(client: Client) -> tuple[Room, RoomEvent]:
     key = client.world.new_room_key(client.world.peers[0])
     said = client.world.say(key)
     await client.supervisor.ask(ParkEvents(events=((said.room_id, said.event),)))
@@ -38,7 +39,7 @@ async def park_events(client: Client) -> Prepared:
         return [_name(said)] in ([*reply.parked], [*reply.readable])
 
     message = ParkEvents(events=((said.room_id, said.event),))
-    return Prepared(message, right=right, elsewhere=Elsewhere(key.peer.add_room_key(key.room_id, key.group)))
+    return Prepared(message, right=right, elsewhere=Elsewhere(key.add_room_key()))
 
 
 async def parked_events(client: Client) -> Prepared:
@@ -64,7 +65,7 @@ async def forget_parked_events(client: Client) -> Prepared:
 async def receive_the_key_of_a_parked_event(client: Client) -> Prepared:
     """It can be read then."""
     key, said = await _park(client)
-    message = DecryptToDevice(events=(key.peer.event(client.world.me, "m.room_key", key.content),))
+    message = DecryptToDevice(events=(key.maker.event(client.world.me, "m.room_key", key.room_key),))
 
     async def it_is_readable(client: Client) -> None:
         (parked,) = await client.supervisor.ask(ParkedEvents(readable=True))

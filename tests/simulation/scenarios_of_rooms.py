@@ -62,7 +62,7 @@ async def _read(client: Client, said: RoomEvent) -> DecryptedRoomEvent:
 async def add_room_key(client: Client) -> Prepared:
     """It came past everything else."""
     key = client.world.new_room_key(client.world.peers[0])
-    message = key.peer.add_room_key(key.room_id, key.group)
+    message = key.add_room_key()
     said = client.world.say(key)
 
     async def can_read(client: Client) -> None:
@@ -74,13 +74,13 @@ async def add_room_key(client: Client) -> Prepared:
 async def add_better_room_key(client: Client) -> Prepared:
     """There is one that begins later."""
     key = client.world.new_room_key(client.world.peers[0])
-    first, later = client.world.events[-1], key.peer.add_room_key(key.room_id, key.group)
+    first, later = client.world.events[-1], key.add_room_key()
     await client.supervisor.ask(later)
 
     async def can_read(client: Client) -> None:
         await _read(client, first)
 
-    message = attrs.evolve(later, session_key=key.content["session_key"])
+    message = attrs.evolve(later, session_key=key.room_key["session_key"])
     return Prepared(message, can_read, lambda reply: reply in ("better", "known"))
 
 
@@ -102,7 +102,7 @@ async def decrypt_room_event(client: Client) -> Prepared:
 async def decrypt_room_event_without_key(client: Client) -> Prepared:
     """Its key has not come."""
     key = client.world.new_room_key(client.world.peers[0])
-    message = key.peer.add_room_key(key.room_id, key.group)
+    message = key.add_room_key()
     said = client.world.say(key)
     return Prepared(DecryptRoomEvent(room_id=said.room_id, event=said.event), elsewhere=Elsewhere(message))
 
@@ -110,13 +110,13 @@ async def decrypt_room_event_without_key(client: Client) -> Prepared:
 async def encryption_info_of(client: Client) -> Prepared:
     """Its session's key is there."""
     key = client.world.new_room_key(client.world.peers[0])
-    await client.supervisor.ask(key.peer.add_room_key(key.room_id, key.group))
+    await client.supervisor.ask(key.add_room_key())
 
     def right(reply: EncryptionInfo) -> bool:
-        return reply.sender_device == key.peer.identity
+        return reply.sender_device == key.maker.identity
 
-    session_id = MegolmSessionId(key.group.session_id)
-    message = EncryptionInfoOf(room_id=key.room_id, session_id=session_id, sender=key.peer.user_id)
+    session_id = key.session_id
+    message = EncryptionInfoOf(room_id=key.room_id, session_id=session_id, sender=key.maker.user_id)
     return Prepared(message, right=right, elsewhere=add_a_room_key(client))
 
 
@@ -134,7 +134,7 @@ async def decrypt_room_events(client: Client) -> Prepared:
     """One of them can be read, one is from before its key, one has none."""
     await client.supervisor.ask((await add_room_key(client)).message)
     key = client.world.new_room_key(client.world.peers[1])
-    elsewhere = attrs.evolve(key.peer.add_room_key(key.room_id, key.group), session_key=key.content["session_key"])
+    elsewhere = attrs.evolve(key.add_room_key(), session_key=key.room_key["session_key"])
     kinds = (UnknownMessageIndex, DecryptedRoomEvent, MissingRoomKey)
 
     def right(reply: Sequence[object]) -> bool:
@@ -153,7 +153,7 @@ async def import_room_keys(client: Client) -> Prepared:
         for said in events:
             await _read(client, said)
 
-    message = ImportRoomKeys(keys=tuple(client.world.export(key) for key in keys))
+    message = ImportRoomKeys(keys=tuple(key.export() for key in keys))
     return Prepared(message, can_read, _imported(len(keys)))
 
 
@@ -167,7 +167,7 @@ def _imported(total: int) -> Any:  # noqa: ANN401 - as `Prepared.right`
 async def export_room_keys(client: Client) -> Prepared:
     """There are some."""
     await client.supervisor.ask((await import_room_keys(client)).message)
-    sessions = {key.group.session_id for key in client.world.room_keys}
+    sessions = {key.session_id for key in client.world.room_keys}
 
     def right(reply: Sequence[JsonObject]) -> bool:
         return sessions <= {key["session_id"] for key in reply}

@@ -7,18 +7,18 @@ what it has read, which room keys a token stands for.
 
 from __future__ import annotations
 
+import copy
 import functools
 import random
 from collections.abc import Iterable
 
 import attrs
 import trio
-from vodozemac import Account, GroupSession, InboundGroupSession, Session, SessionKey
+from vodozemac import InboundGroupSession, SessionKey
 
 from olmstate.actors import Supervisor, run_supervisor
 from olmstate.actors.testing import DEVICE, USER, MemoryDisk, MemoryStore
 from olmstate.messages import (
-    AddDevices,
     CreateAccount,
     DecryptToDevice,
     DeviceAddress,
@@ -26,7 +26,6 @@ from olmstate.messages import (
     DeviceIdentity,
     EncryptToDevice,
     JsonObject,
-    KeyId,
     MarkKeysPublished,
     PrepareOneTimeKeys,
     ReceiveSync,
@@ -38,7 +37,8 @@ from olmstate.messages import (
 from olmstate.storage import Row, Table
 from tests.faults import wire
 from tests.faults.history import Log, digest
-from tests.operations.peer import Peer, exported, keys_query
+from tests.operations.peer import Peer, Room, add_devices
+from tests.peer.key_server import PublishedKeys
 from tests.peer.requests import messages_of
 
 PICKLE_KEY = bytes(32)
@@ -50,35 +50,15 @@ MOST_DUE = 3
 """The server says that so many are missing at most: keys take time to make and to load."""
 
 
-@attrs.frozen
-class PickledPeer:
-    """A peer that can be had anew for each simulation."""
-
-    user_id: UserId
-    device_id: DeviceId
-    account: str
-    sessions: tuple[str, ...]
-
-    @classmethod
-    def of(cls, peer: Peer) -> PickledPeer:
-        """Pickle one."""
-        sessions = tuple(session.pickle(PICKLE_KEY) for session in peer.sessions)
-        return cls(peer.user_id, peer.device_id, peer.account.pickle(PICKLE_KEY), sessions)
-
-    def unpickle(self) -> Peer:
-        """A peer."""
-        sessions = [Session.from_pickle(pickle, PICKLE_KEY) for pickle in self.sessions]
-        return Peer(self.user_id, self.device_id, Account.from_pickle(self.account, PICKLE_KEY), sessions)
-
-
 @attrs.frozen(kw_only=True)
 class Baseline:
     """A device that has met somebody: what is stored, and what others know."""
 
     me: DeviceIdentity
-    peers: tuple[PickledPeer, ...]
-    one_time_keys: dict[KeyId, JsonObject]
-    fallback_key: JsonObject
+    peers: tuple[JsonObject, ...]
+    """Snapshots, since a simulation uses them up."""
+    published: PublishedKeys
+    """The device's keys that nobody has claimed."""
     rows: dict[Table, list[Row]] = attrs.field(factory=dict[Table, list[Row]])
 
     def disk(self) -> MemoryDisk:
@@ -105,25 +85,20 @@ async def _make_baseline() -> Baseline:
 
 async def meet_somebody(supervisor: Supervisor) -> Baseline:
     """Have a new device meet somebody. What is stored then, the caller knows."""
-    bob, bobs_other, carol = Peer(), Peer(BOB, DeviceId("BOBDEV2")), Peer(CAROL, DeviceId("CAROLDEV"))
+    published = PublishedKeys()
+    bob, bobs_other, carol = Peer(), Peer(BOB, "BOBDEV2"), Peer(CAROL, "CAROLDEV")
     me = await supervisor.ask(CreateAccount())
     counts = {"signed_curve25519": FULL - MOST_DUE}
     await supervisor.ask(ReceiveSync(sync={"next_batch": "s0", "device_one_time_keys_count": counts}))
-    await supervisor.ask(AddDevices(response=keys_query(bob, bobs_other)))
+    await supervisor.ask(add_devices(bob, bobs_other))
     keys = await supervisor.ask(PrepareOneTimeKeys())
     await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids))
-    one_time_keys = dict(keys.one_time_keys)
-    (fallback_key,) = keys.fallback_keys.values()
-    bob.start_session(me, one_time_keys.pop(next(iter(one_time_keys))))
+    published.take(attrs.asdict(keys))
+    bob.start_session(me, published.claim_key())
     await supervisor.ask(DecryptToDevice(events=(bob.event(me),)))
     hello = await supervisor.ask(EncryptToDevice(devices=(bob.address,), type="m.test", content={}))
     bob.read(hello.messages[bob.user_id][bob.device_id])
-    return Baseline(
-        me=me,
-        peers=tuple(PickledPeer.of(peer) for peer in (bob, bobs_other, carol)),
-        one_time_keys=one_time_keys,
-        fallback_key=fallback_key,
-    )
+    return Baseline(me=me, peers=tuple(peer.snapshot() for peer in (bob, bobs_other, carol)), published=published)
 
 
 @attrs.frozen
@@ -134,19 +109,6 @@ class RoomEvent:
     event: JsonObject
 
 
-@attrs.define
-class PeersRoomKey:
-    """A Megolm session of a peer's."""
-
-    peer: Peer
-    room_id: RoomId
-    group: GroupSession
-    inbound: InboundGroupSession
-    """From its first index on."""
-    content: JsonObject
-    """Of an ``m.room_key``, from its first index on."""
-
-
 class World:
     """See the module."""
 
@@ -155,16 +117,16 @@ class World:
         self.rng = rng
         self.log = log
         self.me = base.me
-        self.peers = [pickled.unpickle() for pickled in base.peers]
+        self.peers = [Peer.of(snapshot) for snapshot in base.peers]
         self.known_devices = self.peers[:2]
         """Of which keys the device knows that they are up to date."""
-        self._waiting = dict(base.one_time_keys)
+        self._published = copy.deepcopy(base.published)
         self._late: list[UnpublishedKeys] = []
-        self._fallback_key = base.fallback_key
-        log.write("fallback", key=base.fallback_key["key"])
+        for key in self._published.fallback_keys.values():
+            log.write("fallback", key=key["key"])
         self._queue: list[JsonObject] = []
         self._room_keys_by_position: list[tuple[str, ...]] = [()]
-        self.room_keys: list[PeersRoomKey] = []
+        self.room_keys: list[Room] = []
         self.events: list[RoomEvent] = []
         self.taken: set[str] = set()
         """Paths of requests, with their transaction ids."""
@@ -173,9 +135,7 @@ class World:
 
     def upload(self, keys: UnpublishedKeys) -> None:
         """Take keys. What was claimed is forgotten: a key that came again would be given to somebody else."""
-        self._waiting.update(keys.one_time_keys)
-        for key in keys.fallback_keys.values():
-            self._fallback_key = key
+        self._published.take(attrs.asdict(keys))
 
     def upload_late(self, keys: UnpublishedKeys) -> None:
         """The request is on its way, and nobody waits for it any more."""
@@ -184,12 +144,7 @@ class World:
     @property
     def counts(self) -> dict[str, int]:
         """One-time keys, as the server tells it."""
-        return {"signed_curve25519": FULL - MOST_DUE + min(len(self._waiting), MOST_DUE)}
-
-    def _claim_ours(self) -> JsonObject:
-        if self._waiting:
-            return self._waiting.pop(next(iter(self._waiting)))
-        return self._fallback_key
+        return {"signed_curve25519": FULL - MOST_DUE + min(len(self._published.one_time_keys), MOST_DUE)}
 
     def claim(self, addresses: Iterable[DeviceAddress]) -> JsonObject:
         """A /keys/claim response's keys for those devices that there are."""
@@ -239,7 +194,7 @@ class World:
 
     def meet(self, peer: Peer) -> None:
         """Have a peer start a session with the device."""
-        peer.start_session(self.me, self._claim_ours())
+        peer.start_session(self.me, self._published.claim_key())
 
     def stir(self) -> None:
         """Let somebody send something to the device, or a late request arrive."""
@@ -260,9 +215,9 @@ class World:
         self._queue.append(event)
         self._room_keys_by_position.append((*self._room_keys_by_position[-1], *room_keys))
 
-    def give(self, key: PeersRoomKey) -> None:
+    def give(self, key: Room) -> None:
         """Have a peer send a session's key to the device."""
-        self.post(self.send(key.peer, "m.room_key", key.content), key.group.session_id)
+        self.post(self.send(key.maker, "m.room_key", key.room_key), key.session_id)
 
     def sync(self, since: str | None) -> JsonObject:
         """A /sync response, which may leave something for the next."""
@@ -289,19 +244,16 @@ class World:
 
     # --- rooms ----------------------------------------------------------------------------------------------
 
-    def new_room_key(self, peer: Peer) -> PeersRoomKey:
+    def new_room_key(self, peer: Peer) -> Room:
         """Have a peer start a Megolm session and send an event on it."""
-        group, room_id = GroupSession(), self.rng.choice(ROOMS)
-        inbound = InboundGroupSession(group.session_key)
-        key = PeersRoomKey(peer, room_id, group, inbound, peer.room_key(room_id, group))
+        key = Room(peer, self.rng.choice(ROOMS))
         self.room_keys.append(key)
         self.say(key)
         return key
 
-    def say(self, key: PeersRoomKey) -> RoomEvent:
+    def say(self, key: Room) -> RoomEvent:
         """Have a peer send one more event on a session."""
-        event = key.peer.room_event(key.room_id, key.group, event_id=f"$event{len(self.events)}")
-        said = RoomEvent(key.room_id, event)
+        said = RoomEvent(key.room_id, key.send(event_id=f"$event{len(self.events)}"))
         self.events.append(said)
         return said
 
@@ -314,7 +266,3 @@ class World:
             "content": content,
         }
         self.events.append(RoomEvent(room_id, event))
-
-    def export(self, key: PeersRoomKey) -> JsonObject:
-        """A session as a key file has it."""
-        return exported(key.peer, key.room_id, key.inbound)

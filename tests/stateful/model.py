@@ -221,10 +221,9 @@ class RoomKeys:
     def outcome(self, supervisor: int, key: SessionKey, index: int, event_id: str) -> str:
         """What `DecryptRoomEvent` must say: ``decrypted``, or the error's name."""
         state = self.known.get(key)
-        if state is None:
-            return "RoomKeyWithheld" if key in self.withheld else "MissingRoomKey"
-        if index < state.first:
-            return "UnknownMessageIndex"
+        if state is None or index < state.first:
+            without = "MissingRoomKey" if state is None else "UnknownMessageIndex"
+            return "RoomKeyWithheld" if key in self.withheld else without
         pending = self.pending.setdefault(supervisor, {})
         first = self.used.get((key, index)) or pending.get((key, index))
         if first is None:

@@ -1,7 +1,7 @@
 """The people around the device: what they send it, and what must become of each thing when it arrives.
 
-Owns: `Person`, a `Peer` with all that it has sent; `Letter`, one to-device event; `Group`, one of its Megolm sessions;
-`Server`, the keys that were uploaded and not claimed.
+Owns: `Person`, a `Peer` with all that it has sent; `Letter`, one to-device event;
+`Server`, the keys that were uploaded.
 """
 
 from __future__ import annotations
@@ -10,21 +10,20 @@ import json
 from typing import Literal, TypeAlias
 
 import attrs
-from vodozemac import GroupSession, InboundGroupSession, Session, SessionKey
+from vodozemac import Session
 
 from olmstate.messages import (
     DecryptedToDevice,
     DeviceIdentity,
     JsonObject,
-    KeyId,
-    MegolmSessionId,
     PlainToDevice,
     ReplayedToDevice,
     RoomId,
     ToDeviceOutcome,
     UndecryptableToDevice,
 )
-from tests.operations.peer import Peer, exported
+from tests.operations.peer import Peer, Room
+from tests.peer.key_server import PublishedKeys
 from tests.stateful.model import Keys, RoomKeys, RoomKeyState
 
 Kind: TypeAlias = Literal["message", "room key", "lie", "broken", "plain", "withheld"]
@@ -34,34 +33,17 @@ MOST_SESSIONS = 9
 
 
 @attrs.define
-class Server:
-    """What was uploaded and not claimed."""
+class Server(PublishedKeys):
+    """The device's homeserver, as far as its keys are concerned, and all keys that it ever had."""
 
-    one_time_keys: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
-    fallback_key: JsonObject | None = None
-    fallback_used: bool = False
-    uploaded: dict[KeyId, JsonObject] = attrs.field(factory=dict[KeyId, JsonObject])
+    uploaded: dict[str, JsonObject] = attrs.field(factory=dict[str, JsonObject])
 
-    def take(self, one_time_keys: dict[KeyId, JsonObject], fallback_keys: dict[KeyId, JsonObject]) -> None:
+    def take(self, body: JsonObject) -> JsonObject:
         """Keys are uploaded. No one-time key was before: a server that forgets claimed keys would give it twice."""
-        assert one_time_keys.keys().isdisjoint(self.uploaded)
-        for key_id, key in (*one_time_keys.items(), *fallback_keys.items()):
+        assert body["one_time_keys"].keys().isdisjoint(self.uploaded)
+        for key_id, key in (body["one_time_keys"] | body["fallback_keys"]).items():
             assert self.uploaded.setdefault(key_id, key) == key
-        self.one_time_keys.update(one_time_keys)
-        for key in fallback_keys.values():
-            if key != self.fallback_key:
-                self.fallback_key, self.fallback_used = key, False
-
-    def run_dry(self) -> None:
-        """Strangers claim all one-time keys that are left."""
-        self.one_time_keys.clear()
-
-    def claim(self) -> JsonObject | None:
-        """A one-time key, or the fallback key."""
-        if self.one_time_keys:
-            return self.one_time_keys.popitem()[1]
-        self.fallback_used = True
-        return self.fallback_key
+        return super().take(body)
 
 
 @attrs.define
@@ -77,23 +59,6 @@ class Olm:
 
 
 @attrs.define(eq=False)
-class Group:
-    """A Megolm session of a person's."""
-
-    room_id: RoomId
-    session: GroupSession
-    whole: InboundGroupSession
-    """From its first index on."""
-    events: list[JsonObject] = attrs.field(factory=list[JsonObject])
-    """By index."""
-
-    @property
-    def key(self) -> tuple[RoomId, MegolmSessionId]:
-        """Room and session."""
-        return self.room_id, MegolmSessionId(self.session.session_id)
-
-
-@attrs.define(eq=False)
 class Letter:
     """A to-device event, and what is in it."""
 
@@ -102,7 +67,7 @@ class Letter:
     event: JsonObject
     content: JsonObject
     olm: Olm | None = None
-    group: Group | None = None
+    group: Room | None = None
     index: int = 0
     """Of the room key."""
     read: bool = False
@@ -122,7 +87,7 @@ class Person:
     letters: list[Letter] = attrs.field(factory=list[Letter])
     """Not delivered yet."""
     delivered: list[Letter] = attrs.field(factory=list[Letter])
-    groups: list[Group] = attrs.field(factory=list[Group])
+    groups: list[Room] = attrs.field(factory=list[Room])
     written: int = 0
     starting: bool = False
     """The device has started a session, on which its next message comes."""
@@ -141,9 +106,10 @@ class Person:
 
     def open_session(self, device: DeviceIdentity, server: Server) -> Olm | None:
         """A new session with the device, if there is a key for it."""
-        key = None if len(self.sessions) >= MOST_SESSIONS else server.claim()
-        if key is None:
+        claimed = None if len(self.sessions) >= MOST_SESSIONS else server.claim()
+        if claimed is None:
             return None
+        _, key = claimed
         session = self.peer.start_session(device, key)
         self.sessions.append(Olm(session, key["key"], fallback="fallback" in key))
         return self.sessions[-1]
@@ -155,33 +121,31 @@ class Person:
             return opened
         return self.sessions[which % len(self.sessions)]
 
-    def group(self, room_id: RoomId, *, new: bool) -> Group:
+    def group(self, room_id: RoomId, *, new: bool) -> Room:
         """Its session for a room."""
         if not new:
             for group in reversed(self.groups):
                 if group.room_id == room_id:
                     return group
-        session = GroupSession()
-        whole = InboundGroupSession(SessionKey(session.session_key.to_base64()))
-        self.groups.append(Group(room_id, session, whole))
+        self.groups.append(Room(self.peer, room_id))
         return self.groups[-1]
 
-    def write(self, device: DeviceIdentity, kind: Kind, olm: Olm | None, group: Group) -> None:
+    def write(self, device: DeviceIdentity, kind: Kind, olm: Olm | None, group: Room) -> None:
         """Put something in the post; what needs an Olm session is left if there is none."""
         self.written += 1
         content: JsonObject = {"n": self.written}
-        index = group.session.message_index
+        index = group.group.message_index
         if kind == "plain" or (olm is None and kind != "withheld"):
             event: JsonObject = {"type": "m.plain", "sender": self.peer.user_id, "content": content}
             self.letters.append(Letter(self, "plain", event, content))
         elif kind == "withheld":
-            content = {"room_id": group.room_id, "session_id": group.key[1], "code": f"m.code{self.written}"}
+            content = {"room_id": group.room_id, "session_id": group.session_id, "code": f"m.code{self.written}"}
             event = {"type": "m.room_key.withheld", "sender": self.peer.user_id, "content": content}
             self.letters.append(Letter(self, kind, event, content, group=group))
         else:
             assert olm is not None
             if kind == "room key":
-                content = self.peer.room_key(group.room_id, group.session)
+                content = self.peer.room_key(group.room_id, group.group)
             changes: JsonObject = {"recipient": "@somebody:example.org"} if kind == "lie" else {}
             if kind != "room key":  # which may come from a device that isn't known
                 changes["sender_device_keys"] = self.peer.device_keys()
@@ -192,17 +156,10 @@ class Person:
                 kind = "message"
             self.letters.append(Letter(self, kind, event, content, olm, group, index))
 
-    def send(self, group: Group) -> None:
+    def send(self, group: Room) -> None:
         """Send an event to a room."""
-        number = len(group.events)
-        assert number == group.session.message_index
-        event_id = f"${group.key[1]} {number}"
-        content = {"n": number}
-        group.events.append(self.peer.room_event(group.room_id, group.session, content, event_id=event_id))
-
-    def exported(self, group: Group, index: int) -> JsonObject:
-        """A room key as a key file has it."""
-        return exported(self.peer, group.room_id, group.whole, index)
+        assert len(group.events) == group.group.message_index
+        group.send({"n": len(group.events)})
 
     # --- receiving ------------------------------------------------------------------------------------------
 

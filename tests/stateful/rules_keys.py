@@ -45,7 +45,7 @@ class KeyRules(World):
         ids = handed.key_ids[:taken]
         one_time_keys = {key_id: key for key_id, key in handed.one_time_keys.items() if key_id in ids}
         fallback_keys = {key_id: key for key_id, key in handed.fallback_keys.items() if key_id in ids}
-        self.server.take(one_time_keys, fallback_keys)
+        self.server.take({"one_time_keys": one_time_keys, "fallback_keys": fallback_keys})
         if marked:
             self._mark_published(other, ids, len(self.server.one_time_keys) if counted else None)
 

@@ -77,7 +77,7 @@ class LetterRules(World):
     def strangers_claim(self, *, all_keys: bool) -> None:
         """Others claim keys of the device, and never write."""
         if all_keys:
-            self.server.run_dry()
+            self.server.one_time_keys.clear()
         else:
             self.server.claim()
 
@@ -113,14 +113,13 @@ class LetterRules(World):
 
     def _response(self, letters: list[Letter], *, tells_fallback: bool) -> JsonObject:
         self.syncs += 1
-        unused = [] if self.server.fallback_used or self.server.fallback_key is None else ["signed_curve25519"]
         response: JsonObject = {
             "next_batch": f"s{self.syncs}",
             "to_device": {"events": [letter.event for letter in letters]},
-            "device_one_time_keys_count": {"signed_curve25519": len(self.server.one_time_keys)},
+            "device_one_time_keys_count": self.server.counts,
         }
         if tells_fallback:
-            response["device_unused_fallback_key_types"] = unused
+            response["device_unused_fallback_key_types"] = self.server.unused_fallback_key_types
         return response
 
     def _told(self, response: JsonObject, *, older: bool = False) -> None:

@@ -22,8 +22,8 @@ from olmstate.messages import (
     RoomId,
     RoomKeyWithheld,
 )
+from tests.operations.peer import Room
 from tests.stateful.model import RoomKeyState
-from tests.stateful.people import Group, Person
 from tests.stateful.world import World, choices, hosts, rooms
 
 several = st.lists(st.tuples(choices, choices), min_size=1, max_size=6)
@@ -33,9 +33,9 @@ class RoomKeyRules(World):
     """See the module."""
 
     @property
-    def groups(self) -> list[tuple[Person, Group]]:
+    def groups(self) -> list[Room]:
         """All sessions of all people."""
-        return [(person, group) for person in self.folks for group in person.groups]
+        return [group for person in self.folks for group in person.groups]
 
     # --- reading --------------------------------------------------------------------------------------------
 
@@ -44,8 +44,8 @@ class RoomKeyRules(World):
     )
     def read(self, *, at: int, other: int, which: list[tuple[int, int]], again: bool) -> None:
         """Room events; and once more, by another supervisor, as other events."""
-        sent = [group for _, group in self.groups if group.events]
-        events: list[tuple[Group, int, JsonObject]] = []
+        sent = [group for group in self.groups if group.events]
+        events: list[tuple[Room, int, JsonObject]] = []
         for group_number, index in which if sent else ():
             group = sent[group_number % len(sent)]
             position = index % len(group.events)
@@ -57,7 +57,7 @@ class RoomKeyRules(World):
             self._read(other, replays)
             self._read(other, events)
 
-    def _read(self, at: int, events: list[tuple[Group, int, JsonObject]]) -> None:
+    def _read(self, at: int, events: list[tuple[Room, int, JsonObject]]) -> None:
         at %= self.fleet.size
         if len(events) == 1:
             self._read_alone(at, *events[0])
@@ -66,7 +66,7 @@ class RoomKeyRules(World):
         for (group, index, event), outcome in zip(events, outcomes, strict=True):
             self._check_read(at, group, index, event, outcome)
 
-    def _read_alone(self, at: int, group: Group, index: int, event: JsonObject) -> None:
+    def _read_alone(self, at: int, group: Room, index: int, event: JsonObject) -> None:
         outcome: DecryptedRoomEvent | DecryptionError
         try:
             outcome = self.ask(at, DecryptRoomEvent(room_id=group.room_id, event=event))
@@ -75,7 +75,7 @@ class RoomKeyRules(World):
         self._check_read(at, group, index, event, outcome)
 
     def _check_read(
-        self, at: int, group: Group, index: int, event: JsonObject, outcome: DecryptedRoomEvent | DecryptionError
+        self, at: int, group: Room, index: int, event: JsonObject, outcome: DecryptedRoomEvent | DecryptionError
     ) -> None:
         expected = self.room_keys.outcome(at, group.key, index, event["event_id"])
         if isinstance(outcome, DecryptionError):
@@ -86,7 +86,7 @@ class RoomKeyRules(World):
         assert "decrypted" == expected
         state = self.room_keys.known[group.key]
         assert ({"n": index}, index, event["event_id"]) == (outcome.content, outcome.message_index, outcome.event_id)
-        (person,) = [each for each, of_each in self.groups if of_each is group]
+        (person,) = [each for each in self.folks if group in each.groups]
         device = person.identity if person.known else None  # now, whatever was known when the key came
         info = outcome.encryption_info
         assert (state.imported, device) == (info.imported, info.claimed_device)
@@ -102,9 +102,9 @@ class RoomKeyRules(World):
         group = person.group(room_id, new=new)
         for _ in range(events):
             person.send(group)
-        state = RoomKeyState(group.session.message_index, imported=False)
+        state = RoomKeyState(group.group.message_index, imported=False)
 
-        change = self.ask(at, person.peer.add_room_key(room_id, group.session))
+        change = self.ask(at, group.add_room_key())
 
         assert self.room_keys.came(group.key, state) == change
 
@@ -118,9 +118,9 @@ class RoomKeyRules(World):
         keys: list[Json] = ["no key"] if bad else []
         imported = 0
         for number, index in which:
-            person, group = self.groups[number % len(self.groups)]
-            first = index % (group.session.message_index + 1)
-            keys.append(person.exported(group, first))
+            group = self.groups[number % len(self.groups)]
+            first = index % (group.group.message_index + 1)
+            keys.append(group.export(first))
             imported += self.room_keys.came(group.key, RoomKeyState(first, imported=True)) != "known"
 
         reply = self.ask(at, ImportRoomKeys(keys=tuple(keys)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
+import attrs
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize
@@ -136,7 +137,7 @@ class World(RuleBasedStateMachine):
         owner = Peer(UserId(ALICE), DeviceId(ALICE_DEVICE), account)
         for _ in range(2):
             ((key_id, key),) = owner.one_time_key().items()
-            self.server.one_time_keys[KeyId(key_id)] = key
+            self.server.one_time_keys[key_id] = key
         account.generate_one_time_keys(3)
         self.keys.imported(
             {KeyId(f"signed_curve25519:{key_id}"): key.to_base64() for key_id, key in account.one_time_keys.items()}
@@ -177,10 +178,9 @@ class World(RuleBasedStateMachine):
         """Have the device upload all that it should."""
         keys = self.ask(at, PrepareOneTimeKeys())
         self.handed_out(at, keys)
-        self.server.take(keys.one_time_keys, keys.fallback_keys)
-        count = len(self.server.one_time_keys)
-        self.ask(at, MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts={"signed_curve25519": count}))
-        self.keys.marked(keys.key_ids, count, self.fleet.now)
+        answer = self.server.take(attrs.asdict(keys))
+        self.ask(at, MarkKeysPublished(key_ids=keys.key_ids, one_time_key_counts=answer))
+        self.keys.marked(keys.key_ids, len(self.server.one_time_keys), self.fleet.now)
 
     def handed_out(self, at: int, keys: UnpublishedKeys) -> None:
         """A supervisor was handed these keys for upload."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from types import TracebackType
 
 import trio
@@ -14,13 +13,13 @@ from trio.lowlevel import enable_ki_protection
 from olmstate.messages import DeviceId, Transport, UserId
 from olmstate.storage import Secret, SqliteStore, Store, open_store
 
+from ._arguments import folder_of, options_of, text_of, transport_of
 from ._capabilities import CAPABILITIES
 from ._engine.capability import Capability
 from ._engine.options import Options
 from ._engine.points import Addition
 from ._engine.runner import Runner
 from ._engine.running import Running
-from ._requests.points import TRANSPORT
 from ._supervisor import Supervisor
 
 
@@ -50,17 +49,17 @@ def open_supervisor(
 
     Raises:
         StoreError: The store can't be opened.
-        ValueError: There is no store yet, and ``user_id`` or ``device_id`` is none that a server gives.
-        TypeError: ``key`` is of another type, or ``transport`` can't be called.
+        ValueError: ``folder`` is empty; or there is no store yet, and ``user_id`` or ``device_id`` is none that a
+            server gives.
+        TypeError: An argument is of another type, or ``transport`` can't be called.
     """
-    options = options or Options()
+    path = folder_of(folder)
+    options = options_of(options)
     additions = transport_of(transport)
-    user, device = UserId(user_id), DeviceId(device_id)
+    user, device = UserId(text_of("user_id", user_id)), DeviceId(text_of("device_id", device_id))
 
     async def open_this_store() -> SqliteStore:
-        return await open_store(
-            Path(folder), user_id=user, device_id=device, key=key, lock_timeout=options.lock_timeout
-        )
+        return await open_store(path, user_id=user, device_id=device, key=key, lock_timeout=options.lock_timeout)
 
     def run(store: Store) -> AbstractAsyncContextManager[Supervisor]:
         return run_capabilities(
@@ -118,19 +117,6 @@ def run_supervisor(
     )
 
 
-def transport_of(transport: Transport | None) -> tuple[Addition, ...]:
-    """What a user gives beside the capabilities.
-
-    Raises:
-        TypeError: It can't be called.
-    """
-    if transport is None:
-        return ()
-    if not callable(transport):
-        raise TypeError(f"transport must be an asynchronous function, not a {type(transport).__name__}")
-    return (TRANSPORT.add(transport),)
-
-
 def run_capabilities(
     store: Store,
     capabilities: Sequence[Capability],
@@ -141,6 +127,6 @@ def run_capabilities(
     additions: Sequence[Addition] = (),
 ) -> AbstractAsyncContextManager[Supervisor]:
     """As `run_supervisor`, with these capabilities."""
-    options = options or Options()
+    options = options_of(options)
     runner = Runner(store, capabilities, user_id=user_id, device_id=device_id, options=options, additions=additions)
     return Running(runner, Supervisor(runner), drain=options.drain)

@@ -97,7 +97,8 @@ class Supervisor:
                 comes first. `Lagged` must be among ``types``. None: from now on.
 
         Raises:
-            ValueError: ``since`` without `Lagged`.
+            TypeError: One of ``types`` is no class of events, or ``since`` is no whole number.
+            ValueError: ``since`` is below 0, or comes without `Lagged`.
         """
         return self._runner.subscribe(*types, since=since)
 

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import trio
 from outcome import Outcome
 
+from ._interrupts import Interrupts
+
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -31,6 +33,7 @@ class Guest:
         self._ready: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[None] = loop.create_future()
         self._stop = trio.Event()
+        self._interrupts = Interrupts(loop)
         self.nursery: trio.Nursery | None = None
 
     @classmethod
@@ -58,6 +61,7 @@ class Guest:
         return guest
 
     def _start(self) -> None:
+        self._interrupts.begin()
         trio.lowlevel.start_guest_run(
             self._main,
             run_sync_soon_threadsafe=self.loop.call_soon_threadsafe,
@@ -89,6 +93,7 @@ class Guest:
             try:
                 await finished(self.ended)
             finally:
+                self._interrupts.end()
                 self._guests.pop(self.loop, None)
 
     def start(self, run: Callable[[], Awaitable[object]]) -> None:

@@ -14,7 +14,7 @@ import trio
 
 import olmstate.actors
 from olmstate.actors import Options
-from olmstate.actors._open import transport_of
+from olmstate.actors._arguments import folder_of, options_of, text_of, transport_of
 from olmstate.messages import ActorStopped, Event, JsonObject, Message, Request, Response, SyncReceived
 from olmstate.storage import Secret
 
@@ -206,11 +206,16 @@ def open_supervisor(
     Raises:
         StoreError: The store can't be opened.
         RuntimeError: Trio runs in this thread by itself.
-        TypeError: ``transport`` can't be called.
+        ValueError, TypeError: As `olmstate.actors.open_supervisor` refuses arguments.
     """
     transport_of(transport)
     return _Opened(
-        folder, user_id=user_id, device_id=device_id, key=key, options=options or Options(), transport=transport
+        folder_of(folder),
+        user_id=text_of("user_id", user_id),
+        device_id=text_of("device_id", device_id),
+        key=key,
+        options=options_of(options),
+        transport=transport,
     )
 
 

@@ -11,12 +11,13 @@ from olmstate.storage import inspect_store, open_store
 
 from ._commands import commands, run
 from ._output import Output, json_option
+from ._paths import NamedPath, store_argument
 from ._secrets import store_secret, store_secret_options
 
 
 @commands.command()
-@click.argument("store", type=click.Path(path_type=Path, file_okay=False))
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@store_argument
+@click.argument("folder", type=NamedPath(path_type=Path, file_okay=False))
 @store_secret_options
 @json_option
 def backup(store: Path, folder: Path, *, passphrase_file: Path | None, key_file: Path | None, as_json: bool) -> None:

@@ -10,11 +10,12 @@ from olmstate.storage import inspect_store, open_store
 
 from ._commands import commands, run
 from ._output import Output, json_option
-from ._secrets import FILE, Secret, check_store_secret, store_secret, store_secret_options
+from ._paths import FILE, store_argument
+from ._secrets import Secret, check_store_secret, store_secret, store_secret_options
 
 
 @commands.command("change-passphrase")
-@click.argument("store", type=click.Path(path_type=Path, file_okay=False))
+@store_argument
 @store_secret_options
 @click.option("--new-passphrase-file", type=FILE, help="File with the new passphrase.")
 @click.option("--new-key-file", type=FILE, help="File with a new key: 32 random bytes.")

@@ -29,6 +29,10 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except OlmStateError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
+        except RuntimeError as error:
+            if _is_interrupt(error):
+                raise KeyboardInterrupt from None
+            raise
 
     def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's own
         """Run the program; that what it says can't be written, to a full disk say, is one line, too."""
@@ -72,11 +76,20 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """What to tell the user of several that failed together."""
-    for kind in (KeyboardInterrupt, click.ClickException, OlmStateError):
+    if group.subgroup(_is_interrupt) is not None:
+        return KeyboardInterrupt()
+    for kind in (click.ClickException, OlmStateError):
         kept, rest = group.split(kind)
-        if kept is not None and (rest is None or kind is KeyboardInterrupt):
+        if kept is not None and rest is None:
             return _first(kept)
     return group
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether it is a Ctrl-C, also one that came while a class was made, as in an import: Python 3.11 wraps it then."""
+    return isinstance(error, KeyboardInterrupt) or (
+        isinstance(error, RuntimeError) and isinstance(error.__cause__, KeyboardInterrupt)
+    )
 
 
 def _first(error: BaseException) -> BaseException:

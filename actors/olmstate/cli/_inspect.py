@@ -6,17 +6,17 @@ import os
 from pathlib import Path
 
 import attrs
-import click
 
 from olmstate.messages import JsonObject
 from olmstate.storage import StoreInspection, inspect_store
 
 from ._commands import commands
 from ._output import Output, json_option
+from ._paths import store_argument
 
 
 @commands.command()
-@click.argument("store", type=click.Path(path_type=Path, file_okay=False))
+@store_argument
 @json_option
 def inspect(store: Path, *, as_json: bool) -> None:
     """Show what is in STORE: whose it is, rows, sizes, generation, who holds its lock.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -21,8 +22,12 @@ from olmstate.storage import Table, inspect_store
 
 from ._commands import commands, run
 from ._output import Output, json_option
+from ._paths import FILE, NamedPath, read, store_argument
 from ._private_files import STANDARD, PrivateFile
-from ._secrets import FILE, Secret, check_store_secret, store_secret, store_secret_options
+from ._secrets import Secret, check_store_secret, store_secret, store_secret_options
+
+MOST_BYTES = 1 << 30
+"""Of a key file: more than a million room keys."""
 
 
 def _file_secret(passphrase_file: Path | None) -> Secret:
@@ -40,8 +45,8 @@ export_passphrase_option = click.option(
 
 
 @commands.command("export-keys")
-@click.argument("store", type=click.Path(path_type=Path, file_okay=False))
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@store_argument
+@click.argument("file", type=NamedPath(path_type=Path, dir_okay=False, allow_dash=True))
 @store_secret_options
 @export_passphrase_option
 @click.option("--room", help="Only the keys of this room.")
@@ -99,8 +104,8 @@ def _keys(number: int) -> str:
 
 
 @commands.command("import-keys")
-@click.argument("store", type=click.Path(path_type=Path, file_okay=False))
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, readable=True, allow_dash=True))
+@store_argument
+@click.argument("file", type=NamedPath(path_type=Path, exists=True, dir_okay=False, readable=True, allow_dash=True))
 @store_secret_options
 @export_passphrase_option
 @json_option
@@ -157,7 +162,8 @@ def import_keys(
 
 def _text(file: Path) -> str:
     try:
-        content = sys.stdin.buffer.read() if file == STANDARD else file.read_bytes()
+        with nullcontext(sys.stdin.buffer) if file == STANDARD else file.open("rb") as opened:
+            content = read(opened, file, most=MOST_BYTES)
         return content.decode("utf-8", "replace")  # what isn't text is no key file, and is told so
     except OSError as error:
         raise click.ClickException(f"{file}: {error.strerror}") from error

@@ -15,10 +15,12 @@ import click
 from olmstate.storage import open_store
 
 from ._commands import run
+from ._paths import FILE, read
 
 KEY_BYTES = 32
 
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False, readable=True)
+MOST_BYTES = 65_536
+"""Of a key, or a passphrase."""
 
 
 @attrs.frozen(kw_only=True)
@@ -82,15 +84,20 @@ class Secret:
 
 def _passphrase_in(path: Path) -> str:
     try:
-        text = path.read_bytes().decode()
+        text = _content(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise click.ClickException(f"the passphrase in {path} can't be read: {error}") from None
     return text.removesuffix("\n").removesuffix("\r")
 
 
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return read(file, path, most=MOST_BYTES)
+
+
 def _key_in(path: Path) -> bytes:
     try:
-        key = path.read_bytes()
+        key = _content(path)
     except OSError as error:
         raise click.ClickException(f"{path}: {error.strerror}") from error
     if len(key) != KEY_BYTES:

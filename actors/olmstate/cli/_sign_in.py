@@ -1,6 +1,7 @@
 """``olmstate bootstrap`` and ``olmstate recover``: a device is cross-signed, and nobody has to compare emoji.
 
-Rule: the recovery key is printed once, on standard output, and is nowhere else. It is read from a file, the
+Rule: the recovery key is printed once, on standard output, and is nowhere else; on standard error only if it would be
+lost, since standard output is a full disk or a closed pipe. It is read from a file, the
 environment, or a prompt that doesn't show it; so are the access token and the account's password.
 """
 
@@ -32,7 +33,8 @@ from olmstate.messages import (
 from ._commands import commands, run
 from ._device import Device, device_of, homeserver_option, token_option
 from ._output import Output, json_option
-from ._secrets import FILE, Secret, store_secret_options
+from ._paths import FILE, store_argument
+from ._secrets import Secret, store_secret_options
 
 T = TypeVar("T")
 PASSWORD_STAGE = "m.login.password"  # noqa: S105 - the name of a stage
@@ -52,7 +54,7 @@ def _run(device: Device, work: Callable[[Supervisor], Awaitable[T]]) -> T:
 
 
 @commands.command()
-@click.argument("store", type=click.Path(path_type=Path, file_okay=False))
+@store_argument
 @store_secret_options
 @homeserver_option
 @token_option
@@ -111,7 +113,7 @@ def recover(
 
 
 @commands.command()
-@click.argument("store", type=click.Path(path_type=Path, file_okay=False))
+@store_argument
 @store_secret_options
 @homeserver_option
 @token_option
@@ -167,17 +169,21 @@ def bootstrap(
     )
     if not created.published:
         click.echo("The homeserver was slow: the rest goes out when the store is next used with it.", err=True)
-    output.say(created.key.recovery_key)
-    output.finish(
-        {
-            "store": str(store),
-            "user_id": device.user_id,
-            "device_id": device.device_id,
-            "key_id": created.key.key_id,
-            "recovery_key": created.key.recovery_key,
-            "published": created.published,
-        }
-    )
+    try:
+        output.say(created.key.recovery_key)
+        output.finish(
+            {
+                "store": str(store),
+                "user_id": device.user_id,
+                "device_id": device.device_id,
+                "key_id": created.key.key_id,
+                "recovery_key": created.key.recovery_key,
+                "published": created.published,
+            }
+        )
+    except OSError:
+        click.echo(f"Standard output can't be written. The recovery key: {created.key.recovery_key}", err=True)
+        raise
 
 
 def _password_auth(user_id: str, challenge: JsonObject, password: Secret) -> JsonObject:

@@ -44,6 +44,7 @@ from olmstate.messages import (
 from ._commands import commands, run
 from ._device import Device, device_of, homeserver_option, token_option
 from ._output import Output, json_option
+from ._paths import store_argument
 from ._secrets import store_secret_options
 from ._status_line import StatusLine
 
@@ -249,7 +250,7 @@ async def _sync(device: Device, supervisor: Supervisor) -> None:
 
 
 @commands.command()
-@click.argument("store", type=click.Path(path_type=Path, file_okay=False))
+@store_argument
 @store_secret_options
 @homeserver_option
 @token_option

@@ -6,8 +6,8 @@ It is in the extra ``olmstate[http]``. Logging in is not its business: it has a 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeAlias
 
 import httpx2
 
@@ -17,19 +17,33 @@ __all__ = ["open_transport"]
 
 SECONDS = 60.0
 """To wait for an answer, unless told otherwise: longer than a homeserver waits for others."""
+MOST_SECONDS = 86_400
 
 
-@asynccontextmanager
-async def open_transport(
-    base_url: str, access_token: str, *, seconds: float = SECONDS
-) -> AsyncGenerator[Callable[[Request], Coroutine[Any, Any, Response]]]:
+Send: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def open_transport(base_url: str, access_token: str, *, seconds: float = SECONDS) -> AbstractAsyncContextManager[Send]:
     """A transport for `open_supervisor`, for as long as the block runs.
 
     Args:
         base_url: The homeserver's, as ``https://matrix.example.org``.
         access_token: Of the device.
         seconds: To wait for each answer.
+
+    Raises:
+        TypeError: An argument is of another type.
+        ValueError: No request can ever be made with it: ``base_url`` isn't an ``http`` or ``https`` one,
+            ``access_token`` can't be sent, ``seconds`` isn't above 0, or is more than a day.
     """
+    _require_url(base_url)
+    _require_token(access_token)
+    _require_seconds(seconds)
+    return _opened(base_url, access_token, seconds)
+
+
+@asynccontextmanager
+async def _opened(base_url: str, access_token: str, seconds: float) -> AsyncGenerator[Send]:
     headers = {"Authorization": f"Bearer {access_token}"}
     async with httpx2.AsyncClient(base_url=base_url, headers=headers, timeout=seconds) as client:
 
@@ -46,3 +60,31 @@ async def open_transport(
 def _seconds(text: str | None) -> float | None:
     """Of a ``Retry-After`` header, if it has a number."""
     return float(text) if text is not None and text.isdecimal() else None
+
+
+# --- what can't be used is said at once, or each request would fail for ever -----------------------------------
+
+
+def _require_url(url: object) -> None:
+    if not isinstance(url, str):
+        raise TypeError(f"base_url must be a str, not {type(url).__name__}")
+    try:
+        parsed = httpx2.URL(url)
+    except (httpx2.InvalidURL, UnicodeError) as error:
+        raise ValueError(f"base_url must be the homeserver's, as https://matrix.example.org: {error}") from None
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise ValueError("base_url must be the homeserver's, as https://matrix.example.org")
+
+
+def _require_token(token: object) -> None:
+    if not isinstance(token, str):
+        raise TypeError(f"access_token must be a str, not {type(token).__name__}")
+    if not token.isascii() or not token.isprintable() or " " in token or not token:
+        raise ValueError("access_token must be ASCII without spaces, and not empty")
+
+
+def _require_seconds(seconds: object) -> None:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        raise TypeError(f"seconds must be a number, not {type(seconds).__name__}")
+    if not 0 < seconds <= MOST_SECONDS:
+        raise ValueError(f"seconds must be more than 0, and {MOST_SECONDS:,} at most")

@@ -56,6 +56,8 @@ _HALVES = {(False, False): " ", (True, False): "▀", (False, True): "▄", (Tru
 """By what is light of two modules, one above the other."""
 
 
-def _drawn(code: bytes) -> segno.QRCode:
+def _drawn(code: object) -> segno.QRCode:
+    if not isinstance(code, bytes):
+        raise TypeError(f"code must be bytes, not {type(code).__name__}")
     # one segment in byte mode: a reader that takes it for text could not give the bytes back (spec: QR code format)
     return segno.make_qr(code, mode="byte", error="l", boost_error=False)

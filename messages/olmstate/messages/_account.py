@@ -7,7 +7,7 @@ from typing import Literal
 import attrs
 
 from ._devices import DeviceTrust
-from ._field_types import checked
+from ._field_types import checked, not_negative
 from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, KeyId, UserId
 from ._message import Command, Procedure, Query
 
@@ -68,7 +68,7 @@ class PublishAccount(Procedure[DeviceIdentity]):
             background.
     """
 
-    patience: float = 60.0
+    patience: float = attrs.field(default=60.0, validator=not_negative)
     """Seconds to wait."""
 
 

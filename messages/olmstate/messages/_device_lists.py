@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from ._field_types import checked
+from ._field_types import checked, not_negative
 from ._ids import UserId
 from ._message import Command, Procedure, Query
 
@@ -49,5 +49,5 @@ class UpdateDevices(Procedure[tuple[UserId, ...]]):
     """
 
     users: tuple[UserId, ...]
-    patience: float = 10.0
+    patience: float = attrs.field(default=10.0, validator=not_negative)
     """Seconds to wait."""

@@ -295,6 +295,33 @@ def not_empty(instance: object, attribute: attrs.Attribute[Any], value: str) -> 
         raise ValueError(f"{type(instance).__name__}.{attribute.name} must not be empty")
 
 
+def not_negative(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    """A validator for seconds to wait."""
+    if value < 0:
+        raise ValueError(f"{type(instance).__name__}.{attribute.name} must not be below 0")
+
+
+def encodable(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    """A validator for a text that has to become bytes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{type(instance).__name__}.{attribute.name} must not have a lone surrogate") from None
+
+
+MOST_BYTES_OF_A_TYPE = 255
+"""Spec, "Size limits"."""
+
+
+def event_type(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    """A validator for the type of an event, or of account data."""
+    not_empty(instance, attribute, value)
+    encodable(instance, attribute, value)
+    if len(value.encode()) > MOST_BYTES_OF_A_TYPE:
+        what = f"{type(instance).__name__}.{attribute.name}"
+        raise ValueError(f"{what} must have {MOST_BYTES_OF_A_TYPE} bytes at most")
+
+
 def between(least: int, most: int) -> Validator:
     """A validator for a whole number, both ends included."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import enum
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 import attrs
 
 from ._devices import DeviceAddress
 from ._errors import EncryptionError
-from ._field_types import between, checked
+from ._field_types import between, checked, not_negative
 from ._ids import JsonObject, MegolmSessionId, RoomId, UserId
 from ._message import Command, Procedure, Query
 from ._requests import Request
@@ -24,6 +24,11 @@ _LEAST_MILLISECONDS = 60_000
 def _is_usable(value: object) -> TypeGuard[int]:
     # JSON's true would be taken for 1
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _LARGEST
+
+
+def _object_or_empty(content: object) -> JsonObject:
+    # a homeserver may send anything in a content's place, or nothing
+    return cast("JsonObject", content) if isinstance(content, dict) else {}
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
@@ -42,10 +47,11 @@ class RotationPeriod:
     def from_content(cls, content: JsonObject) -> RotationPeriod:
         """What ``content`` of a room's ``m.room.encryption`` asks for.
 
-        Whoever may set it can write anything there: what is no number that can be used counts as not said, and less
-        than a minute as a minute, since a key must be delivered before it is used.
+        Whoever may set it can write anything there: what is no number that can be used counts as not said, and so does
+        all that is in no object. Less than a minute is a minute, since a key must be delivered before it is used.
         """
-        chosen = {"messages": content.get("rotation_period_msgs"), "milliseconds": content.get("rotation_period_ms")}
+        said = _object_or_empty(content)
+        chosen = {"messages": said.get("rotation_period_msgs"), "milliseconds": said.get("rotation_period_ms")}
         usable = {field: value for field, value in chosen.items() if _is_usable(value)}
         if "milliseconds" in usable:
             usable["milliseconds"] = max(usable["milliseconds"], _LEAST_MILLISECONDS)
@@ -120,8 +126,8 @@ class EncryptionSettings:
     @classmethod
     def from_content(cls, encryption: JsonObject, history_visibility: JsonObject | None = None) -> EncryptionSettings:
         """What the contents of ``m.room.encryption`` and of ``m.room.history_visibility`` say; see `RotationPeriod`."""
-        algorithm = encryption.get("algorithm")
-        visible = None if history_visibility is None else history_visibility.get("history_visibility")
+        algorithm = _object_or_empty(encryption).get("algorithm")
+        visible = _object_or_empty(history_visibility).get("history_visibility")
         return cls(
             algorithm=algorithm if isinstance(algorithm, str) else "",
             rotation=RotationPeriod.from_content(encryption),
@@ -372,5 +378,5 @@ class EncryptForRoom(Procedure[EncryptedRoomEvent]):
     rotation: RotationPeriod | None = None
     """None: as the room says; see `RoomSettings`."""
     strategy: SharingStrategy = SharingStrategy.ALL_DEVICES
-    patience: float = 30.0
+    patience: float = attrs.field(default=30.0, validator=not_negative)
     """Seconds to wait for each of the homeserver's answers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from ._field_types import checked, not_empty
+from ._field_types import checked, encodable, event_type, not_empty, not_negative
 from ._message import Procedure
 from ._secrets import PrivateCrossSigningKeys, SecretError
 
@@ -67,7 +67,7 @@ class DescribeSecretStorage(Procedure[SecretStorageInfo]):
 
     names: tuple[str, ...] = ()
     """Of secrets, beside the cross-signing keys and the backup key."""
-    patience: float = 60.0
+    patience: float = attrs.field(default=60.0, validator=not_negative)
     """Seconds to wait."""
 
 
@@ -107,7 +107,7 @@ class CreateSecretStorage(Procedure[SecretStorageCreated]):
     """Do it though there is a default key. Secrets that aren't here are left behind."""
     names: tuple[str, ...] = ()
     """Of secrets that are taken along with ``present_key``, beside the cross-signing keys and the backup key."""
-    patience: float = 60.0
+    patience: float = attrs.field(default=60.0, validator=not_negative)
     """Seconds to wait."""
 
     def __attrs_post_init__(self) -> None:
@@ -139,7 +139,7 @@ class OpenSecretStorage(Procedure[SecretStorageKey]):
     """A recovery key, or the passphrase."""
     key_id: str | None = None
     """None: the default key's."""
-    patience: float = 60.0
+    patience: float = attrs.field(default=60.0, validator=not_negative)
     """Seconds to wait."""
 
 
@@ -166,7 +166,7 @@ class ReadSecret(Procedure[str]):
     """A recovery key, or the passphrase."""
     key_id: str | None = None
     """None: the default key's."""
-    patience: float = 60.0
+    patience: float = attrs.field(default=60.0, validator=not_negative)
     """Seconds to wait."""
 
 
@@ -180,20 +180,21 @@ class WriteSecret(Procedure[None]):
         None
 
     Raises:
+        MalformedContent: It would be more than 64 KiB, with what is kept beside it.
         OlmStateError: As `OpenSecretStorage`. With `NoTransport` and `RequestDelayed` of the last request, which
             `OutgoingRequests` has then, it is stored and goes out later.
     """
 
-    name: str = attrs.field(validator=not_empty)
+    name: str = attrs.field(validator=event_type)
     """As in account data, ``m.megolm_backup.v1``."""
-    secret: str = attrs.field(repr=False)
+    secret: str = attrs.field(repr=False, validator=encodable)
     key: str = attrs.field(repr=False, validator=not_empty)
     """A recovery key, or the passphrase."""
     key_id: str | None = None
     """None: the default key's."""
     keep_others: bool = False
     """It is the same secret as other keys open: leave them theirs. If not, it can be read with this key only."""
-    patience: float = 60.0
+    patience: float = attrs.field(default=60.0, validator=not_negative)
     """Seconds to wait."""
 
 
@@ -214,7 +215,7 @@ class SetDefaultSecretStorageKey(Procedure[None]):
     """
 
     key_id: str = attrs.field(validator=not_empty)
-    patience: float = 60.0
+    patience: float = attrs.field(default=60.0, validator=not_negative)
     """Seconds to wait."""
 
 
@@ -236,7 +237,7 @@ class RemoveSecretStorageKey(Procedure[None]):
     key_id: str = attrs.field(validator=not_empty)
     names: tuple[str, ...] = ()
     """Of secrets, beside the cross-signing keys and the backup key."""
-    patience: float = 60.0
+    patience: float = attrs.field(default=60.0, validator=not_negative)
     """Seconds to wait."""
 
 
@@ -257,7 +258,7 @@ class SetBackupWanted(Procedure[None]):
     """
 
     wanted: bool
-    patience: float = 60.0
+    patience: float = attrs.field(default=60.0, validator=not_negative)
     """Seconds to wait."""
 
 
@@ -293,7 +294,7 @@ class RecoverFromSecretStorage(Procedure[Recovered]):
     """A recovery key, or the passphrase."""
     key_id: str | None = None
     """None: the default key's."""
-    patience: float = 60.0
+    patience: float = attrs.field(default=60.0, validator=not_negative)
     """Seconds to wait for each request."""
 
 

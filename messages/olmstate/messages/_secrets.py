@@ -8,7 +8,7 @@ import attrs
 
 from ._errors import OlmStateError
 from ._events import SharedEvent
-from ._field_types import checked
+from ._field_types import checked, not_negative
 from ._ids import DeviceId, Ed25519Key, JsonObject, UserId
 from ._message import Command, Procedure, Query
 
@@ -85,6 +85,7 @@ class BootstrapCrossSigning(Procedure[None]):
 
     Raises:
         AuthenticationRequired: Ask again with ``auth``.
+        MalformedContent: ``auth`` is no JSON.
         MissingCrossSigningKeys: There is an identity, or a part of one, and not all of its private keys are here.
         SignatureRefused: The homeserver didn't take this device's new signature.
         NoAccount: The store is empty.
@@ -95,7 +96,7 @@ class BootstrapCrossSigning(Procedure[None]):
 
     auth: JsonObject | None = attrs.field(default=None, repr=False)
     """The user's answer to an `AuthenticationRequired`."""
-    patience: float = 60.0
+    patience: float = attrs.field(default=60.0, validator=not_negative)
     """Seconds to wait for each request."""
 
 
@@ -121,7 +122,7 @@ class VerifyUser(Procedure[None]):
     user_id: UserId
     master_key: Ed25519Key
     """As it was compared."""
-    patience: float = 60.0
+    patience: float = attrs.field(default=60.0, validator=not_negative)
     """Seconds to wait."""
 
 
@@ -147,7 +148,7 @@ class SignDevice(Procedure[None]):
     device_id: DeviceId
     ed25519: Ed25519Key
     """As it was compared."""
-    patience: float = 60.0
+    patience: float = attrs.field(default=60.0, validator=not_negative)
     """Seconds to wait."""
 
 
@@ -164,6 +165,7 @@ class ResetCrossSigning(Procedure[None]):
 
     Raises:
         AuthenticationRequired: Ask again with ``auth``.
+        MalformedContent: ``auth`` is no JSON.
         SignatureRefused: The homeserver didn't take this device's new signature.
         NoAccount: The store is empty.
         NoTransport: `OutgoingRequests` has what is next; once that is answered, ask `BootstrapCrossSigning`.
@@ -173,7 +175,7 @@ class ResetCrossSigning(Procedure[None]):
 
     auth: JsonObject | None = attrs.field(default=None, repr=False)
     """The user's answer to an `AuthenticationRequired`."""
-    patience: float = 60.0
+    patience: float = attrs.field(default=60.0, validator=not_negative)
     """Seconds to wait for each request."""
 
 

@@ -19,6 +19,7 @@ from olmstate.messages import (
     DescribeSecretStorage,
     ExportCrossSigningKeys,
     JsonObject,
+    MalformedContent,
     MalformedRecoveryKey,
     MarkRequestFailed,
     MarkRequestSent,
@@ -185,6 +186,19 @@ async def test_secrets_are_written_and_read_and_what_other_keys_have_of_an_old_o
             assert expected == set(stored["encrypted"])
             assert "what I know" == read(stored, "m.mine", key.key_id, key.recovery_key)
             assert "what I know" == await other.ask(ReadSecret(name="m.mine", key=key.recovery_key))
+
+
+async def test_a_secret_that_could_not_be_read_again_is_not_written(world: Careful, autojump_clock: MockClock) -> None:
+    # it was, and from then on each message about that name waited in vain
+    async with world.process() as device:
+        key = (await device.ask(CreateSecretStorage())).key.recovery_key
+        await device.ask(WriteSecret(name="m.mine", secret="what I know", key=key))
+        with pytest.raises(MalformedContent, match="more than 64 KiB"):
+            await device.ask(WriteSecret(name="m.mine", secret="x" * 65_000, key=key))
+        assert "what I know" == await device.ask(ReadSecret(name="m.mine", key=key))
+        for name in ("", "x" * 256, "\ud800"):
+            with pytest.raises(ValueError, match=r"^WriteSecret\.name "):
+                WriteSecret(name=name, secret="x", key=key)
 
 
 async def test_a_secret_that_was_changed_or_came_under_another_name_is_refused(

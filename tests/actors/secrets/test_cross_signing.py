@@ -59,6 +59,8 @@ class Strict(World):
 
     wants_auth: bool = False
     refuses_signatures: bool = False
+    failures: object = None
+    """What it says of signatures, all of which it has taken."""
     unheard: set[RequestKind] = attrs.field(factory=set[RequestKind])
     """Kinds of requests whose answers get lost, each time."""
 
@@ -73,6 +75,8 @@ class Strict(World):
         response = await super().send(request)
         if request.kind in self.unheard:
             raise ConnectionResetError
+        if self.failures is not None and request.kind is RequestKind.SIGNATURES_UPLOAD:
+            return Response(status=200, body=json.dumps({"failures": self.failures}).encode())
         return response
 
 
@@ -200,6 +204,15 @@ async def test_no_key_is_taken_that_is_not_that_of_the_published_one(world: Stri
         identity = await device.ask(Identity(user_id=USER))
         assert identity is not None
         assert IdentityState.NEVER_VERIFIED is identity.state
+
+
+@pytest.mark.parametrize("failures", [-1, "text", [1], {"@a:b": 5}, {"@a:b": {"DEVICE": None}}])
+async def test_refusals_that_make_no_sense_are_none(failures: object, world: Strict, autojump_clock: MockClock) -> None:
+    # they were InternalError
+    world.failures = failures
+    async with world.process() as device:
+        await device.ask(BootstrapCrossSigning())
+        assert (await device.ask(CrossSigningStatus())).complete
 
 
 async def test_a_signature_that_is_refused_is_an_error_of_its_asker(world: Strict, autojump_clock: MockClock) -> None:

@@ -2,88 +2,58 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from typing import Any
 
 import pytest
 from canonicaljson import encode_canonical_json
 from vodozemac import (
-    Account,
-    AnyOlmMessage,
-    Curve25519PublicKey,
     Ed25519PublicKey,
     Ed25519Signature,
     GroupSession,
     Session,
 )
 
-from olmstate.cli.demo._reader import MEGOLM, OLM, Device, Reader, Unreadable
-from olmstate.messages import Json
+from olmstate.cli.demo._reader import Device, Reader, Unreadable
+from olmstate.messages import Json, JsonObject, RoomId
+from tests.peer.device import PeerDevice
+from tests.peer.encoding import b64, unb64
 
-ROOM = "!room:example.org"
+ROOM = RoomId("!room:example.org")
 
 
 class Shared:
     """The shared device, on bare vodozemac too."""
 
     def __init__(self) -> None:
-        self.account = Account()
+        self.peer = PeerDevice("@alice:example.org", "PHONE")
         self.device = Device(
-            user_id="@alice:example.org",
-            device_id="PHONE",
-            curve25519=self.account.curve25519_key.to_base64(),
-            ed25519=self.account.ed25519_key.to_base64(),
+            user_id=self.peer.user_id,
+            device_id=self.peer.device_id,
+            curve25519=self.peer.curve25519,
+            ed25519=self.peer.ed25519,
         )
         self.reader = Reader("@reader:example.org", "READER", self.device)
 
     def session(self) -> Session:
         """To the reader, with a one-time key of its."""
         [key] = self.reader.one_time_key().values()
-        return self.account.create_outbound_session(
-            Curve25519PublicKey.from_base64(self.reader.device.curve25519), Curve25519PublicKey.from_base64(key["key"])
-        )
+        return self.peer.start_session(self.reader.device, key)
 
-    def to_device(self, session: Session, content: dict[str, Any], **changes: Json) -> dict[str, Any]:
+    def to_device(self, session: Session, content: JsonObject, **changes: Json) -> JsonObject:
         """The content of an encrypted room key event; ``changes`` go into its payload."""
-        reader = self.reader.device
-        payload = {
-            "type": "m.room_key",
-            "content": content,
-            "sender": self.device.user_id,
-            "recipient": reader.user_id,
-            "recipient_keys": {"ed25519": reader.ed25519},
-            "keys": {"ed25519": self.device.ed25519},
-            **changes,
-        }
-        message_type, body = session.encrypt(json.dumps(payload).encode()).to_parts()
-        ciphertext = {"type": message_type, "body": base64.b64encode(body).decode().rstrip("=")}
-        return {"algorithm": OLM, "sender_key": self.device.curve25519, "ciphertext": {reader.curve25519: ciphertext}}
-
-    def signed(self, key: str) -> dict[str, Any]:
-        """A one-time key of its own."""
-        content = {"key": key}
-        signature = self.account.sign(encode_canonical_json(content)).to_base64()
-        return {**content, "signatures": {self.device.user_id: {f"ed25519:{self.device.device_id}": signature}}}
+        changes["sender_device_keys"] = None
+        event = self.peer.event(self.reader.device, "m.room_key", content, session=session, **changes)
+        encrypted: JsonObject = event["content"]
+        return encrypted
 
 
-def room_key(group: GroupSession, **changes: Json) -> dict[str, Any]:
-    return {
-        "algorithm": MEGOLM,
-        "room_id": ROOM,
-        "session_id": group.session_id,
-        "session_key": group.session_key.to_base64(),
-        **changes,
-    }
+def room_key(group: GroupSession, **changes: Json) -> JsonObject:
+    return PeerDevice().room_key(ROOM, group) | changes
 
 
-def room_event(group: GroupSession, body: str, room_id: str = ROOM) -> dict[str, Any]:
-    payload = {"type": "m.room.message", "content": {"body": body}, "room_id": room_id}
-    return {
-        "algorithm": MEGOLM,
-        "session_id": group.session_id,
-        "ciphertext": group.encrypt(json.dumps(payload).encode()).to_base64(),
-    }
+def room_event(group: GroupSession, body: str, room_id: RoomId = ROOM) -> JsonObject:
+    content: JsonObject = PeerDevice().room_event(room_id, group, {"body": body})["content"]
+    return content
 
 
 def test_a_room_event_is_read_with_the_room_key_that_came_before() -> None:
@@ -123,16 +93,16 @@ def test_an_event_that_was_encrypted_for_another_room_is_not_read() -> None:
     shared.reader.receive(shared.to_device(shared.session(), room_key(group)))
 
     with pytest.raises(Unreadable, match="another room"):
-        shared.reader.read(ROOM, room_event(group, "hello", "!other:example.org"))
+        shared.reader.read(ROOM, room_event(group, "hello", RoomId("!other:example.org")))
 
 
 def test_a_to_device_message_that_was_changed_is_not_read() -> None:
     shared = Shared()
     content = shared.to_device(shared.session(), room_key(GroupSession()))
     ciphertext = content["ciphertext"][shared.reader.device.curve25519]
-    body = bytearray(base64.b64decode(ciphertext["body"] + "=="))
+    body = bytearray(unb64(ciphertext["body"]))
     body[-1] ^= 1
-    ciphertext["body"] = base64.b64encode(body).decode()
+    ciphertext["body"] = b64(bytes(body))
 
     with pytest.raises(Unreadable):
         shared.reader.receive(content)
@@ -174,30 +144,23 @@ def test_a_room_key_that_is_none_is_not_taken(changes: dict[str, Any]) -> None:
 
 def test_it_writes_with_a_one_time_key_and_goes_on_with_the_session_that_was_answered_on() -> None:
     shared = Shared()
-    shared.account.generate_one_time_keys(1)
-    [key] = shared.account.one_time_keys.values()
-    shared.reader.start_session(shared.signed(key.to_base64()))
+    [key] = shared.peer.one_time_key().values()
+    shared.reader.start_session(key)
 
-    first = shared.reader.write("test", {"letter": 1})["content"]["ciphertext"][shared.device.curve25519]
-    message = AnyOlmMessage.from_parts(first["type"], base64.b64decode(first["body"] + "=="))
-    pre_key = message.to_pre_key()
-    assert pre_key is not None
-    identity = Curve25519PublicKey.from_base64(shared.reader.device.curve25519)
-    session, plaintext = shared.account.create_inbound_session(identity, pre_key)
-    payload = json.loads(plaintext)
+    first = shared.reader.write("test", {"letter": 1})["content"]
+    payload = shared.peer.read(first)
     assert payload["content"] == {"letter": 1}
     assert payload["recipient"] == shared.device.user_id
 
-    shared.reader.receive(shared.to_device(session, {"letter": 2}, type="test"))
-    second = shared.reader.write("test", {"letter": 3})["content"]["ciphertext"][shared.device.curve25519]
-    assert (first["type"], second["type"]) == (0, 1)
+    shared.reader.receive(shared.to_device(shared.peer.sessions[-1], {"letter": 2}, type="test"))
+    second = shared.reader.write("test", {"letter": 3})["content"]
+    types = [content["ciphertext"][shared.device.curve25519]["type"] for content in (first, second)]
+    assert types == [0, 1]
 
 
 def test_a_one_time_key_that_the_shared_device_did_not_sign_is_not_used() -> None:
     shared = Shared()
-    shared.account.generate_one_time_keys(1)
-    [key] = shared.account.one_time_keys.values()
-    signed = shared.signed(key.to_base64())
+    [signed] = shared.peer.one_time_key().values()
     signed["key"] = Shared().device.curve25519
 
     with pytest.raises(Unreadable):

@@ -103,7 +103,7 @@ async def _live(alice: Supervisor, me: DeviceIdentity) -> JsonObject:
         "identity": {"curve25519": me.curve25519, "ed25519": me.ed25519},
         "bob": _pickled(bob),
         "carol": _pickled(carol),
-        "one_time_key": server.claim(),
+        "one_time_key": server.claim_key(),
         "replayed": [dropped, room_key],
         "session_key": shared["content"]["session_key"],
         "message_index": sent.message_index,
@@ -120,10 +120,10 @@ async def _live(alice: Supervisor, me: DeviceIdentity) -> JsonObject:
 async def _meet_often(alice: Supervisor, me: DeviceIdentity, bob: Peer, server: KeyServer) -> JsonObject:
     """Have so many sessions with a device that the first are dropped; a pre-key message on one of those."""
     await meet(alice, bob, server)
-    dropped = bob.event(me, session=bob.start_session(me, server.claim()))
+    dropped = bob.event(me, session=bob.start_session(me, server.claim_key()))
     await decrypt(alice, dropped)
     for _ in range(MOST_SESSIONS):
-        bob.start_session(me, server.claim())
+        bob.start_session(me, server.claim_key())
         await decrypt(alice, bob.event(me))
     return dropped
 

@@ -95,7 +95,7 @@ class Member:
         """Nobody has asked for it."""
         room = self.room()
         if room is not None:
-            self.post(self.world.write(self.device(), "m.forwarded_room_key", room.key, honest=False))
+            self.post(self.world.write(self.device(), "m.forwarded_room_key", room.room_key, honest=False))
 
     # --- other letters --------------------------------------------------------------------------------------
 

@@ -8,10 +8,10 @@ Rule: nothing in it comes from the device under test.
 from __future__ import annotations
 
 import attrs
-from vodozemac import GroupSession, InboundGroupSession, SessionKey
 
-from olmstate.messages import DeviceIdentity, JsonObject, MegolmSessionId, RoomId, UserId
-from tests.operations.peer import Peer, exported
+from olmstate.messages import DeviceIdentity, JsonObject, MegolmSessionId, UserId
+from tests.operations.peer import Peer
+from tests.peer.room_session import RoomSession
 
 NUMBER = "number"
 """The field of a content that has the message's number."""
@@ -37,14 +37,9 @@ class Letter:
 
 
 @attrs.define(eq=False)
-class Room:
-    """A Megolm session of somebody's."""
+class Room(RoomSession[Peer]):
+    """A Megolm session of somebody's, and what the device may have heard of it."""
 
-    maker: Peer
-    room_id: RoomId
-    group: GroupSession = attrs.field(factory=GroupSession)
-    key: JsonObject = attrs.field(init=False)
-    inbound: InboundGroupSession = attrs.field(init=False)
     said: list[Said] = attrs.field(init=False, factory=list["Said"])
     claimed: list[DeviceIdentity] = attrs.field(factory=list[DeviceIdentity])
     """Devices that have sent its key as their own, as the device under test has taken it in, in that order."""
@@ -54,19 +49,6 @@ class Room:
     """Its maker has sent its key."""
     exported: bool = False
     """The device has it from an export of its maker's."""
-
-    def __attrs_post_init__(self) -> None:
-        self.key = self.maker.room_key(self.room_id, self.group)
-        self.inbound = InboundGroupSession(SessionKey(self.key["session_key"]))
-
-    @property
-    def session_id(self) -> MegolmSessionId:
-        """The session's."""
-        return MegolmSessionId(self.group.session_id)
-
-    def export(self) -> JsonObject:
-        """The key as a key file of its maker's has it."""
-        return exported(self.maker, self.room_id, self.inbound)
 
 
 @attrs.define(eq=False)

@@ -6,6 +6,7 @@ Rule: it draws from the generator that it was given, and waits for nothing.
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import random
@@ -30,6 +31,7 @@ from olmstate.messages import (
 )
 from olmstate.storage import Row, Table
 from tests.operations.peer import Peer
+from tests.peer.key_server import PublishedKeys
 from tests.simulation.hostile.truth import NUMBER, Letter, Room, Said, Truth
 
 ROOM = RoomId("!room:example.org")
@@ -47,8 +49,8 @@ class Baseline:
     rows: dict[Table, list[Row]]
     me: DeviceIdentity
     device_keys: JsonObject
-    one_time_keys: list[JsonObject]
-    fallback_key: JsonObject
+    published: PublishedKeys
+    """Its one-time keys and its fallback key, which nobody has claimed."""
 
     def disk(self) -> MemoryDisk:
         """Another store that holds it."""
@@ -72,13 +74,13 @@ async def _make_baseline() -> Baseline:
         keys = await supervisor.ask(PrepareOneTimeKeys())
         await supervisor.ask(MarkKeysPublished(key_ids=keys.key_ids))
         device_keys = await supervisor.ask(SignedDeviceKeys())
-    (fallback_key,) = keys.fallback_keys.values()
+    published = PublishedKeys()
+    published.take(attrs.asdict(keys))
     return Baseline(
         rows={table: disk.rows(table) for table in Table},
         me=me,
         device_keys=device_keys,
-        one_time_keys=list(keys.one_time_keys.values()),
-        fallback_key=fallback_key,
+        published=published,
     )
 
 
@@ -101,16 +103,11 @@ class World:
         """To-device events for the device."""
         self.timeline: list[JsonObject] = []
         """Events of the room as they are shown to the device."""
-        self._one_time_keys = list(base.one_time_keys)
-        self._fallback_key = base.fallback_key
+        self._published = copy.deepcopy(base.published)
 
     def publish(self, user_id: UserId, device_id: DeviceId, keys: JsonObject) -> None:
         """Have a homeserver know a device."""
         self.published.setdefault(user_id, {})[device_id] = keys
-
-    def claim(self) -> JsonObject:
-        """One of the device's keys."""
-        return self._one_time_keys.pop(0) if self._one_time_keys else self._fallback_key
 
     # --- to-device ------------------------------------------------------------------------------------------
 
@@ -127,7 +124,7 @@ class World:
     ) -> Letter:
         """An Olm message to the device, which nobody has delivered yet; ``changes`` are of the payload."""
         if not maker.sessions or self.rng.random() < 0.2:
-            maker.start_session(self.me, self.claim())
+            maker.start_session(self.me, self._published.claim_key())
         number = self.truth.number()
         payload = maker.payload(self.me, event_type, {**content, NUMBER: number}, **changes)
         event = maker.olm_event(self.me, json.dumps(payload).encode(), self.rng.choice(maker.sessions[-2:]))
@@ -153,13 +150,13 @@ class World:
     def give(self, room: Room, sender: Peer | None = None, *, honest: bool = True, **changes: Json) -> Letter:
         """The room key in a letter: its maker's, or of somebody who says that it is theirs."""
         return self.write(
-            sender or room.maker, "m.room_key", room.key, honest=honest, session_id=room.session_id, **changes
+            sender or room.maker, "m.room_key", room.room_key, honest=honest, session_id=room.session_id, **changes
         )
 
     def say(self, room: Room) -> Said:
         """One more message, as its maker sends it; it comes to the room."""
         number = self.truth.number()
-        event = room.maker.room_event(ROOM, room.group, {NUMBER: number}, event_id=f"$event{number}")
+        event = room.send({NUMBER: number}, event_id=f"$event{number}")
         said = Said(room, number, event)
         room.said.append(said)
         self.truth.said[number] = said

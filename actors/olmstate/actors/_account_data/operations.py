@@ -27,8 +27,8 @@ from olmstate.actors._requests.actor import (
 )
 from olmstate.actors._requests.points import Refused
 from olmstate.actors._wire.steps import Steps
-from olmstate.actors._wire.untrusted_json import array_of, check_text_keys, if_sound, is_object, json_object, string
-from olmstate.messages import Command, JsonObject, MalformedMessage, RequestId, RequestKind
+from olmstate.actors._wire.untrusted_json import array_of, dumps, if_sound, is_object, json_object, string
+from olmstate.messages import Command, JsonObject, MalformedContent, MalformedMessage, RequestId, RequestKind
 
 from .actor import AccountDataActor, Known, LookUpAccountData, StoreAccountData
 
@@ -78,11 +78,17 @@ async def known_account_data(turn: Turn, types: Sequence[str]) -> dict[str, Json
 
 
 async def write_account_data(turn: Turn, contents: Iterable[tuple[str, JsonObject]]) -> tuple[RequestId, ...]:
-    """Store requests that write account data, in this order: one batch."""
+    """Store requests that write account data, in this order: one batch.
+
+    Raises:
+        MalformedContent: It is too large.
+    """
     batch = f"{_WRITES} {secrets.token_hex(_BATCH_BYTES)}"
     requests: list[NewRequest] = []
     known: dict[str, Known] = {}
     for data_type, content in contents:
+        if not _is_sound(content):
+            raise MalformedContent(reason=f"more than {LARGEST // 1024} KiB")  # it could not be read again
         requests.append(
             NewRequest(
                 kind=RequestKind.ACCOUNT_DATA,
@@ -180,7 +186,6 @@ async def receive_account_data(turn: Turn, contents: Mapping[str, JsonObject]) -
 def _is_sound(content: JsonObject) -> bool:
     """Whether it can be stored."""
     try:
-        check_text_keys(content)
-        return len(json.dumps(content, allow_nan=False)) <= LARGEST
-    except (ValueError, TypeError, MalformedMessage):
+        return len(dumps(content)) <= LARGEST
+    except MalformedMessage:
         return False

@@ -78,6 +78,27 @@ class Subscription:
             pass
 
 
+def _check(types: Sequence[object], since: object) -> None:
+    """Refuse what can't be subscribed to.
+
+    Raises:
+        TypeError: One of ``types`` is no kind of event, or ``since`` is no whole number.
+        ValueError: ``since`` is no position, or comes without `Lagged`.
+    """
+    for each in types:
+        if not isinstance(each, type) or not issubclass(each, Event):
+            name = each.__name__ if isinstance(each, type) else type(each).__name__
+            raise TypeError(f"subscribe takes classes of events; {name} is none")
+    if since is None:
+        return
+    if not isinstance(since, int) or isinstance(since, bool):
+        raise TypeError(f"since must be a position, which is a whole number, not {type(since).__name__}")
+    if since < 0:
+        raise ValueError("since must be a position, which is not below 0")
+    if Lagged not in types:
+        raise ValueError("whoever subscribes since a position must subscribe to Lagged, too")
+
+
 class Subscriptions:
     """The present subscribers."""
 
@@ -101,8 +122,7 @@ class Subscriptions:
     @enable_ki_protection
     def subscribe(self, *types: type[V], since: int | None = None) -> Generator[trio.MemoryReceiveChannel[V]]:
         """The events of ``types`` that are published in the block; shared ones ``since`` a position."""
-        if since is not None and Lagged not in types:
-            raise ValueError("whoever subscribes since a position must subscribe to Lagged, too")
+        _check(types, since)
         send, receive = trio.open_memory_channel[Any](BUFFER)
         if self._closed:
             send.close()  # a subscriber that comes too late is told so, as one that asks something is

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
@@ -13,7 +12,7 @@ from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, KnownOfSession, LookUpSessions
 from olmstate.actors._wire.algorithms import MEGOLM
-from olmstate.actors._wire.untrusted_json import as_object, check_depth, check_text_keys, if_sound, json_object, string
+from olmstate.actors._wire.untrusted_json import as_object, dumps, if_sound, json_object, string
 from olmstate.messages import (
     EventId,
     EventsParked,
@@ -68,16 +67,14 @@ async def park_events(turn: Turn, command: ParkEvents) -> EventsParked:
 
 def _checked(room_id: RoomId, event: Json) -> NewParkedEvent:
     event = as_object(event, "the event")
-    check_depth(event)
-    check_text_keys(event)
     content = json_object(event, "content")
     if string(event, "type") != "m.room.encrypted" or content.get("algorithm") != MEGOLM:
         raise MalformedMessage(reason="not a Megolm message")
     try:
         message = MegolmMessage.from_base64(string(content, "ciphertext"))
-        text = json.dumps(event, separators=(",", ":"), allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise MalformedMessage(reason=type(error).__name__) from None  # its text may quote the event
+    text = dumps(event)
     if len(text) > MOST_CHARACTERS:
         raise MalformedMessage(reason="the event is too large to be parked")
     return NewParkedEvent(

@@ -38,6 +38,7 @@ from olmstate.actors._requests.actor import (
     RequestsActor,
 )
 from olmstate.actors._requests.points import Refused
+from olmstate.actors._wire.untrusted_json import dumps
 from olmstate.messages import (
     Command,
     DeviceAddress,
@@ -46,6 +47,8 @@ from olmstate.messages import (
     IdentitiesChanged,
     ImportCrossSigningKeys,
     JsonObject,
+    MalformedContent,
+    MalformedMessage,
     MismatchedSecret,
     MissingCrossSigningKeys,
     OlmStateError,
@@ -206,8 +209,16 @@ async def _new_seeds(turn: Turn, user_id: UserId) -> Seeds:
 async def _upload_identity(turn: Turn, identity: Identity, auth: JsonObject | None) -> Step:
     body = device_signing_upload(identity)
     if auth is not None:
-        body["auth"] = auth
+        body["auth"] = _sendable(auth)
     return await _step(turn, RequestKind.SIGNING_KEYS_UPLOAD, "device_signing/upload", body, anew=auth)
+
+
+def _sendable(auth: JsonObject) -> JsonObject:
+    try:
+        dumps(auth)
+    except MalformedMessage as error:
+        raise MalformedContent(reason=error.reason) from None
+    return auth
 
 
 def _identity(user_id: UserId, seeds: Seeds) -> Identity:
@@ -308,7 +319,11 @@ async def take_signatures_answer(turn: Turn, answered: AnsweredRequest, response
 
 def refused_signature(response: JsonObject) -> OlmStateError | None:
     """A signature that the homeserver says that it didn't take."""
-    for refusal in refusals(response):
+    try:
+        found = refusals(response)
+    except MalformedMessage:
+        return None  # it says nothing; a query shows which signatures there are
+    for refusal in found:
         return SignatureRefused(user_id=refusal.user_id, signed_id=refusal.signed_id, errcode=refusal.errcode)
     return None
 

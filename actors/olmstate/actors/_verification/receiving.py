@@ -19,7 +19,7 @@ from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import AnsweredRequest
 from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
-from olmstate.actors._wire.untrusted_json import as_object, if_sound, integer, json_object, string
+from olmstate.actors._wire.untrusted_json import as_object, dumps, if_sound, integer, json_object, string
 from olmstate.messages import (
     Command,
     DecryptRoomEvent,
@@ -61,9 +61,10 @@ async def receive_plain(turn: Turn, came: Sequence[PlainEvent]) -> None:
     for each in came:
         try:
             sender, content = string(each.event, "sender"), json_object(each.event, "content")
+            event = _waiting(turn, each.type, content, None)
         except MalformedMessage:
             continue
-        await _receive(turn, _waiting(turn, each.type, content, None), UserId(sender))
+        await _receive(turn, event, UserId(sender))
 
 
 async def receive_decrypted(turn: Turn, came: Sequence[DecryptedEvent]) -> None:
@@ -75,7 +76,7 @@ async def receive_decrypted(turn: Turn, came: Sequence[DecryptedEvent]) -> None:
 
 
 def _waiting(turn: Turn, type: str, content: JsonObject, device: str | None) -> WaitingEventRecord:  # noqa: A002 - the event's field
-    return WaitingEventRecord(type=type, content=json.dumps(content).encode(), sender_device=device, came=turn.now)
+    return WaitingEventRecord(type=type, content=dumps(content).encode(), sender_device=device, came=turn.now)
 
 
 @attrs.frozen(kw_only=True)
@@ -122,7 +123,7 @@ async def take_room_event(turn: Turn, command: TakeRoomEvent) -> Verification | 
     """Find out whether it is our own message that comes back, and take it in."""
     came = WaitingEventRecord(
         type=command.type,
-        content=json.dumps(command.content).encode(),
+        content=dumps(command.content).encode(),
         sender_device=command.sender_device,
         came=turn.now,
         room_id=command.room_id,

@@ -70,6 +70,19 @@ def loads(data: bytes | str, *, max_depth: int = MAX_DEPTH) -> Json:
     raise MalformedMessage(reason=reason)
 
 
+def dumps(value: Json) -> str:
+    """Write what somebody has handed in, who may not have parsed it, as JSON that `loads` reads.
+
+    Raises:
+        MalformedMessage: It is no JSON, or nested too deep.
+    """
+    check_text_keys(value)
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise MalformedMessage(reason=f"not JSON ({type(error).__name__})") from None  # its text may quote the value
+
+
 def raw_decode(text: str, start: int) -> tuple[Json, int]:
     """The value that begins at ``start``, and where it ends. Its `nesting` must have been looked at.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import attrs
 
@@ -83,7 +83,17 @@ class Faults:
             step: A step's number, or an operation: its next step.
             fault: An exception to raise, or a function to call: to write from elsewhere, to cancel a scope, …
             when: Before or after the disk is touched.
+
+        Raises:
+            ValueError: It would never strike: there is no such step, or no such moment.
+            TypeError: Nothing would come of ``fault``: it is neither, or the class of an exception.
         """
+        if isinstance(step, bool) or (step < 0 if isinstance(step, int) else step not in get_args(Operation)):
+            raise ValueError(f"step must be a number from 0 on, or one of {', '.join(get_args(Operation))}")
+        if when not in get_args(When):
+            raise ValueError(f"when must be one of {', '.join(get_args(When))}")
+        if isinstance(fault, type) or not (isinstance(fault, Exception) or callable(fault)):
+            raise TypeError("fault must be an exception, as StoreFull() is, or a function")
         self._planned.append(_Planned(step, fault, when))
 
     def begin(self, operation: Operation, table: Table | None = None) -> Step:

@@ -23,7 +23,8 @@ from olmstate.actors._wire.curve25519 import curve25519_key
 from olmstate.actors._wire.signatures import ed25519_key
 from olmstate.cli._commands import run
 from olmstate.cli._output import Output, json_option
-from olmstate.cli._secrets import FILE, Secret, store_secret, store_secret_options
+from olmstate.cli._paths import FILE, store_argument
+from olmstate.cli._secrets import Secret, store_secret, store_secret_options
 from olmstate.cli._status_line import StatusLine
 from olmstate.messages import (
     DeviceId,
@@ -66,7 +67,7 @@ class Options:
 def moving_options(command: Callable[[Options], None]) -> Callable[..., None]:
     """Gives a command its arguments and options."""
 
-    @click.argument("store", type=click.Path(path_type=Path, file_okay=False))
+    @store_argument
     @click.argument("source", type=FILE)
     @store_secret_options
     @click.option("--pickle-key-file", type=FILE, help="File with what encrypts SOURCE's pickles.")
