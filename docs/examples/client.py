@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Iterator
 from urllib.parse import quote, urlencode
 from uuid import uuid4
@@ -24,13 +25,13 @@ from olmstate.messages import (
     EventId,
     JsonObject,
     MarkKeysPublished,
-    MarkRoomKeyShared,
+    MarkRequestSent,
+    MissingSessions,
     PrepareOneTimeKeys,
     ReceiveSync,
     RoomId,
     RoomKeyNotShared,
     RoomKeyReplaced,
-    RoomKeyShare,
     RotationPeriod,
     ShareRoomKey,
     SignedDeviceKeys,
@@ -136,37 +137,16 @@ async def share_room_key(
     rotation: RotationPeriod,
 ) -> None:
     """Give the room's key to all devices in it that don't have it."""
+    missing = await supervisor.ask(MissingSessions(devices=devices))
+    if missing.claim is not None:
+        response = await request("POST", f"{API}/keys/claim", missing.claim)
+        await supervisor.ask(CreateOlmSessions(one_time_keys=response))
     message = ShareRoomKey(room_id=room_id, devices=devices, rotation=rotation)
-    share = await supervisor.ask(message)
-    if share.missing:
-        await claim_keys(supervisor, request, share.missing)
-        await deliver(supervisor, request, room_id, share)
-        share = await supervisor.ask(message)
-    await deliver(supervisor, request, room_id, share)
-
-
-async def claim_keys(
-    supervisor: Supervisor, request: Request, devices: tuple[DeviceAddress, ...]
-) -> None:
-    """Start Olm sessions with devices."""
-    wanted: dict[str, dict[str, str]] = {}
-    for device in devices:
-        wanted.setdefault(device.user_id, {})[device.device_id] = "signed_curve25519"
-    response = await request("POST", f"{API}/keys/claim", {"one_time_keys": wanted})
-    await supervisor.ask(CreateOlmSessions(one_time_keys=response))
-
-
-async def deliver(
-    supervisor: Supervisor, request: Request, room_id: RoomId, share: RoomKeyShare
-) -> None:
-    """Send the room key, and only then say that it was shared."""
-    for messages in share.requests:
-        path = f"{API}/sendToDevice/m.room.encrypted/{uuid4()}"
-        await request("PUT", path, {"messages": messages})
-    done = MarkRoomKeyShared(
-        room_id=room_id, session_id=share.session_id, devices=share.recipients
-    )
-    await supervisor.ask(done)
+    for each in (await supervisor.ask(message)).requests:
+        # killed before the answer is marked, the next process sends the same again
+        response = await request(each.method, each.path, json.loads(each.body))
+        sent = MarkRequestSent(request_id=each.request_id, response=response)
+        await supervisor.ask(sent)
 
 
 async def send(

@@ -14,6 +14,7 @@ from olmstate.messages import (
     DeviceAddress,
     Devices,
     EncryptToDevice,
+    MarkRequestSent,
     MarkRoomKeyShared,
     PrepareRoomKey,
     ShareRoomKey,
@@ -25,6 +26,7 @@ from tests.cost.conftest import opened
 from tests.cost.longest_step import MOST_CALLS, LongestStep, longest_step
 from tests.operations.device import ROOM
 from tests.operations.peer import Peer, claimed, keys_query, peers
+from tests.peer.requests import messages_of, reached_by
 
 MANY = 400
 
@@ -67,10 +69,14 @@ async def test_a_room_key_is_shared_with_a_few_at_a_time(alice: Supervisor, know
     addresses = addresses_of(known)
     async with longest_step() as sharing:
         shared = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
-    assert addresses == shared.recipients
-    assert [250, MANY - 250] == [len(request) for request in shared.requests]
+    assert {(each.user_id, each.device_id) for each in addresses} == set(reached_by(shared.requests))
+    assert [250, MANY - 250] == [len(messages_of(request)) for request in shared.requests]
     assert_short_steps(sharing)
 
+    for request in shared.requests:
+        async with longest_step() as marking:
+            await alice.ask(MarkRequestSent(request_id=request.request_id, response={}))
+        assert marking.calls < MOST_CALLS
     async with longest_step() as marking:
         await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=shared.session_id, devices=addresses))
     assert marking.calls < MOST_CALLS

@@ -40,8 +40,7 @@ from olmstate.messages import (
     Inbox,
     JsonObject,
     MarkKeysPublished,
-    MarkRoomKeyShared,
-    MegolmSessionId,
+    MarkRequestSent,
     Message,
     NoAccount,
     PrepareOneTimeKeys,
@@ -65,6 +64,7 @@ from tests.faults.history import Log
 from tests.faults.homeserver import ALICE, ALICE_DEVICE, LETTER, Backup, Homeserver, Sync, require
 from tests.faults.recording import RecordingStore, RecordingSupervisor, record_stored
 from tests.operations.peer import keys_query
+from tests.peer.requests import messages_of, reached_by
 
 R = TypeVar("R")
 
@@ -344,28 +344,20 @@ async def share(supervisor: Asking, homeserver: Homeserver, room_id: RoomId) -> 
     while True:
         known = {session_id: set(users) for (_, session_id), users in homeserver.shared.items()}
         shared = await supervisor.ask(ShareRoomKey(room_id=room_id, devices=everybody, rotation=rotation))
-        again = {address.user_id for address in shared.recipients} & known.get(shared.session_id, set())
+        reached = reached_by(shared.requests)
+        again = {user_id for user_id, _ in reached} & known.get(shared.session_id, set())
         require(not again, f"{room_id}: that {again} have the key was forgotten")
         for request in shared.requests:
-            homeserver.to_device(request)
-        await _mark_shared(supervisor, homeserver, room_id, shared.session_id, shared.recipients)
-        if not shared.missing:
+            homeserver.to_device(messages_of(request), request.request_id)
+            await supervisor.ask(MarkRequestSent(request_id=request.request_id, response={}))
+        devices = tuple(DeviceAddress(user_id=user_id, device_id=device_id) for user_id, device_id in reached)
+        homeserver.marked_shared(room_id, shared.session_id, devices)
+        if not shared.missing and not shared.elsewhere:
             return
         for address in shared.missing:
             claimed = homeserver.claim(address.user_id)
             created = await supervisor.ask(CreateOlmSessions(one_time_keys=claimed))
             require(created.created == (address,), f"no Olm session was made: {created.rejected}")
-
-
-async def _mark_shared(
-    supervisor: Asking,
-    homeserver: Homeserver,
-    room_id: RoomId,
-    session_id: MegolmSessionId,
-    devices: tuple[DeviceAddress, ...],
-) -> None:
-    await supervisor.ask(MarkRoomKeyShared(room_id=room_id, session_id=session_id, devices=devices))
-    homeserver.marked_shared(room_id, session_id, devices)
 
 
 async def send(supervisor: Asking, homeserver: Homeserver, room_id: RoomId, number: int) -> None:

@@ -117,6 +117,8 @@ class Homeserver:
         self._room_keys: dict[tuple[str, str], InboundGroupSession] = {}
         self._megolm: set[tuple[str, int]] = set()
         self._olm: set[tuple[str, int]] = set()
+        self._taken: set[str] = set()
+        """Ids of requests: what comes again under one is delivered once."""
         self.log = self.open_log()
         """Of what the world does itself."""
         self._reads: list[tuple[Kind, JsonObject]] = []
@@ -318,14 +320,20 @@ class Homeserver:
         self._record("people", people=[peer.snapshot()])
         return {user_id: {peer.device_id: key}}
 
-    def to_device(self, messages: Mapping[UserId, Mapping[DeviceId, JsonObject]]) -> None:
-        """``/sendToDevice``: delivered at once."""
+    def to_device(
+        self, messages: Mapping[UserId, Mapping[DeviceId, JsonObject]], transaction_id: str | None = None
+    ) -> None:
+        """``/sendToDevice``: delivered at once, and once if it comes twice under one id."""
+        if transaction_id in self._taken:
+            return
         self._reads = []
-        self._record("to_device", messages=messages)
+        self._record("to_device", messages=messages, transaction_id=transaction_id)
         for kind, data in self._reads:
             self.log.write(kind, **data)
 
     def _apply_to_device(self, event: JsonObject) -> None:
+        if event["transaction_id"] is not None:
+            self._taken.add(event["transaction_id"])
         for user_id, devices in event["messages"].items():
             peer = self.peers[user_id]
             for content in devices.values():

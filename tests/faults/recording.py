@@ -55,6 +55,7 @@ from olmstate.storage import START, Changes, Fenced, Lock, Row, RowReader, Rows,
 from tests.faults import wire
 from tests.faults.history import Json, Kind, Log, digest
 from tests.faults.wrapped import WrappedLock, WrappedStore
+from tests.peer.requests import messages_of
 
 R = TypeVar("R")
 
@@ -242,7 +243,7 @@ class _Note:
                 self._sent_to_devices(reply.messages, digest(message.content))
             case ShareRoomKey():
                 for request in reply.requests:
-                    self._sent_to_devices(request, None)
+                    self._sent_to_devices(messages_of(request), None)
             case PrepareRoomKey() | RotateRoomKey():
                 self._made_room_key(cast("OutboundRoomKey", reply))
             case PrepareOneTimeKeys():
@@ -333,11 +334,8 @@ class _Note:
             self._room_key(room_id, outcome.session_id, found=False)
         elif isinstance(outcome, DecryptedRoomEvent):
             self._room_key(room_id, outcome.session_id, found=True)
-            if outcome.event_id is not None:
-                index = wire.megolm_index(event["content"]["ciphertext"])
-                self._write(
-                    "decrypted", protocol="megolm", session=outcome.session_id, index=index, event=outcome.event_id
-                )
+            index = wire.megolm_index(event["content"]["ciphertext"])
+            self._write("decrypted", protocol="megolm", session=outcome.session_id, index=index, event=outcome.event_id)
 
 
 def _olm(content: JsonObject) -> tuple[int, bytes]:

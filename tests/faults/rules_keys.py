@@ -119,10 +119,14 @@ class _Stored:
 
 
 def _committed_meanwhile(evidence: Evidence, entry: Entry, table: str) -> bool:
-    """Whether its own process has committed something in ``table`` while what led to ``entry`` was asked."""
-    asked = evidence.ask_of(entry).asked.t
+    """Whether its own process has committed something in ``table`` while what led to ``entry`` was asked.
+
+    What is in a stored request, ``digest`` is None, may have been stored before, by a process that has died.
+    """
+    stored = entry.kind == "sent" and entry.data["digest"] is None
+    asked = 0 if stored else evidence.ask_of(entry).asked.t
     return any(
-        commit.process == entry.process
+        (stored or commit.process == entry.process)
         and asked < commit.known < entry.t
         and any(row[0] == table for row in commit.rows)
         for commit in evidence.commits

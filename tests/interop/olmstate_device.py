@@ -6,6 +6,7 @@ Rule: a test asks `device` for what the library promises, and this class for wha
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import attrs
 import trio
 
 import olmstate.messages as m
-from olmstate.actors import Supervisor, open_supervisor
+from olmstate.actors import Options, Supervisor, open_supervisor
 from tests.interop.device import Ears, Heard, text
 from tests.operations.transport import transport_of
 from tests.peer.session import Session, encrypted_events
@@ -29,14 +30,26 @@ class OlmstateDevice:
     """One olmstate device on a homeserver, real or in memory."""
 
     session: Session
-    device: Supervisor
-    rotation: m.RotationPeriod = attrs.field(factory=m.RotationPeriod)
+    device: Supervisor = attrs.field(init=False)
+    rotation: m.RotationPeriod | None = None
+    """None: as the room says."""
     ears: Ears = attrs.field(factory=Ears)
     taken: list[m.ToDeviceOutcome] = attrs.field(factory=list[m.ToDeviceOutcome])
     """What became of the to-device events of all syncs."""
-    _encrypted: dict[m.EventId, tuple[m.RoomId, m.JsonObject]] = attrs.field(
+    events: dict[m.EventId, tuple[m.RoomId, m.JsonObject]] = attrs.field(
         factory=dict[m.EventId, tuple[m.RoomId, m.JsonObject]]
     )
+    """All encrypted ones that came."""
+    waiting: dict[m.EventId, tuple[m.RoomId, m.JsonObject]] = attrs.field(
+        factory=dict[m.EventId, tuple[m.RoomId, m.JsonObject]]
+    )
+    """Those that could not be read yet."""
+    later: int = 0
+    """Milliseconds that its clock is ahead."""
+
+    def wall_clock(self) -> int:
+        """In milliseconds since 1970."""
+        return round(time.time() * 1000) + self.later
 
     async def upload_keys(self) -> None:
         """Wait until the server has what it lacks: that is uploaded in the background."""
@@ -53,12 +66,12 @@ class OlmstateDevice:
         self.taken.extend(received.to_device)
         await self.upload_keys()
         for room_id, event in encrypted_events(answer):
-            self._encrypted[event["event_id"]] = room_id, event
-        waiting = tuple(self._encrypted.items())
+            self.waiting[event["event_id"]] = self.events[event["event_id"]] = room_id, event
+        waiting = tuple(self.waiting.items())
         outcomes = await self.device.ask(m.DecryptRoomEvents(events=tuple(event for _, event in waiting)))
         for (event_id, (room_id, event)), read in zip(waiting, outcomes, strict=True):
             if isinstance(read, m.DecryptedRoomEvent):
-                del self._encrypted[event_id]
+                del self.waiting[event_id]
                 heard = Heard(
                     room_id=room_id,
                     sender=event["sender"],
@@ -135,15 +148,16 @@ async def open_olmstate_device(
     session: Session, store: Path, *, helper: bool = False
 ) -> AsyncGenerator[OlmstateDevice]:
     """Open a store, or make it, with the device's keys uploaded; a helper finds all of that."""
+    device = OlmstateDevice(session=session)
     async with open_supervisor(
         store,
         user_id=session.user_id,
         device_id=session.device_id,
         key=KEY,
         transport=transport_of(session),
-    ) as supervisor:
-        device = OlmstateDevice(session=session, device=supervisor)
+        options=Options(wall_clock=device.wall_clock),
+    ) as device.device:
         if not helper:
-            await supervisor.ask(m.PublishAccount())
+            await device.device.ask(m.PublishAccount())
             await device.sync()
         yield device

@@ -181,6 +181,8 @@ def test_what_a_homeserver_has_put_among_events_costs_no_others() -> None:
         ({"rotation_period_msgs": "20", "rotation_period_ms": True}, RotationPeriod()),
         ({"rotation_period_msgs": 0, "rotation_period_ms": 1.5}, RotationPeriod()),
         ({"rotation_period_msgs": HUGE, "rotation_period_ms": None}, RotationPeriod()),
+        # no key could be delivered before it was due again: a room's admin kept everybody from sending
+        ({"rotation_period_ms": 1}, RotationPeriod(milliseconds=60_000)),
     ],
 )
 def test_a_rooms_own_numbers_are_used_as_far_as_they_are_some(content: JsonObject, expected: RotationPeriod) -> None:

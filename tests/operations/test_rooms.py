@@ -21,8 +21,10 @@ from olmstate.messages import (
     Json,
     JsonObject,
     MalformedContent,
+    MarkRequestSent,
     MarkRoomKeyShared,
     OutboundRoomKey,
+    OutgoingRequests,
     PrepareRoomKey,
     RoomId,
     RoomKeyNotShared,
@@ -37,6 +39,7 @@ from olmstate.messages import (
 from tests.operations.conftest import Device
 from tests.operations.device import ALICE, ALICE_ADDRESS, DAY, ROOM, Clock, claim, ready_room, refused, unchanged
 from tests.operations.peer import MEGOLM, Peer, keys_query, peers, read_room_event
+from tests.peer.requests import messages_of, reached_by
 
 OTHER_ROOM = RoomId("!other:example.org")
 UNSENDABLE = RoomId("!\ud800:example.org")
@@ -53,17 +56,30 @@ def reader(room_key: OutboundRoomKey) -> InboundGroupSession:
 
 
 async def share_with(supervisor: Supervisor, *devices: Peer, room_id: RoomId = ROOM) -> RoomKeyShare:
-    """Share the room's key and mark it, as if the server had taken all requests."""
+    """Share the room's key, and answer all requests."""
     addresses = tuple(peer.address for peer in devices)
     share = await supervisor.ask(ShareRoomKey(room_id=room_id, devices=addresses))
-    await supervisor.ask(MarkRoomKeyShared(room_id=room_id, session_id=share.session_id, devices=share.recipients))
+    await answer(supervisor, share)
     return share
+
+
+async def answer(supervisor: Supervisor, share: RoomKeyShare) -> None:
+    """The server has taken all requests."""
+    for request in share.requests:
+        await supervisor.ask(MarkRequestSent(request_id=request.request_id, response={}))
+
+
+def reached(share: RoomKeyShare) -> set[DeviceAddress]:
+    """Whom its requests reach."""
+    return {DeviceAddress(user_id=user, device_id=device) for user, device in reached_by(share.requests)}
 
 
 def received(share: RoomKeyShare, peer: Peer) -> JsonObject:
     """The room key that ``peer`` reads in what was shared."""
     (content,) = (
-        request[peer.user_id][peer.device_id] for request in share.requests if peer.device_id in request[peer.user_id]
+        messages[peer.user_id][peer.device_id]
+        for messages in map(messages_of, share.requests)
+        if peer.device_id in messages[peer.user_id]
     )
     payload = peer.read(content)
     assert "m.room_key" == payload["type"]
@@ -207,7 +223,7 @@ async def test_large_content_is_encrypted(alice: Supervisor) -> None:
 # --- not before it is shared
 
 
-async def test_nothing_is_encrypted_before_the_key_is_marked_as_shared(
+async def test_nothing_is_encrypted_before_the_server_has_taken_the_key(
     alice: Supervisor, other: Supervisor, devices: list[Peer]
 ) -> None:
     async with refused(alice, RoomKeyNotShared) as caught:
@@ -218,15 +234,25 @@ async def test_nothing_is_encrypted_before_the_key_is_marked_as_shared(
         async with refused(supervisor, RoomKeyNotShared):
             await encrypt(supervisor)
 
-    await other.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=share.recipients))
+    await answer(other, share)
 
     for supervisor in (alice, other):
         await encrypt(supervisor)
 
 
-async def test_a_room_with_nobody_else_in_it_is_marked_with_no_devices(alice: Supervisor) -> None:
-    share = await alice.ask(ShareRoomKey(room_id=ROOM, devices=()))
-    assert ((), (), ()) == (share.requests, share.recipients, share.missing)
+async def test_in_a_room_with_nobody_else_in_it_there_is_nothing_to_send(alice: Supervisor) -> None:
+    share = await alice.ask(ShareRoomKey(room_id=ROOM))
+    assert ((), False, ()) == (share.requests, share.elsewhere, share.missing)
+
+    await encrypt(alice)
+
+
+async def test_who_can_t_be_reached_is_waited_for_until_somebody_says_otherwise(alice: Supervisor) -> None:
+    late = Peer(device_id=DeviceId("LATE"))
+    share = await alice.ask(ShareRoomKey(room_id=ROOM, devices=(late.address,)))
+    assert ((), (late.address,)) == (share.requests, share.missing)
+    async with refused(alice, RoomKeyNotShared):
+        await encrypt(alice)
 
     await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=()))
 
@@ -241,10 +267,7 @@ async def test_a_key_is_shared_with_each_device_once(alice: Supervisor, other: S
 
     share = await share_with(alice, first, second)
 
-    assert {first.address, second.address} == set(share.recipients)
-    assert {first.user_id: {first.device_id, second.device_id}} == {
-        user: set(contents) for request in share.requests for user, contents in request.items()
-    }
+    assert {first.address, second.address} == reached(share)
     message = (await encrypt(alice, "to two")).content
     for peer in (first, second):
         room_key = received(share, peer)
@@ -255,11 +278,11 @@ async def test_a_key_is_shared_with_each_device_once(alice: Supervisor, other: S
         )
         assert "to two" == read_room_event(session_of(room_key), message)[1]["content"]["body"]
     again = await share_with(other, first, second, third)
-    assert (third.address,) == again.recipients
+    assert {third.address} == reached(again)
     assert share.session_id == again.session_id
     async with unchanged(alice):
         nobody = await alice.ask(ShareRoomKey(room_id=ROOM, devices=tuple(peer.address for peer in devices)))
-        assert ((), (), ()) == (nobody.requests, nobody.recipients, nobody.missing)
+        assert ((), ()) == (nobody.requests, nobody.missing)
 
 
 async def test_who_comes_later_reads_what_is_sent_from_then_on_and_nothing_older(
@@ -278,26 +301,71 @@ async def test_who_comes_later_reads_what_is_sent_from_then_on_and_nothing_older
         assert "new" == read_room_event(session, (await encrypt(supervisor, "new")).content)[1]["content"]["body"]
 
 
-async def test_what_was_not_marked_is_shared_again(alice: Supervisor, devices: list[Peer]) -> None:
+async def test_what_waits_for_its_answer_is_not_encrypted_again(
+    alice: Supervisor, other: Supervisor, devices: list[Peer]
+) -> None:
     addresses = tuple(peer.address for peer in devices)
-    first = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
+    first = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses[:2]))
 
-    second = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
+    again = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses[:2]))
+    elsewhere = await other.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
 
-    assert (first.session_id, first.recipients) == (second.session_id, second.recipients)
-    assert first.requests != second.requests  # a ratchet step is used once
+    assert (first.requests, False) == (again.requests, again.elsewhere)
+    assert first.requests == tuple(each for each in await alice.ask(OutgoingRequests()) if each in again.requests)
+    assert ({addresses[2]}, True) == (reached(elsewhere), elsewhere.elsewhere)
+    await answer(other, elsewhere)
+    for supervisor in (alice, other):
+        async with refused(supervisor, RoomKeyNotShared):
+            await encrypt(supervisor)
+    await answer(alice, first)
+    for supervisor in (alice, other):
+        await encrypt(supervisor)
+    room_key = await alice.ask(PrepareRoomKey(room_id=ROOM))
+    assert frozenset(addresses) == room_key.shared_with
 
 
-async def test_only_what_was_marked_counts_as_shared(alice: Supervisor, devices: list[Peer]) -> None:
+async def test_a_process_that_dies_leaves_its_requests_to_whoever_shares_next(
+    device: Device, alice: Supervisor, devices: list[Peer]
+) -> None:
+    addresses = tuple(peer.address for peer in devices)
+    async with device.open() as third:
+        first = await third.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
+
+    again = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
+
+    assert (first.session_id, first.requests, False) == (again.session_id, again.requests, again.elsewhere)
+    assert "/sendToDevice/m.room.encrypted/" in again.requests[0].path
+    await answer(alice, again)
+    message = (await encrypt(alice, "hi")).content
+    for peer in devices:
+        assert "hi" == read_room_event(session_of(received(again, peer)), message)[1]["content"]["body"]
+
+
+async def test_what_is_marked_by_hand_may_be_used_whatever_waits_for_its_answer(
+    alice: Supervisor, devices: list[Peer]
+) -> None:
     addresses = tuple(peer.address for peer in devices)
     share = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
     await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=addresses[:1]))
 
-    again = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
+    await encrypt(alice)
 
-    assert set(addresses[1:]) == set(again.recipients)
     room_key = await alice.ask(PrepareRoomKey(room_id=ROOM))
     assert frozenset(addresses[:1]) == room_key.shared_with
+
+
+async def test_users_are_all_their_devices_and_our_users_other_ones(
+    alice: Supervisor, me: DeviceIdentity, devices: list[Peer]
+) -> None:
+    mate = Peer(me.user_id, DeviceId("MATE"))
+    await alice.ask(AddDevices(response=keys_query(mate)))
+    await claim(alice, mate)
+
+    share = await alice.ask(ShareRoomKey(room_id=ROOM, users=(devices[0].user_id,)))
+
+    assert {mate.address, *(peer.address for peer in devices)} == reached(share)
+    left = await alice.ask(ShareRoomKey(room_id=ROOM, devices=tuple(peer.address for peer in devices)))
+    assert share.session_id != left.session_id
 
 
 async def test_devices_without_a_session_are_missing_and_get_the_key_when_they_have_one(
@@ -309,20 +377,20 @@ async def test_devices_without_a_session_are_missing_and_get_the_key_when_they_h
     addresses = (devices[0].address, late.address, nobody)
 
     share = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
-    assert ((devices[0].address,), (late.address, nobody)) == (share.recipients, share.missing)
-    await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=share.recipients))
+    assert ({devices[0].address}, (late.address, nobody)) == (reached(share), share.missing)
+    await answer(alice, share)
     await claim(alice, late)
 
     again = await alice.ask(ShareRoomKey(room_id=ROOM, devices=addresses))
 
-    assert ((late.address,), (nobody,)) == (again.recipients, again.missing)
+    assert ({late.address}, (nobody,)) == (reached(again), again.missing)
     assert ROOM == received(again, late)["room_id"]
 
 
 async def test_the_key_is_not_shared_with_the_device_itself(alice: Supervisor, devices: list[Peer]) -> None:
     share = await alice.ask(ShareRoomKey(room_id=ROOM, devices=(ALICE_ADDRESS, devices[0].address)))
 
-    assert ((devices[0].address,), ()) == (share.recipients, share.missing)
+    assert ({devices[0].address}, ()) == (reached(share), share.missing)
 
 
 async def test_a_request_reaches_two_hundred_and_fifty_devices_at_most(alice: Supervisor) -> None:
@@ -332,17 +400,10 @@ async def test_a_request_reaches_two_hundred_and_fifty_devices_at_most(alice: Su
 
     share = await alice.ask(ShareRoomKey(room_id=ROOM, devices=tuple(peer.address for peer in crowd)))
 
-    sizes = [sum(len(contents) for contents in request.values()) for request in share.requests]
+    sizes = [sum(map(len, messages_of(request).values())) for request in share.requests]
     assert [250, 250, 51] == sizes
-    reached = [
-        DeviceAddress(user_id=user_id, device_id=device_id)
-        for request in share.requests
-        for user_id, contents in request.items()
-        for device_id in contents
-    ]
-    assert {peer.address for peer in crowd} == set(reached) == set(share.recipients)
-    assert 551 == len(reached)
-    await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=share.recipients))
+    assert {peer.address for peer in crowd} == reached(share)
+    await answer(alice, share)
     room_key = await alice.ask(PrepareRoomKey(room_id=ROOM))
     assert 551 == len(room_key.shared_with)
 
@@ -359,7 +420,7 @@ async def test_a_device_that_leaves_makes_a_new_session_which_it_is_not_given(
     left = await other.ask(ShareRoomKey(room_id=ROOM, devices=tuple(peer.address for peer in devices[:2])))
 
     assert share.session_id != left.session_id
-    assert {peer.address for peer in devices[:2]} == set(left.recipients)
+    assert {peer.address for peer in devices[:2]} == reached(left)
     for supervisor in (alice, other):
         async with refused(supervisor, RoomKeyNotShared):
             await encrypt(supervisor)
@@ -379,9 +440,12 @@ async def test_a_device_that_leaves_before_anybody_said_that_it_has_the_key_make
 
     assert offered.session_id != left.session_id
     async with refused(alice, RoomKeyReplaced):
-        await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=offered.session_id, devices=offered.recipients))
-    again = await alice.ask(ShareRoomKey(room_id=ROOM, devices=stayed))
-    assert (left.session_id, set(stayed)) == (again.session_id, set(again.recipients))
+        await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=offered.session_id, devices=stayed))
+    await answer(alice, offered)  # comes too late, and does nothing
+    async with refused(alice, RoomKeyNotShared):
+        await encrypt(alice)
+    again = await other.ask(ShareRoomKey(room_id=ROOM, devices=stayed))
+    assert (left.session_id, left.requests) == (again.session_id, again.requests)
 
 
 @pytest.mark.parametrize("by", ["share", "hand"])
@@ -407,7 +471,7 @@ async def test_a_device_that_comes_back_with_other_keys_is_given_nothing(
     share = await share_with(alice, first, second)
 
     assert before == share.session_id
-    assert () == share.recipients
+    assert () == share.requests
     assert share.session_id == (await share_with(other, first, anew)).session_id
 
 
@@ -542,7 +606,7 @@ async def test_marking_a_replaced_session_is_refused_and_the_new_one_stays_unsha
     await other.ask(RotateRoomKey(room_id=ROOM))
 
     async with refused(alice, RoomKeyReplaced) as caught:
-        await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=old.session_id, devices=old.recipients))
+        await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=old.session_id, devices=(devices[0].address,)))
 
     assert isinstance(caught.value, RoomKeyReplaced)
     assert (ROOM, old.session_id) == (caught.value.room_id, caught.value.session_id)
@@ -563,7 +627,8 @@ async def test_marking_twice_is_harmless(alice: Supervisor, other: Supervisor, d
     share = await share_with(alice, *devices)
 
     async with unchanged(other):
-        await other.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=share.recipients * 2))
+        twice = tuple(peer.address for peer in devices) * 2
+        await other.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=twice))
 
 
 # --- odd rooms

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from olmstate.actors import open_supervisor
-from olmstate.messages import DevicesChanged, Lagged
+from olmstate.messages import DevicesChanged, EventsReadable, Lagged, RoomKeyRequestRefused, SharedEvent
 from tests.operations.device import KEY
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -87,6 +87,41 @@ async def test_all_that_a_writer_that_is_killed_has_done_is_heard_once_and_in_or
     assert [*range(1, len(positions) + 1)] == positions
     for name in (said, others):
         assert name == [each for each in heard if each in name]
+
+
+def names_of(event: SharedEvent | Lagged) -> list[str]:
+    match event:
+        case EventsReadable(events=events):
+            return [event_id for _, event_id in events]
+        case RoomKeyRequestRefused(session_id=session_id):
+            return [session_id]
+        case _:
+            raise AssertionError(event)
+
+
+@pytest.mark.parametrize(("role", "kind"), [("read", EventsReadable), ("refuse", RoomKeyRequestRefused)])
+async def test_what_writers_that_are_killed_have_learnt_of_keys_is_heard_by_who_lives_and_who_comes_later(
+    tmp_path: Path, role: str, kind: type[SharedEvent]
+) -> None:
+    folder = tmp_path / "store"
+    heard: list[list[str]] = []
+    said: list[str] = []
+    with trio.fail_after(PATIENCE):
+        for since in (None, 0):
+            async with open_supervisor(folder, user_id="@alice:example.org", device_id="ALICE", key=KEY) as supervisor:
+                with supervisor.subscribe(kind, Lagged, since=since) as events:
+                    if since is None:
+                        for _ in range(2):
+                            with program(folder, role) as writer:
+                                said += [await trio.to_thread.run_sync(writer.line) for _ in range(5)]
+                                said += await trio.to_thread.run_sync(writer.kill)
+                    names: list[str] = []
+                    while not set(said) <= set(names):
+                        names += names_of(await events.receive())
+                    heard.append(names)
+    for names in heard:
+        assert len(names) == len(set(names))
+        assert said == [name for name in names if name in said]
 
 
 @pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.full)])

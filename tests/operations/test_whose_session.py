@@ -73,7 +73,7 @@ async def test_nor_do_a_hundred_in_twenty_one_rooms(alice: Supervisor, other: Su
     for number in range(21):
         room_id = RoomId(f"!room{number}:example.org")
         share = await (alice, other)[number % 2].ask(ShareRoomKey(room_id=room_id, devices=addresses))
-        assert (addresses, ()) == (share.missing, share.recipients)
+        assert (addresses, ()) == (share.missing, share.requests)
 
     assert {"body": "still there?"} == (await send(alice, friend, "still there?"))["content"]
 

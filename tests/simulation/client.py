@@ -53,6 +53,7 @@ from olmstate.messages import (
     MarkRoomKeyShared,
     MarkVerificationMessageRefused,
     MarkVerificationMessageSent,
+    MissingSessions,
     NoTransport,
     OutdatedUsers,
     OutgoingRequests,
@@ -69,6 +70,7 @@ from olmstate.messages import (
     RoomId,
     RoomKeyNotShared,
     RoomKeyReplaced,
+    RoomKeyShare,
     RotateRoomKey,
     RotationPeriod,
     ScanQrCode,
@@ -161,21 +163,25 @@ class Client:
             await self._share_with_nobody(room_id)
             return
         members = self.members()
-        shared = await ask(ShareRoomKey(room_id=room_id, devices=members, rotation=ROTATION))
-        recipients = shared.recipients
-        for request in shared.requests:
-            self.world.receive(request)
+        share = ShareRoomKey(room_id=room_id, devices=members, rotation=ROTATION)
+        if self.rng.random() < 0.5:
+            missing = await ask(MissingSessions(devices=members))
+            if missing.claim is not None:
+                await ask(CreateOlmSessions(one_time_keys=self.world.claim(missing.devices)))
+        shared = await self._share_and_deliver(share)
         if shared.missing:
             await ask(CreateOlmSessions(one_time_keys=self.world.claim(shared.missing)))
-            again = await ask(ShareRoomKey(room_id=room_id, devices=members, rotation=ROTATION))
-            for request in again.requests:
-                self.world.receive(request)
-            recipients = again.recipients if again.session_id != shared.session_id else recipients + again.recipients
-            shared = again
-        if shared.missing and not recipients:
-            await self._share_with_nobody(room_id)
-            return
-        await self._mark_shared(MarkRoomKeyShared(room_id=room_id, session_id=shared.session_id, devices=recipients))
+            shared = await self._share_and_deliver(share)
+        if shared.elsewhere or (shared.missing and not shared.requests):
+            await self._share_with_nobody(room_id)  # nobody waits for others who may never send what they have stored
+
+    async def _share_and_deliver(self, share: ShareRoomKey) -> RoomKeyShare:
+        shared = await self.supervisor.ask(share)
+        for request in shared.requests:
+            self.world.take(request)
+        for request in shared.requests:
+            await self.supervisor.ask(MarkRequestSent(request_id=request.request_id, response={}))
+        return shared
 
     async def _share_with_nobody(self, room_id: RoomId) -> None:
         key = await self.supervisor.ask(PrepareRoomKey(room_id=room_id, rotation=ROTATION))
@@ -324,6 +330,7 @@ class Client:
                 )
             else:
                 answer = self._answer(request)
+                self.world.take(request)
                 await self.supervisor.ask(MarkRequestSent(request_id=request.request_id, response=answer))
         with contextlib.suppress(NoTransport):
             await self.supervisor.ask(UpdateDevices(users=users, patience=PATIENCE))

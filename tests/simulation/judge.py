@@ -202,7 +202,7 @@ def deliver(world: World, message: Message[Json], reply: Json) -> None:
             world.receive(reply.messages)
         case ShareRoomKey():
             for request in reply.requests:
-                world.receive(request)
+                world.take(request)
         case EncryptRoomEvent():
             world.see(message.room_id, reply.content)
         case _:

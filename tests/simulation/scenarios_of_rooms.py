@@ -13,6 +13,7 @@ from olmstate.messages import (
     DecryptedRoomEvent,
     DecryptRoomEvent,
     DecryptRoomEvents,
+    DeviceAddress,
     DiscardRoomKey,
     EncryptedRoomEvent,
     EncryptionInfo,
@@ -24,9 +25,11 @@ from olmstate.messages import (
     ImportKeyFile,
     ImportRoomKeys,
     JsonObject,
+    MarkRequestSent,
     MarkRoomKeyShared,
     MegolmSessionId,
     MissingRoomKey,
+    MissingSessions,
     OutboundRoomKey,
     PrepareRoomKey,
     ReplayedMessage,
@@ -37,10 +40,12 @@ from olmstate.messages import (
     RoomSettings,
     RotateRoomKey,
     RotationPeriod,
+    SessionsMissing,
     SetRoomSettings,
     ShareRoomKey,
     UnknownMessageIndex,
 )
+from tests.peer.requests import reached_by
 from tests.simulation.client import PASSPHRASE, Client
 from tests.simulation.scenario import Elsewhere, Prepared, Scenario, add_a_room_key, nothing
 from tests.simulation.world import ROOMS, RoomEvent
@@ -254,9 +259,25 @@ async def share_new_room_key(client: Client) -> Prepared:
     share = _share(client)
 
     def right(reply: RoomKeyShare) -> bool:
-        return set(share.devices) >= {*reply.recipients, *reply.missing}
+        return set(share.devices) >= {*reached(reply), *reply.missing}
 
     return Prepared(share, _send, right)
+
+
+def reached(share: RoomKeyShare) -> tuple[DeviceAddress, ...]:
+    """Whom a share's requests reach."""
+    return tuple(DeviceAddress(user_id=user, device_id=device) for user, device in reached_by(share.requests))
+
+
+async def missing_sessions(client: Client) -> Prepared:
+    """One device has a session, one has none, and one isn't known."""
+    _, without, _ = (peer.address for peer in client.world.peers)
+    query = MissingSessions(devices=tuple(peer.address for peer in client.world.peers))
+
+    def right(reply: SessionsMissing) -> bool:
+        return reply.claim is not None and reply.devices == (without,)
+
+    return Prepared(query, right=right, elsewhere=add_a_room_key(client))
 
 
 async def _shared(client: Client, number: int) -> MegolmSessionId:
@@ -265,9 +286,8 @@ async def _shared(client: Client, number: int) -> MegolmSessionId:
     await client.supervisor.ask(CreateOlmSessions(one_time_keys=client.world.claim(share.devices[1:])))
     shared = await client.supervisor.ask(attrs.evolve(share, devices=share.devices[:number]))
     for request in shared.requests:
-        client.world.receive(request)
-    recipients = shared.recipients
-    await client.supervisor.ask(MarkRoomKeyShared(room_id=ROOM, session_id=shared.session_id, devices=recipients))
+        client.world.take(request)
+        await client.supervisor.ask(MarkRequestSent(request_id=request.request_id, response={}))
     await client.send_in(ROOM)
     return shared.session_id
 
@@ -277,7 +297,7 @@ async def share_room_key(client: Client) -> Prepared:
     session_id, share = await _shared(client, 1), _share(client)
 
     def right(reply: RoomKeyShare) -> bool:
-        return (session_id, share.devices[1:], ()) == (reply.session_id, reply.recipients, reply.missing)
+        return (session_id, share.devices[1:], ()) == (reply.session_id, reached(reply), reply.missing)
 
     return Prepared(share, _send, right)
 
@@ -297,12 +317,12 @@ async def mark_room_key_shared(client: Client) -> Prepared:
     """The server has taken it."""
     shared = await client.supervisor.ask(_share(client))
     for request in shared.requests:
-        client.world.receive(request)
+        client.world.take(request)
 
     async def can_send(client: Client) -> None:
         await client.supervisor.ask(EncryptRoomEvent(room_id=ROOM, type="m.test", content={}))
 
-    message = MarkRoomKeyShared(room_id=ROOM, session_id=shared.session_id, devices=shared.recipients)
+    message = MarkRoomKeyShared(room_id=ROOM, session_id=shared.session_id, devices=reached(shared))
     return Prepared(message, can_send)
 
 
@@ -396,6 +416,7 @@ SCENARIOS = (
     Scenario(prepare=room_key),
     Scenario(prepare=rotate_room_key),
     Scenario(prepare=discard_room_key),
+    Scenario(prepare=missing_sessions),
     Scenario(prepare=share_new_room_key),
     Scenario(prepare=share_room_key),
     Scenario(prepare=share_room_key_with_fewer),

@@ -29,6 +29,7 @@ from olmstate.messages import (
     MarkKeysPublished,
     PrepareOneTimeKeys,
     ReceiveSync,
+    Request,
     RoomId,
     UnpublishedKeys,
     UserId,
@@ -38,6 +39,7 @@ from tests.faults import wire
 from tests.faults.history import Log, digest
 from tests.operations.peer import Peer, Room, add_devices
 from tests.peer.key_server import PublishedKeys
+from tests.peer.requests import messages_of
 
 PICKLE_KEY = bytes(32)
 ROOMS = (RoomId("!one:example.org"), RoomId("!two:example.org"))
@@ -126,6 +128,8 @@ class World:
         self._room_keys_by_position: list[tuple[str, ...]] = [()]
         self.room_keys: list[Room] = []
         self.events: list[RoomEvent] = []
+        self.taken: set[str] = set()
+        """Paths of requests, with their transaction ids."""
 
     # --- keys -----------------------------------------------------------------------------------------------
 
@@ -151,6 +155,12 @@ class World:
         return by_user
 
     # --- to-device ------------------------------------------------------------------------------------------
+
+    def take(self, request: Request) -> None:
+        """Have the homeserver take a request; Olm messages are delivered, once if they come twice under one id."""
+        if "/sendToDevice/m.room.encrypted/" in request.path and request.path not in self.taken:
+            self.taken.add(request.path)
+            self.receive(messages_of(request))
 
     def receive(self, messages: dict[UserId, dict[DeviceId, JsonObject]]) -> None:
         """Let each peer read what it is sent, as it comes."""

@@ -10,7 +10,15 @@ from typing import TypeAlias
 
 import attrs
 
-from olmstate.messages import DeviceAddress, EncryptedRoomEvent, JsonObject, KeyId, OutboundRoomKey, UnpublishedKeys
+from olmstate.messages import (
+    DeviceAddress,
+    EncryptedRoomEvent,
+    JsonObject,
+    KeyId,
+    OutboundRoomKey,
+    RequestId,
+    UnpublishedKeys,
+)
 
 DAY = 24 * 3600 * 1000
 """Milliseconds."""
@@ -247,6 +255,8 @@ class OutboundSession:
     shared_with: set[DeviceAddress] = attrs.field(factory=set[DeviceAddress])
     offered: set[DeviceAddress] = attrs.field(factory=set[DeviceAddress])
     """Who may have its key, marked or not."""
+    under_way: dict[RequestId, set[DeviceAddress]] = attrs.field(factory=dict[RequestId, set[DeviceAddress]])
+    """Requests that carry its key and have no answer yet."""
     indices: set[int] = attrs.field(factory=set[int])
     """Used ones."""
     exported: int = 0

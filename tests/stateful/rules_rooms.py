@@ -9,11 +9,12 @@ from vodozemac import InboundGroupSession, SessionKey
 
 from olmstate.messages import (
     DecryptRoomEvent,
-    DeviceId,
+    DeviceAddress,
     DiscardRoomKey,
     EncryptedRoomEvent,
     EncryptRoomEvent,
     JsonObject,
+    MarkRequestSent,
     MarkRoomKeyShared,
     MegolmSessionId,
     OlmStateError,
@@ -26,10 +27,10 @@ from olmstate.messages import (
     RotationPeriod,
     SenderState,
     ShareRoomKey,
-    UserId,
 )
 from tests.operations.device import known_sender
 from tests.operations.peer import read_room_event
+from tests.peer.requests import Messages, messages_of, reached_by
 from tests.stateful.fleet import ALICE, ALICE_DEVICE
 from tests.stateful.model import DAY, OutboundSession, RoomKeyState
 from tests.stateful.people import Person
@@ -161,23 +162,32 @@ class RoomRules(World):
             session = self.rooms.named(
                 room_id, share.session_id, self.fleet.now, rotation.messages, rotation.milliseconds
             )
-        pending = [person for person in people if person.peer.address not in session.shared_with]
-        assert {person.peer.address for person in pending if person.reachable} == set(share.recipients)
+        has_it = session.shared_with.union(*session.under_way.values())
+        pending = [person for person in people if person.peer.address not in has_it]
+        new = [request for request in share.requests if request.request_id not in session.under_way]
+        reached = {DeviceAddress(user_id=user, device_id=device) for user, device in reached_by(new)}
+        assert {person.peer.address for person in pending if person.reachable} == reached
         assert {person.peer.address for person in pending if not person.reachable} == set(share.missing)
         self.room_keys.came((room_id, share.session_id), RoomKeyState(0, imported=False))
         self.named.append((room_id, share.session_id))
-        session.offered.update(share.recipients)
-        for person in pending:
-            if person.reachable:
-                self._received(person, share.requests, session)
+        session.offered |= reached
+        if new:
+            (request,) = new
+            session.under_way[request.request_id] = reached
+            for person in pending:
+                if person.reachable:
+                    self._received(person, messages_of(request), session)
+        own = {request.request_id for request in share.requests}
+        assert share.elsewhere == bool(session.under_way.keys() - own)
         if marked:
-            self._mark_shared(other, room_id, share.session_id, [person for person in pending if person.reachable])
+            for request_id in own:
+                self.ask(other, MarkRequestSent(request_id=request_id, response={}))
+                session.shared_with |= session.under_way.pop(request_id)
+        if not session.under_way and (own or not share.missing):
+            session.shared = True
 
-    def _received(
-        self, person: Person, requests: tuple[dict[UserId, dict[DeviceId, JsonObject]], ...], session: OutboundSession
-    ) -> None:
-        (content,) = (request[person.peer.user_id][person.peer.device_id] for request in requests)
-        room_key = person.read(content)["content"]
+    def _received(self, person: Person, messages: Messages, session: OutboundSession) -> None:
+        room_key = person.read(messages[person.peer.user_id][person.peer.device_id])["content"]
         assert session.session_id == room_key["session_id"]
         reader = InboundGroupSession(SessionKey(room_key["session_key"]))
         self.rooms.exported(session, reader.first_known_index)

@@ -66,6 +66,7 @@ from olmstate.messages import (
     MarkRoomKeyShared,
     MarkVerificationMessageRefused,
     MarkVerificationMessageSent,
+    MissingSessions,
     OlmSessionsCreated,
     OpenSecretStorage,
     OutboundRoomKey,
@@ -110,6 +111,7 @@ from olmstate.messages import (
     SecretStorageKey,
     SendToDevice,
     SentToDevice,
+    SessionsMissing,
     SetBackupWanted,
     SetDefaultSecretStorageKey,
     SetDeviceTrust,
@@ -164,7 +166,9 @@ async def olm(
     encrypt: EncryptToDevice,
     decrypt: DecryptToDevice,
     sync: ReceiveSync,
+    missing: MissingSessions,
 ) -> None:
+    assert_type(await supervisor.ask(missing), SessionsMissing)
     assert_type(await supervisor.ask(create), OlmSessionsCreated)
     assert_type(await supervisor.ask(encrypt), EncryptedToDevice)
     assert_type(await supervisor.ask(decrypt), tuple[ToDeviceOutcome, ...])

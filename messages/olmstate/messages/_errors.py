@@ -163,7 +163,7 @@ class EncryptionError(OlmStateError):
 class RoomKeyNotShared(EncryptionError):
     """The room has no outbound session that may be used: none yet, one due for rotation, or one not shared yet.
 
-    Send `ShareRoomKey`, deliver what it gives, send `MarkRoomKeyShared`, then encrypt again.
+    Send `ShareRoomKey`, send and answer its requests, then encrypt again.
     """
 
     text = "no usable room key has been shared in {room_id}"

@@ -10,11 +10,15 @@ import attrs
 from ._devices import DeviceAddress
 from ._errors import EncryptionError
 from ._field_types import between, checked, not_negative
-from ._ids import DeviceId, JsonObject, MegolmSessionId, RoomId, UserId
+from ._ids import JsonObject, MegolmSessionId, RoomId, UserId
 from ._message import Command, Procedure, Query
+from ._requests import Request
 
 _LARGEST = 2**53 - 1
 """Of numbers in events (spec: Canonical JSON)."""
+
+_LEAST_MILLISECONDS = 60_000
+"""That a room can ask for."""
 
 
 def _is_usable(value: object) -> TypeGuard[int]:
@@ -44,11 +48,14 @@ class RotationPeriod:
         """What ``content`` of a room's ``m.room.encryption`` asks for.
 
         Whoever may set it can write anything there: what is no number that can be used counts as not said, and so does
-        all that is in no object.
+        all that is in no object. Less than a minute is a minute, since a key must be delivered before it is used.
         """
         said = _object_or_empty(content)
         chosen = {"messages": said.get("rotation_period_msgs"), "milliseconds": said.get("rotation_period_ms")}
-        return cls(**{field: value for field, value in chosen.items() if _is_usable(value)})
+        usable = {field: value for field, value in chosen.items() if _is_usable(value)}
+        if "milliseconds" in usable:
+            usable["milliseconds"] = max(usable["milliseconds"], _LEAST_MILLISECONDS)
+        return cls(**usable)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -175,7 +182,7 @@ class OutboundRoomKey:
     message_index: int
     """The first index that ``session_key`` decrypts."""
     shared_with: frozenset[DeviceAddress]
-    """Devices marked by `MarkRoomKeyShared`, whatever keys they had then: only `ShareRoomKey` compares those."""
+    """Devices that have it, whatever keys they had then: only `ShareRoomKey` compares those."""
     shared_history: bool = False
     """See `EncryptionSettings`."""
 
@@ -246,25 +253,29 @@ class RoomKeyShare:
     """What to send so that the devices can read the room's next messages."""
 
     session_id: MegolmSessionId
-    requests: tuple[dict[UserId, dict[DeviceId, JsonObject]], ...] = attrs.field(repr=False)
-    """Bodies for ``/sendToDevice/m.room.encrypted``, at most 250 devices each."""
-    recipients: tuple[DeviceAddress, ...]
-    """Whom ``requests`` reach: name them in `MarkRoomKeyShared` once the server has taken all requests."""
+    requests: tuple[Request, ...]
+    """This process's that carry the key and wait for an answer, of at most 250 devices each; also those of earlier
+    shares, and of processes that have died. They are among `OutgoingRequests`, too."""
+    elsewhere: bool
+    """Another process is sending some, which the key has to wait for."""
     withheld: dict[DeviceAddress, str]
     """Whom the strategy leaves out, and the code of ``m.room_key.withheld`` that says why."""
     missing: tuple[DeviceAddress, ...]
-    """Devices without an Olm session: claim a key for each, `CreateOlmSessions`, share again."""
+    """Devices that are unknown or have no Olm session: claim a key of each (`MissingSessions`), and share again."""
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class ShareRoomKey(Command[RoomKeyShare]):
-    """Encrypt the room's present key to each of ``devices`` that it was not yet marked as shared with.
+    """Have the room's present key sent to each device that lacks it, step by step; `EncryptForRoom` takes all steps.
 
-    ``devices`` are all that may read the room. If an earlier share was for one that is not among them any more, or that
-    has another identity key by now, the session is rotated first, whether or not that share was ever marked. Devices
-    are reached at least once: a crash before `MarkRoomKeyShared` makes the next share send again.
+    ``users`` and ``devices`` are all that may read the room. If an earlier share was for a device that is not among
+    them any more, or that has another identity key by now, the session is rotated first. The key is encrypted once to
+    each device, in requests that are stored with the commit: whoever sends them, after a crash too, sends the same
+    bytes under the same transaction id. Send each and answer it by `MarkRequestSent`; with a transport, that happens by
+    itself. Once all are answered, `EncryptRoomEvent` may use the session; at once, if there is nobody to send it to.
 
-    Devices that the strategy leaves out are told so once, by requests that are among `OutgoingRequests`.
+    Devices that the strategy leaves out, or that have no Olm session (ask `MissingSessions` before), are told so once,
+    by requests that are among `OutgoingRequests`.
 
     Returns:
         RoomKeyShare: What to send so that the devices can read the room's next messages.
@@ -276,17 +287,21 @@ class ShareRoomKey(Command[RoomKeyShare]):
     """
 
     room_id: RoomId
-    devices: tuple[DeviceAddress, ...]
+    users: tuple[UserId, ...] = ()
+    """All their devices, as far as they are known, and if there are any users, our own user's other ones."""
+    devices: tuple[DeviceAddress, ...] = ()
+    """These, too."""
     rotation: RotationPeriod | None = None
-    """None: as the room says; see `RoomSettings`."""
+    """Of a new session. None: as the room says; see `RoomSettings`."""
     strategy: SharingStrategy = SharingStrategy.ALL_DEVICES
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class MarkRoomKeyShared(Command[None]):
-    """The server has taken the room key for these devices. From now on `EncryptRoomEvent` may use the session.
+    """These devices have the room key, which you have sent in a way of your own (`PrepareRoomKey`).
 
-    ``devices`` may be empty: a room with nobody else in it.
+    From now on `EncryptRoomEvent` may use the session. ``devices`` may be empty: a room with nobody else in it, or
+    nobody who can be reached. What `ShareRoomKey` has stored is marked by the answers to its requests.
 
     Returns:
         None: It was done, and is on the disk.

@@ -11,7 +11,7 @@ from ._devices import DeviceAddress
 from ._errors import DecryptionError, OlmStateError
 from ._field_types import checked
 from ._ids import Curve25519Key, DeviceId, JsonObject, UserId
-from ._message import Command, Procedure
+from ._message import Command, Procedure, Query
 from ._senders import SenderState
 
 
@@ -40,6 +40,37 @@ class CreateOlmSessions(Command[OlmSessionsCreated]):
 
     one_time_keys: JsonObject | str | bytes
     """A ``/keys/claim`` response, parsed or as it came; or its ``one_time_keys`` alone."""
+
+
+@attrs.frozen(kw_only=True)
+class SessionsMissing:
+    """Devices that can't be written to yet."""
+
+    devices: tuple[DeviceAddress, ...]
+    """Known ones without an Olm session."""
+    claim: JsonObject | None
+    """What to ask ``POST /keys/claim`` for; give the answer to `CreateOlmSessions`. Left out is who is being asked
+    already, by whichever process, and who had no key, or whose server failed, a short while ago. None: nobody else."""
+
+
+@attrs.frozen(kw_only=True, field_transformer=checked)
+class MissingSessions(Query[SessionsMissing]):
+    """Which of these devices there is no Olm session with.
+
+    For those who go step by step: `EncryptForRoom` claims keys itself. Ask before `ShareRoomKey`, which tells the
+    devices that it can't reach that there is no session.
+
+    Returns:
+        SessionsMissing: Devices that can't be written to yet.
+
+    Raises:
+        NoAccount: The store is empty.
+    """
+
+    users: tuple[UserId, ...] = ()
+    """All their devices, as far as they are known, and if there are any users, our own user's other ones."""
+    devices: tuple[DeviceAddress, ...] = ()
+    """These, too, if they are known."""
 
 
 @attrs.frozen(kw_only=True)

@@ -39,6 +39,7 @@ from olmstate.messages import (
 from olmstate.storage import inspect_store
 from tests.operations.device import ALICE, ALICE_DEVICE, KEY, ROOM, Clock, KeyServer, claim, decrypt, meet
 from tests.operations.peer import MEGOLM, Peer, exported, keys_query
+from tests.peer.requests import messages_of
 from tests.recordings.stores.recorded import FOLDER
 
 PICKLE_KEY = bytes(32)
@@ -94,8 +95,9 @@ async def _live(alice: Supervisor, me: DeviceIdentity) -> JsonObject:
     share = await alice.ask(ShareRoomKey(room_id=ROOM, devices=(bob.address, carol.address)))
     await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=(bob.address,)))
     (request,) = share.requests
-    bob.read(request[bob.user_id][bob.device_id])
-    shared = carol.read(request[carol.user_id][carol.device_id])
+    messages = messages_of(request)
+    bob.read(messages[bob.user_id][bob.device_id])
+    shared = carol.read(messages[carol.user_id][carol.device_id])
     sent = await alice.ask(EncryptRoomEvent(room_id=ROOM, type="m.room.message", content={"body": "$sent"}))
     return {
         "identity": {"curve25519": me.curve25519, "ed25519": me.ed25519},

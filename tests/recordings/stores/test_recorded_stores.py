@@ -44,6 +44,7 @@ from olmstate.storage.sqlite import schema
 from olmstate.storage.sqlite.migrations import MIGRATIONS
 from tests.operations.device import ALICE, ALICE_DEVICE, KEY, ROOM, Clock, decrypt, unchanged
 from tests.operations.peer import Peer, keys_query, read_room_event
+from tests.peer.requests import reached_by
 from tests.recordings.stores.record import PICKLE_KEY
 from tests.recordings.stores.recorded import RECORDED, unpack
 
@@ -192,8 +193,8 @@ async def test_its_rooms_go_on_behind_what_was_sent(alice: Supervisor, recorded:
     # Bob was marked as having the key, Carol was not
     bob, carol = recorded.peer("bob"), recorded.peer("carol")
     share = await alice.ask(ShareRoomKey(room_id=ROOM, devices=(bob.address, carol.address)))
-    assert (sent.session_id, (carol.address,)) == (share.session_id, share.recipients)
-    await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=share.recipients))
+    assert (sent.session_id, [(carol.user_id, carol.device_id)]) == (share.session_id, reached_by(share.requests))
+    await alice.ask(MarkRoomKeyShared(room_id=ROOM, session_id=share.session_id, devices=(carol.address,)))
     # without Bob there is another session
     again = await alice.ask(ShareRoomKey(room_id=ROOM, devices=(carol.address,)))
     assert sent.session_id != again.session_id

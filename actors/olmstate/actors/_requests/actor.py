@@ -136,6 +136,13 @@ class RequestContents(Query[tuple[Request, ...]]):
 
 
 @attrs.frozen(kw_only=True)
+class StoredRequests(Message[tuple[Request, ...]]):
+    """What is to be sent, as this turn sees it."""
+
+    request_ids: tuple[RequestId, ...]
+
+
+@attrs.frozen(kw_only=True)
 class RemoveRequest(Message[AnsweredRequest | None]):
     """Its answer has come; None if it waits no more."""
 
@@ -192,6 +199,7 @@ Asked: TypeAlias = (
     | PendingRequests
     | CommittedRequests
     | RequestContents
+    | StoredRequests
     | RemoveRequest
     | PostponeRequest
     | TakeOver
@@ -228,7 +236,7 @@ class RequestsActor(Actor[Asked]):
                 return ((self._requests, [self._partition]),)
             case RemoveRequest(request_id=request_id):
                 return (self._requests, [self._partition]), (self._contents, [self._content_key(request_id)])
-            case RequestContents(request_ids=request_ids):
+            case RequestContents(request_ids=request_ids) | StoredRequests(request_ids=request_ids):
                 return (
                     (self._requests, [self._partition]),
                     (self._contents, [self._content_key(request_id) for request_id in request_ids]),
@@ -252,7 +260,9 @@ class RequestsActor(Actor[Asked]):
                 requests = self._requests.committed(self._partition).by_id.values()
                 return message.reply(tuple(map(self._pending, requests)))
             case RequestContents(request_ids=request_ids):
-                return message.reply(tuple(self._sendable(request_ids)))
+                return message.reply(tuple(self._sendable(request_ids, committed=True)))
+            case StoredRequests(request_ids=request_ids):
+                return message.reply(tuple(self._sendable(request_ids, committed=False)))
             case RemoveRequest(request_id=request_id):
                 return message.reply(self._remove(request_id))
             case PostponeRequest():
@@ -341,10 +351,11 @@ class RequestsActor(Actor[Asked]):
             request_ids.append(request_id)
         return tuple(request_ids)
 
-    def _sendable(self, request_ids: tuple[RequestId, ...]) -> Iterable[Request]:
-        requests = self._requests.committed(self._partition).by_id
+    def _sendable(self, request_ids: tuple[RequestId, ...], *, committed: bool) -> Iterable[Request]:
+        requests = (self._requests.committed if committed else self._requests.current)(self._partition).by_id
+        look_up = self._contents.committed if committed else self._contents.current
         for request_id in request_ids:
-            content = self._contents.committed(self._content_key(request_id))
+            content = look_up(self._content_key(request_id))
             if request_id in requests and content is not None:
                 yield Request(
                     request_id=request_id,

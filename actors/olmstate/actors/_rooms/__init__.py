@@ -22,11 +22,10 @@ from .operations import (
     mark_room_key_shared,
     prepare_room_key,
     rotate_room_key,
-    share_room_key,
 )
 from .room_encryption import RoomEncryption
 from .room_sending import RoomSending, encrypt_for_room
-from .sharing import ClaimForRoom, PrepareShare, claim_for_room, prepare_share, take_delivery
+from .sharing import ClaimForRoom, PrepareShare, claim_for_room, prepare_share, share_room_key, take_delivery
 
 CAPABILITY = Capability(
     actor=OutboundGroupSessionsActor,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-
 import attrs
 
 from olmstate.actors._account.operations import own_device
-from olmstate.actors._devices.operations import MANY_ADDRESSES, distinct, look_up
-from olmstate.actors._engine.slices import SlicesOf, in_slices
+from olmstate.actors._devices.operations import look_up
+from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import AddRoomKeys, InboundGroupSessionsActor, NewRoomKey
 from olmstate.actors._room_keys.claims import Claim
@@ -21,12 +19,9 @@ from olmstate.actors._rooms.actor import (
     Export,
     MarkShared,
     MegolmCiphertext,
-    Offer,
     OutboundGroupSessionsActor,
     Replace,
 )
-from olmstate.actors._rooms.recipients import chosen_of, withhold
-from olmstate.actors._to_device.sending import by_user, encrypt_to
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.payload import encode_payload
 from olmstate.actors._wire.relations import copy_to_clear
@@ -45,14 +40,10 @@ from olmstate.messages import (
     OutboundRoomKey,
     PrepareRoomKey,
     RoomId,
-    RoomKeyShare,
     RotateRoomKey,
     RotationPeriod,
-    ShareRoomKey,
 )
 
-DEVICES_A_REQUEST = 250
-"""So many to-device messages a request, as servers like it."""
 RECIPIENTS_A_ROW = 250
 """Recorded without giving other tasks a chance: a millisecond."""
 
@@ -133,55 +124,6 @@ async def new_room_key(turn: Turn, room_id: RoomId, settings: EncryptionSettings
     return made
 
 
-async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
-    """Encrypt the room's key to those of its devices that don't have it; rotate first if one that left may have it."""
-    own = (await own_device(turn)).identity
-    itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
-    wanted = await distinct(command.devices)
-    wanted.pop(itself, None)
-    chosen = await chosen_of(turn, await look_up(turn, wanted), command.strategy)
-    known = chosen.allowed
-    for address in chosen.withheld:
-        del wanted[address]
-    outbound = turn[OutboundGroupSessionsActor]
-    settings = await wanted_settings(turn, command.room_id, command.rotation)
-    current = await outbound.ask(settings.current(command.room_id, turn.now))
-    if current is not None and await in_slices(current.is_known_to_others(wanted, known)):
-        current = None
-    if current is not None:
-        await withhold(turn, command.room_id, current.session_id, chosen, current.told)
-    if current is not None and not await _without(wanted, current.shared_with):
-        return RoomKeyShare(
-            session_id=current.session_id, requests=(), recipients=(), withheld=chosen.withheld, missing=()
-        )
-    shared: OutboundRoomKey | None = None
-    if current is not None:
-        shared = await outbound.ask(Export(room_id=command.room_id))  # or None, as above
-    if shared is None:
-        shared = await new_room_key(turn, command.room_id, settings.new)
-        await withhold(turn, command.room_id, shared.session_id, chosen, {})
-    pending = await _without(wanted, shared.shared_with)
-    named = command.room_id, shared.session_id
-    encrypted = await encrypt_to(turn, pending, "m.room_key", shared.content, known, room_key=named)
-    async for some in SlicesOf(encrypted.keys.items(), RECIPIENTS_A_ROW):
-        await outbound.ask(
-            Offer(
-                room_id=command.room_id,
-                session_id=shared.session_id,
-                devices=dict(some),
-                session_key=shared.session_key,
-            )
-        )
-    requests = [await by_user(some) async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)]
-    return RoomKeyShare(
-        session_id=shared.session_id,
-        requests=tuple(requests),
-        recipients=tuple(encrypted.contents),
-        withheld=chosen.withheld,
-        missing=encrypted.missing,
-    )
-
-
 async def mark_room_key_shared(turn: Turn, command: MarkRoomKeyShared) -> None:
     """Record who has the room's key."""
     # for those to whom it was not `ShareRoomKey` that has encrypted it, but the user
@@ -196,14 +138,6 @@ async def mark_room_key_shared(turn: Turn, command: MarkRoomKeyShared) -> None:
                 keys={address: device.curve25519 for address, device in known.items()},
             )
         )
-
-
-async def _without(wanted: Iterable[DeviceAddress], others: Collection[DeviceAddress]) -> list[DeviceAddress]:
-    """Those of ``wanted`` that are not among ``others``."""
-    left: list[DeviceAddress] = []
-    async for some in SlicesOf(wanted, MANY_ADDRESSES):
-        left += [address for address in some if address not in others]
-    return left
 
 
 async def encrypt_room_event(turn: Turn, command: EncryptRoomEvent) -> EncryptedRoomEvent:

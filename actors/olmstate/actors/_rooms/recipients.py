@@ -26,10 +26,14 @@ async def recipients(turn: Turn, users: Collection[UserId], strategy: SharingStr
     Raises:
         EncryptionError: The strategy refuses to send: see `SharingStrategy`.
     """
+    return await chosen_of(turn, await devices_of_users(turn, users), strategy)
+
+
+async def devices_of_users(turn: Turn, users: Collection[UserId]) -> dict[DeviceAddress, DeviceKeys]:
+    """All known devices of the users, and of our own user."""
     own = (await own_device(turn)).identity
     known = await devices_of(turn, [*users, own.user_id])
-    devices = {device.address: device for by_id in known.values() for device in by_id.values()}
-    return await chosen_of(turn, devices, strategy)
+    return {device.address: device for by_id in known.values() for device in by_id.values()}
 
 
 async def chosen_of(turn: Turn, devices: Mapping[DeviceAddress, DeviceKeys], strategy: SharingStrategy) -> Chosen:

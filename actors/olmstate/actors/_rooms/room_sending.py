@@ -19,7 +19,7 @@ from olmstate.actors._identities.actor import IdentitiesActor
 from olmstate.actors._requests.back_off import LONGEST
 from olmstate.actors._requests.courier import Courier
 from olmstate.actors._room_settings.actor import RoomSettingsActor
-from olmstate.actors._to_device.actor import AnySession, OlmSessionsActor
+from olmstate.actors._to_device.actor import CommittedSessions, OlmSessionsActor
 from olmstate.messages import (
     Curve25519Key,
     EncryptedRoomEvent,
@@ -104,7 +104,8 @@ class RoomSending:
         version = self._olm_sessions.version
         if not complete.unreached or complete.olm_sessions == version:
             return False
-        if await self._supervisor.ask(AnySession(devices=complete.unreached)):
+        have_sessions = await self._supervisor.ask(CommittedSessions(devices=complete.unreached))
+        if any(have_sessions):
             return True
         complete.olm_sessions = version
         return False

@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Final
 
 import attrs
 
+from olmstate.actors._account.operations import own_device
+from olmstate.actors._devices.operations import MANY_ADDRESSES, distinct, look_up
 from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import (
@@ -24,6 +26,8 @@ from olmstate.actors._requests.actor import (
     PendingRequests,
     PutRequests,
     RequestsActor,
+    StoredRequests,
+    TakeOver,
 )
 from olmstate.actors._to_device.claims import PreparedClaims, claim_keys, next_try, without_session
 from olmstate.actors._to_device.sending import Encrypted, encrypt_to, to_device_request
@@ -42,15 +46,20 @@ from olmstate.messages import (
     RequestKind,
     RoomId,
     RoomKeyReplaced,
+    RoomKeyShare,
     RotationPeriod,
+    ShareRoomKey,
     SharingStrategy,
     UserId,
 )
 
 from .actor import CurrentSession, Export, MarkShared, Offer, OutboundGroupSessionsActor
-from .operations import DEVICES_A_REQUEST, RECIPIENTS_A_ROW, new_room_key, wanted_settings
-from .recipients import recipients, withhold
+from .operations import RECIPIENTS_A_ROW, WantedSettings, new_room_key, wanted_settings
+from .recipients import chosen_of, devices_of_users, recipients, withhold
+from .strategies import Chosen
 
+DEVICES_A_REQUEST: Final = 250
+"""So many to-device messages a request, as servers like it."""
 _MARK: Final = "room_key"
 """What the context of a request is called that carries a room key."""
 _CARRIES: Final = f'{{"{_MARK}"'.encode()
@@ -94,47 +103,136 @@ async def claim_for_room(turn: Turn, command: ClaimForRoom) -> PreparedClaims:
     return await claim_keys(turn, await without_session(turn, able))
 
 
+async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
+    """Store the requests that send a room's key to whoever lacks it."""
+    own = (await own_device(turn)).identity
+    named = await distinct(command.devices)
+    named.pop(DeviceAddress(user_id=own.user_id, device_id=own.device_id), None)
+    known = await look_up(turn, named)
+    if command.users:
+        known |= await devices_of_users(turn, command.users)
+    chosen = await chosen_of(turn, known, command.strategy)
+    for address in chosen.withheld:
+        named.pop(address, None)
+    settings = await wanted_settings(turn, command.room_id, command.rotation)
+    shared = await _share(turn, command.room_id, {**named, **chosen.allowed}, chosen, settings)
+    if shared.idle and not shared.missing:
+        await _mark(turn, command.room_id, shared.session_id, ())
+    return RoomKeyShare(
+        session_id=shared.session_id,
+        requests=await turn[RequestsActor].ask(StoredRequests(request_ids=shared.request_ids)),
+        elsewhere=shared.elsewhere,
+        withheld=chosen.withheld,
+        missing=shared.missing,
+    )
+
+
 async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
-    """Rotate if need be, encrypt the key to whom it must go, tell whom it is withheld from, and store the requests."""
+    """The same, for `EncryptForRoom`; whoever can't be reached doesn't hold up the others."""
     chosen = await recipients(turn, command.users, command.strategy)
-    wanted = chosen.allowed
-    outbound = turn[OutboundGroupSessionsActor]
     settings = await wanted_settings(turn, command.room_id, command.rotation, strict=True)
-    current = await outbound.ask(settings.current(command.room_id, turn.now))
-    if current is not None and await in_slices(current.is_known_to_others(wanted, wanted)):
+    shared = await _share(turn, command.room_id, chosen.allowed, chosen, settings)
+    if shared.idle:
+        await _mark(turn, command.room_id, shared.session_id, ())
+    unreached = [chosen.allowed[address] for address in shared.missing]
+    return PreparedShare(
+        session_id=shared.session_id,
+        request_ids=shared.request_ids,
+        unreached=tuple((device.user_id, device.curve25519) for device in unreached),
+        next_try=await next_try(turn, unreached),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class _Shared:
+    """A room key, and what is on its way."""
+
+    session_id: MegolmSessionId
+    request_ids: tuple[RequestId, ...]
+    """This process's."""
+    elsewhere: bool
+    """Others' carry it, too."""
+    missing: tuple[DeviceAddress, ...]
+    """Who can't be reached."""
+    idle: bool
+    """Nobody was sent it yet, and nothing is on its way."""
+
+
+async def _share(
+    turn: Turn, room_id: RoomId, wanted: Collection[DeviceAddress], chosen: Chosen, settings: WantedSettings
+) -> _Shared:
+    """Rotate if need be, encrypt the key to whom it must go, tell whom it is withheld from, and store the requests.
+
+    Args:
+        turn: The present one.
+        room_id: Which room.
+        wanted: Who may have the key; those whose own keys aren't known can't be reached.
+        chosen: Who of the known devices gets it, and who doesn't.
+        settings: By what the session is to be made.
+    """
+    known = chosen.allowed
+    outbound = turn[OutboundGroupSessionsActor]
+    current = await outbound.ask(settings.current(room_id, turn.now))
+    if current is not None and await in_slices(current.is_known_to_others(wanted, known)):
         current = None
-    carrying = [] if current is None else await _carrying(turn, command.room_id, current.session_id)
-    under_way, own = bool(carrying), tuple(each.request_id for each in carrying if each.own)
-    lacking = [address for address, device in wanted.items() if not _has(current, address, device, under_way)]
-    missing = await without_session(turn, [wanted[address] for address in lacking])
+    carrying = [] if current is None else await _carried_on(turn, room_id, current.session_id)
+    lacking = list(wanted) if current is None else await _lacking(wanted, known, current, under_way=bool(carrying))
+    able = [known[address] async for some in SlicesOf(lacking, MANY_ADDRESSES) for address in some if address in known]
+    missing = await without_session(turn, able)
     session_id, requests = None if current is None else current.session_id, list[NewRequest]()
-    if current is None or len(missing) < len(lacking):
+    reached: Collection[DeviceAddress] = ()
+    if current is None or len(missing) < len(able):
         # None if another's write was seen in between: then the fence turns this turn back in the end
-        shared = None if current is None else await outbound.ask(Export(room_id=command.room_id))
+        shared = None if current is None else await outbound.ask(Export(room_id=room_id))
         if shared is None:
-            shared = await new_room_key(turn, command.room_id, settings.new)
-            lacking, under_way, own = list(wanted), False, ()
+            shared = await new_room_key(turn, room_id, settings.new)
+            lacking, carrying = list(wanted), []
         session_id = shared.session_id
-        encrypted = await _offer(turn, shared, lacking, wanted)
-        missing = list(encrypted.missing)
+        encrypted = await _offer(turn, shared, lacking, known)
+        reached, missing = encrypted.keys.keys(), [address for address in encrypted.missing if address in known]
         requests = [
-            await _request(command.room_id, session_id, dict(some))
+            await _request(room_id, session_id, dict(some))
             async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)
         ]
     assert session_id is not None  # noqa: S101 - else there is a new one
     request_ids = await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
     told: Mapping[DeviceAddress, str] = {} if current is None or current.session_id != session_id else current.told
-    await withhold(turn, command.room_id, session_id, chosen, told)
-    await tell_no_olm(turn, missing, set(lacking).difference(missing))
-    if not requests and not under_way and (current is None or not current.shared):
-        await _mark(turn, command.room_id, session_id, ())  # nobody else is there, or can be reached
-    unreached = [wanted[address] for address in missing]
-    return PreparedShare(
+    await withhold(turn, room_id, session_id, chosen, told)
+    await tell_no_olm(turn, missing, reached)
+    return _Shared(
         session_id=session_id,
-        request_ids=own + request_ids,
-        unreached=tuple((device.user_id, device.curve25519) for device in unreached),
-        next_try=await next_try(turn, unreached),
+        request_ids=(*(each.request_id for each in carrying if each.own), *request_ids),
+        elsewhere=any(not each.own for each in carrying),
+        missing=(*missing, *await _without(lacking, known)),
+        idle=not requests and not carrying and (current is None or not current.shared),
     )
+
+
+async def _lacking(
+    wanted: Collection[DeviceAddress],
+    known: Mapping[DeviceAddress, DeviceKeys],
+    current: CurrentSession,
+    *,
+    under_way: bool,
+) -> list[DeviceAddress]:
+    """Who doesn't have a session's key, and to whom it isn't on its way."""
+    lacking = await _without(wanted, current.shared_with)
+    if not under_way:
+        return lacking
+    on_its_way: set[DeviceAddress] = set()
+    async for some in SlicesOf(lacking, MANY_ADDRESSES):
+        on_its_way.update(
+            each for each in some if each in known and current.offered.get(each) == known[each].curve25519
+        )
+    return await _without(lacking, on_its_way)
+
+
+async def _without(wanted: Iterable[DeviceAddress], others: Container[DeviceAddress]) -> list[DeviceAddress]:
+    """Those of ``wanted`` that are not among ``others``."""
+    left: list[DeviceAddress] = []
+    async for some in SlicesOf(wanted, MANY_ADDRESSES):
+        left += [address for address in some if address not in others]
+    return left
 
 
 async def _offer(
@@ -151,13 +249,6 @@ async def _offer(
     return encrypted
 
 
-def _has(current: CurrentSession | None, address: DeviceAddress, device: DeviceKeys, under_way: bool) -> bool:  # noqa: FBT001 - of one caller
-    """Whether a device has the key, or it is on its way there."""
-    if current is None:
-        return False
-    return address in current.shared_with or (under_way and current.offered.get(address) == device.curve25519)
-
-
 def prefix_of(room_id: RoomId, session_id: MegolmSessionId) -> str:
     """What the subjects of all requests that carry a room key begin with."""
     return f"{session_id} {room_id} "
@@ -168,6 +259,15 @@ async def _carrying(turn: Turn, room_id: RoomId, session_id: MegolmSessionId) ->
     prefix = prefix_of(room_id, session_id)
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
     return [each for each in pending if any(subject.startswith(prefix) for subject in each.subjects)]
+
+
+async def _carried_on(turn: Turn, room_id: RoomId, session_id: MegolmSessionId) -> list[PendingRequest]:
+    """The same; those of processes that have died are this one's now."""
+    carrying = await _carrying(turn, room_id, session_id)
+    if all(each.own for each in carrying):
+        return carrying
+    await turn[RequestsActor].ask(TakeOver())
+    return await _carrying(turn, room_id, session_id)
 
 
 async def _request(

@@ -9,12 +9,13 @@ from olmstate.messages import (
     DecryptToDevice,
     EncryptToDevice,
     ImportAccount,
+    MissingSessions,
     RequestKind,
     SendToDevice,
 )
 
-from .actor import AnySession, OlmSessionsActor
-from .claims import take_claim_answer
+from .actor import CommittedSessions, OlmSessionsActor
+from .claims import missing_sessions, take_claim_answer
 from .delivery import ClaimForDevices, PrepareToDevice, claim_for_devices, prepare_to_device, send_to_device
 from .importing import import_account
 from .sending import create_olm_sessions, encrypt_to_device
@@ -30,7 +31,11 @@ CAPABILITY = Capability(
         ImportAccount.by(import_account),
         PrepareToDevice.by(prepare_to_device),
     ),
-    queries=(AnySession.answered_by(OlmSessionsActor),),
-    procedures=(DecryptToDevice.by(decrypt_to_device), SendToDevice.by(send_to_device)),
+    queries=(CommittedSessions.answered_by(OlmSessionsActor),),
+    procedures=(
+        DecryptToDevice.by(decrypt_to_device),
+        MissingSessions.by(missing_sessions),
+        SendToDevice.by(send_to_device),
+    ),
     additions=(ANSWERS.add(Answer(kind=RequestKind.KEYS_CLAIM, take=take_claim_answer)),),
 )

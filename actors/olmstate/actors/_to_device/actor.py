@@ -343,8 +343,8 @@ class HaveSessions(Message[tuple[bool, ...]]):
 
 
 @attrs.frozen(kw_only=True)
-class AnySession(Query[bool]):
-    """Whether there is a session by now with one of these devices; no turn is needed."""
+class CommittedSessions(Query[tuple[bool, ...]]):
+    """The same as `HaveSessions`; no turn is needed."""
 
     devices: tuple[tuple[UserId, Curve25519Key], ...]
 
@@ -385,7 +385,16 @@ class SentRoomKeys(Message[tuple[dict[RoomId, MegolmSessionId], ...]]):
 
 
 Asked: TypeAlias = (
-    AddSessions | Decrypt | WereDecrypted | Remember | Save | Undo | HaveSessions | AnySession | Encrypt | SentRoomKeys
+    AddSessions
+    | Decrypt
+    | WereDecrypted
+    | Remember
+    | Save
+    | Undo
+    | HaveSessions
+    | CommittedSessions
+    | Encrypt
+    | SentRoomKeys
 )
 
 
@@ -415,7 +424,7 @@ class OlmSessionsActor(Actor[Asked]):
                 return self._wanted_for(messages)
             case Remember(messages=messages):
                 return ((self._sessions, [self._partition(olm.sender_key) for olm in messages]),)
-            case HaveSessions(devices=devices) | AnySession(devices=devices):
+            case HaveSessions(devices=devices) | CommittedSessions(devices=devices):
                 return ((self._sessions, [self._partition(key) for _, key in devices]),)
             case Save() | Undo():
                 return ()
@@ -453,8 +462,8 @@ class OlmSessionsActor(Actor[Asked]):
                 return message.reply(None)
             case HaveSessions(devices=devices):
                 return message.reply(tuple(bool(self._usable(*device)) for device in devices))
-            case AnySession(devices=devices):
-                return message.reply(any(self._may_encrypt(*device) for device in devices))
+            case CommittedSessions(devices=devices):
+                return message.reply(tuple(self._may_encrypt(*device) for device in devices))
             case Save(sender_keys=sender_keys, first=first):
                 if first:
                     self._saved.clear()

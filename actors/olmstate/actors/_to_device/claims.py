@@ -12,12 +12,15 @@ import attrs
 from olmstate.actors._account.actor import ALGORITHM
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._device_lists.operations import SERVER_TIMEOUT, server_of
+from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import (
     AnsweredRequest,
     BackedOff,
     BackOff,
+    CommittedBackOffs,
+    CommittedRequests,
     NewRequest,
     PendingRequests,
     PutRequests,
@@ -31,13 +34,17 @@ from olmstate.messages import (
     DeviceAddress,
     DeviceId,
     DeviceKeys,
+    Devices,
+    IdentityKeys,
     JsonObject,
+    MissingSessions,
     RequestId,
     RequestKind,
+    SessionsMissing,
     UserId,
 )
 
-from .actor import HaveSessions, OlmSessionsActor
+from .actor import CommittedSessions, HaveSessions, OlmSessionsActor
 from .sending import create_olm_sessions
 
 DEVICES_A_CLAIM: Final = 250
@@ -75,14 +82,47 @@ async def claim_keys(turn: Turn, missing: Collection[DeviceAddress]) -> Prepared
     return PreparedClaims(request_ids=own + request_ids, asked_for=frozenset(due) | (in_flight & subjects.keys()))
 
 
+async def missing_sessions(supervisor: BesideTurns, query: MissingSessions) -> SessionsMissing:
+    """Which devices have no session, and what to claim: of whom nobody asks for, and who hasn't failed lately."""
+    own = await supervisor.ask(IdentityKeys())
+    users, named = {*query.users, *([own.user_id] if query.users else [])}, frozenset(query.devices)
+    owners = users.union((own.user_id, *(address.user_id for address in named)))
+    asked = [
+        device
+        for device in await supervisor.ask(Devices(users=tuple(sorted(owners))))
+        if (device.user_id in users or device.address in named)
+        and (device.user_id, device.device_id) != (own.user_id, own.device_id)
+        and OLM in device.algorithms
+    ]
+    missing: list[DeviceAddress] = []
+    for first in range(0, len(asked), DEVICES_AT_ONCE):
+        some = asked[first : first + DEVICES_AT_ONCE]
+        sessions = CommittedSessions(devices=tuple((device.user_id, device.curve25519) for device in some))
+        have_sessions = await supervisor.ask(sessions)
+        missing += _without(some, have_sessions)
+    pending = await supervisor.ask(CommittedRequests())
+    in_flight = {subject for each in pending if each.kind is RequestKind.KEYS_CLAIM for subject in each.subjects}
+    names = {name for address in missing for name in (subject_of(address), server_of(address.user_id))}
+    backed_off = await supervisor.ask(CommittedBackOffs(names=tuple(names), now=supervisor.now()))
+    due = [
+        address
+        for address in missing
+        if {subject_of(address), server_of(address.user_id)}.isdisjoint(in_flight | backed_off.keys())
+    ]
+    return SessionsMissing(devices=tuple(missing), claim=_claim_of(due) if due else None)
+
+
 async def without_session(turn: Turn, devices: Iterable[DeviceKeys]) -> list[DeviceAddress]:
     """Those of ``devices`` that there is no Olm session with."""
     missing: list[DeviceAddress] = []
     async for some in SlicesOf(devices, DEVICES_AT_ONCE):
         asked = HaveSessions(devices=tuple((device.user_id, device.curve25519) for device in some))
-        reachable = await turn[OlmSessionsActor].ask(asked)
-        missing += [device.address for device, has_one in zip(some, reachable, strict=True) if not has_one]
+        missing += _without(some, await turn[OlmSessionsActor].ask(asked))
     return missing
+
+
+def _without(devices: Iterable[DeviceKeys], have_sessions: Iterable[bool]) -> Iterable[DeviceAddress]:
+    return (device.address for device, has_one in zip(devices, have_sessions, strict=True) if not has_one)
 
 
 async def next_try(turn: Turn, devices: Iterable[DeviceKeys]) -> int | None:
@@ -110,16 +150,21 @@ def _parts(items: list[tuple[str, DeviceAddress]]) -> Iterable[Mapping[str, Devi
 
 
 def _claim(devices: Mapping[str, DeviceAddress]) -> NewRequest:
-    wanted: dict[str, dict[str, str]] = {}
-    for address in devices.values():
-        wanted.setdefault(address.user_id, {})[address.device_id] = ALGORITHM
     return NewRequest(
         kind=RequestKind.KEYS_CLAIM,
         method="POST",
         path="/_matrix/client/v3/keys/claim",
-        body=json.dumps({"one_time_keys": wanted, "timeout": SERVER_TIMEOUT}).encode(),
+        body=json.dumps(_claim_of(devices.values())).encode(),
         subjects=tuple(devices),
     )
+
+
+def _claim_of(devices: Iterable[DeviceAddress]) -> JsonObject:
+    """A key of each (spec: POST /keys/claim)."""
+    wanted: dict[str, dict[str, str]] = {}
+    for address in devices:
+        wanted.setdefault(address.user_id, {})[address.device_id] = ALGORITHM
+    return {"one_time_keys": wanted, "timeout": SERVER_TIMEOUT}
 
 
 async def take_claim_answer(turn: Turn, answered: AnsweredRequest, response: JsonObject) -> None:

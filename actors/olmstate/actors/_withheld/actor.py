@@ -88,7 +88,7 @@ class WithheldNoticesActor(Actor[Asked]):
     def _tell(self, without: tuple[DeviceAddress, ...], reached: tuple[DeviceAddress, ...]) -> list[DeviceAddress]:
         told = self._told.current(self._partition).devices
         new = [device for device in without if device not in told]
-        over = told.intersection(reached)
+        over = told.intersection(reached) if told else told
         if new or over:
             entry = self._told.change(self._partition)
             entry.devices -= over

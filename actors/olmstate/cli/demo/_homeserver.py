@@ -48,6 +48,7 @@ class Homeserver:
         self._readers = {
             (reader.device.user_id, reader.device.device_id): reader for reader in (self.reader, *self.correspondents)
         }
+        self._taken: set[str] = set()
         self._megolm = _Steps()
         self._olm = _Steps()
         self._report = report
@@ -85,12 +86,18 @@ class Homeserver:
         device = self.reader.device
         return {device.user_id: {device.device_id: self.reader.one_time_key()}}
 
-    def put_to_device(self, *, messages: dict[str, dict[str, JsonObject]]) -> list[JsonObject]:
-        """``/sendToDevice`` by the shared device: deliver, and say what was read.
+    def put_to_device(
+        self, *, messages: dict[str, dict[str, JsonObject]], transaction_id: str | None = None
+    ) -> list[JsonObject]:
+        """``/sendToDevice`` by the shared device: deliver, and say what was read; what is repeated, once.
 
         Each message counts as read or as undecryptable at once, since none is ever out of reach.
         """
         payloads: list[JsonObject] = []
+        if transaction_id in self._taken:
+            return payloads
+        if transaction_id is not None:
+            self._taken.add(transaction_id)
         for user_id, devices in messages.items():
             for device_id, content in devices.items():
                 reader = self._readers[user_id, device_id]
