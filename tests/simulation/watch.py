@@ -57,7 +57,7 @@ class Watch(trio.abc.Instrument):
         """Watch while the block runs."""
         watched = list(actors)
         self._faults, self._first = faults, len(faults.steps)
-        if self._strike is not None and self._strike.unit == "store step":
+        if self._number and self._strike is not None and self._strike.unit == "store step":
             step = self._first + self._number - 1
             faults.at(step, self._strike_in_call, when="after" if self._strike.after else "before")
         for actor in watched:
