@@ -138,7 +138,7 @@ async def full_of_its_own_log(disk: Disk, homeserver: Homeserver) -> None:
 async def full_at_open(disk: Disk, homeserver: Homeserver) -> None:
     """A store is made, opened and backed up with no room, or hardly any."""
     store, made = disk.folder / "store", 0
-    for pages_left in range(0, 140, 4):
+    for pages_left in range(0, 240, 6):
         disk.fill(pages_left)
         try:
             await look(store, homeserver)

@@ -74,10 +74,12 @@ from olmstate.messages import (
     KeepInInbox,
     MarkRequestFailed,
     MarkRequestSent,
+    MarkRoomKeyShared,
     MarkVerificationMessageRefused,
     MarkVerificationMessageSent,
     MegolmSessionId,
     Message,
+    MissingSessions,
     OlmStateError,
     OpenSecretStorage,
     OutdatedUsers,
@@ -104,6 +106,7 @@ from olmstate.messages import (
     ScanQrCode,
     SecretInbox,
     SecretRequests,
+    SendToDevice,
     SetBackupWanted,
     SetDefaultSecretStorageKey,
     SetDeviceTrust,
@@ -245,10 +248,13 @@ async def _do_everything(witness: Witness, store: SqliteStore, homeserver: Homes
     await witness.ask(SignedDeviceKeys())
     await witness.ask(Statistics())
     await witness.ask(Devices(user_id=bob.user_id))
-    await witness.ask(PrepareRoomKey(room_id=BUSY))
+    prepared = await witness.ask(PrepareRoomKey(room_id=BUSY))
     await share(witness, homeserver, BUSY)
+    await witness.ask(MarkRoomKeyShared(room_id=BUSY, session_id=prepared.session_id, devices=homeserver.addresses))
+    await witness.ask(MissingSessions(devices=homeserver.addresses))
     await witness.ask(EncryptRoomEvent(room_id=BUSY, type="m.test", content=content))
     await witness.ask(EncryptToDevice(devices=homeserver.addresses, type="m.test", content=content))
+    await witness.provoke(SendToDevice(devices=homeserver.addresses, type="m.test", content=content))
     await witness.ask(DecryptToDevice(events=(bob.event(device, "m.test", content),)))
     await witness.ask(KeepInInbox(types=("m.room_key",)))
     await witness.ask(Inbox())
