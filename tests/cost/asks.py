@@ -16,9 +16,12 @@ from vodozemac import GroupSession
 from olmstate.actors import Supervisor
 from olmstate.messages import (
     AcceptVerification,
+    AcknowledgeInbox,
+    AcknowledgeSecrets,
     AddRoomKey,
     BootstrapCrossSigning,
     CancelRoomKeyRequests,
+    CancelSecretRequests,
     CancelVerification,
     ConfirmVerification,
     CreateAccount,
@@ -28,6 +31,7 @@ from olmstate.messages import (
     DecryptRoomEvent,
     DecryptRoomEvents,
     DecryptToDevice,
+    DeleteSecrets,
     DescribeSecretStorage,
     DeviceId,
     Devices,
@@ -47,7 +51,9 @@ from olmstate.messages import (
     ImportCrossSigningKeys,
     ImportKeyFile,
     ImportRoomKeys,
+    Inbox,
     JsonObject,
+    KeepInInbox,
     MarkKeysPublished,
     MarkRequestFailed,
     MarkRequestSent,
@@ -56,6 +62,7 @@ from olmstate.messages import (
     MarkVerificationMessageSent,
     MegolmSessionId,
     Message,
+    MissingSessions,
     OpenSecretStorage,
     OutdatedUsers,
     OutgoingRequests,
@@ -74,6 +81,7 @@ from olmstate.messages import (
     Request,
     RequestKind,
     RequestRoomKeys,
+    RequestSecrets,
     RequestVerification,
     ResetCrossSigning,
     RoomId,
@@ -81,6 +89,9 @@ from olmstate.messages import (
     RoomSettings,
     RotateRoomKey,
     ScanQrCode,
+    SecretInbox,
+    SecretRequests,
+    SendToDevice,
     SetBackupWanted,
     SetDefaultSecretStorageKey,
     SetDeviceTrust,
@@ -405,7 +416,8 @@ async def _in_a_room(supervisor: Supervisor, size: int) -> Message[Any]:
     await supervisor.ask(CreateOlmSessions(one_time_keys=claimed(known)))
     room_id, addresses = _room(), tuple(person.address for person in known)
     shared = await supervisor.ask(ShareRoomKey(room_id=room_id, devices=addresses))
-    await supervisor.ask(MarkRoomKeyShared(room_id=room_id, session_id=shared.session_id, devices=addresses))
+    for request in shared.requests:
+        await supervisor.ask(MarkRequestSent(request_id=request.request_id, response={}))
     members = tuple(person.user_id for person in known)
     return EncryptForRoom(room_id=room_id, members=members, type="m.room.message", content={"body": "hello"})
 
@@ -433,12 +445,56 @@ async def _forgetting(supervisor: Supervisor, size: int) -> Message[Any]:
     return ForgetParkedEvents(events=parked.parked)
 
 
-async def _asking_for_keys(supervisor: Supervisor, size: int) -> Message[Any]:
-    """One other device of our user's is asked."""
+async def _waiting(supervisor: Supervisor, size: int) -> Message[Any]:
+    event: JsonObject = {"type": "org.example.event", "sender": "@b:example.org", "content": {}}
+    await supervisor.ask(DecryptToDevice(events=(event,) * size))
+    return Inbox()
+
+
+async def _dealt_with(supervisor: Supervisor, size: int) -> Message[Any]:
+    await _waiting(supervisor, size)
+    first = (await supervisor.ask(Inbox(limit=1))).events[0].number
+    return AcknowledgeInbox(numbers=tuple(range(first, first + size)))
+
+
+async def _not_wanted(_: Supervisor, size: int) -> Message[Any]:
+    return KeepInInbox(types=tuple(f"org.example.{number}" for number in range(size)), keep=False)
+
+
+async def _without_sessions(supervisor: Supervisor, size: int) -> Message[Any]:
+    people = _people(size)
+    await supervisor.ask(add_devices(*people))
+    return MissingSessions(devices=tuple(person.address for person in people))
+
+
+async def _with_another_of_ours(supervisor: Supervisor) -> None:
+    """One other device of our user's is verified."""
     me = await supervisor.ask(IdentityKeys())
     other = Peer(me.user_id, device_id=DeviceId("OTHER"))
     await supervisor.ask(add_devices(other))
     await supervisor.ask(SetDeviceTrust(user_id=other.user_id, device_id=other.device_id, trust=DeviceTrust.VERIFIED))
+
+
+async def _asking_for_secrets(supervisor: Supervisor, size: int) -> Message[Any]:
+    await _with_another_of_ours(supervisor)
+    return RequestSecrets(names=tuple(f"org.example.{number}" for number in range(size)))
+
+
+async def _asked_for_secrets(supervisor: Supervisor, size: int) -> Message[Any]:
+    await supervisor.ask(await _asking_for_secrets(supervisor, size))
+    return SecretRequests()
+
+
+async def _asking_for_no_secrets(supervisor: Supervisor, size: int) -> Message[Any]:
+    asking = await _asking_for_secrets(supervisor, size)
+    assert isinstance(asking, RequestSecrets)
+    assert asking.names is not None
+    await supervisor.ask(asking)
+    return CancelSecretRequests(names=asking.names)
+
+
+async def _asking_for_keys(supervisor: Supervisor, size: int) -> Message[Any]:
+    await _with_another_of_ours(supervisor)
     return RequestRoomKeys(sessions=tuple((_room(), MegolmSessionId(f"s{number}")) for number in range(size)))
 
 
@@ -457,9 +513,11 @@ async def _asking_no_more(supervisor: Supervisor, size: int) -> Message[Any]:
 # --- all of them --------------------------------------------------------------------------------------------
 
 ASKS: Mapping[str, Prepare] = {
+    "AcknowledgeInbox": _dealt_with,
     "AddDevices, of many users": _devices_of_many,
     "AddDevices, of one user": _devices_of_one,
     "CancelRoomKeyRequests": _asking_no_more,
+    "CancelSecretRequests": _asking_for_no_secrets,
     "CreateOlmSessions": _claimed,
     "DecryptRoomEvent, of a long session": _event_of_a_long_session,
     "DecryptRoomEvents, of one session": _events_of_one_session,
@@ -476,10 +534,13 @@ ASKS: Mapping[str, Prepare] = {
     "ExportKeyFile": _exporting_a_file,
     "ExportRoomKeys": _exporting_a_room,
     "ForgetParkedEvents": _forgetting,
+    "Inbox": _waiting,
     "ImportKeyFile": _importing_a_file,
     "ImportRoomKeys": _importing,
+    "KeepInInbox": _not_wanted,
     "MarkRequestSent": _answered,
     "MarkRoomKeyShared": _marking,
+    "MissingSessions": _without_sessions,
     "OutdatedUsers": _outdated,
     "OutgoingRequests": _requests,
     "ParkEvents": _parking,
@@ -490,7 +551,9 @@ ASKS: Mapping[str, Prepare] = {
     "ReceiveSync, to-device events": _sync,
     "ReceiveSync, rooms": _sync_of_rooms,
     "RequestRoomKeys": _asking_for_keys,
+    "RequestSecrets": _asking_for_secrets,
     "RoomKeyRequests": _asked_for_keys,
+    "SecretRequests": _asked_for_secrets,
     "ShareRoomKey": _sharing,
     "ShareRoomKey, again": _sharing_again,
     "TrackUsers": _tracking,
@@ -500,6 +563,7 @@ ASKS: Mapping[str, Prepare] = {
 
 OF_ONE_SIZE: Collection[type[Message[Any]]] = (
     AcceptVerification,
+    AcknowledgeSecrets,  # a few, as all that is asked of secrets
     AddRoomKey,
     BootstrapCrossSigning,
     CancelVerification,
@@ -507,6 +571,7 @@ OF_ONE_SIZE: Collection[type[Message[Any]]] = (
     CreateAccount,
     CreateSecretStorage,
     CrossSigningStatus,
+    DeleteSecrets,
     DescribeSecretStorage,
     DiscardRoomKey,
     EncryptionInfoOf,
@@ -534,6 +599,8 @@ OF_ONE_SIZE: Collection[type[Message[Any]]] = (
     RoomSettings,
     RotateRoomKey,
     ScanQrCode,
+    SecretInbox,
+    SendToDevice,  # the work is that of EncryptToDevice, and a transport's
     SetBackupWanted,
     SetDefaultSecretStorageKey,
     SetDeviceTrust,

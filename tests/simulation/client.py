@@ -356,6 +356,10 @@ class Client:
                 return {"one_time_key_counts": self.world.counts}
             case RequestKind.KEYS_QUERY:
                 return keys_query(*self.world.known_devices)
+            case RequestKind.KEYS_CLAIM:
+                wanted = json.loads(request.body)["one_time_keys"]
+                addresses = [DeviceAddress(user_id, device_id) for user_id in wanted for device_id in wanted[user_id]]
+                return {"one_time_keys": self.world.claim(addresses)}
             case _:
                 return {}
 
