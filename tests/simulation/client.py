@@ -358,7 +358,11 @@ class Client:
                 return keys_query(*self.world.known_devices)
             case RequestKind.KEYS_CLAIM:
                 wanted = json.loads(request.body)["one_time_keys"]
-                addresses = [DeviceAddress(user_id, device_id) for user_id in wanted for device_id in wanted[user_id]]
+                addresses = [
+                    DeviceAddress(user_id=user_id, device_id=device_id)
+                    for user_id in wanted
+                    for device_id in wanted[user_id]
+                ]
                 return {"one_time_keys": self.world.claim(addresses)}
             case _:
                 return {}
