@@ -20,8 +20,9 @@ import msgspec
 from olmstate.actors._devices.actor import UserDevices
 from olmstate.actors._devices.senders import KnownSender
 from olmstate.actors._engine.cache import Cache
+from olmstate.actors._room_keys import claims
 from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, RoomKeyEntry
-from olmstate.actors._room_keys.claims import Claim
+from olmstate.actors._room_keys.claims import Attribution, Claim
 from olmstate.actors._room_keys.copies import RoomKeyCopy, add_copy
 from olmstate.actors._room_keys.message_indices import EventHashes
 from olmstate.actors._wire import payload
@@ -199,8 +200,14 @@ def _short_hash(self: EventHashes, event_id: EventId, sender: str | None = None)
     return hashlib.blake2b(event_id.encode(), digest_size=8).hexdigest()
 
 
-def _vouched_for(device: DeviceIdentity | None, *, imported: bool = False) -> SenderState:
-    return SenderState.UNKNOWN_DEVICE if device is None else SenderState.DEVICE
+_attribution: Callable[..., Attribution] = claims._attribution  # pyright: ignore[reportPrivateUsage]
+
+
+def _vouched_for(*keys: object, **identities: object) -> Attribution:
+    found = _attribution(*keys, **identities)
+    device = found.info.claimed_device
+    state = SenderState.UNKNOWN_DEVICE if device is None else SenderState.DEVICE
+    return attrs.evolve(found, info=attrs.evolve(found.info, sender_state=state, sender_device=device))
 
 
 # --- devices ------------------------------------------------------------------------------------------------
@@ -310,7 +317,7 @@ BROKEN = (
         ROOM_KEYS__InboundGroupSessionsActor___guards=_no_common_guard,
     ),
     broken("event ids have a short hash", "nothing twice", seed=19, INDICES__EventHashes__of=_short_hash),
-    broken("an export is as good as a device", "attributed to its maker", CLAIMS__sender_state=_vouched_for),
+    broken("an export is as good as a device", "attributed to its maker", CLAIMS___attribution=_vouched_for),
     broken("what was told once is told again", "attribution stays", seed=15, CACHE__Cache__invalidate=_never_dropped),
     broken(
         "a device that is gone is forgotten", "devices keep their keys", seed=89, DEVICES__UserDevices__change=_forget
