@@ -41,7 +41,7 @@ MOST_OTHERS: Final = 64
 EVENTS_AT_ONCE: Final = 128
 TYPES_AT_ONCE: Final = 24
 """Looked at, or stored, without giving other tasks a chance."""
-_WRITES: Final = "account_data"
+_WRITES: Final = "account data"
 """Subject of all writes: they go out one after another."""
 _BATCH_BYTES: Final = 8
 
