@@ -30,7 +30,7 @@ from olmstate.actors._requests.actor import (
     TakeOver,
 )
 from olmstate.actors._to_device.claims import PreparedClaims, claim_keys, next_try, without_session
-from olmstate.actors._to_device.sending import Encrypted, encrypt_to, to_device_request
+from olmstate.actors._to_device.sending import DEVICES_A_REQUEST, Encrypted, encrypt_to, to_device_request
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._withheld.notices import tell_no_olm
 from olmstate.messages import (
@@ -58,8 +58,6 @@ from .operations import RECIPIENTS_A_ROW, WantedSettings, new_room_key, wanted_s
 from .recipients import chosen_of, devices_of_users, recipients, withhold
 from .strategies import Chosen
 
-DEVICES_A_REQUEST: Final = 250
-"""So many to-device messages a request, as servers like it."""
 _MARK: Final = "room_key"
 """What the context of a request is called that carries a room key."""
 _CARRIES: Final = f'{{"{_MARK}"'.encode()

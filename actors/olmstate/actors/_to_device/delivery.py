@@ -7,7 +7,6 @@ goes out, by the same transaction id each time, whatever becomes of the asker an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import attrs
 
@@ -36,9 +35,7 @@ from olmstate.messages import (
 )
 
 from .claims import PreparedClaims, claim_keys, subject_of, without_session
-from .sending import encrypt_to, to_device_request
-
-DEVICES_A_REQUEST: Final = 250
+from .sending import DEVICES_A_REQUEST, encrypt_to, to_device_request
 
 
 @attrs.frozen(kw_only=True)

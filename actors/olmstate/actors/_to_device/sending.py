@@ -44,6 +44,8 @@ KEYS_AT_ONCE = 10
 PLAINTEXTS_AT_ONCE = 48
 """Encrypted without giving other tasks a chance: a millisecond, or two."""
 CONTENTS_AT_ONCE = 500
+DEVICES_A_REQUEST = 250
+"""So many to-device messages a request, as servers like it."""
 
 
 async def create_olm_sessions(turn: Turn, command: CreateOlmSessions) -> OlmSessionsCreated:

@@ -25,7 +25,7 @@ from olmstate.actors._rooms.actor import Offered, OutboundGroupSessionsActor
 from olmstate.actors._to_device.actor import OlmSessionsActor, SentRoomKeys
 from olmstate.actors._to_device.claims import claim_keys
 from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
-from olmstate.actors._to_device.sending import encrypt_to, to_device_request
+from olmstate.actors._to_device.sending import DEVICES_A_REQUEST, encrypt_to, to_device_request
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.curve25519 import curve25519_key
 from olmstate.actors._wire.olm_message import OlmMessage
@@ -45,7 +45,6 @@ from olmstate.messages import (
 
 from .actor import HOUR, PutRepairs, Repair, Repairs, UnwedgingActor
 
-DEVICES_A_REQUEST: Final = 250
 DEVICES_AT_ONCE: Final = 64
 """Looked up without giving other tasks a chance."""
 TIMES_AN_HOUR: Final = 4

@@ -9,7 +9,7 @@ from olmstate.actors._account.operations import own_device
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import NewRequest, PutRequests, RequestsActor
-from olmstate.actors._to_device.sending import to_device_request
+from olmstate.actors._to_device.sending import DEVICES_A_REQUEST, to_device_request
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.messages import DeviceAddress, JsonObject, MegolmSessionId, RoomId
 
@@ -23,7 +23,6 @@ _REASONS: Final = {
     UNVERIFIED: "the sender sends to verified devices only",
     NO_OLM: "the sender has no Olm session with this device",
 }
-_DEVICES_A_REQUEST: Final = 250
 
 
 async def tell_withheld(
@@ -65,7 +64,7 @@ async def _tell(
         for code in dict.fromkeys(codes.values())
     }
     requests: list[NewRequest] = []
-    async for some in SlicesOf(codes.items(), _DEVICES_A_REQUEST):
+    async for some in SlicesOf(codes.items(), DEVICES_A_REQUEST):
         told = [(device, contents[code]) for device, code in some]
         requests.append(await to_device_request(told, event_type="m.room_key.withheld", subjects=subjects))
     await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
