@@ -14,8 +14,9 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
@@ -42,7 +43,7 @@ from olmstate.storage.lock.presence import Presence
 from olmstate.storage.lock.role import Role
 from olmstate.storage.lock.turnstile import Turnstile
 from olmstate.storage.sealing import Seal, Secret, Wrapping, as_secret
-from olmstate.storage.tables import FOR_LIFE, GROUPED, KEYS_ONLY, PARTITIONED, Table
+from olmstate.storage.tables import BY_ROW, FOR_LIFE, GROUPED, KEYS_ONLY, PARTITIONED, Table
 from olmstate.storage.threads import NoThread, in_thread, start_in_thread
 
 from .connection import Connection, abandon, set_busy_timeout
@@ -58,7 +59,20 @@ from .meta import (
 )
 from .sqlite3 import sqlite3
 from .sqlite_errors import BUSY_SECONDS, PRIMARY, look_again, result_code, store_error, translated
-from .statements import CHANGED, COUNT, DELETE, FACTS, FENCE, FORGET, MOST_PARAMETERS, STATE, UPSERT, page_of, read
+from .statements import (
+    CHANGED,
+    COUNT,
+    DELETE,
+    FACTS,
+    FENCE,
+    FORGET,
+    ROWS_A_PART,
+    STATE,
+    UPSERT,
+    page_of,
+    read,
+    read_partition,
+)
 
 MANY_CHANGES = 4096
 """So many changed rows are not worth telling by key."""
@@ -76,6 +90,12 @@ UNSEALED_AT_ONCE = 96
 """Rows, before the event loop goes on: half a millisecond."""
 SEALED_AT_ONCE = 96
 """Rows, before the event loop goes on: half a millisecond, or a whole one."""
+BYTES_AS_A_ROW = 8 * 1024
+"""Of a row that is large: to seal or unseal so many more takes as long as another row."""
+SORTED_AT_ONCE = 4_096
+"""Rows, as they lie in the tree, before the event loop goes on: a millisecond."""
+READ_IN_PARTS = 3
+"""Times that a large read is begun anew because somebody has committed meanwhile; then it is made at once."""
 CHECKPOINT_PAGES = 1_000
 """Of the WAL, before who commits takes them into the database. A log that begins anew is written over, and to sync that
 takes half as long as to sync what is appended."""
@@ -248,14 +268,14 @@ class SqliteStore:
         """
         self.check_usable()
         found: dict[bytes, list[Row]] = {partition: [] for partition in partitions}
-        wanted = list(found)
-        fetched = self._read(lambda: self._fetch_all(table, wanted))
-        for start in range(0, len(fetched), UNSEALED_AT_ONCE):
-            if start:
-                await trio.lowlevel.checkpoint()
-            for each in fetched[start : start + UNSEALED_AT_ONCE]:
-                row = self._row(table, *each)
-                found[unit_of(table, row)].append(row)
+        weight = 0
+        for each in await self._fetch_all(table, list(found)):
+            if weight >= UNSEALED_AT_ONCE:
+                weight = 0
+                await self._let_others_run()
+            row = self._row(table, *each)
+            found[unit_of(table, row)].append(row)
+            weight += _weight(row)
         if table in FOR_LIFE and not all(found.values()):
             self._require_never_filled(table)
         return found
@@ -277,15 +297,47 @@ class SqliteStore:
         with translated(self._wal_index.read_error):
             return act()
 
-    def _fetch_all(self, table: Table, wanted: Sequence[bytes]) -> _Fetched:
-        if len(wanted) <= MOST_PARAMETERS:
-            return self._fetch(table, wanted)
+    async def _fetch_all(self, table: Table, wanted: Sequence[bytes]) -> _Fetched:
+        """All of one snapshot: in parts if there is much, and at once if others commit between them time and again."""
+        for _ in range(READ_IN_PARTS):
+            header = self._wal_index.header()
+            fetched = await self._fetch_in_parts(table, wanted)
+            if self._wal_index.header() == header:
+                return fetched
+        return self._read(lambda: self._fetch_at_once(table, wanted))
+
+    async def _fetch_in_parts(self, table: Table, wanted: Sequence[bytes]) -> _Fetched:
+        fetched: _Fetched = []
+        if len(wanted) == 1 and table in PARTITIONED and table not in BY_ROW:
+            fetched = self._fetch_page(table, wanted[0], b"")
+            while fetched and len(fetched) % ROWS_A_PART == 0:
+                await self._let_others_run()
+                page = self._fetch_page(table, wanted[0], fetched[-1][0])
+                if not page:
+                    break
+                fetched += page
+            return fetched
+        for start in range(0, len(wanted), ROWS_A_PART):
+            if start:
+                await self._let_others_run()
+            fetched += self._read(partial(self._fetch, table, wanted[start : start + ROWS_A_PART]))
+        return fetched
+
+    def _fetch_page(self, table: Table, partition: bytes, after: bytes) -> _Fetched:
+        sql, parameters = read_partition(table), [partition, after, ROWS_A_PART]
+        return self._read(lambda: self._reader.execute(sql, parameters).fetchall())
+
+    async def _let_others_run(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.check_usable()
+
+    def _fetch_at_once(self, table: Table, wanted: Sequence[bytes]) -> _Fetched:
         self._reader.execute("BEGIN")
         try:
             return [
                 row
-                for start in range(0, len(wanted), MOST_PARAMETERS)
-                for row in self._fetch(table, wanted[start : start + MOST_PARAMETERS])
+                for start in range(0, len(wanted), ROWS_A_PART)
+                for row in self._fetch(table, wanted[start : start + ROWS_A_PART])
             ]
         finally:
             self._end_snapshot()
@@ -474,19 +526,15 @@ class SqliteStore:
         """What is to be written, sealed here: a thread of its own would have Python to itself no sooner."""
         seal_all = self._unlocked.seal_all
         statements: list[_Statement] = []
-        sealed = 0
+        weight = 0
         for table, table_rows in rows.items():
             if table in KEYS_ONLY:
                 statements.append((UPSERT[table], [(row.key,) for row in table_rows if row.value is not None]))
                 statements.append((DELETE[table], [(row.key,) for row in table_rows if row.value is None]))
                 continue
+            left = iter(table_rows)
             kept: list[tuple[object, ...]] = []
-            while len(kept) < len(table_rows):
-                if sealed == SEALED_AT_ONCE:
-                    sealed = 0
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                part = table_rows[len(kept) : len(kept) + SEALED_AT_ONCE - sealed]
-                sealed += len(part)
+            while part := _up_to(left, SEALED_AT_ONCE - weight):
                 values = zip(part, seal_all(table, part, generation), strict=True)
                 if table in PARTITIONED:
                     kept += [(row.partition, row.key, value, generation) for row, value in values]
@@ -494,8 +542,14 @@ class SqliteStore:
                     kept += [(row.key, value, generation, row.group or None) for row, value in values]
                 else:
                     kept += [(row.key, value, generation) for row, value in values]
-            kept.sort(key=itemgetter(0))  # as they lie in the tree; what comes twice stays in its order
-            statements.append((UPSERT[table], kept))
+                weight += sum(map(_weight, part))
+                if len(kept) > SORTED_AT_ONCE:
+                    statements.append((UPSERT[table], _as_they_lie(kept)))
+                    kept = []
+                if weight >= SEALED_AT_ONCE:
+                    weight = 0
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+            statements.append((UPSERT[table], _as_they_lie(kept)))
         return statements
 
     def _write(self, statements: Sequence[_Statement], seen: int) -> None:
@@ -750,3 +804,22 @@ def _forget_marks(writer: sqlite3.Connection, floor: int) -> None:
     """Drop the tombstones of rows deleted long ago; a handle that is still behind them invalidates everything."""
     if sum(writer.execute(statement, [floor]).rowcount for statement in FORGET):
         writer.execute("UPDATE meta SET floor = ? WHERE id = 1", [floor])
+
+
+def _weight(row: Row) -> int:
+    return 1 + len(row.value or b"") // BYTES_AS_A_ROW
+
+
+def _up_to(rows: Iterator[Row], weight: int) -> list[Row]:
+    """The next ``rows``, as long as they aren't heavier than that; one at the least, if there is any."""
+    some: list[Row] = []
+    while weight > 0 and (row := next(rows, None)) is not None:
+        some.append(row)
+        weight -= _weight(row)
+    return some
+
+
+def _as_they_lie(kept: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """Rows as they lie in the tree; what comes twice stays in its order."""
+    kept.sort(key=itemgetter(0))
+    return kept
