@@ -124,7 +124,9 @@ class Cache(Generic[E]):
                     self._loading.discard(partition)
                     self._loaded += 1
                     self._clean[partition] = entry
-            decoded += 1 + sum(1 + len(row.value or b"") // BYTES_AS_A_ROW for row in partition_rows)
+            decoded += 1 + len(partition_rows)
+            for row in partition_rows[:ROWS_AT_ONCE]:
+                decoded += len(row.value or b"") // BYTES_AS_A_ROW
             if decoded > ROWS_AT_ONCE:
                 decoded = 0
                 yield

@@ -43,8 +43,8 @@ PASSING: Final = frozenset(
 """Refusals that may not be for good: the access token may be a new one later, or the server less busy."""
 NAMES_AT_ONCE: Final = 64
 """Looked up without giving other tasks a chance: a millisecond, or two if they must be loaded."""
-REQUESTS_AT_ONCE: Final = 2
-"""The same, of requests; one may be for 250 devices."""
+REQUESTS_AT_ONCE: Final = 1
+"""The same, of requests: one may be for 250 devices."""
 
 
 @attrs.frozen(kw_only=True)

@@ -14,7 +14,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from functools import partial
 from operator import itemgetter
@@ -90,10 +90,10 @@ UNSEALED_AT_ONCE = 96
 """Rows, before the event loop goes on: half a millisecond."""
 SEALED_AT_ONCE = 96
 """Rows, before the event loop goes on: half a millisecond, or a whole one."""
-BYTES_AS_A_ROW = 8 * 1024
-"""Of a row that is large: to seal or unseal so many more takes as long as another row."""
-SORTED_AT_ONCE = 4_096
-"""Rows, as they lie in the tree, before the event loop goes on: a millisecond."""
+BYTES_AT_ONCE = 256 * 1024
+"""The same, of rows that are large."""
+SORTED_AT_ONCE = 1_024
+"""Rows put as they lie in the tree, before the event loop goes on: a millisecond."""
 READ_IN_PARTS = 3
 """Times that a large read is begun anew because somebody has committed meanwhile; then it is made at once."""
 CHECKPOINT_PAGES = 1_000
@@ -268,14 +268,15 @@ class SqliteStore:
         """
         self.check_usable()
         found: dict[bytes, list[Row]] = {partition: [] for partition in partitions}
-        weight = 0
+        number = size = 0
         for each in await self._fetch_all(table, list(found)):
-            if weight >= UNSEALED_AT_ONCE:
-                weight = 0
+            if number == UNSEALED_AT_ONCE or size > BYTES_AT_ONCE:
+                number = size = 0
                 await self._let_others_run()
             row = self._row(table, *each)
             found[unit_of(table, row)].append(row)
-            weight += _weight(row)
+            number += 1
+            size += len(row.value or b"")
         if table in FOR_LIFE and not all(found.values()):
             self._require_never_filled(table)
         return found
@@ -467,6 +468,9 @@ class SqliteStore:
             self._last_commit = await self._run_when_free(lambda: self._write(statements, seen), CHECKPOINT_SECONDS)
         self._facts = facts
         await self._tidy_up()
+        while statements:
+            if len(statements.pop()[1]) > SORTED_AT_ONCE:  # to free many rows takes as long as to make them
+                await trio.lowlevel.cancel_shielded_checkpoint()
         return seen + 1
 
     def _facts_with(self, rows: Rows) -> Facts:
@@ -526,15 +530,22 @@ class SqliteStore:
         """What is to be written, sealed here: a thread of its own would have Python to itself no sooner."""
         seal_all = self._unlocked.seal_all
         statements: list[_Statement] = []
-        weight = 0
+        number = size = 0
         for table, table_rows in rows.items():
             if table in KEYS_ONLY:
                 statements.append((UPSERT[table], [(row.key,) for row in table_rows if row.value is not None]))
                 statements.append((DELETE[table], [(row.key,) for row in table_rows if row.value is None]))
                 continue
-            left = iter(table_rows)
+            done = 0
             kept: list[tuple[object, ...]] = []
-            while part := _up_to(left, SEALED_AT_ONCE - weight):
+            while done < len(table_rows):
+                if number >= SEALED_AT_ONCE or size > BYTES_AT_ONCE:
+                    number = size = 0
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                part = _up_to(table_rows[done : done + SEALED_AT_ONCE - number], BYTES_AT_ONCE - size)
+                done += len(part)
+                number += len(part)
+                size += sum([len(row.value or b"") for row in part])
                 values = zip(part, seal_all(table, part, generation), strict=True)
                 if table in PARTITIONED:
                     kept += [(row.partition, row.key, value, generation) for row, value in values]
@@ -542,13 +553,9 @@ class SqliteStore:
                     kept += [(row.key, value, generation, row.group or None) for row, value in values]
                 else:
                     kept += [(row.key, value, generation) for row, value in values]
-                weight += sum(map(_weight, part))
                 if len(kept) > SORTED_AT_ONCE:
                     statements.append((UPSERT[table], _as_they_lie(kept)))
                     kept = []
-                if weight >= SEALED_AT_ONCE:
-                    weight = 0
-                    await trio.lowlevel.cancel_shielded_checkpoint()
             statements.append((UPSERT[table], _as_they_lie(kept)))
         return statements
 
@@ -806,17 +813,13 @@ def _forget_marks(writer: sqlite3.Connection, floor: int) -> None:
         writer.execute("UPDATE meta SET floor = ? WHERE id = 1", [floor])
 
 
-def _weight(row: Row) -> int:
-    return 1 + len(row.value or b"") // BYTES_AS_A_ROW
-
-
-def _up_to(rows: Iterator[Row], weight: int) -> list[Row]:
-    """The next ``rows``, as long as they aren't heavier than that; one at the least, if there is any."""
-    some: list[Row] = []
-    while weight > 0 and (row := next(rows, None)) is not None:
-        some.append(row)
-        weight -= _weight(row)
-    return some
+def _up_to(rows: Sequence[Row], size: int) -> Sequence[Row]:
+    """The first of ``rows``, as many as are no larger than that, and at least one."""
+    for number, row in enumerate(rows, 1):
+        size -= len(row.value or b"")
+        if size < 0:
+            return rows[:number]
+    return rows
 
 
 def _as_they_lie(kept: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
