@@ -248,7 +248,7 @@ class LyingHomeserver:
                 keys["signatures"][view.user_id] = {**self.rng.choice(real), **keys["signatures"][view.user_id]}
             case 1 if "self_signing" in view.keys:
                 sign(keys, view.user_id, self.between.seeds["self_signing"])
-                (made,) = (key for key in keys["signatures"][view.user_id] if poser.device_id not in key)
+                made = f"ed25519:{self.between.public_key('self_signing')}"
                 (named,) = view.keys["self_signing"]["keys"]
                 keys["signatures"][view.user_id][named] = keys["signatures"][view.user_id].pop(made)
             case 2:
