@@ -42,6 +42,8 @@ DEMANDS: Final = (
     Demand(harness="simulation must find", cases=4, rows=4),
     Demand(harness="liars", cases=1_000),
     Demand(harness="liars must be found out", cases=21, rows=21),
+    Demand(harness="lies about trust", cases=1_000),
+    Demand(harness="lies about trust must be found out", cases=16, rows=16),
     Demand(harness="every step", cases=50_000),
     Demand(harness="every step must find", cases=20, rows=23),
     Demand(harness="kill -9 at a system call", cases=300, rows=3),

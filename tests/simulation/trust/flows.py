@@ -16,7 +16,7 @@ from olmstate.actors.testing import DEVICE, USER
 from olmstate.messages import DeviceIdentity
 from tests.operations.peer import Peer
 from tests.peer import formulas
-from tests.peer.encoding import unb64
+from tests.peer.encoding import b64, unb64
 from tests.peer.verifier import Message, Verifier
 
 SAS, SHOW, SCAN, RECIPROCATE = "m.sas.v1", "m.qr_code.show.v1", "m.qr_code.scan.v1", "m.reciprocate.v1"
@@ -60,7 +60,7 @@ class OtherSide:
         self.verifier.peer = (USER, DEVICE)
         self.verifier.ed25519, self.verifier.master_key = self.peer.ed25519, self.master_key or ""
         self.verifier.private = self.rng.randbytes(32)
-        self.verifier.public = formulas.b64(formulas.x25519(self.verifier.private, formulas.BASE_POINT))
+        self.verifier.public = b64(formulas.x25519(self.verifier.private, formulas.BASE_POINT))
         self.secret = self.rng.randbytes(16)
 
     # --- messages -------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ class OtherSide:
     def _start(self, content: dict[str, Any]) -> None:
         if content.get("method") == SAS:
             self.waiting.append(self.verifier.accept(content))
-        elif content.get("secret") == formulas.b64(self.secret):
+        elif content.get("secret") == b64(self.secret):
             self.reciprocated = True
         else:
             self.give_up("m.key_mismatch")
@@ -101,7 +101,7 @@ class OtherSide:
             self.waiting.append(self.verifier.key())
 
     def _mac(self, content: dict[str, Any]) -> None:
-        ours = {f"ed25519:{DEVICE}": self.me.ed25519}
+        ours: dict[str, str] = {f"ed25519:{DEVICE}": self.me.ed25519}
         if self.our_master_key is not None:
             ours[f"ed25519:{self.our_master_key}"] = self.our_master_key
         ours = {key_id: key for key_id, key in ours.items() if key_id in content.get("mac", {})}
@@ -132,7 +132,7 @@ class OtherSide:
         """Both devices show the same, or the other has scanned."""
         if not self.confirmed:
             self.confirmed = True
-            keys = {f"ed25519:{self.peer.device_id}": self.peer.ed25519}
+            keys: dict[str, str] = {f"ed25519:{self.peer.device_id}": self.peer.ed25519}
             if self.master_key is not None:
                 keys[f"ed25519:{self.master_key}"] = self.master_key
             if self._has_key:
@@ -161,7 +161,7 @@ class OtherSide:
             SELF_TRUSTING: (self.master_key, self.peer.ed25519),
             SELF_UNTRUSTING: (self.me.ed25519, self.master_key),
         }[mode]
-        if (formulas.b64(keys[:32]), formulas.b64(keys[32:])) == expected:
+        if (b64(keys[:32]), b64(keys[32:])) == expected:
             self.scanned = True
             self.waiting += [self.verifier.reciprocate(secret), self.verifier.done()]
         else:

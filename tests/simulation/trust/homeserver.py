@@ -20,6 +20,7 @@ from olmstate.messages import DeviceId, JsonObject, Request, UserId
 from tests.operations.peer import Peer
 from tests.peer.encoding import b64
 from tests.peer.identity import USAGES, PeerIdentity, sign
+from tests.peer.verifier import Verifier
 from tests.simulation.hostile.world import BOB, CAROL, World
 from tests.simulation.schedule import wall_clock
 from tests.simulation.trust.flows import PREFIX, OtherSide
@@ -328,7 +329,7 @@ class LyingHomeserver:
         verifier.peer_key = self.world.me.curve25519
         made: dict[str, Callable[[], tuple[str, dict[str, Any]]]] = {
             "ready": lambda: verifier.ready("m.sas.v1", "m.reciprocate.v1", "m.qr_code.scan.v1"),
-            "start": lambda: verifier.start() if self.rng.random() < 0.5 else verifier.reciprocate(side.secret),
+            "start": verifier.start,
             "accept": lambda: verifier.accept({}),
             "key": verifier.key,
             "mac": verifier.mac,
@@ -338,14 +339,20 @@ class LyingHomeserver:
         _, content = made[kind]()
         return content
 
+    def say_that_a_code_was_scanned(self) -> None:
+        """In the other side's name; what the secret in the code is, it doesn't know."""
+        if self.flows:
+            user_id, flow_id = self.rng.choice(sorted(self.flows))
+            verifier = Verifier(user_id, self.flows[user_id, flow_id].peer.device_id, flow_id=flow_id)
+            kind, content = verifier.reciprocate(self.rng.randbytes(16))
+            self.world.queue.append({"type": kind, "sender": user_id, "content": content})
+
     def ask_in_somebodys_name(self) -> None:
         """Have one of its devices ask to be verified."""
         poser = self.poser(self.user())
         flow_id = f"flow{self.world.truth.number()}"
         fake = self.identity(poser.user_id)
-        side = OtherSide(
-            poser, self.world.me, fake.public_key("master"), None, flow_id, self.rng, honest=False
-        )
+        side = OtherSide(poser, self.world.me, fake.public_key("master"), None, flow_id, self.rng, honest=False)
         self.flows[poser.user_id, flow_id] = side
         side.ask(wall_clock())
 
@@ -367,12 +374,14 @@ class LyingHomeserver:
             self.world.post(self.world.write(self.poser(USER), "m.secret.send", content, honest=False))
 
     def ask_for_a_secret(self) -> None:
-        """In the name of a device of ours."""
+        """In the name of a device of ours, which it says that there is."""
+        poser = self.poser(USER)
+        self._change(USER).devices[poser.device_id] = poser.device_keys()
         content = {
             "action": "request",
             "name": self.rng.choice(SECRET_NAMES),
             "request_id": f"r{self.world.truth.number()}",
-            "requesting_device_id": self.poser(USER).device_id,
+            "requesting_device_id": poser.device_id,
         }
         self.world.queue.append({"type": "m.secret.request", "sender": USER, "content": content})
 
@@ -385,8 +394,6 @@ class LyingHomeserver:
             room = self.world.open_room(poser)
             self.world.post(self.world.give(room, honest=False))
             self.world.say(room)
-
-
 
 
 Attack: TypeAlias = Callable[[LyingHomeserver], None]
@@ -413,6 +420,8 @@ ATTACKS: Sequence[Attack] = (
     LyingHomeserver.repeat_an_event,
     LyingHomeserver.move_an_event,
     LyingHomeserver.make_an_event_up,
+    LyingHomeserver.say_that_a_code_was_scanned,
+    LyingHomeserver.say_that_a_code_was_scanned,
     LyingHomeserver.ask_in_somebodys_name,
     LyingHomeserver.go_on_in_somebodys_name,
     LyingHomeserver.send_a_secret,

@@ -5,8 +5,8 @@ Rules, by name:
 
 - *verified by real acts alone*: an identity, a device or a sender is told as verified only if our user has compared it
   here, or our user's real keys have signed what was compared; and not after that was given up.
-- *signed by their own users*: a device is told as cross-signed only by a key that its user's master key has signed. Whose
-  that is, nobody knows who has not compared it; what is told as an identity holds together.
+- *signed by their own users*: a device is told as cross-signed only by a key that its user's master key has signed.
+  Whose that is, nobody knows who has not compared it; what is told as an identity holds together.
 - *changes are told*: once an identity was told as verified, or was the first or agreed to, another is not told as if
   it were that.
 - *nothing is signed that was not compared*: of what leaves with our user's signature.
@@ -18,7 +18,7 @@ Rules, by name:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -87,6 +87,8 @@ class Judge:
     """Others' master keys: the first one, or those that our user has agreed to since."""
     told_verified: set[UserId] = attrs.field(factory=set[UserId])
     """Users who were told as verified, which was not given up."""
+    own_was_verified: bool = False
+    """Before that, nobody was, and there was nothing to be given up."""
     confirmed: set[str] = attrs.field(factory=set[str])
     """Verifications that our user has confirmed, for good reasons."""
 
@@ -101,8 +103,9 @@ class Judge:
         for answer in answers:
             user_id, seen = answer.user_id, _seen(answer)
             if seen is not None:
+                if user_id not in self.seen:
+                    self.agreed.setdefault(user_id, set()).add(seen.keys["master"])
                 self.seen[user_id] = seen
-                self.agreed.setdefault(user_id, {seen.keys["master"]})
             seen = self.seen.get(user_id)
             for device_id, keys in answer.devices.items():
                 ed25519 = keys["keys"][f"ed25519:{device_id}"]
@@ -137,7 +140,7 @@ class Judge:
     def has_agreed(self, user_id: UserId, *, withdraws: bool) -> None:
         """Our user takes the present identity; or gives up, too, that one was verified."""
         self.agreed[user_id] = {self.seen[user_id].keys["master"]}
-        if withdraws:
+        if withdraws and (user_id == USER or self.own_was_verified):
             self.compared[user_id] = set()
             self.told_verified.discard(user_id)
 
@@ -166,12 +169,13 @@ class Judge:
             if not self.is_verified(user_id):
                 self.found(ACTS, told)
             self.told_verified.add(user_id)
+            self.own_was_verified = self.own_was_verified or user_id == USER
         elif user_id in self.told_verified and told.state is not IdentityState.VERIFICATION_VIOLATION:
             self.found(CHANGES, "was verified:", told)
         elif told.state is IdentityState.PINNED and seen.keys["master"] not in self.agreed[user_id]:
             self.found(CHANGES, "nobody has agreed:", told)
 
-    def known_devices(self, user_id: UserId, told: Collection[DeviceKeys]) -> None:
+    def known_devices(self, user_id: UserId, told: Sequence[DeviceKeys]) -> None:
         """What the device says of a user's devices."""
         for device in told:
             key = user_id, device.device_id, str(device.ed25519)
@@ -191,9 +195,9 @@ class Judge:
             self.found(SIGNED, device, "is", maker.address)
         if state is SenderState.THIS_DEVICE:
             self.found(ACTS, maker.address, "passes for this device")
-        if state is SenderState.VERIFIED and key not in self.devices:
-            if not (is_signed_by_user and self.is_verified(maker.user_id)):
-                self.found(ACTS, maker.address, state.name)
+        is_verified = key in self.devices or (is_signed_by_user and self.is_verified(maker.user_id))
+        if state is SenderState.VERIFIED and not is_verified:
+            self.found(ACTS, maker.address, state.name)
         if state in {SenderState.CROSS_SIGNED, SenderState.VIOLATION} and not is_signed_by_user:
             self.found(SIGNED, maker.address, state.name)
         if state is SenderState.CROSS_SIGNED and maker.user_id in self.told_verified:
@@ -239,9 +243,7 @@ class Judge:
         key = peer.user_id, peer.device_id, str(peer.ed25519)
         seen = self.seen.get(peer.user_id)
         is_signed_by_user = seen is not None and seen.keys["self_signing"] in self.signers.get(key, set())
-        if strategy is SharingStrategy.IDENTITY_BASED and (
-            not is_signed_by_user or peer.user_id in self.told_verified
-        ):
+        if strategy is SharingStrategy.IDENTITY_BASED and (not is_signed_by_user or peer.user_id in self.told_verified):
             self.found(KEYS, peer.address, strategy)
 
 

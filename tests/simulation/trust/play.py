@@ -4,9 +4,9 @@ Owns: `play`, and what a run consists of.
 Rule: everything is drawn from the seed. Two supervisors have the store open, and any of them is asked (`Supervisors`).
 The device's requests are sent by hand, so that the homeserver answers each when the run says so.
 
-A run: our user has an identity, on another device, or makes one. People write, verify each other, give verifications up,
-get new devices and new identities. The homeserver does what it can in between. What the device tells is looked at after
-each step.
+A run: our user has an identity, on another device, or makes one. People write, verify each other, give verifications
+up, get new devices and new identities. The homeserver does what it can in between. What the device tells is looked at
+after each step.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Any, TypeAlias, TypeVar
 
 import trio
 
-from olmstate.actors import Supervisor
 from olmstate.actors.testing import DEVICE, USER
 from olmstate.messages import (
     AcceptVerification,
@@ -142,11 +141,16 @@ class _Game:
             self._have_identity(new_identity(USER, self.rng))
         else:
             await self.make_an_identity()
+        for _ in range(self.rng.randint(0, 3)):
+            self._attack()
         for _ in range(self.rng.randint(20, 35)):
             if self.rng.random() < 0.45:
                 self._attack()
+                if self.rng.random() < 0.3:
+                    await self.update()
             else:
                 await self.rng.choice(ACTIONS)(self)
+                await self.send()
                 await self._look()
         self.told.update(f"a verification is {flow.stage}" for flow, _ in await self._see_flows())
 
@@ -169,15 +173,12 @@ class _Game:
         device = await self._supervisors.any()
         for _ in range(6):
             try:
-                answer = await device.ask(message)
+                return await device.ask(message)
             except NoTransport:
                 await self.send()
-                continue
             except REFUSED as error:
                 self.told[type(error).__name__] += 1
                 return None
-            await self.send()
-            return answer
         return None
 
     async def send(self) -> None:
@@ -251,7 +252,9 @@ class _Game:
                 side.hear(kind, arrives)
 
     def _side(self, peer: Peer, flow_id: str) -> OtherSide:
-        known = self.ours.master_key if self.rng.random() < 0.85 else self.homeserver.identity(USER).public_key("master")
+        known = (
+            self.ours.master_key if self.rng.random() < 0.85 else self.homeserver.identity(USER).public_key("master")
+        )
         side = OtherSide(peer, self.world.me, self.people[peer.user_id].master_key, known, flow_id, self.rng)
         self.homeserver.flows[peer.user_id, flow_id] = side
         return side
@@ -282,17 +285,16 @@ class _Game:
             if identity is not None:
                 self.told[f"{'own' if user_id == USER else 'other'} {identity.state}"] += 1
             self.judge.identity(user_id, identity)
-            self.judge.known_devices(user_id, await device.ask(Devices(user_id=user_id)))
+            devices = await device.ask(Devices(user_id=user_id))
+            self.judge.known_devices(user_id, devices)
         self.judge.private_keys(await device.ask(ExportCrossSigningKeys()))
 
     async def _see_flows(self) -> Sequence[tuple[Verification, OtherSide | None]]:
-        device = await self._supervisors.any()
-        flows = [
-            (flow, self.homeserver.flows.get((flow.user_id, flow.flow_id))) for flow in await device.ask(Verifications())
-        ]
-        for flow, side in flows:
+        known = await (await self._supervisors.any()).ask(Verifications())
+        sides = [(flow, self.homeserver.flows.get((flow.user_id, flow.flow_id))) for flow in known]
+        for flow, side in sides:
             self.judge.verification(flow, side)
-        return flows
+        return sides
 
     # --- what people do -------------------------------------------------------------------------------------
 
@@ -316,10 +318,11 @@ class _Game:
     async def verify_elsewhere(self) -> None:
         """Another device of our user's verifies somebody."""
         other = self.people[self.rng.choice((BOB, CAROL))]
-        if self.ours.devices and self.ours.identity is not None and other.identity is not None:
-            if not other.identity.objects["master"].get("signatures", {}).get(USER):
-                self.ours.identity.verify(other.identity)
-                self.judge.signed_elsewhere(other.user_id, other.identity.public_key("master"))
+        assert other.identity is not None
+        is_signed = USER in other.identity.objects["master"].get("signatures", {})
+        if self.ours.devices and self.ours.identity is not None and not is_signed:
+            self.ours.identity.verify(other.identity)
+            self.judge.signed_elsewhere(other.user_id, other.identity.public_key("master"))
 
     # --- what our user does ---------------------------------------------------------------------------------
 
@@ -390,9 +393,7 @@ class _Game:
             for peer in somebody.devices:
                 if (peer.device_id, peer.ed25519) == (shown.device_id, shown.ed25519) and self.rng.random() < 0.3:
                     self.judge.made_sure_of_device(peer)
-                    trust = SetDeviceTrust(
-                        user_id=peer.user_id, device_id=peer.device_id, trust=DeviceTrust.VERIFIED
-                    )
+                    trust = SetDeviceTrust(user_id=peer.user_id, device_id=peer.device_id, trust=DeviceTrust.VERIFIED)
                     await self.ask(trust)
 
     async def agree(self) -> None:
@@ -440,9 +441,7 @@ class _Game:
         if self.rng.random() < 0.5:
             await self.ask(UpdateDevices(users=(USER, peer.user_id)))
         if self.rng.random() < 0.5:
-            await self.ask(
-                RequestVerification(user_id=peer.user_id, devices=(peer.device_id,), methods=METHODS)
-            )
+            await self.ask(RequestVerification(user_id=peer.user_id, devices=(peer.device_id,), methods=METHODS))
         else:
             side = self._side(peer, f"flow{self.world.truth.number()}")
             side.ask(wall_clock())
@@ -453,9 +452,10 @@ class _Game:
         for flow, side in await self._see_flows():
             if flow.stage not in OVER:
                 await self._do(flow, side)
+                await self.send()
                 await self._look()
 
-    async def _do(self, flow: Verification, side: OtherSide | None) -> None:  # noqa: C901 - what is next in each stage
+    async def _do(self, flow: Verification, side: OtherSide | None) -> None:  # noqa: C901, PLR0912 - what is next in each stage
         its: dict[str, Any] = {"user_id": flow.user_id, "flow_id": flow.flow_id}
         real = side if side is not None and side.honest else None
         match flow.stage:

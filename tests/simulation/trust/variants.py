@@ -34,7 +34,6 @@ from olmstate.messages import (
     InvalidSignature,
     Json,
     JsonObject,
-    MalformedMessage,
     RequestId,
     SenderState,
     UserId,
@@ -107,7 +106,9 @@ def _pins_all(self: OtherFacts, master_key: str) -> OtherFacts:
 
 def _forgetful(self: KnownIdentity, identity: Keys, own: KnownIdentity | None) -> KnownIdentity:
     del own
-    return replace(self, identity=identity, other=replace(self.other, was_verified=False).seen(identity.master.public_key))
+    return replace(
+        self, identity=identity, other=replace(self.other, was_verified=False).seen(identity.master.public_key)
+    )
 
 
 _other_state = OtherFacts.state
@@ -123,11 +124,6 @@ def _once_is_always(self: OwnFacts) -> OwnState:
     return OwnState.NEVER_VERIFIED if self.trusted_master_key is None else OwnState.VERIFIED
 
 
-def _replay_counts(self: KnownIdentity, own: KnownIdentity | None) -> KnownIdentity:
-    del own
-    return replace(self, other=self.other.withdrawn())
-
-
 # --- devices ------------------------------------------------------------------------------------------------
 
 
@@ -137,11 +133,6 @@ def _by_any_key(device: DeviceKeys | None, identity: KnownIdentity | None, own: 
             attrs.evolve(device, cross_signed_by=identity.identity.self_signing.public_key), identity, own
         )
     return sender_state(device, identity, own)
-
-
-def _is_signed_by_any(self: Owners, device: DeviceKeys) -> bool:
-    del self
-    return device.cross_signed_by is not None
 
 
 def _trust_everybody(self: Owners, user_id: UserId) -> IdentityState | None:
@@ -187,8 +178,15 @@ BROKEN = (
     ),
     broken("a device is signed if it says so", SIGNED, DEVICES__has_signed_device=_is_signed_by_name),
     broken("a user is verified if a signature is shown", ACTS, KNOWN___is_signed=_is_named),
-    broken("whoever has signed a device, it is signed", SIGNED, SENDERS__sender_state=_by_any_key, CLAIMS__sender_state=_by_any_key),
-    broken("whatever identity is shown as ours may verify others", ACTS, TRUST__OtherFacts__state=_by_whichever_identity),
+    broken(
+        "whoever has signed a device, it is signed",
+        SIGNED,
+        SENDERS__sender_state=_by_any_key,
+        CLAIMS__sender_state=_by_any_key,
+    ),
+    broken(
+        "whatever identity is shown as ours may verify others", ACTS, TRUST__OtherFacts__state=_by_whichever_identity
+    ),
     broken("our own identity is verified for ever", ACTS, TRUST__OwnFacts__state=property(_once_is_always)),
     broken("each identity is pinned", CHANGES, TRUST__OtherFacts__seen=_pins_all),
     broken("that a user was verified is forgotten", CHANGES, KNOWN__KnownIdentity__seen=_forgetful),
