@@ -48,6 +48,7 @@ DEMANDS: Final = (
     Demand(harness="every step must find", cases=20, rows=23),
     Demand(harness="kill -9 at a system call", cases=300, rows=3),
     Demand(harness="kill -9 in a verification", cases=3_000, rows=2),
+    Demand(harness="kill -9 while secrets come", cases=1_000, rows=2),
     Demand(harness="system calls that fail", cases=300),
     Demand(harness="refused once", cases=80, rows=2),
     Demand(harness="power loss", cases=1_000, rows=2),

@@ -18,16 +18,17 @@ import attrs
 import pytest
 import trio
 
-from olmstate.messages import UserId, VerificationMethod
-from tests.faults.verifying import ALICE, BOB, Player, player_on, prepare
+from olmstate.messages import DeviceAddress, VerificationMethod
+from tests.faults.two_devices import Player, player_on
+from tests.faults.verifying import ALICE, BOB, BOTH, act, check, prepare
 
 PROCESSES = 3
 Process: TypeAlias = "tuple[ForkServerProcess, Connection]"
 STEPS: dict[str, Callable[[Player], Awaitable[int | None]]] = {
     "send": Player.send,
     "sync": Player.sync,
-    "act": Player.act,
-    "check": Player.check,
+    "act": act,
+    "check": check,
 }
 LEAST = 9
 """Steps of a verification that do something."""
@@ -35,11 +36,11 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])
 
 
-def serve(folder: Path, user_id: UserId, asked: Connection) -> None:
+def serve(folder: Path, address: DeviceAddress, asked: Connection) -> None:
     """Do steps of one device until the process is killed."""
 
     async def main() -> None:
-        async with player_on(folder, user_id) as player:
+        async with player_on(folder, address, BOTH) as player:
             asked.send("ready")
             while (step := await trio.to_thread.run_sync(asked.recv)) != "end":
                 asked.send(await STEPS[step](player) or 0)
@@ -52,14 +53,14 @@ class Device:
     """One device and its processes."""
 
     folder: Path
-    user_id: UserId
+    address: DeviceAddress
     processes: list[Process] = attrs.field(factory=list[Process])
     steps: int = 0
 
     def start(self) -> None:
         """One process more, at the end of the line."""
         ours, its = CONTEXT.Pipe()
-        process = CONTEXT.Process(target=serve, args=(self.folder, self.user_id, its))
+        process = CONTEXT.Process(target=serve, args=(self.folder, self.address, its))
         process.start()
         its.close()
         ours.recv()
