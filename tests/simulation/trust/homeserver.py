@@ -342,7 +342,7 @@ class LyingHomeserver:
     def say_that_a_code_was_scanned(self) -> None:
         """In the other side's name; what the secret in the code is, it doesn't know."""
         if self.flows:
-            user_id, flow_id = self.rng.choice(sorted(self.flows))
+            user_id, flow_id = list(self.flows)[-1]
             verifier = Verifier(user_id, self.flows[user_id, flow_id].peer.device_id, flow_id=flow_id)
             kind, content = verifier.reciprocate(self.rng.randbytes(16))
             self.world.queue.append({"type": kind, "sender": user_id, "content": content})

@@ -500,7 +500,8 @@ class _Game:
                 if await self.ask(ScanQrCode(data=code, **its)) is not None:
                     self.judge.has_confirmed(real)
             case _:
-                await self.ask(ShowQrCode(**its))
+                if await self.ask(ShowQrCode(**its)) is not None and self.rng.random() < 0.3:
+                    self.homeserver.say_that_a_code_was_scanned()
 
     async def _end_flows(self) -> None:
         """Before our user gives something up, what goes on is over."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import attrs
 from msgspec.structs import replace
 
 from olmstate.actors._devices.senders import sender_state
@@ -127,12 +126,9 @@ def _once_is_always(self: OwnFacts) -> OwnState:
 # --- devices ------------------------------------------------------------------------------------------------
 
 
-def _by_any_key(device: DeviceKeys | None, identity: KnownIdentity | None, own: KnownIdentity | None) -> SenderState:
-    if device is not None and device.cross_signed_by is not None and identity is not None and identity.identity:
-        return sender_state(
-            attrs.evolve(device, cross_signed_by=identity.identity.self_signing.public_key), identity, own
-        )
-    return sender_state(device, identity, own)
+def _no_violations(device: DeviceKeys | None, identity: KnownIdentity | None, own: KnownIdentity | None) -> SenderState:
+    state = sender_state(device, identity, own)
+    return SenderState.CROSS_SIGNED if state is SenderState.VIOLATION else state
 
 
 def _trust_everybody(self: Owners, user_id: UserId) -> IdentityState | None:
@@ -179,10 +175,10 @@ BROKEN = (
     broken("a device is signed if it says so", SIGNED, DEVICES__has_signed_device=_is_signed_by_name),
     broken("a user is verified if a signature is shown", ACTS, KNOWN___is_signed=_is_named),
     broken(
-        "whoever has signed a device, it is signed",
-        SIGNED,
-        SENDERS__sender_state=_by_any_key,
-        CLAIMS__sender_state=_by_any_key,
+        "a message isn't marked whose sender was verified once",
+        CHANGES,
+        SENDERS__sender_state=_no_violations,
+        CLAIMS__sender_state=_no_violations,
     ),
     broken(
         "whatever identity is shown as ours may verify others", ACTS, TRUST__OtherFacts__state=_by_whichever_identity
