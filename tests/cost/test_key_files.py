@@ -85,6 +85,10 @@ def test_an_element_that_never_ends_is_refused_before_all_is_read() -> None:
     assert read <= 4 * LONGEST_ELEMENT
 
 
+PATIENCE = 10.0
+"""Seconds until a derivation ends by itself, so that who waits for it fails, and doesn't wait for ever."""
+
+
 async def test_who_is_cancelled_does_not_wait_for_the_derivation() -> None:
     begun, end = threading.Event(), threading.Event()
 
@@ -93,7 +97,7 @@ async def test_who_is_cancelled_does_not_wait_for_the_derivation() -> None:
 
         def encode(self, encoding: str = "", errors: str = "") -> bytes:  # noqa: ARG002 - as it is
             begun.set()
-            end.wait()
+            end.wait(PATIENCE)
             return b""
 
     try:
