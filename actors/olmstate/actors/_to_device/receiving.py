@@ -47,13 +47,13 @@ from olmstate.messages import (
 )
 
 ENCRYPTED = "m.room.encrypted"
-EVENTS_AT_ONCE = 96
+EVENTS_AT_ONCE = 48
 """Looked at without giving other tasks a chance: a millisecond."""
-PLAIN_EVENT = 4
+PLAIN_EVENT = 2
 """As much work as so many is one that isn't encrypted: somebody gets it, so that all of it is looked at."""
-PAYLOADS_AT_ONCE = 192
+PAYLOADS_AT_ONCE = 60
 """Checked without giving other tasks a chance: a millisecond."""
-SIGNED_PAYLOAD = 16
+SIGNED_PAYLOAD = 5
 """As much work as so many payloads is one with the sender's device, whose signature is checked."""
 CHARACTERS_AS_ONE = 2048
 """To parse so many is as much work, too."""
