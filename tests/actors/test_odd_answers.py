@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import attrs
 import pytest
@@ -41,6 +41,7 @@ from olmstate.messages import (
 )
 from tests.actors.world import World
 from tests.operations.transport import transport_of
+from tests.operations.wrong_values import spoiled
 
 BOB = UserId("@bob:example.org")
 ROOM = RoomId("!room:example.org")
@@ -66,18 +67,19 @@ MOST_PLACES = 60
 """More than any answer has here."""
 
 
-def spoiled(answer: Any, value: object) -> Iterator[Any]:  # noqa: ANN401 - any JSON
+def odd_answers(answer: object, value: object) -> Iterator[object]:
     """``answer`` with ``value`` in the place of each of its parts, one at a time, or without the part."""
-    yield {} if value is MISSING else value
-    for key, part in (
-        answer.items() if isinstance(answer, dict) else enumerate(answer) if isinstance(answer, list) else ()
-    ):
-        for inside in spoiled(part, value):
-            new = dict(answer) if isinstance(answer, dict) else list(answer)
-            new[key] = inside
-            yield new
-        if value is MISSING and isinstance(answer, dict):
-            yield {each: answer[each] for each in answer if each != key}
+    return without_each(answer) if value is MISSING else spoiled(answer, value)
+
+
+def without_each(answer: object) -> Iterator[object]:
+    yield {}
+    if isinstance(answer, dict):
+        by_key = cast("dict[str, object]", answer)
+        for key, part in by_key.items():
+            yield {each: other for each, other in by_key.items() if each != key}
+            for inside in without_each(part):
+                yield {**by_key, key: inside}
 
 
 @attrs.define
@@ -91,7 +93,7 @@ class Spoiling:
 
     async def send(self, request: Request) -> Response:
         response = await transport_of(self.world.session)(request)
-        odd = dict(enumerate(spoiled(json.loads(response.body), self.value)))
+        odd = dict(enumerate(odd_answers(json.loads(response.body), self.value)))
         if request.kind in self.done or self.place not in odd:
             return response
         self.done.add(request.kind)
