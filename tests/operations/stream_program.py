@@ -20,6 +20,7 @@ from olmstate.messages import (
     DeviceId,
     DevicesChanged,
     DeviceTrust,
+    JsonObject,
     Lagged,
     MegolmSessionId,
     ParkEvents,
@@ -70,7 +71,7 @@ async def bring(supervisor: Supervisor) -> None:
     await supervisor.ask(PrepareAccount())
     for number in itertools.count():
         event_type = f"org.example.{os.getpid()}.{number}"
-        event = {"type": event_type, "sender": "@bob:example.org", "content": {}}
+        event: JsonObject = {"type": event_type, "sender": "@bob:example.org", "content": {}}
         await supervisor.ask(DecryptToDevice(events=(event,)))
         print(event_type, flush=True)
 
