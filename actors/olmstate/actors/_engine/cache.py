@@ -35,6 +35,8 @@ ROWS_AT_ONCE = 24
 """Decoded or encoded without giving other tasks a chance: half a millisecond."""
 BYTES_AT_ONCE = 16 * 1024
 """The same, of rows that are large."""
+BYTES_AS_A_ROW = 4 * 1024
+"""Of a row that is large: to decode so many more takes as long as to decode another one."""
 
 
 class Codec(Protocol[E]):
@@ -123,6 +125,8 @@ class Cache(Generic[E]):
                     self._loaded += 1
                     self._clean[partition] = entry
             decoded += 1 + len(partition_rows)
+            for row in partition_rows[:ROWS_AT_ONCE]:
+                decoded += len(row.value or b"") // BYTES_AS_A_ROW
             if decoded > ROWS_AT_ONCE:
                 decoded = 0
                 yield
@@ -215,7 +219,9 @@ class Cache(Generic[E]):
                 self.invalidate(keys)
             return
         self._loading.difference_update(self._dirty)  # what a query was loading meanwhile is older
-        self._clean.update(self._dirty)
+        over = max(0, len(self._dirty) - self._capacity)  # what `trim` would drop, and it may be very much
+        self._clean.update(islice(self._dirty.items(), over, None))
+        self._evicted += over
         self._dirty.clear()
 
     def roll_back(self) -> None:

@@ -39,8 +39,13 @@ class _Codec:
         self._store = store
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> _Told:  # noqa: ARG002 - there is one
+        told = _Told()
+        self.add(told, rows)
+        return told
+
+    def add(self, entry: _Told, rows: Sequence[Row]) -> None:
         records = [loads(row, NoOlmNoticeRecord) for row in rows]
-        return _Told(devices={DeviceAddress(user_id=each.user_id, device_id=each.device_id) for each in records})
+        entry.devices.update(DeviceAddress(user_id=each.user_id, device_id=each.device_id) for each in records)
 
     def encode(self, partition: bytes, entry: _Told) -> Iterable[Row]:
         for device in entry.changed:
