@@ -182,5 +182,5 @@ async def share_first(setting: Setting) -> Outcome:
         figures = await measure(sides, rounds=setting.rounds, units=1, progress=setting.progress)
         bare.close()
     one, loop = figures.values()
-    label = f"a room's first key for {count:,} devices"
+    label = f"a first room key for {count:,} devices"
     return Outcome(results=(Result(label=label, value=ratio(one, loop), target=1.3, figures=(one, loop)),))
