@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from olmstate.actors import Supervisor
-from olmstate.messages import DeviceIdentity, IdentityKeys, JsonObject, ReceiveSync
+from olmstate.messages import DeviceIdentity, IdentityKeys, JsonObject, ReceiveSync, SyncToken
 from tests.bench.device import ROOM, device
 from tests.bench.job import Outcome, Result, Setting
 from tests.bench.measure import Side, Watch, measure, ratio
@@ -40,10 +40,10 @@ async def sync_hostile(setting: Setting) -> Outcome:
                 sent = senders.room_keys(ROOM, honest)
                 for number in range(harm):
                     sent.insert(number * ONE_IN, attacks[number % len(attacks)](sent))
+                sync = {"next_batch": token(), "to_device": {"events": sent}}
+                since = await supervisor.ask(SyncToken())
                 watch = Watch()
-                received = await supervisor.ask(
-                    ReceiveSync(sync={"next_batch": token(), "to_device": {"events": sent}})
-                )
+                received = await supervisor.ask(ReceiveSync(sync=sync, since=since))
                 seconds = watch.seconds()
                 assert len(received.room_keys) == honest
                 return seconds
