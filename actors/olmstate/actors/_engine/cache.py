@@ -78,6 +78,14 @@ def _slices(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     yield rows[start:]
 
 
+class ChangeCounter:
+    """How often entries of some caches were changed, ever: equal numbers mean that nothing was in between."""
+
+    def __init__(self) -> None:
+        """Nothing was, so far."""
+        self.number = 0
+
+
 class Cache(Generic[E]):
     """The entries of one table, by partition; least recently used ones go first."""
 
@@ -91,8 +99,8 @@ class Cache(Generic[E]):
         self._dirty: dict[bytes, E] = {}
         self._loading: set[bytes] = set()
         self._loaded = self._hits = self._misses = self._invalidated = self._invalidated_whole = self._evicted = 0
-        self.changes = 0
-        """How often anything was changed, ever: equal numbers mean that nothing was in between."""
+        self.changes = ChangeCounter()
+        """Counted here; an actor has its caches count with all others."""
 
     # --- loading --------------------------------------------------------------------------------------------
 
@@ -176,14 +184,14 @@ class Cache(Generic[E]):
 
     def change(self, partition: bytes) -> E:
         """The entry, to be changed in place in this turn."""
-        self.changes += 1
+        self.changes.number += 1
         if partition not in self._dirty:
             self._dirty[partition] = self._clean.pop(partition)
         return self._dirty[partition]
 
     def put(self, partition: bytes, entry: E) -> None:
         """Replace the entry in this turn."""
-        self.changes += 1
+        self.changes.number += 1
         self._clean.pop(partition, None)
         self._dirty[partition] = entry
 

@@ -52,6 +52,7 @@ from olmstate.storage import Changes, Fenced, Row, Store, Table
 
 from .actor import Actor, Committed, Environment, Invalidate, Newest, Notice, RolledBack
 from .bugs import internal_error, is_bug, left_to_the_next
+from .cache import ChangeCounter
 from .capability import Capability, WithoutTurn, check_routes
 from .envelope import Envelope, own_error
 from .options import Options
@@ -131,12 +132,14 @@ class Runner:
         self._store = store
         self._options = options or Options()
         self._newest = Newest()
+        self._changes = ChangeCounter()
         environment = Environment(
             store=store,
             newest=self._newest,
             capacity=self._options.capacity,
             write_later=self._write_later,
             presence=store.presence,
+            changes=self._changes,
             user_id=user_id,
             device_id=device_id,
         )
@@ -499,7 +502,7 @@ class Runner:
                 return results, turn.events
 
     async def _run_one(self, turn: Turn, envelope: Envelope[Any]) -> Outcome[Any]:
-        before = self._changes()
+        before = self._changes.number
         events = len(turn.events)
         try:
             reply = await self._commands[type(envelope.message)](turn, envelope.message)
@@ -508,7 +511,7 @@ class Runner:
         except InternalError as error:
             raise _Spoiled(envelope, error) from error
         except OlmStateError as error:
-            if self._changes() != before or len(turn.events) != events:
+            if self._changes.number != before or len(turn.events) != events:
                 raise _Spoiled(envelope, error) from error
             return Error(error)
         except BaseException as error:
@@ -516,9 +519,6 @@ class Runner:
                 raise _Spoiled(envelope, internal_error(error)) from error
             raise
         return Value(reply)
-
-    def _changes(self) -> int:
-        return sum(actor.changes for actor in self._all)
 
     async def _commit(self, seen: int, events: Sequence[SharedEvent]) -> int | None:
         """Write what the turn, which derives from generation ``seen``, has changed, and its events.
@@ -533,7 +533,8 @@ class Runner:
             return None  # a query has seen another's commit, and the actors have dropped what it contradicts
         rows: dict[Table, list[Row]] = {}
         for actor in self._all:
-            rows.update(await in_slices(actor.changed_rows()))
+            if actor.has_changes:
+                rows.update(await in_slices(actor.changed_rows()))
         if not any(rows.values()):
             self._notify(Committed(generation=seen))
             return seen
