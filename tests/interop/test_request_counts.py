@@ -93,11 +93,17 @@ async def test_a_change_of_one_device_costs_one_query_over_all_processes(scene: 
 
 
 async def test_a_dead_server_among_the_members_is_asked_for_as_seldom_as_its_back_off_says(scene: Scene) -> None:
+    began = trio.current_time()
     said: set[str] = set()
     for _ in range(3):
         said |= await scene.all_send(also=[DEAD])
+    allowed, again, wait = 1, 15.0, 15.0
+    while again < trio.current_time() - began:  # on a slow machine it is due again
+        allowed, wait = allowed + 1, 2 * wait
+        again += wait
     queries = [json.loads(each.request.body) for each in scene.proxy.passed if each.path == "/keys/query"]
-    assert [[DEAD]] == [list(query["device_keys"]) for query in queries]
+    assert 1 <= len(queries) <= allowed
+    assert [[DEAD]] * len(queries) == [list(query["device_keys"]) for query in queries]
     assert [SEND] * (3 * PROCESSES) == [
         path for path in without_rooms(scene.asked(), scene.room) if path != "/keys/query"
     ]
