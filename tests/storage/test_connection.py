@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from sqlite_utils import Database
 from olmstate.messages import StoreUnavailable
 from olmstate.storage import SqliteStore
 from olmstate.storage.sqlite import connection
-from olmstate.storage.sqlite.connection import connect, use_wal
+from olmstate.storage.sqlite.connection import connect, require_writable, use_wal
 from olmstate.storage.sqlite.folder import create_file
 from tests.storage.handles import Handles, device, put, values
 
@@ -119,3 +120,16 @@ def test_a_missing_database_is_not_made(tmp_path: Path) -> None:
             connect(tmp_path / "missing", write=write)
 
     assert [] == list(tmp_path.iterdir())
+
+
+def test_a_connection_that_can_only_read_is_found_before_it_is_used(tmp_path: Path) -> None:
+    # SQLite opens a file for reading if it can't be written to just then, and the handle stayed so for life
+    path = tmp_path / "store.sqlite"
+    with closing(sqlite3.connect(path)) as made:
+        made.execute("CREATE TABLE meta (id INTEGER)")
+        require_writable(Database(made))
+    with (
+        closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as reading,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
+        require_writable(Database(reading))
