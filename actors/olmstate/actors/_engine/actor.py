@@ -176,6 +176,9 @@ class Actor(abc.ABC, Generic[M_contra]):
         """What the actor must be asked in the last turn of all."""
         return None
 
+    def noticed(self, notice: Notice) -> None:
+        """A notice has come that concerns the actor: of what the running turn has changed of its, or others have."""
+
     # --- asking ---------------------------------------------------------------------------------------------
 
     async def ask(self, message: MessageOf[M_contra, R]) -> R:
@@ -223,16 +226,18 @@ class Actor(abc.ABC, Generic[M_contra]):
 
     def notify(self, notice: Notice) -> None:
         """Tell the actor something, which holds from now on, also for what it is loading."""
+        concerned = False
+        for cache in self._caches:
+            concerned |= cache.changes != cache.settled
         match notice:
             case Invalidate(generation=generation, partitions=partitions):
                 self._generation = max(self._generation, generation)
                 for cache in self._caches:
-                    if partitions is None:
-                        cache.invalidate(None)
-                        self.version += 1
-                    elif keys := partitions.get(cache.table):
+                    keys = None if partitions is None else partitions.get(cache.table)
+                    if partitions is None or keys:
                         cache.invalidate(keys)
                         self.version += 1
+                        concerned = True
             case Committed(generation=generation, written=written):
                 self._generation = max(self._generation, generation)
                 for cache in self._caches:
@@ -242,6 +247,8 @@ class Actor(abc.ABC, Generic[M_contra]):
             case RolledBack():
                 for cache in self._caches:
                     cache.roll_back()
+        if concerned:
+            self.noticed(notice)
 
     @property
     def changes(self) -> int:

@@ -91,6 +91,8 @@ class Cache(Generic[E]):
         self._loaded = self._hits = self._misses = self._invalidated = self._invalidated_whole = self._evicted = 0
         self.changes = 0
         """How often anything was changed, ever: equal numbers mean that nothing was in between."""
+        self.settled = 0
+        """What `changes` was when the last turn ended."""
 
     # --- loading --------------------------------------------------------------------------------------------
 
@@ -217,10 +219,12 @@ class Cache(Generic[E]):
         self._loading.difference_update(self._dirty)  # what a query was loading meanwhile is older
         self._clean.update(self._dirty)
         self._dirty.clear()
+        self.settled = self.changes
 
     def roll_back(self) -> None:
         """This turn has failed: its changed entries are gone, and are loaded again when they are asked for."""
         self._dirty.clear()
+        self.settled = self.changes
 
     def invalidate(self, partitions: Collection[bytes] | None) -> None:
         """Another has written ``partitions`` (None: anything): drop our copies.

@@ -154,8 +154,6 @@ class StreamActor(Actor[Asked]):
 
 async def store_events(store: RowReader, stream: StreamActor, events: Sequence[SharedEvent]) -> None:
     """Have a turn's events go along with its commit, and the oldest ones be dropped, if there are too many."""
-    if not events:
-        return
     too_many = await stream.ask(StoreEvents(events=tuple(events)))
     if too_many:
         oldest = await store.page(Table.EVENTS, _behind(0), TRIMMED_AT_ONCE)

@@ -22,7 +22,7 @@ import attrs
 import msgspec
 import trio
 
-from olmstate.actors._engine.actor import Actor, Committed, Environment, Invalidate, Notice, Wanted
+from olmstate.actors._engine.actor import Actor, Environment, Notice, RolledBack, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import OneRecordCodec, dumps, loads
 from olmstate.messages import Message, Query, Reply, Request, RequestId, RequestKind
@@ -282,26 +282,16 @@ class RequestsActor(Actor[Asked]):
             case _:
                 assert_never(message)
 
-    def notify(self, notice: Notice) -> None:
-        """Tell the actor something, which holds from now on."""
-        changed = self._requests.dirty
-        super().notify(notice)
-        match notice:
-            case Committed() if changed:
-                self._wake()
-            case Invalidate(partitions=partitions) if partitions is None or Table.REQUESTS in partitions:
-                self._wake()
-            case _:
-                pass
+    def noticed(self, notice: Notice) -> None:
+        """Wake whoever waits for requests."""
+        if not isinstance(notice, RolledBack):
+            self._changed.set()
+            self._changed = trio.Event()
 
     @property
     def changed(self) -> trio.Event:
         """Set once requests have come or gone, here or, as far as that was noticed, in another process."""
         return self._changed
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
 
     def _content_key(self, request_id: RequestId) -> bytes:
         return self._store.key(Table.REQUEST_CONTENTS, request_id)
