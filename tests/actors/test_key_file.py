@@ -272,7 +272,7 @@ def test_an_empty_passphrase_protects_nothing_and_is_refused() -> None:
     [
         (b"{}", "not a JSON array"),
         (b'"[]"', "not a JSON array"),
-        (b"plain", "not a JSON array"),
+        (b"plain", "not JSON"),
         (b"[1 2]", "not JSON"),
         (b"[1,]", "not JSON"),
         (b"[,]", "not JSON"),

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from olmstate.messages import CreateAccount
+from olmstate.actors import Supervisor
+from olmstate.actors._wire.json_parts import AT_ONCE, PART
+from olmstate.messages import (
+    AddDevices,
+    CreateAccount,
+    CreateOlmSessions,
+    MarkRequestSent,
+    Message,
+    OutgoingRequests,
+    ReceiveSync,
+)
 from tests.cost.asks import ASKS
 from tests.cost.conftest import opened
 from tests.cost.longest_step import MOST_CALLS, longest_step
@@ -36,3 +49,32 @@ async def test_much_is_dealt_with_a_little_at_a_time(name: str, tmp_path: Path) 
         await supervisor.ask(message)
     assert counted.calls < MOST_CALLS
     assert counted.total > 2 * MOST_CALLS
+
+
+async def _syncing(_: Supervisor, padding: str) -> Message[Any]:
+    return ReceiveSync(sync=json.dumps({"next_batch": "s", "padding": [padding]}))
+
+
+async def _adding(_: Supervisor, padding: str) -> Message[Any]:
+    return AddDevices(response=json.dumps({"device_keys": {}, "padding": [padding]}))
+
+
+async def _creating(_: Supervisor, padding: str) -> Message[Any]:
+    return CreateOlmSessions(one_time_keys=json.dumps({"one_time_keys": {}, "padding": [padding]}))
+
+
+async def _answering(supervisor: Supervisor, padding: str) -> Message[Any]:
+    request, *_ = await supervisor.ask(OutgoingRequests())
+    answer = {"one_time_key_counts": {"signed_curve25519": 50}, "padding": [padding]}
+    return MarkRequestSent(request_id=request.request_id, response=json.dumps(answer))
+
+
+@pytest.mark.parametrize("prepare", [_syncing, _adding, _creating, _answering])
+async def test_a_large_answer_is_parsed_a_little_at_a_time(
+    prepare: Callable[[Supervisor, str], Awaitable[Message[Any]]], alice: Supervisor
+) -> None:
+    # one call of C parses it at once, which counts as one call
+    message = await prepare(alice, "x" * 4 * AT_ONCE)
+    async with longest_step() as counted:
+        await alice.ask(message)
+    assert counted.steps > 4 * AT_ONCE // PART

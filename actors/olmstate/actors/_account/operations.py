@@ -11,8 +11,10 @@ from olmstate.actors._account.actor import (
     MakeKeys,
     OwnDevice,
 )
+from olmstate.actors._engine.slices import in_slices
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._wire.untrusted_json import answer, if_sound, integer, is_object
+from olmstate.actors._wire.json_parts import answer
+from olmstate.actors._wire.untrusted_json import if_sound, integer, is_object
 from olmstate.messages import (
     CreateAccount,
     DeviceIdentity,
@@ -61,7 +63,7 @@ async def mark_keys_published(turn: Turn, command: MarkKeysPublished) -> None:
     """The server has taken keys."""
     counts = command.one_time_key_counts
     if counts is not None:
-        counts = answer(counts, "the counts")
+        counts = await in_slices(answer(counts, "the counts"))
         counts = counts.get("one_time_key_counts", counts)
     count = None if counts is None else one_time_key_count(counts)
     await turn[AccountActor].ask(KeysPublished(key_ids=command.key_ids, one_time_key_count=count, now=turn.now))

@@ -18,13 +18,14 @@ from olmstate.actors._devices.actor import (
     WereKnown,
 )
 from olmstate.actors._devices.senders import KnownSender
-from olmstate.actors._engine.slices import SlicesOf
+from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._identities.identity import has_signed_device
 from olmstate.actors._identities.known import KnownIdentity
 from olmstate.actors._identities.operations import known_identities, take_identities
+from olmstate.actors._wire.json_parts import answer
 from olmstate.actors._wire.signatures import check_device_keys, signing_bytes
-from olmstate.actors._wire.untrusted_json import answer, entries
+from olmstate.actors._wire.untrusted_json import entries
 from olmstate.messages import (
     AddDevices,
     DeviceAddress,
@@ -57,7 +58,7 @@ ADDRESSES_AT_ONCE = 64
 
 async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
     """Check each device of a /keys/query response and store what holds."""
-    response = answer(command.response, "the response")
+    response = await in_slices(answer(command.response, "the response"))
     own = await own_identity(turn)
     await take_identities(turn, response)
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]] = {}

@@ -23,7 +23,9 @@ import trio
 
 from olmstate.actors._engine.bugs import internal_error, is_bug, logger, report
 from olmstate.actors._engine.capability import BesideTurns
-from olmstate.actors._wire.untrusted_json import answer, as_object, integer, optional, string
+from olmstate.actors._engine.slices import in_slices
+from olmstate.actors._wire.json_parts import answer
+from olmstate.actors._wire.untrusted_json import as_object, integer, optional, string
 from olmstate.messages import (
     ActorStopped,
     AuthenticationRequired,
@@ -269,7 +271,7 @@ class Courier:
             except OlmStateError:
                 response = None  # garbage, from a proxy say: as good as none
             else:
-                self._settle(request_id, self._complaint(request, response))
+                self._settle(request_id, await self._complaint(request, response))
                 return
         failed = _failure(request_id, response)
         await self._supervisor.ask(failed)
@@ -278,7 +280,7 @@ class Courier:
                 # it can't be sent again, since nobody knows what became of it
                 self._resolve(request_id, RequestDelayed(kind=request.kind))
             return
-        challenge = challenge_of(failed)
+        challenge = await challenge_of(failed)
         refused = RequestRefused(kind=request.kind, status=failed.status, errcode=failed.errcode)
         if challenge is not None:
             self._settle(request_id, AuthenticationRequired(kind=request.kind, challenge=challenge))
@@ -296,10 +298,10 @@ class Courier:
                 self._refused.popitem(last=False)
         self._resolve(request_id, error)
 
-    def _complaint(self, request: Request, response: Response) -> OlmStateError | None:
+    async def _complaint(self, request: Request, response: Response) -> OlmStateError | None:
         for taker in self._supervisor.additions[ANSWERS]:
             if taker.kind == request.kind and taker.complaint is not None:
-                return taker.complaint(answer(response.body, "the answer"))
+                return taker.complaint(await in_slices(answer(response.body, "the answer")))
         return None
 
 

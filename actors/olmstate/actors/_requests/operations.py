@@ -8,8 +8,10 @@ from typing import Final
 import attrs
 
 from olmstate.actors._engine.points import Additions
+from olmstate.actors._engine.slices import in_slices
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._wire.untrusted_json import answer, is_array
+from olmstate.actors._wire.json_parts import answer
+from olmstate.actors._wire.untrusted_json import is_array
 from olmstate.messages import (
     Command,
     JsonObject,
@@ -44,12 +46,12 @@ def is_refusal(status: int | None) -> bool:
     return status is not None and 300 <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in PASSING  # noqa: PLR2004 - HTTP's
 
 
-def challenge_of(failed: MarkRequestFailed) -> JsonObject | None:
+async def challenge_of(failed: MarkRequestFailed) -> JsonObject | None:
     """What the homeserver asks of the user before it does that; None if that isn't why it has failed."""
     if failed.status != HTTPStatus.UNAUTHORIZED or failed.response is None:
         return None
     try:
-        response = answer(failed.response, "the answer")
+        response = await in_slices(answer(failed.response, "the answer"))
     except MalformedMessage:
         return None
     return response if is_array(response.get("flows")) else None
@@ -60,7 +62,7 @@ async def mark_request_sent(turn: Turn, command: MarkRequestSent) -> None:
     answered = await turn[RequestsActor].ask(RemoveRequest(request_id=command.request_id))
     if answered is None:
         return
-    response = answer(command.response, "the answer")
+    response = await in_slices(answer(command.response, "the answer"))
     for taker in turn.additions[ANSWERS]:
         if taker.kind == answered.kind:
             await taker.take(turn, answered, response)
@@ -68,7 +70,8 @@ async def mark_request_sent(turn: Turn, command: MarkRequestSent) -> None:
 
 async def mark_request_failed(turn: Turn, command: MarkRequestFailed) -> None:
     """Send it again later, or give it up."""
-    if command.status is None or not (is_refusal(command.status) or challenge_of(command)):
+    challenge = await challenge_of(command)
+    if command.status is None or not (is_refusal(command.status) or challenge):
         await turn[RequestsActor].ask(
             PostponeRequest(
                 request_id=command.request_id,
@@ -81,7 +84,7 @@ async def mark_request_failed(turn: Turn, command: MarkRequestFailed) -> None:
     refused = await turn[RequestsActor].ask(RemoveRequest(request_id=command.request_id))
     if refused is None:
         return
-    why = Refused(status=command.status, errcode=command.errcode, error=command.error, challenge=challenge_of(command))
+    why = Refused(status=command.status, errcode=command.errcode, error=command.error, challenge=challenge)
     for refusal in turn.additions[REFUSALS]:
         if refusal.kind == refused.kind:
             await refusal.take(turn, refused, why)

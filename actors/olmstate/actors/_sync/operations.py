@@ -20,7 +20,8 @@ from olmstate.actors._rooms.actor import Discard, OutboundGroupSessionsActor
 from olmstate.actors._rooms.leaves import rooms_with_leaves
 from olmstate.actors._to_device.receiving import receive_to_device
 from olmstate.actors._to_device.turns import in_turns
-from olmstate.actors._wire.untrusted_json import answer, array_of, if_sound, json_object, optional, string, strings
+from olmstate.actors._wire.json_parts import answer
+from olmstate.actors._wire.untrusted_json import array_of, if_sound, json_object, optional, string, strings
 from olmstate.messages import (
     Command,
     Json,
@@ -67,7 +68,7 @@ class ReceiveSome(Command[Received]):
 
 async def receive_sync(supervisor: Asking, command: ReceiveSync) -> SyncReceived:
     """Take in to-device events, and, with the last of them, key counts and the token: usually all in one commit."""
-    sync = answer(command.sync, "the sync response")
+    sync = await in_slices(answer(command.sync, "the sync response"))
     lists = if_sound(json_object, sync, "device_lists") or {}
     rest = _Rest(
         state=_parse_sync(sync, command.since),

@@ -16,10 +16,11 @@ from olmstate.actors._requests.actor import NewRequest
 from olmstate.actors._to_device.actor import AddSessions, Encrypt, OlmSessionsActor
 from olmstate.actors._to_device.handlers import OLM_TROUBLE
 from olmstate.actors._wire.algorithms import OLM
+from olmstate.actors._wire.json_parts import answer
 from olmstate.actors._wire.payload import encode_payload, encode_plain
 from olmstate.actors._wire.signatures import check_one_time_key
 from olmstate.actors._wire.steps import Steps
-from olmstate.actors._wire.untrusted_json import answer, entries, json_object
+from olmstate.actors._wire.untrusted_json import entries, json_object
 from olmstate.messages import (
     CreateOlmSessions,
     Curve25519Key,
@@ -51,7 +52,7 @@ DEVICES_A_REQUEST = 250
 async def create_olm_sessions(turn: Turn, command: CreateOlmSessions) -> OlmSessionsCreated:
     """Check each claimed key and start a session with its device."""
     await own_device(turn)  # or there is none, and nothing can be started
-    claimed = await in_slices(_claimed(_one_time_keys(command.one_time_keys)))
+    claimed = await in_slices(_claimed(await in_slices(_one_time_keys(command.one_time_keys))))
     created: list[DeviceAddress] = []
     rejected: dict[DeviceAddress, OlmStateError] = {}
     async for some in SlicesOf(claimed.items(), KEYS_AT_ONCE):
@@ -96,9 +97,9 @@ async def _start_sessions(
     return created
 
 
-def _one_time_keys(response: JsonObject | str | bytes) -> JsonObject:
+def _one_time_keys(response: JsonObject | str | bytes) -> Steps[JsonObject]:
     """``one_time_keys`` of an answer, or what is that already: its keys are user ids."""
-    one_time_keys = answer(response, "one_time_keys")
+    one_time_keys = yield from answer(response, "one_time_keys")
     if "one_time_keys" in one_time_keys:
         return json_object(one_time_keys, "one_time_keys")
     for user_id, _ in entries(one_time_keys, "one_time_keys"):

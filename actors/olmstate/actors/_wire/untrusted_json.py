@@ -94,21 +94,6 @@ def raw_decode(text: str, start: int) -> tuple[Json, int]:
     return value, end
 
 
-MAX_ANSWER_DEPTH: Final = 512
-"""More than a single object in an answer may have: one that is nested too deep must not cost the others."""
-
-
-def answer(response: JsonObject | str | bytes, what: str) -> JsonObject:
-    """A homeserver's answer, parsed or as it came. What is taken from it must be checked for its depth.
-
-    Raises:
-        MalformedMessage: It is no JSON object; the reason calls it ``what``.
-    """
-    return as_object(
-        loads(response, max_depth=MAX_ANSWER_DEPTH) if isinstance(response, str | bytes) else response, what
-    )
-
-
 def _text(data: bytes | str) -> str:
     return data if isinstance(data, str) else data.decode()
 
