@@ -37,4 +37,6 @@ def account() -> dict[str, Any]:
 def client_of(me: dict[str, Any]) -> httpx2.AsyncClient:
     """An HTTP client that is logged in, under Trio as under asyncio."""
     headers = {"Authorization": f"Bearer {me['access_token']}"}
-    return httpx2.AsyncClient(base_url=me["homeserver"] + API, headers=headers)
+    url = me["homeserver"] + API
+    # a homeserver may have much to do; with 5 seconds, what it took would look lost
+    return httpx2.AsyncClient(base_url=url, headers=headers, timeout=60)

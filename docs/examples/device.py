@@ -8,11 +8,8 @@ from contextlib import asynccontextmanager
 import httpx2
 from account import account, client_of
 
-from olmstate.actors import Options, Supervisor, open_supervisor
+from olmstate.actors import Supervisor, open_supervisor
 from olmstate.http import open_transport
-
-# many senders may start at once, and each waits for its turn
-PATIENT = Options(lock_timeout=60)
 
 
 @asynccontextmanager
@@ -28,7 +25,6 @@ async def open_device() -> AsyncGenerator[tuple[Supervisor, httpx2.AsyncClient]]
             device_id=me["device_id"],
             key=bytes.fromhex(me["key"]),
             transport=transport,
-            options=PATIENT,
         ) as device,
     ):
         yield device, client

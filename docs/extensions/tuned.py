@@ -56,6 +56,7 @@ RUN: Mapping[str, Mapping[str, str]] = {
         "LATE_POLL": "processes-4",
         "HEAD_POLL": "processes-2, idle",
         "LATE": "processes-4",
+        "CROWD_POLL": "tests/interop",
         "PATIENCE": "tests/faults",
     },
     "storage/olmstate/storage/sqlite/store.py": {

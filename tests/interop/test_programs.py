@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -24,7 +25,9 @@ from tests.peer.secret_storage import description, encrypt, recovery_key
 from tests.peer.session import API
 
 PROGRAMS = Path(__file__).parents[2] / "docs" / "examples"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+BYTECODE = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir(), "olmstate-bytecode"))}
+"""As installed programs have it. Fifty at once that compile all they import have the homeserver wait for minutes."""
+ENVIRONMENT = {**os.environ, **BYTECODE, "PYTHONPATH": os.pathsep.join(sys.path)}
 PATIENCE = 120
 """Seconds until a test gives up: everything here is real, and the machine may be slow."""
 

@@ -68,12 +68,12 @@ def test_files_that_others_may_read_are_closed_to_them(tmp_path: Path) -> None:
     assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_lock_writes_nothing_but_the_holder_s_process_id(tmp_path: Path) -> None:
+def test_a_lock_writes_nothing_but_the_holder_s_process_id_and_how_often_it_went_on(tmp_path: Path) -> None:
     with closing(Turnstile(tmp_path)) as turnstile:
         turnstile.acquire_nowait()
         turnstile.release()
 
-    assert str(os.getpid()) == (tmp_path / "lock").read_text().strip()
+    assert [str(os.getpid()), "1"] == (tmp_path / "lock").read_text().split()
     assert (tmp_path / "turn").read_text() == ""
 
 

@@ -16,6 +16,7 @@ import trio.testing
 from olmstate.messages import StoreBusy
 from olmstate.storage.lock.lock_file import LockFile
 from olmstate.storage.lock.turnstile import (
+    CROWD_POLL,
     HEAD_POLL,
     LATE,
     LATE_POLL,
@@ -232,7 +233,31 @@ async def test_who_has_waited_long_tries_more_often(opened: Opener, autojump_clo
     assert {LATE_POLL} == set(script.drawn[3:])
 
 
-async def test_a_head_that_can_be_woken_tries_least_often(opened: Opener, autojump_clock: MockClock) -> None:
+async def test_a_crowd_behind_the_head_leaves_the_processor_to_the_holder(
+    opened: Opener, autojump_clock: MockClock
+) -> None:
+    # fifty who tried every millisecond took both processors, and the holder's turn thirty times as long
+    head, behind = Script(), Script()
+    opened().acquire_nowait()
+
+    async with trio.open_nursery() as nursery:
+        for script in (head, behind):
+            nursery.start_soon(wait_in_vain, opened(script))
+            await trio.testing.wait_all_tasks_blocked()
+
+    assert {HEAD_POLL} == set(head.drawn)
+    early = [drawn for drawn in behind.drawn if drawn != CROWD_POLL]
+    assert {WAITER_POLL, LATE_POLL} == set(early)
+    assert sum(longest for _, longest in early) <= PATIENCE + LATE_POLL[1]
+    assert len(behind.drawn) - len(early) == pytest.approx((3 - PATIENCE) / CROWD_POLL[1], abs=2)
+
+
+async def wait_in_vain(turnstile: Turnstile) -> None:
+    with pytest.raises(StoreBusy):
+        await turnstile.acquire(3)
+
+
+async def test_a_head_that_can_be_woken_tries_seldom(opened: Opener, autojump_clock: MockClock) -> None:
     script = Script()
     opened().acquire_nowait()
 
@@ -393,7 +418,7 @@ def test_a_damaged_record_names_nobody(opened: Opener, record: bytes) -> None:
 
 def test_a_process_of_another_user_can_be_named(opened: Opener) -> None:
     opened().acquire_nowait()
-    (opened.folder / "lock").write_bytes(b"1         \n")
+    (opened.folder / "lock").write_bytes(b"%-10d %20d\n" % (1, 7))
 
     assert opened().holder_pid() == 1
 

@@ -35,12 +35,15 @@ class StoreError(OlmStateError):
 
 @attrs.define(kw_only=True, eq=False)
 class StoreBusy(StoreError):
-    """Another process holds the lock. Nobody steals it; ask again, or look at that process."""
+    """Another process holds the lock, and doesn't let it go. Nobody steals it; ask again, or look at that process.
+
+    It is no sign of many who wait in turn: as long as others get the lock, one waits on.
+    """
 
     holder_pid: int | None
     """None: nobody can be named, as when the lock was just being handed over, or it is SQLite's own."""
     waited: float
-    """Seconds."""
+    """Seconds since the lock was asked for, or since another got it last, whichever was later."""
 
     def __str__(self) -> str:
         holder = "others" if self.holder_pid is None else f"process {self.holder_pid}"

@@ -104,7 +104,7 @@ class Lock(Protocol):
         ...
 
     async def acquire(self, timeout: float) -> object:  # noqa: ASYNC109 - the lock names the holder when time is up
-        """Wait for the lock, ``timeout`` seconds at most; raises `StoreBusy`."""
+        """Wait for the lock; raises `StoreBusy` once nobody else has got it for ``timeout`` seconds."""
         ...
 
     def acquire_nowait(self) -> bool:

@@ -72,7 +72,8 @@ class Options:
     capacities: Mapping[Table, int] = attrs.field(factory=dict[Table, int], validator=_capacities)
     """Cached entries by data type; 0 caches nothing of it. 10,000 where none is given."""
     lock_timeout: float = attrs.field(default=5.0, validator=_seconds)
-    """Seconds that a turn waits for the lock before its commands fail with `StoreBusy`; 5 if nothing is said."""
+    """Seconds for which another may keep the lock while a turn waits for it, before its commands fail with `StoreBusy`;
+    5 if nothing is said. They begin anew whenever the lock goes on to somebody else, so that many may wait in turn."""
     write_behind: float = attrs.field(default=0.5, validator=_seconds)
     """Seconds after which what may wait for the next turn gets one of its own; 0.5 if nothing is said."""
     watch: float = attrs.field(default=0.1, validator=[_seconds, _more_than_none])

@@ -19,6 +19,19 @@ class Slot:
     # a semaphore hands over to whoever has waited longest, and lets nobody past who comes back
     turn: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(1, max_value=1))
     holder: MemoryLock | None = None
+    waiting: set[Wait] = attrs.field(factory=set["Wait"])
+
+
+@attrs.define(eq=False)
+class Wait:
+    """How long somebody waits, which begins anew whenever another gets the lock."""
+
+    timeout: float
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    def begin(self) -> None:
+        """From now on."""
+        self.scope.deadline = trio.current_time() + self.timeout
 
 
 class MemoryLock:
@@ -40,22 +53,27 @@ class MemoryLock:
         """Wait for the lock, in turn.
 
         Args:
-            timeout: Seconds, on Trio's clock.
+            timeout: Seconds, on Trio's clock, for which the same handle may hold it.
 
         Raises:
-            StoreBusy: Time is up.
+            StoreBusy: Nobody else got it for so long.
             RuntimeError: This handle holds the lock.
         """
         self._require_free()
         step = self._faults.begin("acquire")
-        started = trio.current_time()
-        with trio.move_on_after(timeout):
-            if self._latency is not None:
-                await trio.sleep(self._latency(step))
-            await self._slot.turn.acquire()
-            self._slot.holder = self
+        wait = Wait(timeout)
+        wait.begin()
+        self._slot.waiting.add(wait)
+        try:
+            with wait.scope:
+                if self._latency is not None:
+                    await trio.sleep(self._latency(step))
+                await self._slot.turn.acquire()
+                self._take()
+        finally:
+            self._slot.waiting.remove(wait)
         if not self.held:
-            raise StoreBusy(holder_pid=self.holder_pid(), waited=trio.current_time() - started)
+            raise StoreBusy(holder_pid=self.holder_pid(), waited=timeout)
         self._end(step)
 
     def acquire_nowait(self) -> bool:
@@ -64,7 +82,7 @@ class MemoryLock:
         step = self._faults.begin("acquire_nowait")
         with contextlib.suppress(trio.WouldBlock):
             self._slot.turn.acquire_nowait()
-            self._slot.holder = self
+            self._take()
         self._end(step)
         return self.held
 
@@ -83,6 +101,11 @@ class MemoryLock:
     def holder_pid(self) -> int | None:
         """The process id of the handle that holds the lock now, or None."""
         return None if self._slot.holder is None else self._slot.holder._pid  # noqa: SLF001 - another of ours
+
+    def _take(self) -> None:
+        self._slot.holder = self
+        for wait in self._slot.waiting:
+            wait.begin()
 
     def _end(self, step: Step) -> None:
         try:

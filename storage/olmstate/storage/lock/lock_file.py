@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 _MODE = 0o600
 _REPLACEMENTS = 10
 """How often one try follows a path to a new file. More means that the file system's inode numbers don't hold still."""
-_SIGNATURE_LENGTH = 11
+_SIGNATURE = b"%-10d %20d\n"
+"""The process id of who took the file last, for people; and how often it went from one handle to another."""
+_SIGNATURE_LENGTH = len(_SIGNATURE % (0, 0))
 
 
 class LockFile:
@@ -45,7 +47,7 @@ class LockFile:
 
     def __init__(self, path: Path) -> None:
         self._path = os.fspath(path)
-        self._signature = b"%-*d\n" % (_SIGNATURE_LENGTH - 1, os.getpid())
+        self._signature: bytes | None = None
         self._open()
 
     def _open(self) -> None:
@@ -133,24 +135,29 @@ class LockFile:
             unlock_descriptor(self._descriptor)
 
     def sign(self) -> None:
-        """Record this process as the one that has taken the file. Call it only when that is so."""
+        """Record this handle as the one that has taken the file. Call it only when that is so."""
+        # Most often nobody else had it in between, and a file that isn't written needs no write-back.
+        if (last := self.signature()) == self._signature:
+            return
+        _, turns = _read_signature(last)
+        self._signature = _SIGNATURE % (os.getpid(), turns + 1)
+        # A full disk, say. Only messages to people and waits rest on it: no reason to fail what the lock is taken for.
+        with contextlib.suppress(OSError):
+            os.pwrite(self._descriptor, self._signature, 0)
+
+    def signature(self) -> bytes:
+        """Another one after each time that the file went from one handle to another."""
         try:
-            # Most often nobody else had it in between, and a file that isn't written needs no write-back.
-            if os.pread(self._descriptor, _SIGNATURE_LENGTH, 0) != self._signature:
-                os.pwrite(self._descriptor, self._signature, 0)
+            return os.pread(self._descriptor, _SIGNATURE_LENGTH, 0)
         except OSError:
-            # A full disk, say. Only messages to people read it: no reason to fail what the lock is taken for.
-            pass
+            return b"?"
 
     def signer(self) -> int | None:
         """The living process that signed last, if any: who has taken the file, if it is taken.
 
         For the few microseconds between `take` and `sign` that is the one before, if it still lives.
         """
-        try:
-            pid = int(os.pread(self._descriptor, _SIGNATURE_LENGTH, 0))
-        except (OSError, ValueError):
-            return None
+        pid, _ = _read_signature(self.signature())
         return pid if _is_alive(pid) else None
 
     def close(self) -> None:
@@ -161,6 +168,15 @@ class LockFile:
     def abandon(self) -> None:
         """Close this process's copy of the descriptor without letting go: another process shares it and goes on."""
         self._file.close()
+
+
+def _read_signature(signature: bytes) -> tuple[int, int]:
+    """The process id and the number in it; 0 for what can't be read."""
+    try:
+        pid, turns = signature.split()
+        return int(pid), int(turns)
+    except ValueError:
+        return 0, 0
 
 
 def _is_alive(pid: int) -> bool:

@@ -45,6 +45,9 @@ LATE = 0.005
 """Seconds."""
 PATIENCE = 0.1
 """Seconds after which a waiter no longer trusts that the head is alive and well."""
+CROWD_POLL = (0.02, 0.06)
+"""The same for who has waited longer than `PATIENCE` and isn't the head. Then there are many, or the holder takes its
+time; fifty who try every millisecond leave the holder a thirtieth of two processors."""
 
 
 @attrs.frozen(kw_only=True)
@@ -105,16 +108,18 @@ class Turnstile:
 
     @enable_ki_protection
     async def acquire(self, timeout: float) -> LockWait:  # noqa: ASYNC109 - who waited how long is part of the error
-        """Wait for the lock, in turn.
+        """Wait for the lock, in turn, for as long as others get theirs.
 
         A checkpoint only if it has to wait: if the lock is free, it is held on return even in a cancelled scope.
 
         Args:
-            timeout: Seconds on Trio's clock, 0 or more. The lock is tried at least once.
+            timeout: Seconds on Trio's clock, 0 or more, for which the same handle may hold the lock. The lock is tried
+                at least once.
 
         Raises:
-            StoreBusy: Others held it all the time. `holder_pid` is None if nobody did at the last moment: it was being
-                handed over; or somebody frozen stands before this one in the line, and `timeout` is below `PATIENCE`.
+            StoreBusy: Nobody else got it for ``timeout`` seconds. `holder_pid` is None if nobody had it at the last
+                moment: it was being handed over; or somebody frozen stands before this one in the line, and `timeout`
+                is below `PATIENCE`.
             StorePoisoned: This is a forked child.
             StoreUnavailable: The operating system refuses, for example because the folder is gone.
             StoreFull: A file of the lock is gone, and there is no room to create it.
@@ -132,6 +137,7 @@ class Turnstile:
                 return _AT_ONCE
             now = started = trio.current_time()
             deadline = started + timeout
+            signature = self._lock.signature()
             tries = 1
             while now < deadline:
                 place = self._line.place
@@ -143,7 +149,9 @@ class Turnstile:
                     self._line.place != HEAD and now - started >= PATIENCE and self._take_lock()
                 ):
                     return LockWait(waited=now - started, tries=tries, bypassed=self._line.place != HEAD)
-            raise StoreBusy(holder_pid=self.holder_pid(), waited=now - started)
+                if signature != (signature := self._lock.signature()):
+                    deadline = now + timeout
+            raise StoreBusy(holder_pid=self.holder_pid(), waited=now - deadline + timeout)
         finally:
             self._acquiring = False
             place = self._line.place
@@ -154,6 +162,8 @@ class Turnstile:
     def _until_next_try(self, waited: float) -> float:
         if self._line.place == HEAD and self._wake_ups[HEAD].listening:
             return self._rng.uniform(*HEAD_POLL)
+        if waited >= PATIENCE:
+            return self._rng.uniform(*CROWD_POLL)
         return self._rng.uniform(*(WAITER_POLL if waited < LATE else LATE_POLL))
 
     @enable_ki_protection
