@@ -70,6 +70,7 @@ def _known(record: IdentityRecord) -> KnownIdentity:
         ),
         trusted_signers=record.trusted_signers,
         withdrawn_signer=record.withdrawn_signer,
+        compared_again=record.compared_again,
     )
 
 
@@ -99,6 +100,7 @@ def _record(known: KnownIdentity) -> IdentityRecord:
         pinned_master_key=None if pinned is None else Ed25519Key(pinned),
         was_verified=known.other.was_verified,
         withdrawn_signer=known.withdrawn_signer,
+        compared_again=known.compared_again,
     )
 
 
