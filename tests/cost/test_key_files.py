@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 
 import pytest
@@ -12,6 +12,8 @@ import trio
 
 from olmstate.actors import Supervisor
 from olmstate.actors._room_keys import operations
+from olmstate.actors._secret_storage import procedures
+from olmstate.actors._secret_storage.ssss import KeyDescription, Passphrase
 from olmstate.actors._wire.json_array import LONGEST_ELEMENT, elements
 from olmstate.actors._wire.key_file import STEP, Derivation, FileKeys, SealedFile, finish, read_sessions, write_key_file
 from olmstate.actors._wire.steps import at_once
@@ -85,7 +87,21 @@ def test_an_element_that_never_ends_is_refused_before_all_is_read() -> None:
     assert read <= 4 * LONGEST_ELEMENT
 
 
-async def test_who_is_cancelled_does_not_wait_for_the_derivation() -> None:
+PATIENCE = 10.0
+"""Seconds until a derivation ends by itself, so that who waits for it fails, and doesn't wait for ever."""
+
+
+DERIVATIONS: Mapping[str, Callable[[str], Awaitable[object]]] = {
+    "of a key file": lambda passphrase: operations.derive_in_thread(passphrase, DERIVATION),
+    "of a storage key": lambda passphrase: procedures._key(  # pyright: ignore[reportPrivateUsage]
+        passphrase, KeyDescription(key_id="key", passphrase=Passphrase(salt="", iterations=1))
+    ),
+    "of a new storage key": procedures._new_key,  # pyright: ignore[reportPrivateUsage]
+}
+
+
+@pytest.mark.parametrize("name", DERIVATIONS)
+async def test_who_is_cancelled_does_not_wait_for_the_derivation(name: str) -> None:
     begun, end = threading.Event(), threading.Event()
 
     class SlowPassphrase(str):
@@ -93,13 +109,13 @@ async def test_who_is_cancelled_does_not_wait_for_the_derivation() -> None:
 
         def encode(self, encoding: str = "", errors: str = "") -> bytes:  # noqa: ARG002 - as it is
             begun.set()
-            end.wait()
+            end.wait(PATIENCE)
             return b""
 
     try:
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(operations.derive_in_thread, SlowPassphrase(), DERIVATION)
+                nursery.start_soon(DERIVATIONS[name], SlowPassphrase("correct horse"))
                 while not begun.is_set():
                     await trio.lowlevel.checkpoint()
                 scope.cancel()

@@ -15,16 +15,18 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import trio
 
 import olmstate.asyncio
@@ -40,6 +42,7 @@ from olmstate.messages import (
     ExportKeyFile,
     MarkRoomKeyShared,
     OlmStateError,
+    PrepareAccount,
     PrepareOneTimeKeys,
     PrepareRoomKey,
     PublishAccount,
@@ -49,6 +52,8 @@ from olmstate.messages import (
 from olmstate.storage import Turnstile
 from tests.faults.homeserver import ALICE, ALICE_DEVICE
 from tests.faults.served import BOB, BOBS_DEVICE, CAROL, CAROLS_DEVICE
+from tests.operations import device
+from tests.recordings.stores.recorded import RECORDED, unpack
 
 PATIENCE: Final = 60.0
 """Seconds until a program counts as one that never ends: many times its `DRAIN`, and what its work takes."""
@@ -208,6 +213,45 @@ def work_under_asyncio(folder: Folder, rng: random.Random) -> None:
     asyncio.run(main())
 
 
+@attrs.frozen
+class Made:
+    """A store of a program's own, which it opens again and again."""
+
+    folder: Path
+    device: Mapping[str, Any]
+    """What opens it."""
+
+    def open_again(self, times: int) -> None:
+        """Open it, which derives a key in a thread if it is one from a passphrase."""
+
+        async def main() -> None:
+            for _ in range(times):
+                async with open_supervisor(self.folder, **self.device, options=OPTIONS) as supervisor:
+                    await supervisor.ask(PrepareAccount())
+
+        trio.run(main)
+
+    def open_again_under_asyncio(self, times: int) -> None:
+        """The same, with the bridge."""
+
+        async def main() -> None:
+            for _ in range(times):
+                async with olmstate.asyncio.open_supervisor(self.folder, **self.device, options=OPTIONS) as supervisor:
+                    await supervisor.ask(PrepareAccount())
+
+        asyncio.run(main())
+
+
+WITH_PASSPHRASE: Final = {"user_id": ALICE, "device_id": ALICE_DEVICE, "key": "secret"}
+MIGRATED: Final = {"user_id": device.ALICE, "device_id": device.ALICE_DEVICE, "key": device.KEY}
+
+
+def migrate(folder: Path) -> None:
+    """Open a store that an early version has written."""
+    unpack(RECORDED[0], folder)
+    Made(folder, MIGRATED).open_again(3)
+
+
 def run_command(*arguments: object) -> None:
     """The program ``olmstate``."""
     command_line([str(argument) for argument in arguments], prog_name="olmstate")
@@ -240,6 +284,9 @@ def programs(folder: Folder) -> dict[str, Callable[[random.Random], None]]:
         "works under asyncio": lambda rng: work_under_asyncio(folder, rng),
         "bootstrap": lambda _: run_command("bootstrap", store, *at_home("alice"), "--replace"),
         "recover": lambda _: run_command("recover", folder.signed_in, *at_home("carol"), *recovery_key),
+        "makes a store": lambda rng: Made(new(rng, "made"), WITH_PASSPHRASE).open_again(2),
+        "makes a store under asyncio": lambda rng: Made(new(rng, "made"), WITH_PASSPHRASE).open_again_under_asyncio(2),
+        "migrates": lambda rng: migrate(new(rng, "migrated")),
         "verify": lambda _: run_command("verify", store, *at_home("alice"), "--user", BOB, "--sync"),
     }
 
@@ -259,6 +306,11 @@ def check(folder: Folder) -> None:
             await supervisor.ask(PrepareOneTimeKeys())
 
     trio.run(main)
+    for name, opens in (("made", WITH_PASSPHRASE), ("migrated", MIGRATED)):
+        for own in folder.store.parent.glob(f"{name}-*"):
+            # cut off before its database was there, it is made anew
+            Made(own, opens).open_again(1)
+            shutil.rmtree(own)
 
 
 # --- children -----------------------------------------------------------------------------------------------
