@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from olmstate.actors._wire import json_parts
-from olmstate.actors._wire.json_parts import AT_ONCE, PART, loads_in_parts
+from olmstate.actors._wire.json_parts import AT_ONCE, FREED_AT_ONCE, PART, free, loads_in_parts
 from olmstate.actors._wire.steps import Steps, at_once
 from olmstate.actors._wire.untrusted_json import MAX_DEPTH, loads
 from olmstate.messages import Json, MalformedMessage
@@ -118,3 +118,12 @@ def test_a_step_is_no_longer_in_a_large_text(part: Json) -> None:
         assert len(lines) >= number // PART
         longest.append(max(lines))
     assert longest[1] <= 1.1 * longest[0]
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_what_is_freed_goes_a_little_at_a_time(wide: bool) -> None:  # noqa: FBT001
+    events = [{"type": "m.test", "content": {"body": "hello"}} for _ in range(20 * FREED_AT_ONCE)]
+    rooms: Json = {"join": {f"!{each}": {"events": [event]} for each, event in enumerate(events)} if wide else [events]}
+    assert 20 <= sum(1 for _ in free(rooms)) + 1
+    large = rooms["join"] if wide else rooms["join"][0]
+    assert len(large) <= FREED_AT_ONCE

@@ -9,6 +9,7 @@ from tests.bench.encryption import encryption
 from tests.bench.growth import growth
 from tests.bench.hostile import sync_hostile
 from tests.bench.job import Job
+from tests.bench.long_asks import long_asks
 from tests.bench.members import device_query, encrypt_for_room, share_first
 from tests.bench.processes import processes, processes_by_number
 from tests.bench.resources import housekeeping, idle, memory
@@ -41,6 +42,7 @@ CHECKED: dict[str, Job] = {
     "housekeeping": housekeeping,
     "stall": stall,
     "growth": growth,
+    "long-asks": long_asks,
 }
 """Those with targets."""
 

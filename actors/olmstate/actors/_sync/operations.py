@@ -20,7 +20,7 @@ from olmstate.actors._rooms.actor import Discard, OutboundGroupSessionsActor
 from olmstate.actors._rooms.leaves import rooms_with_leaves
 from olmstate.actors._to_device.receiving import receive_to_device
 from olmstate.actors._to_device.turns import in_turns
-from olmstate.actors._wire.json_parts import answer
+from olmstate.actors._wire.json_parts import answer, free
 from olmstate.actors._wire.untrusted_json import array_of, if_sound, json_object, optional, string, strings
 from olmstate.messages import (
     Command,
@@ -77,6 +77,8 @@ async def receive_sync(supervisor: Asking, command: ReceiveSync) -> SyncReceived
         settings=await in_slices(settings_in(sync)),
         account_data=await in_slices(account_data_in(sync)),
     )
+    if isinstance(command.sync, str | bytes):
+        await in_slices(free(sync.get("rooms")))  # all that is wanted of it was copied
     to_device = optional(json_object, sync, "to_device") or {}
     events = optional(array_of, to_device, "events") or ()
     received: list[Received] = []

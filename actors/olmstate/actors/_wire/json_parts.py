@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import AnyStr, Final
 
 from olmstate.messages import Json, JsonObject, MalformedMessage
 
 from .steps import Steps
-from .untrusted_json import as_object, is_array, loads, nesting, raw_decode
+from .untrusted_json import as_object, is_array, is_object, loads, nesting, raw_decode
 
 PART: Final = 32 * 1024
 """Bytes, or characters, fed at a time: half a millisecond, or a whole one."""
 AT_ONCE: Final = 6 * PART
 """What is no longer is parsed by one call, two milliseconds at most: more steps would only cost those who have much to
 do beside it."""
+FREED_AT_ONCE: Final = 128
+"""Events, or rooms: below a millisecond."""
 
 _NUMBER: Final = re.compile(r"[-+.0-9eE]*\Z")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
@@ -57,6 +59,28 @@ def loads_in_parts(data: bytes | str, *, max_depth: int) -> Steps[Json]:
         parser.feed(text)
         yield
     return parser.end()
+
+
+def free(value: Json) -> Steps[None]:
+    """Take apart what was parsed and nobody needs any more: to free very much at once takes some milliseconds."""
+    left: list[Json] = [value]
+    while left:
+        part = left.pop()
+        inside: Collection[Json]
+        take: Callable[[], object]
+        if is_object(part):
+            inside, take = part.values(), part.popitem
+        elif isinstance(part, list):
+            array: list[Json] = part  # pyright: ignore[reportUnknownVariableType] - of anything
+            inside, take = array, array.pop
+        else:
+            continue
+        if len(inside) <= FREED_AT_ONCE:
+            left += inside
+        while len(inside) > FREED_AT_ONCE:
+            for _ in range(FREED_AT_ONCE):
+                take()
+            yield
 
 
 def _cut(data: AnyStr) -> Iterator[AnyStr]:
