@@ -7,7 +7,7 @@ Why: a number that was typed in is wrong after the next change, and nobody notic
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.bench.record import Record, read_record
 from tests.bench.table import time, value
 
 from .plots import svg
+from .tables import table_of
 
 
 class _OfARun(SphinxDirective):
@@ -45,7 +46,7 @@ class Table(_OfARun):
         jobs = self.arguments[1:] or list(CHECKED)
         found = self.record(self.arguments[0]).jobs
         rows = [_cells(result) for job in jobs if job in found for result in found[job].results]
-        return [_table(("", "olmstate", "the other", "comes out", "ought to be"), rows, (5, 2, 3, 2, 3))]
+        return [table_of(("", "olmstate", "the other", "comes out", "ought to be"), rows, (5, 2, 3, 2, 3))]
 
 
 class Plot(_OfARun):
@@ -80,7 +81,7 @@ class Machine(_OfARun):
         """List it."""
         record = self.record(self.arguments[0])
         rows = [*record.machine.lines(), ("rounds", f"{record.rounds}")]
-        return [_table(("", ""), rows, (1, 4))]
+        return [table_of(("", ""), rows, (1, 4))]
 
 
 def _cells(result: Result) -> Sequence[str]:
@@ -103,19 +104,6 @@ def _wanted(result: Result) -> str:
     target = "" if result.target is None else f"{result.bound} {result.target:g}"
     missed = "" if result.met else "missed"
     return "; ".join(part for part in (target, missed, result.note) if part)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int]) -> nodes.table:
-    group = nodes.tgroup(cols=len(head))
-    group += [nodes.colspec(colwidth=width) for width in widths]
-    if any(head):
-        group += nodes.thead("", _row(head))
-    group += nodes.tbody("", *(_row(row) for row in rows))
-    return nodes.table("", group)
-
-
-def _row(cells: Sequence[str]) -> nodes.row:
-    return nodes.row("", *(nodes.entry("", nodes.paragraph("", cell)) for cell in cells))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from olmstate.actors._verification import flow
 from .source import classes_in, syntax_of
 from .state_machine import StateMachine
 from .states import VERIFICATION_TABLES, cache_machine, supervisor_edges, supervisor_machine, verification_machine
+from .tables import table_of
 
 
 def meanings(module: ModuleType, class_name: str) -> dict[str, str]:
@@ -50,8 +51,8 @@ class SupervisorStates(_Drawing):
             raise self.error("the module's list of states isn't that of its table")
         return [
             self.drawn(supervisor_machine(), "The supervisor's states and moves"),
-            _table(("state", "what it does there"), said),
-            _table(("move", "from", "to", "what has happened"), list(_moves())),
+            table_of(("state", "what it does there"), said),
+            table_of(("move", "from", "to", "what has happened"), list(_moves())),
         ]
 
 
@@ -92,14 +93,14 @@ class VerificationStates(_Drawing):
         self.env.note_dependency(inspect.getfile(flow))
         [name] = self.arguments
         if name == "otherwise":
-            return [_table(("what happens", "what it is", "what comes of it"), list(_otherwise()))]
+            return [table_of(("what happens", "what it is", "what comes of it"), list(_otherwise()))]
         texts = meanings(flow, "State")
         table = VERIFICATION_TABLES[name]
         shown = [(state.name, texts[state.name].removeprefix("SAS: ").removeprefix("QR: ")) for state in table]
         return [
             self.drawn(verification_machine(name), f"A verification's states and moves: {name}"),
-            _table(("state", "what it is"), shown),
-            _table(("in", "what happens", "what is sent, shown or marked", "then"), list(_rows(table))),
+            table_of(("state", "what it is"), shown),
+            table_of(("in", "what happens", "what is sent, shown or marked", "then"), list(_rows(table))),
         ]
 
 
@@ -127,18 +128,6 @@ def _otherwise() -> Iterator[tuple[str, str, str]]:
             words = [*_done(found), *([found.state.name] if found.state else [])]
             result = ", ".join(words) or "nothing"
         yield move.value, texts.get(move.name, ""), result
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> nodes.table:
-    group = nodes.tgroup(cols=len(head))
-    group += [nodes.colspec(colwidth=1) for _ in head]
-    group += nodes.thead("", _row(head))
-    group += nodes.tbody("", *(_row(row) for row in rows))
-    return nodes.table("", group)
-
-
-def _row(cells: Sequence[str]) -> nodes.row:
-    return nodes.row("", *(nodes.entry("", nodes.paragraph("", cell)) for cell in cells))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeAlias, assert_never
 
 import attrs
 
-from olmstate.actors._engine.actor import Actor, Environment, Newest, PageQuery, Wanted
+from olmstate.actors._engine.actor import Actor, Environment, Newest, Notice, PageQuery, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import restore
 from olmstate.actors.testing import DEVICE, USER, MemoryDisk, MemoryStore
@@ -114,6 +114,7 @@ class Notes(Actor[Asked]):
         self.notes = Cache[Note](Table.DEVICES, NoteCodec(), capacity)
         self.newest = newest or Newest()
         self.handled: list[Message[Any]] = []
+        self.on_notice: Callable[[Notice], object] = lambda _: None
         self.on_handle: Callable[[], None] = lambda: None
         environment = Environment(
             store=store,
@@ -162,6 +163,9 @@ class Notes(Actor[Asked]):
                 raise AssertionError("it was to end before")
             case _:
                 assert_never(message)
+
+    def noticed(self, notice: Notice) -> None:
+        self.on_notice(notice)
 
     @property
     def loaded(self) -> int:

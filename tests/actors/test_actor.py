@@ -265,6 +265,29 @@ async def test_a_rollback_takes_back_what_the_turn_has_changed_and_nothing_else(
     assert notes.loaded == 3  # b was there all the time
 
 
+async def test_an_actor_hears_of_what_others_have_written_of_its_and_of_the_end_of_a_turn_that_has(
+    disk: MemoryDisk,
+) -> None:
+    heard: list[Notice] = []
+    async with run_actor(Notes(MemoryStore(disk))) as notes:
+        notes.on_notice = heard.append
+        for turn in (Committed(generation=2), RolledBack()):
+            notes.notify(turn)  # of a turn that has changed nothing here
+            notes.notify(Invalidate(generation=2, partitions={Table.ACCOUNT: frozenset({b"a"})}))
+        assert heard == []
+        concerned: list[Notice] = [forget(2, "a"), forget(2)]
+        for notice in concerned:
+            notes.notify(notice)
+        for turn in (Committed(generation=3), RolledBack()):
+            await notes.ask(Write("a", "a2"))
+            elsewhere = Invalidate(generation=3, partitions={Table.ACCOUNT: frozenset({b"a"})})
+            concerned += (elsewhere, turn)
+            notes.notify(elsewhere)  # the turn that has changed something goes on
+            notes.notify(turn)
+            notes.notify(turn)  # another's
+        assert concerned == heard
+
+
 async def test_a_rollback_reaches_a_query_that_is_loading(disk: MemoryDisk, autojump_clock: MockClock) -> None:
     faults = Faults()
     async with run_actor(Notes(MemoryStore(disk, faults=faults, latency=a_second))) as notes:

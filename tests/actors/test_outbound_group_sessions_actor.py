@@ -18,9 +18,9 @@ from olmstate.actors._rooms.actor import (
     Export,
     GiveBack,
     MarkShared,
-    MegolmCiphertext,
     Replace,
 )
+from olmstate.actors._wire.room_event import MegolmCiphertext
 from olmstate.actors._wire.steps import at_once
 from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import (

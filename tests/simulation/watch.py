@@ -14,13 +14,18 @@ from typing import Any
 import trio
 
 from olmstate.actors._engine.actor import Actor
+from olmstate.actors._engine.runner import Runner
+from olmstate.actors._engine.subscriptions import Subscriptions
 from olmstate.actors.testing import Faults, Step
 from olmstate.messages import Message, Reply
 from tests.faults.history import Json
 from tests.simulation.strikes import Steps, Strike, Unit
 
-FOR_SUBSCRIBERS = {"_watch", "catch_up", "_read_on"}
-"""What a supervisor does for subscribers alone: methods of `Runner` and `Subscriptions`. It tries again by itself."""
+FOR_SUBSCRIBERS = {
+    method.__code__
+    for method in (Runner._watch, Subscriptions.catch_up, Subscriptions._read_on)  # pyright: ignore[reportPrivateUsage]
+}
+"""What a supervisor does for subscribers alone. It tries again by itself."""
 
 
 class Watch(trio.abc.Instrument):
@@ -112,7 +117,7 @@ class Watch(trio.abc.Instrument):
         return self._on and not self.struck and strike is not None and (unit, number) == (strike.unit, self._number)
 
     def _strike_in_call(self) -> None:
-        self.for_subscribers = any(frame.f_code.co_name in FOR_SUBSCRIBERS for frame, _ in walk_stack(None))
+        self.for_subscribers = any(frame.f_code in FOR_SUBSCRIBERS for frame, _ in walk_stack(None))
         if self._on:  # one that was planned for a step that never came, and comes now, is none of ours
             self._strike_now()
 

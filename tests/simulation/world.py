@@ -51,14 +51,9 @@ MOST_DUE = 3
 
 
 @attrs.frozen(kw_only=True)
-class Baseline:
-    """A device that has met somebody: what is stored, and what others know."""
+class Stored:
+    """What is stored where runs begin."""
 
-    me: DeviceIdentity
-    peers: tuple[JsonObject, ...]
-    """Snapshots, since a simulation uses them up."""
-    published: PublishedKeys
-    """The device's keys that nobody has claimed."""
     rows: dict[Table, list[Row]] = attrs.field(factory=dict[Table, list[Row]])
 
     def disk(self) -> MemoryDisk:
@@ -66,6 +61,17 @@ class Baseline:
         disk = MemoryDisk()
         disk.write_from_elsewhere(self.rows)
         return disk
+
+
+@attrs.frozen(kw_only=True)
+class Baseline(Stored):
+    """A device that has met somebody: what is stored, and what others know."""
+
+    me: DeviceIdentity
+    peers: tuple[JsonObject, ...]
+    """Snapshots, since a simulation uses them up."""
+    published: PublishedKeys
+    """The device's keys that nobody has claimed."""
 
 
 @functools.cache

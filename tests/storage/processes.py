@@ -18,16 +18,12 @@ PROGRAMS = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
-class Peer:
-    """Another process with a handle on the store in ``folder``; it does what it is asked."""
+class Steered:
+    """Another process, which does what it is asked in a line, and answers in one."""
 
-    def __init__(self, folder: Path, *, within: Sequence[str] = ()) -> None:
+    def __init__(self, *command: str, pass_fds: Sequence[int] = ()) -> None:
         self._process = subprocess.Popen(
-            [*within, sys.executable, "-W", "ignore", str(PROGRAMS / "store_peer.py"), str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=ENVIRONMENT,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, pass_fds=pass_fds
         )
         self.pid = self._process.pid
 
@@ -47,6 +43,13 @@ class Peer:
     def freeze(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
+
+
+class Peer(Steered):
+    """Another process with a handle on the store in ``folder``."""
+
+    def __init__(self, folder: Path, *, within: Sequence[str] = ()) -> None:
+        super().__init__(*within, sys.executable, "-W", "ignore", str(PROGRAMS / "store_peer.py"), str(folder))
 
     def kill(self) -> list[str]:
         """SIGKILL, unless it has ended; what it still had said."""

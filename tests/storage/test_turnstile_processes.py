@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from contextlib import ExitStack, closing
@@ -20,6 +19,7 @@ import trio.lowlevel
 
 from olmstate.messages import StoreBusy
 from olmstate.storage.lock.turnstile import PATIENCE, Turnstile
+from tests.storage.processes import Steered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,38 +29,13 @@ if TYPE_CHECKING:
 PEER = Path(__file__).with_name("turnstile_peer.py")
 
 
-class Peer:
-    """Another process with a handle on the lock; it does what it is asked."""
+class Peer(Steered):
+    """Another process with a handle on the lock."""
 
     def __init__(self, folder: Path) -> None:
         ours_ends, self._life = os.pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, str(PEER), str(folder), str(ours_ends)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            pass_fds=[ours_ends],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
+        super().__init__(sys.executable, str(PEER), str(folder), str(ours_ends), pass_fds=[ours_ends])
         os.close(ours_ends)
-        self.pid = self._process.pid
-
-    def tell(self, line: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-
-    def answer(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-    def ask(self, line: str) -> str:
-        self.tell(line)
-        return self.answer()
-
-    def freeze(self) -> None:
-        self._process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
 
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)

@@ -11,7 +11,8 @@ from olmstate.actors import Supervisor, open_supervisor, run_supervisor
 from olmstate.actors._account.actor import AccountActor, Create, LookUpOwnDevice, MakeKeys, OwnDevice
 from olmstate.actors._devices.actor import DevicesActor
 from olmstate.actors._engine.actor import Actor
-from olmstate.actors._rooms.actor import EncryptReserved, MegolmCiphertext
+from olmstate.actors._rooms.actor import EncryptReserved
+from olmstate.actors._wire.room_event import MegolmCiphertext
 from olmstate.actors.testing import DEVICE, USER, ActorsUnderTest, MemoryDisk, MemoryLock, MemoryStore, run_actor
 from olmstate.messages import (
     DeviceIdentity,

@@ -29,10 +29,11 @@ from olmstate.messages import (
     SignedDeviceKeys,
     UserId,
 )
-from olmstate.storage import Row, Table
+from olmstate.storage import Table
 from tests.operations.peer import Peer
 from tests.peer.key_server import PublishedKeys
 from tests.simulation.hostile.truth import NUMBER, Letter, Room, Said, Truth
+from tests.simulation.world import Stored
 
 ROOM = RoomId("!room:example.org")
 BOB, CAROL = UserId("@bob:example.org"), UserId("@carol:example.org")
@@ -43,20 +44,13 @@ KEYS = 12
 
 
 @attrs.frozen(kw_only=True)
-class Baseline:
+class Baseline(Stored):
     """A new device that has uploaded its keys."""
 
-    rows: dict[Table, list[Row]]
     me: DeviceIdentity
     device_keys: JsonObject
     published: PublishedKeys
     """Its one-time keys and its fallback key, which nobody has claimed."""
-
-    def disk(self) -> MemoryDisk:
-        """Another store that holds it."""
-        disk = MemoryDisk()
-        disk.write_from_elsewhere(self.rows)
-        return disk
 
 
 @functools.cache

@@ -435,9 +435,8 @@ class AccountActor(Actor[Asked]):
             self._own_device = self._describe(own.account)
         return self._own_device
 
-    def notify(self, notice: Notice) -> None:
-        """Tell the actor something, which holds from now on."""
-        super().notify(notice)
+    def noticed(self, notice: Notice) -> None:
+        """Forget what was saved, and a device that it may not be."""
         self._saved = (None, None)
         if self._just_made and not isinstance(notice, Committed):
             self._own_device = None  # it may be another's by now

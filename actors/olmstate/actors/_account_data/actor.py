@@ -10,16 +10,16 @@ Its invariants:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar, TypeAlias, assert_never
 
 import attrs
 
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import dumps, loads, restore
+from olmstate.actors._engine.records import OneRecordCodec, restore
 from olmstate.messages import JsonObject, Message, Query, Reply
-from olmstate.storage import Row, Table
+from olmstate.storage import Table
 
 from .stored import AccountDataRecord
 
@@ -30,14 +30,6 @@ class Known:
 
     content: JsonObject | None
     """None: the homeserver has none."""
-
-
-class _Codec:
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> AccountDataRecord | None:  # noqa: ARG002 - one row at most
-        return loads(rows[0], AccountDataRecord) if rows else None
-
-    def encode(self, partition: bytes, entry: AccountDataRecord | None) -> Iterable[Row]:
-        yield Row(partition, partition, None if entry is None else dumps(entry))
 
 
 @attrs.frozen(kw_only=True)
@@ -72,7 +64,7 @@ class AccountDataActor(Actor[Asked]):
     def __init__(self, environment: Environment) -> None:
         """It has loaded nothing."""
         capacity = environment.capacity(Table.ACCOUNT_DATA)
-        self._known = Cache[AccountDataRecord | None](Table.ACCOUNT_DATA, _Codec(), capacity)
+        self._known = Cache[AccountDataRecord | None](Table.ACCOUNT_DATA, OneRecordCodec(AccountDataRecord), capacity)
         super().__init__(environment, [self._known])
 
     def _partition(self, data_type: str) -> bytes:

@@ -87,14 +87,15 @@ async def write_account_data(turn: Turn, contents: Iterable[tuple[str, JsonObjec
     requests: list[NewRequest] = []
     known: dict[str, Known] = {}
     for data_type, content in contents:
-        if not _is_sound(content):
+        body = _as_stored(content)
+        if body is None:
             raise MalformedContent(reason=f"more than {LARGEST // 1024} KiB")  # it could not be read again
         requests.append(
             NewRequest(
                 kind=RequestKind.ACCOUNT_DATA,
                 method="PUT",
                 path=await _path(turn, data_type),
-                body=json.dumps(content).encode(),
+                body=body.encode(),
                 subjects=(_WRITES, data_type, batch),
             )
         )
@@ -114,7 +115,7 @@ async def _path(turn: Turn, data_type: str) -> str:
 
 async def take_fetch_answer(turn: Turn, answered: AnsweredRequest, response: JsonObject) -> None:
     """The homeserver has some of that type."""
-    if not _is_sound(response):
+    if _as_stored(response) is None:
         raise MalformedMessage(reason="account data that can't be stored")
     await _came(turn, {answered.subjects[0]: response})
 
@@ -178,14 +179,15 @@ async def receive_account_data(turn: Turn, contents: Mapping[str, JsonObject]) -
         known = await turn[AccountDataActor].ask(LookUpAccountData(types=tuple(others)))
         types += [data_type for data_type, each in zip(others, known, strict=True) if each is not None]
     async for some in SlicesOf(types, TYPES_AT_ONCE):
-        sound = {data_type: contents[data_type] for data_type in some if _is_sound(contents[data_type])}
+        sound = {data_type: contents[data_type] for data_type in some if _as_stored(contents[data_type]) is not None}
         if sound:
             await _came(turn, sound)
 
 
-def _is_sound(content: JsonObject) -> bool:
-    """Whether it can be stored."""
+def _as_stored(content: JsonObject) -> str | None:
+    """As JSON; None: it can't be stored."""
     try:
-        return len(dumps(content)) <= LARGEST
+        text = dumps(content)
     except MalformedMessage:
-        return False
+        return None
+    return text if len(text) <= LARGEST else None

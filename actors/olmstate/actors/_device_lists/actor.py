@@ -14,48 +14,26 @@ Outdated users are one partition of their own table, since they are few and each
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import ClassVar, TypeAlias, assert_never
 
 import attrs
 
 from olmstate.actors._engine.actor import Actor, Environment, PageQuery, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import OneRecordCodec, dumps, loads
+from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
+from olmstate.actors._engine.records import OneRecordCodec, loads
 from olmstate.messages import Message, OutdatedUsers, Query, Reply, UserId
-from olmstate.storage import Position, Row, RowReader, Table
+from olmstate.storage import Position, Row, Table
 
 from .stored import OutdatedUserRecord, TrackedUserRecord
 
 _TOKEN_BYTES = 8
 
 
-@attrs.define(kw_only=True)
-class _Outdated:
-    """All outdated users, by the token of what made them so."""
-
-    users: dict[UserId, str] = attrs.field(factory=dict[UserId, str])
-    changed: set[UserId] = attrs.field(factory=set[UserId])
-
-
-class _OutdatedCodec:
-    def __init__(self, store: RowReader) -> None:
-        self._store = store
-
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> _Outdated:  # noqa: ARG002 - there is one
-        records = [loads(row, OutdatedUserRecord) for row in rows]
-        return _Outdated(users={record.user_id: record.invalidation for record in records})
-
-    def add(self, entry: _Outdated, rows: Sequence[Row]) -> None:
-        entry.users |= self.decode(b"", rows).users
-
-    def encode(self, partition: bytes, entry: _Outdated) -> Iterable[Row]:
-        for user_id in entry.changed:
-            invalidation = entry.users.get(user_id)
-            record = None if invalidation is None else OutdatedUserRecord(user_id=user_id, invalidation=invalidation)
-            key = self._store.key(Table.OUTDATED_USERS, user_id)
-            yield Row(key, partition, None if record is None else dumps(record))
-        entry.changed.clear()
+_Outdated: TypeAlias = NamedRecords[UserId, OutdatedUserRecord]
+"""All outdated users, each with the token of what made it so."""
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------
@@ -123,7 +101,8 @@ class DeviceListsActor(Actor[Asked]):
         store, capacity = environment.store, environment.capacity
         codec = OneRecordCodec(TrackedUserRecord)
         self._tracked = Cache[TrackedUserRecord | None](Table.TRACKED_USERS, codec, capacity(Table.TRACKED_USERS))
-        self._outdated = Cache[_Outdated](Table.OUTDATED_USERS, _OutdatedCodec(store), capacity(Table.OUTDATED_USERS))
+        outdated = NamedRecordsCodec(store, OutdatedUserRecord, attrgetter("user_id"))
+        self._outdated = Cache[_Outdated](Table.OUTDATED_USERS, outdated, capacity(Table.OUTDATED_USERS))
         self._all_outdated = store.key(Table.OUTDATED_USERS, "outdated users")
         super().__init__(environment, [self._tracked, self._outdated])
 
@@ -155,13 +134,15 @@ class DeviceListsActor(Actor[Asked]):
                 self._invalidate([user_id for user_id in users if self._tracked.current(self._key(user_id))])
                 return message.reply(None)
             case UpToDate(invalidations=invalidations):
-                known = self._outdated.current(self._all_outdated).users
-                self._forget([user_id for user_id, token in invalidations.items() if known.get(user_id) == token])
+                known = self._outdated.current(self._all_outdated).by_name
+                tokens = {user_id: known[user_id].invalidation for user_id in invalidations if user_id in known}
+                self._forget([user_id for user_id, token in tokens.items() if token == invalidations[user_id]])
                 return message.reply(None)
             case Invalidations():
-                return message.reply(dict(self._outdated.current(self._all_outdated).users))
+                outdated = self._outdated.current(self._all_outdated).by_name
+                return message.reply({user_id: record.invalidation for user_id, record in outdated.items()})
             case NotUpToDate(users=users):
-                outdated = self._outdated.committed(self._all_outdated).users
+                outdated = self._outdated.committed(self._all_outdated).by_name
                 return message.reply(
                     tuple(
                         user_id
@@ -170,7 +151,7 @@ class DeviceListsActor(Actor[Asked]):
                     )
                 )
             case OutdatedUsers():
-                return message.reply(tuple(sorted(self._outdated.committed(self._all_outdated).users)))
+                return message.reply(tuple(sorted(self._outdated.committed(self._all_outdated).by_name)))
             case TrackedUsersPage():
                 return message.reply(self.decoded_page(message.table, _tracked_user))
             case _:
@@ -191,17 +172,15 @@ class DeviceListsActor(Actor[Asked]):
 
     def _invalidate(self, users: Sequence[UserId]) -> None:
         if users:
-            outdated = self._outdated.change(self._all_outdated)
-            outdated.users.update((user_id, secrets.token_hex(_TOKEN_BYTES)) for user_id in users)
-            outdated.changed.update(users)
+            new = {
+                user_id: OutdatedUserRecord(user_id=user_id, invalidation=secrets.token_hex(_TOKEN_BYTES))
+                for user_id in users
+            }
+            self._outdated.change(self._all_outdated).put(new)
 
     def _forget(self, users: Sequence[UserId]) -> None:
-        gone = [user_id for user_id in users if user_id in self._outdated.current(self._all_outdated).users]
-        if gone:
-            outdated = self._outdated.change(self._all_outdated)
-            for user_id in gone:
-                del outdated.users[user_id]
-            outdated.changed.update(gone)
+        if not self._outdated.current(self._all_outdated).by_name.keys().isdisjoint(users):
+            self._outdated.change(self._all_outdated).drop(users)
 
 
 def _tracked_user(row: Row) -> UserId:

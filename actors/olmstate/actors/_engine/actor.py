@@ -180,6 +180,9 @@ class Actor(abc.ABC, Generic[M_contra]):
         """What the actor must be asked in the last turn of all."""
         return None
 
+    def noticed(self, notice: Notice) -> None:
+        """A notice has come that concerns the actor: of what the running turn has changed of its, or others have."""
+
     # --- asking ---------------------------------------------------------------------------------------------
 
     async def ask(self, message: MessageOf[M_contra, R]) -> R:
@@ -227,16 +230,26 @@ class Actor(abc.ABC, Generic[M_contra]):
 
     def notify(self, notice: Notice) -> None:
         """Tell the actor something, which holds from now on, also for what it is loading."""
+        touched = [cache for cache in self._caches if cache.touched]
+        written = self._take_in(notice)
+        if not isinstance(notice, Invalidate):
+            for cache in touched:
+                cache.touched = False
+        if touched or written:
+            self.noticed(notice)
+
+    def _take_in(self, notice: Notice) -> bool:
+        """Have the caches follow; whether others have written to their tables."""
+        written_by_others = False
         match notice:
             case Invalidate(generation=generation, partitions=partitions):
                 self._generation = max(self._generation, generation)
                 for cache in self._caches:
-                    if partitions is None:
-                        cache.invalidate(None)
-                        self.version += 1
-                    elif keys := partitions.get(cache.table):
+                    keys = None if partitions is None else partitions.get(cache.table)
+                    if partitions is None or keys:
                         cache.invalidate(keys)
                         self.version += 1
+                        written_by_others = True
             case Committed(generation=generation, written=written):
                 self._generation = max(self._generation, generation)
                 for cache in self._caches:
@@ -247,6 +260,7 @@ class Actor(abc.ABC, Generic[M_contra]):
             case RolledBack():
                 for cache in self._caches:
                     cache.roll_back()
+        return written_by_others
 
     @property
     def has_changes(self) -> bool:

@@ -101,6 +101,8 @@ class Cache(Generic[E]):
         self._loaded = self._hits = self._misses = self._invalidated = self._invalidated_whole = self._evicted = 0
         self.changes = ChangeCounter()
         """Counted here; an actor has its caches count with all others."""
+        self.touched = False
+        """Whether the running turn has changed anything, be it undone since."""
 
     # --- loading --------------------------------------------------------------------------------------------
 
@@ -185,6 +187,7 @@ class Cache(Generic[E]):
     def change(self, partition: bytes) -> E:
         """The entry, to be changed in place in this turn."""
         self.changes.number += 1
+        self.touched = True
         if partition not in self._dirty:
             self._dirty[partition] = self._clean.pop(partition)
         return self._dirty[partition]
@@ -192,6 +195,7 @@ class Cache(Generic[E]):
     def put(self, partition: bytes, entry: E) -> None:
         """Replace the entry in this turn."""
         self.changes.number += 1
+        self.touched = True
         self._clean.pop(partition, None)
         self._dirty[partition] = entry
 

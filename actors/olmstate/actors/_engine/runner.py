@@ -464,8 +464,9 @@ class Runner:
         """
         for _ in range(MOST_FENCED):
             await self.refresh()
-            with left_to_the_next():  # so that subscribers are told of our own commit as soon as it is made
-                await self._subscriptions.catch_up()
+            if self._subscriptions.followed:
+                with left_to_the_next():  # so that subscribers are told of our own commit as soon as it is made
+                    await self._subscriptions.catch_up()
             seen = self._newest.generation
             self._move(Move.REFRESHED)
             results, events = await self._run_all(batch)
@@ -528,7 +529,8 @@ class Runner:
         for actor in self._all:
             for step in actor.before_commit():
                 await actor.ask(step)
-        await store_events(self._store, self._stream, events)
+        if events:
+            await store_events(self._store, self._stream, events)
         if self._newest.generation != seen:
             return None  # a query has seen another's commit, and the actors have dropped what it contradicts
         rows: dict[Table, list[Row]] = {}

@@ -24,7 +24,7 @@ from olmstate.storage import Position, Row, RowReader, Table
 
 from .actor import Actor, Environment, Wanted
 from .cache import Cache
-from .records import Record, dumps, loads
+from .records import OneRecordCodec, Record, loads
 
 KEPT = 4096
 """Commits whose events are kept at least."""
@@ -79,14 +79,6 @@ def to_record(event: SharedEvent) -> EventRecord:
     return EventRecord(event=type(event).__name__, fields=fields)
 
 
-class _Codec:
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> EventsRecord | None:  # noqa: ARG002 - one row at most
-        return loads(rows[0], EventsRecord) if rows else None
-
-    def encode(self, partition: bytes, entry: EventsRecord | None) -> Iterable[Row]:
-        yield Row(partition, partition, None if entry is None else dumps(entry))
-
-
 # --- writing ------------------------------------------------------------------------------------------------
 
 
@@ -114,7 +106,9 @@ class StreamActor(Actor[Asked]):
 
     def __init__(self, environment: Environment, shared: Iterable[type[SharedEvent]]) -> None:
         """It has loaded nothing. ``shared`` are the events that there are."""
-        self._events = Cache[EventsRecord | None](Table.EVENTS, _Codec(), environment.capacity(Table.EVENTS))
+        # the summary alone, which is put last: nobody reads events here
+        capacity = min(1, environment.capacity(Table.EVENTS))
+        self._events = Cache[EventsRecord | None](Table.EVENTS, OneRecordCodec(EventsRecord), capacity)
         self._shared = frozenset(shared)
         super().__init__(environment, [self._events])
 
@@ -136,9 +130,9 @@ class StreamActor(Actor[Asked]):
                 for event in events:
                     if type(event) not in self._shared:
                         raise TypeError(f"no capability names {type(event).__name__} among its events")
-                self._put_summary(summary.commits + 1, summary.trimmed)
                 key = row_key(self._newest.generation + 1)
                 self._events.put(key, EventsRecord(events=tuple(map(to_record, events))))
+                self._put_summary(summary.commits + 1, summary.trimmed)
                 return message.reply(summary.commits >= KEPT + TRIMMED_AT_ONCE)
             case Trim(generations=generations):
                 for generation in generations:
@@ -154,8 +148,6 @@ class StreamActor(Actor[Asked]):
 
 async def store_events(store: RowReader, stream: StreamActor, events: Sequence[SharedEvent]) -> None:
     """Have a turn's events go along with its commit, and the oldest ones be dropped, if there are too many."""
-    if not events:
-        return
     too_many = await stream.ask(StoreEvents(events=tuple(events)))
     if too_many:
         oldest = await store.page(Table.EVENTS, _behind(0), TRIMMED_AT_ONCE)

@@ -14,7 +14,8 @@ What is known of them is one partition. Their contents are rows apart, read when
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection
+from operator import attrgetter
 from typing import ClassVar, Final, TypeAlias, assert_never
 
 import attrs
@@ -23,7 +24,8 @@ from olmstate.actors._devices.actor import KnownSenderCodec
 from olmstate.actors._devices.senders import KnownSender, sender_state
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import OneRecordCodec, dumps, loads
+from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
+from olmstate.actors._engine.records import OneRecordCodec
 from olmstate.actors._identities.actor import IdentityCodec
 from olmstate.actors._identities.known import KnownIdentity
 from olmstate.messages import (
@@ -40,7 +42,7 @@ from olmstate.messages import (
     Reply,
     UserId,
 )
-from olmstate.storage import Row, RowReader, Table
+from olmstate.storage import Table
 
 from .stored import InboxContentRecord, InboxRecord, InboxStateRecord
 
@@ -52,45 +54,8 @@ SHARE: Final = MOST_BYTES // MOST_EVENTS
 """Bytes that an event counts for beside its own, where it matters who has the most."""
 
 
-@attrs.define(kw_only=True)
-class _Waiting:
-    """All events in the inbox, oldest first."""
-
-    by_number: dict[int, InboxRecord] = attrs.field(factory=dict[int, InboxRecord])
-    size: int = 0
-    changed: set[int] = attrs.field(factory=set[int])
-    """New or gone against what is stored."""
-
-    def add(self, record: InboxRecord) -> None:
-        self.by_number[record.number] = record
-        self.size += record.size
-        self.changed.add(record.number)
-
-    def remove(self, number: int) -> None:
-        self.size -= self.by_number.pop(number).size
-        self.changed.add(number)
-
-
-class _Codec:
-    def __init__(self, store: RowReader) -> None:
-        self._store = store
-
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> _Waiting:  # noqa: ARG002 - there is one
-        waiting = _Waiting()
-        self.add(waiting, rows)
-        return waiting
-
-    def add(self, entry: _Waiting, rows: Sequence[Row]) -> None:
-        for row in rows:
-            entry.add(loads(row, InboxRecord))
-        entry.changed.clear()
-        entry.by_number = dict(sorted(entry.by_number.items()))
-
-    def encode(self, partition: bytes, entry: _Waiting) -> Iterable[Row]:
-        for number in entry.changed:
-            record = entry.by_number.get(number)
-            yield Row(self._store.key(Table.INBOX, str(number)), partition, None if record is None else dumps(record))
-        entry.changed.clear()
+_Waiting: TypeAlias = NamedRecords[int, InboxRecord]
+"""All events in the inbox by their numbers, oldest first."""
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------
@@ -150,7 +115,10 @@ class InboxActor(Actor[Asked]):
     def __init__(self, environment: Environment) -> None:
         """It has loaded nothing."""
         store, capacity = environment.store, environment.capacity
-        self._waiting = Cache[_Waiting](Table.INBOX, _Codec(store), capacity(Table.INBOX))
+        number = attrgetter("number")
+        self._waiting = Cache[_Waiting](
+            Table.INBOX, NamedRecordsCodec(store, InboxRecord, number, number), capacity(Table.INBOX)
+        )
         self._contents = Cache[InboxContentRecord | None](Table.INBOX_CONTENTS, OneRecordCodec(InboxContentRecord), 0)
         self._state = Cache[InboxStateRecord | None](
             Table.INBOX_STATE, OneRecordCodec(InboxStateRecord), capacity(Table.INBOX_STATE)
@@ -228,16 +196,15 @@ class InboxActor(Actor[Asked]):
         waiting = self._waiting.change(self._partition)
         numbers = tuple(range(state.last + 1, state.last + 1 + len(put.events)))
         for number, event in zip(numbers, put.events, strict=True):
-            waiting.add(
-                InboxRecord(
-                    number=number,
-                    type=event.type,
-                    received=put.now,
-                    size=len(event.json),
-                    sender=event.sender,
-                    encrypted=event.keys is not None,
-                )
+            record = InboxRecord(
+                number=number,
+                type=event.type,
+                received=put.now,
+                size=len(event.json),
+                sender=event.sender,
+                encrypted=event.keys is not None,
             )
+            waiting.put({number: record})
             sender_key, ed25519 = event.keys or (None, None)
             content = InboxContentRecord(json=event.json, sender_key=sender_key, ed25519=ed25519)
             self._contents.put(self._content_key(number), content)
@@ -247,14 +214,10 @@ class InboxActor(Actor[Asked]):
         self._put_state(last=state.last + len(numbers), lost=state.lost + lost, kept=state.kept)
         return numbers, lost
 
-    def _remove(self, numbers: Iterable[int]) -> None:
-        known = [number for number in numbers if number in self._waiting.current(self._partition).by_number]
-        if not known:
-            return
-        waiting = self._waiting.change(self._partition)
-        for number in dict.fromkeys(known):
-            waiting.remove(number)
-            self._contents.put(self._content_key(number), None)
+    def _remove(self, numbers: Collection[int]) -> None:
+        if not self._waiting.current(self._partition).by_name.keys().isdisjoint(numbers):
+            for number in self._waiting.change(self._partition).drop(numbers):
+                self._contents.put(self._content_key(number), None)
 
     # --- listing --------------------------------------------------------------------------------------------
 
@@ -295,7 +258,7 @@ def _page(waiting: _Waiting, asked: Inbox) -> tuple[list[InboxRecord], bool]:
     """What is listed, and whether there is more."""
     listed: list[InboxRecord] = []
     size = 0
-    for record in waiting.by_number.values():
+    for record in waiting.by_name.values():
         if record.number > asked.after and (asked.types is None or record.type in asked.types):
             size += record.size
             if len(listed) == asked.limit or (listed and size > BYTES_A_PAGE):
@@ -306,11 +269,11 @@ def _page(waiting: _Waiting, asked: Inbox) -> tuple[list[InboxRecord], bool]:
 
 def _over(waiting: _Waiting) -> list[int]:
     """For which there is no room."""
-    number, size = len(waiting.by_number), waiting.size
+    number, size = len(waiting.by_name), sum(record.size for record in waiting.by_name.values())
     if number <= MOST_EVENTS and size <= MOST_BYTES:
         return []
     of_sender: dict[tuple[bool, UserId | None], list[InboxRecord]] = {}
-    for record in reversed(waiting.by_number.values()):
+    for record in reversed(waiting.by_name.values()):
         of_sender.setdefault((record.encrypted, record.sender), []).append(record)
     has = {whose: sum(SHARE + record.size for record in records) for whose, records in of_sender.items()}
     over: list[int] = []

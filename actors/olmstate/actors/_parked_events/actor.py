@@ -11,7 +11,7 @@ themselves are rows apart, read when they are listed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from operator import attrgetter
 from typing import ClassVar, Final, TypeAlias, assert_never
 
@@ -19,7 +19,8 @@ import attrs
 
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import OneRecordCodec, dumps, loads
+from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
+from olmstate.actors._engine.records import OneRecordCodec
 from olmstate.messages import (
     EventId,
     MegolmSessionId,
@@ -28,7 +29,7 @@ from olmstate.messages import (
     Reply,
     RoomId,
 )
-from olmstate.storage import Row, RowReader, Table
+from olmstate.storage import Table
 
 from .stored import ParkedContentRecord, ParkedEventRecord
 
@@ -36,41 +37,12 @@ MOST_EVENTS: Final = 1_000
 MOST_BYTES: Final = 8 * 1024 * 1024
 
 EventName: TypeAlias = tuple[RoomId, EventId]
-
-
-@attrs.define(kw_only=True)
-class _Parked:
-    """All parked events."""
-
-    by_name: dict[EventName, ParkedEventRecord] = attrs.field(factory=dict[EventName, ParkedEventRecord])
-    changed: set[EventName] = attrs.field(factory=set[EventName])
-    """New, other or gone against what is stored."""
-
-    def in_order(self) -> list[ParkedEventRecord]:
-        """Oldest first."""
-        return sorted(self.by_name.values(), key=attrgetter("number"))
+_Parked: TypeAlias = NamedRecords[EventName, ParkedEventRecord]
+"""Oldest first."""
 
 
 def _name(record: ParkedEventRecord) -> EventName:
     return record.room_id, record.event_id
-
-
-class _Codec:
-    def __init__(self, store: RowReader) -> None:
-        self._store = store
-
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> _Parked:  # noqa: ARG002 - there is one
-        return _Parked(by_name={_name(record): record for record in (loads(row, ParkedEventRecord) for row in rows)})
-
-    def add(self, entry: _Parked, rows: Sequence[Row]) -> None:
-        entry.by_name |= self.decode(b"", rows).by_name
-
-    def encode(self, partition: bytes, entry: _Parked) -> Iterable[Row]:
-        for name in entry.changed:
-            record = entry.by_name.get(name)
-            key = self._store.key(Table.PARKED_EVENTS, *name)
-            yield Row(key, partition, None if record is None else dumps(record))
-        entry.changed.clear()
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------
@@ -144,9 +116,11 @@ class ParkedEventsActor(Actor[Asked]):
     def __init__(self, environment: Environment) -> None:
         """It has loaded nothing."""
         store, capacity = environment.store, environment.capacity(Table.PARKED_EVENTS)
-        self._parked = Cache[_Parked](Table.PARKED_EVENTS, _Codec(store), capacity)
-        codec = OneRecordCodec(ParkedContentRecord)
-        self._contents = Cache[ParkedContentRecord | None](Table.PARKED_CONTENTS, codec, 0)
+        codec = NamedRecordsCodec(store, ParkedEventRecord, _name, attrgetter("number"))
+        self._parked = Cache[_Parked](Table.PARKED_EVENTS, codec, capacity)
+        self._contents = Cache[ParkedContentRecord | None](
+            Table.PARKED_CONTENTS, OneRecordCodec(ParkedContentRecord), 0
+        )
         self._partition = store.key(Table.PARKED_EVENTS, "events")
         super().__init__(environment, [self._parked, self._contents])
 
@@ -162,13 +136,11 @@ class ParkedEventsActor(Actor[Asked]):
             case Park(events=events, now=now):
                 return message.reply(self._park(events, now))
             case ParkedOf(sessions=sessions):
-                records = self._parked.current(self._partition).in_order()
+                records = self._parked.current(self._partition).by_name.values()
                 return message.reply(tuple(each for each in records if (each.room_id, each.session_id) in sessions))
             case UpdateParked(records=records):
                 parked = self._parked.change(self._partition)
-                known = [record for record in records if _name(record) in parked.by_name]
-                parked.by_name.update((_name(record), record) for record in known)
-                parked.changed.update(map(_name, known))
+                parked.put({_name(record): record for record in records if _name(record) in parked.by_name})
                 return message.reply(None)
             case Unpark(events=events):
                 self._unpark(events)
@@ -192,7 +164,7 @@ class ParkedEventsActor(Actor[Asked]):
         parked = self._parked.change(self._partition)
         first = 1 + max((record.number for record in parked.by_name.values()), default=0)
         for number, (name, each) in enumerate(new.items(), first):
-            parked.by_name[name] = ParkedEventRecord(
+            record = ParkedEventRecord(
                 room_id=each.room_id,
                 event_id=each.event_id,
                 session_id=each.session_id,
@@ -202,27 +174,22 @@ class ParkedEventsActor(Actor[Asked]):
                 number=number,
                 size=len(each.event),
             )
-            parked.changed.add(name)
+            parked.put({name: record})
             self._contents.put(self._content_key(name), ParkedContentRecord(event=each.event))
-        over = tuple(_over(parked.in_order()))
+        over = tuple(_over(parked.by_name.values()))
         self._unpark(over)
         return over
 
     def _unpark(self, events: Collection[EventName]) -> None:
-        known = [name for name in events if name in self._parked.current(self._partition).by_name]
-        if not known:
-            return
-        parked = self._parked.change(self._partition)
-        for name in known:
-            del parked.by_name[name]
-            parked.changed.add(name)
-            self._contents.put(self._content_key(name), None)
+        if not self._parked.current(self._partition).by_name.keys().isdisjoint(events):
+            for name in self._parked.change(self._partition).drop(events):
+                self._contents.put(self._content_key(name), None)
 
 
 def _asked_for(parked: _Parked, asked: ParkedRecords) -> list[ParkedEventRecord]:
     return [
         record
-        for record in parked.in_order()
+        for record in parked.by_name.values()
         if asked.room_id in (None, record.room_id) and (record.readable or not asked.readable)
     ]
 

@@ -15,18 +15,20 @@ read when they are sent.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import ClassVar, TypeAlias, assert_never
 
 import attrs
 import msgspec
 import trio
 
-from olmstate.actors._engine.actor import Actor, Committed, Environment, Invalidate, Notice, Wanted
+from olmstate.actors._engine.actor import Actor, Environment, Notice, RolledBack, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import OneRecordCodec, dumps, loads
+from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
+from olmstate.actors._engine.records import OneRecordCodec
 from olmstate.messages import Message, Query, Reply, Request, RequestId, RequestKind
-from olmstate.storage import Row, RowReader, Table
+from olmstate.storage import Table
 
 from .back_off import delay
 from .stored import BackOffRecord, RequestContentRecord, RequestRecord
@@ -34,29 +36,8 @@ from .stored import BackOffRecord, RequestContentRecord, RequestRecord
 _ID_BYTES = 16
 
 
-@attrs.define(kw_only=True)
-class _Requests:
-    """All requests that wait."""
-
-    by_id: dict[RequestId, RequestRecord] = attrs.field(factory=dict[RequestId, RequestRecord])
-    changed: set[RequestId] = attrs.field(factory=set[RequestId])
-    """New, other or gone against what is stored."""
-
-
-class _RequestsCodec:
-    def __init__(self, store: RowReader) -> None:
-        self._store = store
-
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> _Requests:  # noqa: ARG002 - there is one
-        stored = sorted((loads(row, RequestRecord) for row in rows), key=lambda request: request.number)
-        return _Requests(by_id={RequestId(request.request_id): request for request in stored})
-
-    def encode(self, partition: bytes, entry: _Requests) -> Iterable[Row]:
-        for request_id in entry.changed:
-            request = entry.by_id.get(request_id)
-            key = self._store.key(Table.REQUESTS, request_id)
-            yield Row(key, partition, None if request is None else dumps(request))
-        entry.changed.clear()
+_Requests: TypeAlias = NamedRecords[str, RequestRecord]
+"""All requests that wait by their ids, oldest first."""
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------
@@ -217,7 +198,8 @@ class RequestsActor(Actor[Asked]):
     def __init__(self, environment: Environment) -> None:
         """It has loaded nothing."""
         store, capacity = environment.store, environment.capacity
-        self._requests = Cache[_Requests](Table.REQUESTS, _RequestsCodec(store), capacity(Table.REQUESTS))
+        codec = NamedRecordsCodec(store, RequestRecord, attrgetter("request_id"), attrgetter("number"))
+        self._requests = Cache[_Requests](Table.REQUESTS, codec, capacity(Table.REQUESTS))
         self._contents = Cache[RequestContentRecord | None](
             Table.REQUEST_CONTENTS, OneRecordCodec(RequestContentRecord), 0
         )
@@ -254,10 +236,10 @@ class RequestsActor(Actor[Asked]):
             case PutRequests():
                 return message.reply(self._put(message))
             case PendingRequests(kind=kind):
-                requests = self._requests.current(self._partition).by_id.values()
+                requests = self._requests.current(self._partition).by_name.values()
                 return message.reply(tuple(self._pending(each) for each in requests if kind in (None, each.kind)))
             case CommittedRequests():
-                requests = self._requests.committed(self._partition).by_id.values()
+                requests = self._requests.committed(self._partition).by_name.values()
                 return message.reply(tuple(map(self._pending, requests)))
             case RequestContents(request_ids=request_ids):
                 return message.reply(tuple(self._sendable(request_ids, committed=True)))
@@ -282,26 +264,16 @@ class RequestsActor(Actor[Asked]):
             case _:
                 assert_never(message)
 
-    def notify(self, notice: Notice) -> None:
-        """Tell the actor something, which holds from now on."""
-        changed = self._requests.dirty
-        super().notify(notice)
-        match notice:
-            case Committed() if changed:
-                self._wake()
-            case Invalidate(partitions=partitions) if partitions is None or Table.REQUESTS in partitions:
-                self._wake()
-            case _:
-                pass
+    def noticed(self, notice: Notice) -> None:
+        """Wake whoever waits for requests."""
+        if not isinstance(notice, RolledBack):
+            self._changed.set()
+            self._changed = trio.Event()
 
     @property
     def changed(self) -> trio.Event:
         """Set once requests have come or gone, here or, as far as that was noticed, in another process."""
         return self._changed
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
 
     def _content_key(self, request_id: RequestId) -> bytes:
         return self._store.key(Table.REQUEST_CONTENTS, request_id)
@@ -327,11 +299,11 @@ class RequestsActor(Actor[Asked]):
             return ()
         owner = self._presence.announce()
         requests = self._requests.change(self._partition)
-        number = 1 + max((request.number for request in requests.by_id.values()), default=0)
+        number = 1 + max((request.number for request in requests.by_name.values()), default=0)
         request_ids: list[RequestId] = []
         for new in message.requests:
             request_id = RequestId(secrets.token_hex(_ID_BYTES))
-            requests.by_id[request_id] = RequestRecord(
+            request = RequestRecord(
                 request_id=request_id,
                 kind=new.kind,
                 owner=owner,
@@ -340,7 +312,7 @@ class RequestsActor(Actor[Asked]):
                 number=number + len(request_ids),
                 repeatable=new.repeatable,
             )
-            requests.changed.add(request_id)
+            requests.put({request_id: request})
             content = RequestContentRecord(
                 method=new.method,
                 path=new.path.replace("{transaction_id}", request_id),
@@ -352,7 +324,7 @@ class RequestsActor(Actor[Asked]):
         return tuple(request_ids)
 
     def _sendable(self, request_ids: tuple[RequestId, ...], *, committed: bool) -> Iterable[Request]:
-        requests = (self._requests.committed if committed else self._requests.current)(self._partition).by_id
+        requests = (self._requests.committed if committed else self._requests.current)(self._partition).by_name
         look_up = self._contents.committed if committed else self._contents.current
         for request_id in request_ids:
             content = look_up(self._content_key(request_id))
@@ -366,7 +338,7 @@ class RequestsActor(Actor[Asked]):
                 )
 
     def _remove(self, request_id: RequestId) -> AnsweredRequest | None:
-        request = self._requests.current(self._partition).by_id.get(request_id)
+        request = self._requests.current(self._partition).by_name.get(request_id)
         content = self._contents.current(self._content_key(request_id))
         if request is None or content is None:
             return None
@@ -381,13 +353,11 @@ class RequestsActor(Actor[Asked]):
 
     def _forget(self, request: RequestRecord) -> None:
         request_id = RequestId(request.request_id)
-        requests = self._requests.change(self._partition)
-        del requests.by_id[request_id]
-        requests.changed.add(request_id)
+        self._requests.change(self._partition).drop((request_id,))
         self._contents.put(self._content_key(request_id), None)
 
     def _postpone(self, message: PostponeRequest) -> None:
-        request = self._requests.current(self._partition).by_id.get(message.request_id)
+        request = self._requests.current(self._partition).by_name.get(message.request_id)
         if request is not None and not request.repeatable and not message.refused:
             self._forget(request)
         elif request is not None:
@@ -399,7 +369,7 @@ class RequestsActor(Actor[Asked]):
             )
 
     def _take_over(self) -> tuple[RequestId, ...]:
-        requests = self._requests.current(self._partition).by_id
+        requests = self._requests.current(self._partition).by_name
         dead = {owner for owner in {each.owner for each in requests.values()} if not self._presence.is_alive(owner)}
         left = [request for request in requests.values() if request.owner in dead]
         taken = [request for request in left if request.repeatable]
@@ -414,10 +384,7 @@ class RequestsActor(Actor[Asked]):
         return tuple(RequestId(request.request_id) for request in taken)
 
     def _replace(self, request: RequestRecord) -> None:
-        requests = self._requests.change(self._partition)
-        request_id = RequestId(request.request_id)
-        requests.by_id[request_id] = request
-        requests.changed.add(request_id)
+        self._requests.change(self._partition).put({request.request_id: request})
 
     # --- back-offs ------------------------------------------------------------------------------------------
 

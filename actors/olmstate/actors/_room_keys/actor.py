@@ -35,7 +35,7 @@ from olmstate.actors._identities.actor import IdentityCodec
 from olmstate.actors._identities.known import KnownIdentity
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.quiet_struct import QuietStruct
-from olmstate.actors._wire.relations import copy_from_clear
+from olmstate.actors._wire.room_event import copy_from_clear
 from olmstate.actors._wire.untrusted_json import as_object, is_object, json_object, string
 from olmstate.actors._wire.untrusted_json import loads as parse_json
 from olmstate.messages import (
@@ -786,9 +786,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
             merge(self._used.change(block), pending)
             self._writing[block] = dict(pending)
 
-    def notify(self, notice: Notice) -> None:
-        """Tell the actor something, which holds from now on."""
-        super().notify(notice)
+    def noticed(self, notice: Notice) -> None:
+        """What was committed waits no longer."""
         if isinstance(notice, Committed):
             for partition, written in self._writing.items():
                 pending = self._pending[partition]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.algorithms import MEGOLM
-from olmstate.messages import EncryptionSettings, RoomId, SetRoomSettings, UnsupportedAlgorithm
+from olmstate.messages import RoomId, SetRoomSettings, UnsupportedAlgorithm
 
-from .actor import PutSettings, RoomSettingsActor, SettingsOf, Told
+from .actor import PutSettings, RoomSettingsActor, Told
 
 ROOMS_AT_ONCE = 24
 """Looked up without giving other tasks a chance."""
@@ -26,8 +26,3 @@ async def receive_settings(turn: Turn, rooms: dict[RoomId, Told]) -> None:
     """Store what a sync says of rooms."""
     async for some in SlicesOf(rooms.items(), ROOMS_AT_ONCE):
         await turn[RoomSettingsActor].ask(PutSettings(rooms=dict(some)))
-
-
-async def settings_of(turn: Turn, room_id: RoomId) -> EncryptionSettings | None:
-    """A room's settings, if it is known to be encrypted."""
-    return await turn[RoomSettingsActor].ask(SettingsOf(room_id=room_id))

@@ -27,9 +27,10 @@ from typing import ClassVar, TypeAlias, assert_never
 import attrs
 from vodozemac import GroupSession, InboundGroupSession, SessionKey
 
-from olmstate.actors._engine.actor import Actor, Committed, Environment, Invalidate, Notice, RolledBack, Wanted
+from olmstate.actors._engine.actor import Actor, Environment, Invalidate, Notice, RolledBack, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import dumps, loads, restore
+from olmstate.actors._wire.room_event import MegolmCiphertext
 from olmstate.actors._wire.steps import Steps
 from olmstate.messages import (
     Curve25519Key,
@@ -337,15 +338,6 @@ class MarkShared(Message[None]):
 
 
 @attrs.frozen(kw_only=True)
-class MegolmCiphertext:
-    """A Megolm message."""
-
-    ciphertext: str = attrs.field(repr=False)
-    session_id: MegolmSessionId
-    message_index: int
-
-
-@attrs.frozen(kw_only=True)
 class Encrypt(Message[MegolmCiphertext]):
     """Encrypt on the room's session; reserves indices if none are left."""
 
@@ -474,19 +466,15 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             case _:
                 assert_never(message)
 
-    def notify(self, notice: Notice) -> None:
-        """Tell the actor something, which holds from now on."""
-        super().notify(notice)
-        match notice:
-            case Committed():
-                self._tentative.clear()
-            case RolledBack():
-                # what they were reserved by is not on the disk; indices that the turn has used are skipped
-                for partition in self._tentative:
-                    self._reserved.pop(partition, None)
-                self._tentative.clear()
-            case Invalidate():
-                pass  # what is reserved is no cached copy
+    def noticed(self, notice: Notice) -> None:
+        """Forget what was reserved by a turn that has failed."""
+        if isinstance(notice, Invalidate):
+            return  # what is reserved is no cached copy
+        if isinstance(notice, RolledBack):
+            # what they were reserved by is not on the disk; indices that the turn has used are skipped
+            for partition in self._tentative:
+                self._reserved.pop(partition, None)
+        self._tentative.clear()
 
     # --- sharing --------------------------------------------------------------------------------------------
 

@@ -11,29 +11,24 @@ from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import AddRoomKeys, InboundGroupSessionsActor, NewRoomKey
 from olmstate.actors._room_keys.claims import Claim
 from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
-from olmstate.actors._room_settings.operations import settings_of
+from olmstate.actors._room_settings.actor import RoomSettingsActor, SettingsOf
 from olmstate.actors._rooms.actor import (
     Current,
     Discard,
     Encrypt,
     Export,
     MarkShared,
-    MegolmCiphertext,
     OutboundGroupSessionsActor,
     Replace,
 )
-from olmstate.actors._wire.algorithms import MEGOLM
-from olmstate.actors._wire.payload import encode_payload
-from olmstate.actors._wire.relations import copy_to_clear
+from olmstate.actors._wire.room_event import encrypted_room_event, event_payload
 from olmstate.actors._wire.untrusted_json import string
 from olmstate.messages import (
     DeviceAddress,
-    DeviceIdentity,
     DiscardRoomKey,
     EncryptedRoomEvent,
     EncryptionSettings,
     EncryptRoomEvent,
-    JsonObject,
     MalformedContent,
     MalformedMessage,
     MarkRoomKeyShared,
@@ -93,7 +88,7 @@ async def wanted_settings(
 
     That one is for new sessions; ``strict``, for the one that is there, too.
     """
-    told = await settings_of(turn, room_id)
+    told = await turn[RoomSettingsActor].ask(SettingsOf(room_id=room_id))
     new = told or EncryptionSettings()
     if rotation is not None:
         new = attrs.evolve(new, rotation=rotation)
@@ -147,33 +142,3 @@ async def encrypt_room_event(turn: Turn, command: EncryptRoomEvent) -> Encrypted
         Encrypt(room_id=command.room_id, plaintext=event_payload(command), now=turn.now, session_id=command.session_id)
     )
     return encrypted_room_event(own, encrypted, command.content)
-
-
-def event_payload(command: EncryptRoomEvent) -> bytes:
-    """What is encrypted of an event (spec: m.megolm.v1.aes-sha2).
-
-    Raises:
-        MalformedContent: It is no JSON that Matrix allows.
-    """
-    return encode_payload({"type": command.type, "content": command.content, "room_id": command.room_id})
-
-
-def encrypted_room_event(own: DeviceIdentity, encrypted: MegolmCiphertext, content: JsonObject) -> EncryptedRoomEvent:
-    """What is sent to the room (spec: m.room.encrypted).
-
-    What an event relates to is in the clear too, so that the homeserver can find edits, replies and threads.
-    """
-    outer: JsonObject = {
-        "algorithm": MEGOLM,
-        "ciphertext": encrypted.ciphertext,
-        "session_id": encrypted.session_id,
-        # deprecated since v1.3 of the spec, and still read by older clients
-        "device_id": own.device_id,
-        "sender_key": own.curve25519,
-    }
-    copy_to_clear(content, outer)
-    return EncryptedRoomEvent(
-        content=outer,
-        session_id=encrypted.session_id,
-        message_index=encrypted.message_index,
-    )

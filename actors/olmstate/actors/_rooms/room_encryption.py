@@ -20,7 +20,7 @@ import trio
 from olmstate.actors._account.actor import AccountActor
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.envelope import own_error
-from olmstate.actors._rooms.operations import encrypted_room_event, event_payload
+from olmstate.actors._wire.room_event import MegolmCiphertext, encrypted_room_event, event_payload
 from olmstate.messages import (
     EncryptedRoomEvent,
     EncryptRoomEvent,
@@ -31,7 +31,7 @@ from olmstate.messages import (
     StoreError,
 )
 
-from .actor import EncryptReserved, LoadSession, MegolmCiphertext, OutboundGroupSessionsActor
+from .actor import EncryptReserved, LoadSession, OutboundGroupSessionsActor
 
 
 @attrs.define(eq=False)

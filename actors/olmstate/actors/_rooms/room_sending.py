@@ -20,6 +20,7 @@ from olmstate.actors._requests.back_off import LONGEST
 from olmstate.actors._requests.courier import Courier
 from olmstate.actors._room_settings.actor import RoomSettingsActor
 from olmstate.actors._to_device.actor import CommittedSessions, OlmSessionsActor
+from olmstate.actors._wire.room_event import event_payload
 from olmstate.messages import (
     Curve25519Key,
     EncryptedRoomEvent,
@@ -38,7 +39,6 @@ from olmstate.messages import (
     UserId,
 )
 
-from .operations import event_payload
 from .sharing import ClaimForRoom, PreparedShare, PrepareShare, prefix_of
 
 ROOMS_REMEMBERED: Final = 1_000

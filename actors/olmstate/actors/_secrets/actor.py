@@ -12,19 +12,20 @@ All are one partition: they are few, and belong together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar, Final, TypeAlias, assert_never
 
 import attrs
 
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import dumps, loads, restore
+from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
+from olmstate.actors._engine.records import restore
 from olmstate.actors._identities.identity import Usage
 from olmstate.actors._identities.signing import Seeds
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import Message, Query, Reply, SecretOrigin
-from olmstate.storage import Row, RowReader, Table
+from olmstate.storage import Table
 
 from .stored import SecretRecord
 
@@ -44,30 +45,12 @@ class PrivateKeys(QuietStruct, frozen=True, kw_only=True):
     """As it came; nobody has compared it with a backup's."""
 
 
-@attrs.define(kw_only=True)
-class _Secrets:
-    """All of them, by name and whether they are pending."""
-
-    records: dict[tuple[str, bool], SecretRecord] = attrs.field(
-        factory=dict[tuple[str, bool], SecretRecord], repr=False
-    )
-    changed: set[tuple[str, bool]] = attrs.field(factory=set[tuple[str, bool]])
+_Secrets: TypeAlias = NamedRecords[tuple[str, str], SecretRecord]
+"""All of them, by name and whether they are pending."""
 
 
-class _Codec:
-    def __init__(self, store: RowReader) -> None:
-        self._store = store
-
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> _Secrets:  # noqa: ARG002 - there is one
-        records = [loads(row, SecretRecord) for row in rows]
-        return _Secrets(records={(record.name, record.pending): record for record in records})
-
-    def encode(self, partition: bytes, entry: _Secrets) -> Iterable[Row]:
-        for name, pending in entry.changed:
-            record = entry.records.get((name, pending))
-            key = self._store.key(Table.SECRETS, name, "pending" if pending else "present")
-            yield Row(key, partition, None if record is None else dumps(record))
-        entry.changed.clear()
+def _name(name: str, *, pending: bool) -> tuple[str, str]:
+    return name, "pending" if pending else "present"
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------
@@ -135,7 +118,8 @@ class SecretsActor(Actor[Asked]):
     def __init__(self, environment: Environment) -> None:
         """It has loaded nothing."""
         store, capacity = environment.store, environment.capacity(Table.SECRETS)
-        self._secrets = Cache[_Secrets](Table.SECRETS, _Codec(store), capacity)
+        codec = NamedRecordsCodec(store, SecretRecord, lambda record: _name(record.name, pending=record.pending))
+        self._secrets = Cache[_Secrets](Table.SECRETS, codec, capacity)
         self._partition = store.key(Table.SECRETS, "secrets")
         super().__init__(environment, [self._secrets])
 
@@ -177,27 +161,22 @@ class SecretsActor(Actor[Asked]):
                 self._store_one(usage.secret_name, seed, origin, pending=pending)
 
     def _store_one(self, name: str, value: bytes, origin: SecretOrigin, *, pending: bool) -> None:
-        at = name, pending
-        before = self._secrets.current(self._partition).records.get(at)
+        at = _name(name, pending=pending)
+        before = self._secrets.current(self._partition).by_name.get(at)
         if before is None or before.value != value:
-            secrets = self._secrets.change(self._partition)
-            secrets.records[at] = SecretRecord(name=name, value=value, origin=origin.value, pending=pending)
-            secrets.changed.add(at)
+            record = SecretRecord(name=name, value=value, origin=origin.value, pending=pending)
+            self._secrets.change(self._partition).put({at: record})
 
     def _drop_pending(self) -> None:
-        secrets = self._secrets.current(self._partition)
-        gone = [at for at in secrets.records if at[1]]
-        if gone:
-            secrets = self._secrets.change(self._partition)
-            for at in gone:
-                del secrets.records[at]
-            secrets.changed.update(gone)
+        pending = [at for at, record in self._secrets.current(self._partition).by_name.items() if record.pending]
+        if pending:
+            self._secrets.change(self._partition).drop(pending)
 
 
 def _private_keys(secrets: _Secrets) -> PrivateKeys:
-    present = {usage: secrets.records.get((usage.secret_name, False)) for usage in Usage}
-    pending = {usage: secrets.records.get((usage.secret_name, True)) for usage in Usage}
-    backup_key = secrets.records.get((BACKUP_KEY, False))
+    present = {usage: secrets.by_name.get(_name(usage.secret_name, pending=False)) for usage in Usage}
+    pending = {usage: secrets.by_name.get(_name(usage.secret_name, pending=True)) for usage in Usage}
+    backup_key = secrets.by_name.get(_name(BACKUP_KEY, pending=False))
     return PrivateKeys(
         backup_key=None if backup_key is None else backup_key.value,
         seeds=_seeds(present),

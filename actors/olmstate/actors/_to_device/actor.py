@@ -619,9 +619,8 @@ class OlmSessionsActor(Actor[Asked]):
             else:
                 self._sessions.put(partition, saved.copy(self._store.pickle_key))
 
-    def notify(self, notice: Notice) -> None:
-        """Tell the actor something, which holds from now on."""
-        super().notify(notice)
+    def noticed(self, notice: Notice) -> None:  # noqa: ARG002 - whatever it is
+        """Nothing can be undone any more."""
         self._saved.clear()
 
     # --- encrypting -----------------------------------------------------------------------------------------

@@ -11,70 +11,26 @@ All flows are one partition of their table, since they are few, and each process
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Iterable, Mapping
+from operator import attrgetter, itemgetter
 from typing import ClassVar, TypeAlias, assert_never
 
 import attrs
 
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import dumps, loads
+from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
 from olmstate.messages import DeviceId, Ed25519Key, Message, Query, Reply, UserId, VerificationMessages, Verifications
-from olmstate.storage import Row, RowReader, Table
+from olmstate.storage import Table
 
 from .stored import VerificationRecord, VerifiedDeviceRecord
 from .view import next_message, verification
 
 FlowKey: TypeAlias = tuple[UserId, str]
 """The peer, and the flow's id."""
-
-
-@attrs.define(kw_only=True)
-class _Flows:
-    """All flows, by their keys."""
-
-    by_key: dict[FlowKey, VerificationRecord] = attrs.field(factory=dict[FlowKey, VerificationRecord])
-    changed: set[FlowKey] = attrs.field(factory=set[FlowKey])
-
-
-class _FlowsCodec:
-    def __init__(self, store: RowReader) -> None:
-        self._store = store
-
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> _Flows:  # noqa: ARG002 - there is one
-        records = [loads(row, VerificationRecord) for row in rows]
-        return _Flows(by_key={(record.user_id, record.flow_id): record for record in records})
-
-    def encode(self, partition: bytes, entry: _Flows) -> Iterable[Row]:
-        for flow_key in entry.changed:
-            record = entry.by_key.get(flow_key)
-            key = self._store.key(Table.VERIFICATIONS, *flow_key)
-            yield Row(key, partition, None if record is None else dumps(record))
-        entry.changed.clear()
-
-
-@attrs.define(kw_only=True)
-class _Verified:
-    """A user's verified devices, by fingerprint key."""
-
-    devices: dict[Ed25519Key, VerifiedDeviceRecord] = attrs.field(factory=dict[Ed25519Key, VerifiedDeviceRecord])
-    changed: set[Ed25519Key] = attrs.field(factory=set[Ed25519Key])
-
-
-class _VerifiedCodec:
-    def __init__(self, store: RowReader) -> None:
-        self._store = store
-
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> _Verified:  # noqa: ARG002 - a user's rows
-        records = [loads(row, VerifiedDeviceRecord) for row in rows]
-        return _Verified(devices={record.ed25519: record for record in records})
-
-    def encode(self, partition: bytes, entry: _Verified) -> Iterable[Row]:
-        for ed25519 in entry.changed:
-            record = entry.devices[ed25519]
-            yield Row(self._store.key(Table.VERIFIED_DEVICES, record.user_id, ed25519), partition, dumps(record))
-        entry.changed.clear()
+_Flows: TypeAlias = NamedRecords[FlowKey, VerificationRecord]
+_Verified: TypeAlias = NamedRecords[tuple[UserId, Ed25519Key], VerifiedDeviceRecord]
+"""A user's verified devices."""
 
 
 # --- what it is asked ---------------------------------------------------------------------------------------
@@ -149,10 +105,10 @@ class VerificationsActor(Actor[Asked]):
     def __init__(self, environment: Environment) -> None:
         """It has loaded nothing."""
         store, capacity = environment.store, environment.capacity
-        self._flows = Cache[_Flows](Table.VERIFICATIONS, _FlowsCodec(store), capacity(Table.VERIFICATIONS))
-        self._verified = Cache[_Verified](
-            Table.VERIFIED_DEVICES, _VerifiedCodec(store), capacity(Table.VERIFIED_DEVICES)
-        )
+        flows = NamedRecordsCodec(store, VerificationRecord, attrgetter("user_id", "flow_id"))
+        self._flows = Cache[_Flows](Table.VERIFICATIONS, flows, capacity(Table.VERIFICATIONS))
+        verified = NamedRecordsCodec(store, VerifiedDeviceRecord, attrgetter("user_id", "ed25519"))
+        self._verified = Cache[_Verified](Table.VERIFIED_DEVICES, verified, capacity(Table.VERIFIED_DEVICES))
         self._all_flows = store.key(Table.VERIFICATIONS, "verifications")
         super().__init__(environment, [self._flows, self._verified])
 
@@ -173,42 +129,34 @@ class VerificationsActor(Actor[Asked]):
         """Answer one message."""
         match message:
             case Flows():
-                return message.reply(dict(self._flows.current(self._all_flows).by_key))
+                return message.reply(dict(self._flows.current(self._all_flows).by_name))
             case PutFlow(record=record):
-                self._put((record.user_id, record.flow_id), record)
+                self._flows.change(self._all_flows).put({(record.user_id, record.flow_id): record})
                 return message.reply(None)
             case DropFlow(key=key):
-                self._put(key, None)
+                self._flows.change(self._all_flows).drop((key,))
                 return message.reply(None)
             case MarkDeviceVerified():
                 self._mark(message)
                 return message.reply(None)
             case VerifiedDevices(user_id=user_id):
-                devices = self._verified.committed(self._user_key(user_id)).devices.values()
+                devices = self._verified.committed(self._user_key(user_id)).by_name.values()
                 return message.reply({device.ed25519: device.device_id for device in devices})
             case AnyFlowDue(now=now):
-                records = self._flows.committed(self._all_flows).by_key.values()
+                records = self._flows.committed(self._all_flows).by_name.values()
                 return message.reply(any(record.due_at <= now for record in records))
             case Verifications():
-                records = self._flows.committed(self._all_flows).by_key.values()
+                records = self._flows.committed(self._all_flows).by_name.values()
                 return message.reply(tuple(map(verification, _oldest_first(records))))
             case VerificationMessages():
-                records = self._flows.committed(self._all_flows).by_key.values()
+                records = self._flows.committed(self._all_flows).by_name.values()
                 return message.reply(tuple(map(next_message, _oldest_first(each for each in records if each.unsent))))
             case _:
                 assert_never(message)
 
-    def _put(self, key: FlowKey, record: VerificationRecord | None) -> None:
-        flows = self._flows.change(self._all_flows)
-        flows.changed.add(key)
-        if record is None:
-            flows.by_key.pop(key, None)
-        else:
-            flows.by_key[key] = record
-
     def _mark(self, message: MarkDeviceVerified) -> None:
-        verified = self._verified.change(self._user_key(message.user_id))
-        verified.changed.add(message.ed25519)
-        verified.devices[message.ed25519] = VerifiedDeviceRecord(
+        verified = VerifiedDeviceRecord(
             user_id=message.user_id, device_id=message.device_id, ed25519=message.ed25519, verified=message.now
         )
+        of_user = self._verified.change(self._user_key(message.user_id))
+        of_user.put({(message.user_id, message.ed25519): verified})

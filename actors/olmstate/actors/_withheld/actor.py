@@ -12,47 +12,21 @@ All devices are one partition, since one that stays without a session is an exce
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import ClassVar, TypeAlias, assert_never
 
 import attrs
 
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
-from olmstate.actors._engine.records import dumps, loads
+from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
 from olmstate.messages import DeviceAddress, Message, Reply
-from olmstate.storage import Row, RowReader, Table
+from olmstate.storage import Table
 
 from .stored import NoOlmNoticeRecord
 
-
-@attrs.define(kw_only=True)
-class _Told:
-    """All devices that were told."""
-
-    devices: set[DeviceAddress] = attrs.field(factory=set[DeviceAddress])
-    changed: set[DeviceAddress] = attrs.field(factory=set[DeviceAddress])
-
-
-class _Codec:
-    def __init__(self, store: RowReader) -> None:
-        self._store = store
-
-    def decode(self, partition: bytes, rows: Sequence[Row]) -> _Told:  # noqa: ARG002 - there is one
-        told = _Told()
-        self.add(told, rows)
-        return told
-
-    def add(self, entry: _Told, rows: Sequence[Row]) -> None:
-        records = [loads(row, NoOlmNoticeRecord) for row in rows]
-        entry.devices.update(DeviceAddress(user_id=each.user_id, device_id=each.device_id) for each in records)
-
-    def encode(self, partition: bytes, entry: _Told) -> Iterable[Row]:
-        for device in entry.changed:
-            key = self._store.key(Table.NO_OLM_NOTICES, device.user_id, device.device_id)
-            record = NoOlmNoticeRecord(user_id=device.user_id, device_id=device.device_id)
-            yield Row(key, partition, dumps(record) if device in entry.devices else None)
-        entry.changed.clear()
+_Told: TypeAlias = NamedRecords[tuple[str, str], NoOlmNoticeRecord]
+"""All devices that were told, by user and device."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,7 +48,8 @@ class WithheldNoticesActor(Actor[Asked]):
     def __init__(self, environment: Environment) -> None:
         """It has loaded nothing."""
         store, capacity = environment.store, environment.capacity(Table.NO_OLM_NOTICES)
-        self._told = Cache[_Told](Table.NO_OLM_NOTICES, _Codec(store), capacity)
+        codec = NamedRecordsCodec(store, NoOlmNoticeRecord, attrgetter("user_id", "device_id"))
+        self._told = Cache[_Told](Table.NO_OLM_NOTICES, codec, capacity)
         self._partition = store.key(Table.NO_OLM_NOTICES, "devices")
         super().__init__(environment, [self._told])
 
@@ -91,12 +66,15 @@ class WithheldNoticesActor(Actor[Asked]):
                 assert_never(message)
 
     def _tell(self, without: tuple[DeviceAddress, ...], reached: tuple[DeviceAddress, ...]) -> list[DeviceAddress]:
-        told = self._told.current(self._partition).devices
-        new = [device for device in without if device not in told]
-        over = told.intersection(reached) if told else told
+        told = self._told.current(self._partition).by_name
+        new = {
+            (device.user_id, device.device_id): device
+            for device in without
+            if (device.user_id, device.device_id) not in told
+        }
+        over = [name for device in reached if (name := (device.user_id, device.device_id)) in told] if told else []
         if new or over:
             entry = self._told.change(self._partition)
-            entry.devices -= over
-            entry.devices.update(new)
-            entry.changed.update(new, over)
-        return new
+            entry.drop(over)
+            entry.put({name: NoOlmNoticeRecord(user_id=name[0], device_id=name[1]) for name in new})
+        return list(new.values())

@@ -14,7 +14,7 @@ from typing import Final
 from olmstate.cli._commands import commands
 from olmstate.messages import DeviceTrust
 
-from ._found import Found, FoundAccount, FoundDevice, FoundRoomKey, FoundSession, text
+from ._found import Found, FoundAccount, FoundDevice, text
 from ._move import Options, chosen, move, moving_options
 from ._sqlite import Tables, opened_copy
 
@@ -27,6 +27,14 @@ _TRUST: Final[Mapping[object, DeviceTrust]] = {
     3: DeviceTrust.IGNORED,
 }
 """The others are about cross-signing, which tells of itself again."""
+_SESSIONS: Final = """
+    SELECT session_id, sender_key, session FROM crypto_olm_session WHERE account_id = ? ORDER BY last_decrypted
+"""
+# a row without a session says that its key was withheld, or taken away
+_ROOM_KEYS: Final = """
+    SELECT session_id, room_id, sender_key, signing_key, session, forwarding_chains
+    FROM crypto_megolm_inbound_session WHERE account_id = ? AND session IS NOT NULL
+"""
 
 
 @commands.command("import-mautrix")
@@ -50,8 +58,8 @@ def _find(options: Options, folder: Path) -> Generator[Found]:
         yield Found(
             account=account,
             accounts=number,
-            sessions=_sessions(tables, account.row),
-            room_keys=_room_keys(tables, account.row),
+            sessions=tables.sessions(_SESSIONS, account.row),
+            room_keys=tables.room_keys(_ROOM_KEYS, account.row),
             devices=_devices(tables),
         )
 
@@ -65,31 +73,6 @@ def _accounts(tables: Tables, options: Options) -> Iterator[FoundAccount]:
             user_id = options.user_id
         yield FoundAccount(
             user_id=user_id, device_id=text(device_id), pickle=text(pickle), sync_token=text(token), row=row
-        )
-
-
-def _sessions(tables: Tables, account: object) -> Iterator[FoundSession]:
-    query = """
-        SELECT session_id, sender_key, session FROM crypto_olm_session WHERE account_id = ? ORDER BY last_decrypted
-    """
-    for session_id, sender_key, pickle in tables.rows(query, account):
-        yield FoundSession(session_id=text(session_id), sender_key=text(sender_key), pickle=text(pickle))
-
-
-def _room_keys(tables: Tables, account: object) -> Iterator[FoundRoomKey]:
-    # a row without a session says that its key was withheld, or taken away
-    query = """
-        SELECT session_id, room_id, sender_key, signing_key, session, forwarding_chains
-        FROM crypto_megolm_inbound_session WHERE account_id = ? AND session IS NOT NULL
-    """
-    for session_id, room_id, sender_key, ed25519, pickle, chain in tables.rows(query, account):
-        yield FoundRoomKey(
-            session_id=text(session_id),
-            room_id=text(room_id),
-            sender_key=text(sender_key),
-            ed25519=text(ed25519),
-            forwarding_chain=text(chain).split(",") if chain else (),
-            pickle=text(pickle),
         )
 
 

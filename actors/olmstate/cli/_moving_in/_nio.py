@@ -17,7 +17,7 @@ import click
 from olmstate.cli._commands import commands
 from olmstate.messages import DeviceTrust
 
-from ._found import Found, FoundAccount, FoundDevice, FoundRoomKey, FoundSession, text
+from ._found import Found, FoundAccount, FoundDevice, text
 from ._move import Options, chosen, move, moving_options
 from ._sqlite import Tables, opened_copy
 
@@ -33,6 +33,14 @@ _FILES: Final[Mapping[str, DeviceTrust]] = {
     "blacklisted_devices": DeviceTrust.BLOCKED,
     "ignored_devices": DeviceTrust.IGNORED,
 }
+_SESSIONS: Final = """
+    SELECT session_id, sender_key, session FROM olmsessions WHERE account_id = ? ORDER BY last_usage_date
+"""
+_ROOM_KEYS: Final = """
+    SELECT session_id, room_id, sender_key, fp_key, session,
+        (SELECT group_concat(sender_key, ',') FROM forwardedchains WHERE session_id = room_key.session_id)
+    FROM megolminboundsessions AS room_key WHERE account_id = ?
+"""
 
 
 @commands.command("import-nio")
@@ -62,8 +70,8 @@ def _find(options: Options, folder: Path) -> Generator[Found]:
         yield Found(
             account=account,
             accounts=number,
-            sessions=_sessions(tables, account.row),
-            room_keys=_room_keys(tables, account.row),
+            sessions=tables.sessions(_SESSIONS, account.row),
+            room_keys=tables.room_keys(_ROOM_KEYS, account.row),
             devices=_devices(tables, account, options.source.parent),
         )
 
@@ -76,29 +84,6 @@ def _accounts(tables: Tables) -> Iterator[FoundAccount]:
     for row, user_id, device_id, pickle, token in tables.rows(query):
         yield FoundAccount(
             user_id=text(user_id), device_id=text(device_id), pickle=text(pickle), sync_token=text(token), row=row
-        )
-
-
-def _sessions(tables: Tables, account: object) -> Iterator[FoundSession]:
-    query = "SELECT session_id, sender_key, session FROM olmsessions WHERE account_id = ? ORDER BY last_usage_date"
-    for session_id, sender_key, pickle in tables.rows(query, account):
-        yield FoundSession(session_id=text(session_id), sender_key=text(sender_key), pickle=text(pickle))
-
-
-def _room_keys(tables: Tables, account: object) -> Iterator[FoundRoomKey]:
-    query = """
-        SELECT session_id, room_id, sender_key, fp_key, session,
-            (SELECT group_concat(sender_key, ' ') FROM forwardedchains WHERE session_id = room_key.session_id)
-        FROM megolminboundsessions AS room_key WHERE account_id = ?
-    """
-    for session_id, room_id, sender_key, ed25519, pickle, chain in tables.rows(query, account):
-        yield FoundRoomKey(
-            session_id=text(session_id),
-            room_id=text(room_id),
-            sender_key=text(sender_key),
-            ed25519=text(ed25519),
-            forwarding_chain=text(chain).split(),
-            pickle=text(pickle),
         )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import click
 
-from ._found import text
+from ._found import FoundRoomKey, FoundSession, text
 
 _PARTS = ("", "-wal", "-journal")
 """Of an SQLite database: its file, and what may not have got into it yet."""
@@ -45,6 +45,23 @@ class Tables:
     def has(self, table: str) -> bool:
         """Whether there is such a table."""
         return bool(list(self.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", table)))
+
+    def sessions(self, query: str, account: object) -> Iterator[FoundSession]:
+        """What a query for the id, the sender's key and the pickle of an account's Olm sessions finds."""
+        for session_id, sender_key, pickle in self.rows(query, account):
+            yield FoundSession(session_id=text(session_id), sender_key=text(sender_key), pickle=text(pickle))
+
+    def room_keys(self, query: str, account: object) -> Iterator[FoundRoomKey]:
+        """The same of inbound group sessions: id, room, sender's keys, pickle, and who forwarded them, by commas."""
+        for session_id, room_id, sender_key, ed25519, pickle, chain in self.rows(query, account):
+            yield FoundRoomKey(
+                session_id=text(session_id),
+                room_id=text(room_id),
+                sender_key=text(sender_key),
+                ed25519=text(ed25519),
+                forwarding_chain=text(chain).split(",") if chain else (),
+                pickle=text(pickle),
+            )
 
 
 @contextmanager

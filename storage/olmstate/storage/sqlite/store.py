@@ -475,10 +475,16 @@ class SqliteStore:
 
     def _facts_with(self, rows: Rows) -> Facts:
         """The store's facts once ``rows`` are written; those that we have, if that changes nothing."""
-        filled = [table for table in FOR_LIFE if any(row.value is not None for row in rows.get(table, ()))]
-        if self._facts.with_filled(filled) is not self._facts:
-            # another handle may have changed them; whoever changes them from now on is fenced, or we are
-            self._facts = self._read(lambda: read_facts(self._reader, self._unlocked))
+        told = self._facts.filled
+        filled = [
+            table
+            for table in FOR_LIFE
+            if table.value not in told and any(row.value is not None for row in rows.get(table, ()))
+        ]
+        if not filled:
+            return self._facts
+        # another handle may have changed them; whoever changes them from now on is fenced, or we are
+        self._facts = self._read(lambda: read_facts(self._reader, self._unlocked))
         return self._facts.with_filled(filled)
 
     async def _tidy_up(self) -> None:
