@@ -5,12 +5,11 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-import attrs
-
 from olmstate.actors._engine.points import Additions
 from olmstate.actors._engine.slices import in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.json_parts import answer
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import is_array
 from olmstate.messages import (
     Command,
@@ -31,13 +30,11 @@ PASSING: Final = frozenset(
 """Refusals that may not be for good: the access token may be a new one later, or the server less busy."""
 
 
-@attrs.frozen(kw_only=True)
-class MakeDueRequests(Command[None]):
+class MakeDueRequests(QuietStruct, Command[None], kw_only=True, frozen=True):
     """Store the requests that are due."""
 
 
-@attrs.frozen(kw_only=True)
-class TakeOverRequests(Command[None]):
+class TakeOverRequests(QuietStruct, Command[None], kw_only=True, frozen=True):
     """Take over the requests of processes that have died."""
 
 

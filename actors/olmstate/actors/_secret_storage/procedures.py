@@ -9,8 +9,6 @@ import secrets
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-import attrs
-
 from olmstate.actors._account_data.procedures import account_data
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._identities.actor import CommittedIdentity
@@ -20,6 +18,7 @@ from olmstate.actors._requests.courier import Courier
 from olmstate.actors._secrets.actor import BACKUP_KEY, CommittedPrivateKeys
 from olmstate.actors._secrets.procedures import learn_own_identity
 from olmstate.actors._wire import base64
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     BootstrapCrossSigning,
     CreateSecretStorage,
@@ -81,12 +80,11 @@ _ID_BYTES = 24
 """Of a key's id, and of a salt: 32 characters."""
 
 
-@attrs.frozen(kw_only=True)
-class OpenKey:
+class OpenKey(QuietStruct, kw_only=True, frozen=True):
     """A storage key that was checked."""
 
     key_id: str
-    key: bytes = attrs.field(repr=False)
+    key: bytes
 
     @property
     def told(self) -> SecretStorageKey:

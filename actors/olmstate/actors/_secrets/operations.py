@@ -7,8 +7,6 @@ import secrets
 from collections.abc import Mapping
 from typing import Final
 
-import attrs
-
 from olmstate.actors._account.actor import AccountActor, LookUpOwnDevice
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._account.upkeep import UPLOAD
@@ -38,6 +36,7 @@ from olmstate.actors._requests.actor import (
     RequestsActor,
 )
 from olmstate.actors._requests.points import Refused
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import dumps
 from olmstate.messages import (
     Command,
@@ -81,8 +80,7 @@ OWN: Final = "our own identity"
 """Subject of requests about it."""
 
 
-@attrs.frozen(kw_only=True)
-class Step:
+class Step(QuietStruct, kw_only=True, frozen=True):
     """What has to be answered before the next step; nothing if all is done."""
 
     kind: RequestKind
@@ -90,15 +88,13 @@ class Step:
     """This process's."""
 
 
-@attrs.frozen(kw_only=True)
-class PrepareNextStep(Command[Step | None]):
+class PrepareNextStep(QuietStruct, Command[Step | None], kw_only=True, frozen=True):
     """The next step towards an identity that has signed this device; None: it has."""
 
-    auth: JsonObject | None = attrs.field(default=None, repr=False)
+    auth: JsonObject | None = None
 
 
-@attrs.frozen(kw_only=True)
-class RefreshOwnIdentity(Command[None]):
+class RefreshOwnIdentity(QuietStruct, Command[None], kw_only=True, frozen=True):
     """Have our own keys queried anew."""
 
 
@@ -121,8 +117,7 @@ async def prepare_next_step(turn: Turn, command: PrepareNextStep) -> Step | None
     return await _step(turn, RequestKind.SIGNATURES_UPLOAD, "signatures/upload", body)
 
 
-@attrs.frozen(kw_only=True)
-class SignUser(Command[Step]):
+class SignUser(QuietStruct, Command[Step], kw_only=True, frozen=True):
     """Sign another user's master key, which was compared."""
 
     user_id: UserId
@@ -135,8 +130,7 @@ async def sign_user(turn: Turn, command: SignUser) -> Step:
     return Step(kind=RequestKind.SIGNATURES_UPLOAD, request_ids=request_ids)
 
 
-@attrs.frozen(kw_only=True)
-class SignOwnDevice(Command[Step]):
+class SignOwnDevice(QuietStruct, Command[Step], kw_only=True, frozen=True):
     """Sign a device of our own, whose key was compared."""
 
     device_id: DeviceId
@@ -151,13 +145,12 @@ async def sign_own_device(turn: Turn, command: SignOwnDevice) -> Step:
     return Step(kind=RequestKind.SIGNATURES_UPLOAD, request_ids=request_ids)
 
 
-@attrs.frozen(kw_only=True)
-class PrepareReset(Command[Step | None]):
+class PrepareReset(QuietStruct, Command[Step | None], kw_only=True, frozen=True):
     """Have a new identity published; None: the homeserver has taken it."""
 
     begin: bool
     """Make it, unless one that was made before waits for the homeserver."""
-    auth: JsonObject | None = attrs.field(default=None, repr=False)
+    auth: JsonObject | None = None
 
 
 async def prepare_reset(turn: Turn, command: PrepareReset) -> Step | None:

@@ -16,6 +16,7 @@ import attrs
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import dumps, loads
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import DeviceAddress, Message, Reply
 from olmstate.storage import Row, RowReader, Table
 
@@ -26,8 +27,7 @@ DAY: Final = 24 * HOUR
 """Milliseconds."""
 
 
-@attrs.frozen(kw_only=True)
-class Repair:
+class Repair(QuietStruct, kw_only=True, frozen=True):
     """What was done lately for one device; times are milliseconds since 1970."""
 
     wanted: int | None = None
@@ -93,13 +93,11 @@ def _record(device: DeviceAddress, repair: Repair) -> RepairRecord:
     )
 
 
-@attrs.frozen(kw_only=True)
-class Repairs(Message[Mapping[DeviceAddress, Repair]]):
+class Repairs(QuietStruct, Message[Mapping[DeviceAddress, Repair]], kw_only=True, frozen=True):
     """What was done lately, as this turn sees it; not to be changed. Of devices that aren't in it, nothing was."""
 
 
-@attrs.frozen(kw_only=True)
-class PutRepairs(Message[None]):
+class PutRepairs(QuietStruct, Message[None], kw_only=True, frozen=True):
     """What was done is this, from now on."""
 
     repairs: Mapping[DeviceAddress, Repair]
