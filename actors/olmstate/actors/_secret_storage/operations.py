@@ -11,7 +11,7 @@ from olmstate.actors._engine.turn import Turn
 from olmstate.actors._identities.identity import Usage
 from olmstate.actors._identities.signing import Seeds
 from olmstate.actors._secrets.actor import BACKUP_KEY, SecretsActor, StoreBackupKey
-from olmstate.actors._secrets.operations import take_seeds
+from olmstate.actors._secrets.private_keys import take_seeds
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     Command,
