@@ -308,12 +308,12 @@ async def test_an_invalidation_takes_a_turns_changes_too(disk: MemoryDisk) -> No
 async def test_what_a_turn_has_changed_is_counted(disk: MemoryDisk) -> None:
     async with run_actor(Notes(MemoryStore(disk))) as notes:
         await notes.ask(Look(("a",)))
-        assert notes.changes == 0
+        assert notes.notes.changes.number == 0
         await notes.ask(Write("a", "a2"))
         await notes.ask(Write("a", "a3"))
-        assert notes.changes == 2
+        assert notes.notes.changes.number == 2
         notes.notify(RolledBack())
-        assert notes.changes == 2
+        assert notes.notes.changes.number == 2
 
 
 # --- capacity -----------------------------------------------------------------------------------------------
@@ -382,7 +382,7 @@ async def test_a_refusal_is_the_answer_and_changes_nothing(
             await notes.ask(refusal)
         assert ("a1",) == await notes.ask(Look(("a",)))
     assert notes.loaded == 1
-    assert notes.changes == 0
+    assert notes.notes.changes.number == 0
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable(reason="I/O error"), StoreFull()])

@@ -376,11 +376,13 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             pinned_master_key=Ed25519Key("another"),
             was_verified=True,
             withdrawn_signer=Ed25519Key("one more"),
+            compared_again=Ed25519Key("another"),
         ),
         (
             b'{"user_id":"@bob:example.org","master":"e30=","self_signing":"e30=","user_signing":"e30=",'
             b'"trusted_master_key":"a master key","trusted_signers":["a user-signing key"],'
-            b'"pinned_master_key":"another","was_verified":true,"withdrawn_signer":"one more"}'
+            b'"pinned_master_key":"another","was_verified":true,"withdrawn_signer":"one more",'
+            b'"compared_again":"another"}'
         ),
     ),
     (
@@ -466,6 +468,14 @@ EARLIER: list[tuple[bytes, Record]] = [
         AccountRecord(pickle="p", one_time_keys={}, fallback_keys={}, fallback_made=None),
     ),
     (b"{}", SyncRecord()),
+    (
+        b'{"user_id":"@bob:example.org","pinned_master_key":"a master key","withdrawn_signer":"a user-signing key"}',
+        IdentityRecord(
+            user_id=BOB,
+            pinned_master_key=Ed25519Key("a master key"),
+            withdrawn_signer=Ed25519Key("a user-signing key"),
+        ),
+    ),
     (b'{"code":"m.unverified"}', WithheldRecord(code="m.unverified")),
     (
         (

@@ -29,6 +29,7 @@ from olmstate.messages import (
     MarkRoomKeyShared,
     ReceiveSync,
     ShareRoomKey,
+    SyncToken,
 )
 from olmstate.storage import Table
 from tests.bench.device import KEY, MESSAGE, ROOM, device, exported_sessions, hold_sessions, published_keys, share
@@ -179,8 +180,9 @@ async def _receive_from_others(supervisor: Supervisor, others: Iterator[Senders]
 
 async def _receive(supervisor: Supervisor, senders: Senders, room_keys: int) -> float:
     sync = {"next_batch": _token(), "to_device": {"events": senders.room_keys(ROOM, room_keys)}}
+    since = await supervisor.ask(SyncToken())  # as clients do: without it, it would be a first sync
     watch = Watch()
-    received = await supervisor.ask(ReceiveSync(sync=sync))
+    received = await supervisor.ask(ReceiveSync(sync=sync, since=since))
     seconds = watch.seconds()
     assert len(received.room_keys) == room_keys
     return seconds
@@ -194,7 +196,7 @@ def receiving_nothing() -> Work:
         async with place.device() as supervisor:
 
             async def side() -> float:
-                command = ReceiveSync(sync={"next_batch": _token()})
+                command = ReceiveSync(sync={"next_batch": _token()}, since=await supervisor.ask(SyncToken()))
                 watch = Watch()
                 await supervisor.ask(command)
                 return watch.seconds()

@@ -19,6 +19,8 @@ async def serving(sessions: Mapping[str, Session]) -> AsyncGenerator[str]:
     async def answer(request: Request) -> tuple[int, bytes]:
         token = dict(request.headers).get(b"authorization", b"").decode().removeprefix("Bearer ")
         body = json.loads(request.body) if request.body else None
+        if token not in sessions:
+            return 401, json.dumps({"errcode": "M_UNKNOWN_TOKEN", "error": "who is that?"}).encode()
         try:
             return 200, json.dumps(await sessions[token].request(request.method, request.target, body)).encode()
         except RequestRefused as refused:

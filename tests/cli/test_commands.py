@@ -61,6 +61,13 @@ def test_ctrl_c_goes_before_what_it_caused() -> None:
         run(lambda: fail_together(StoreFull(), KeyboardInterrupt(), ZeroDivisionError()))
 
 
+def test_a_commands_own_words_go_before_what_they_caused() -> None:
+    with pytest.raises(click.ClickException, match="no"):
+        run(lambda: fail_together(StoreFull(), click.ClickException("no")))
+    with pytest.raises(ExceptionGroup):
+        run(lambda: fail_together(click.ClickException("no"), ZeroDivisionError()))
+
+
 class Interrupting:
     """A descriptor during whose making somebody presses Ctrl-C."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from html import unescape
 from pathlib import Path
 
@@ -50,6 +51,20 @@ def test_what_takes_its_time_says_so() -> None:
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     assert re.search(r"\$ make test\n```\n\nThe tests take .+ minutes", readme)
     assert "a tenth of a second and 64 MiB" in (DOCS / "quickstart.md").read_text(encoding="utf-8")
+
+
+def test_who_has_built_the_pages_is_told_where_they_are() -> None:
+    make = subprocess.run(
+        ["make", "--dry-run", "docs"],
+        cwd=DOCS.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *_, build, told = make.stdout.splitlines()
+    assert build.endswith(" docs docs/_build/html")
+    assert "docs/_build/html/index.html" in told
+    assert told.startswith("echo ")
 
 
 def test_the_page_on_performance_opens_with_plots() -> None:

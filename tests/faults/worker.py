@@ -32,6 +32,7 @@ from olmstate.storage.sqlite import (
 )
 from olmstate.storage.sqlite.folder import DATABASE
 from tests.faults.client import BUSY, SHARED, live, open_client, send
+from tests.faults.gossiping import gossip, recover
 from tests.faults.homeserver import Homeserver
 from tests.faults.next_version import next_version
 from tests.faults.persisting import persist
@@ -156,10 +157,22 @@ async def _verify(folder: Path, homeserver: Homeserver) -> None:
     await play(folder)
 
 
+async def _gossip(folder: Path, homeserver: Homeserver) -> None:
+    """One device sends another secrets: the same."""
+    del homeserver
+    await gossip(folder)
+
+
+async def _recover(folder: Path, homeserver: Homeserver) -> None:
+    """A device takes secrets out of secret storage: the same."""
+    del homeserver
+    await recover(folder)
+
+
 OPENS, SENT = 5, 12
 TASKS = {
     task.__name__.strip("_"): task
-    for task in (_live, _suffer, _persist, _freeze, _send, _send_and_copy, _send_and_fork, _verify)
+    for task in (_live, _suffer, _persist, _freeze, _send, _send_and_copy, _send_and_fork, _verify, _gossip, _recover)
 }
 
 

@@ -1,6 +1,6 @@
-"""A device of ours, each step of which another of three processes does, that verifies with an OlmMachine.
+"""A device of ours, each step of which another of three processes does, that verifies with an OlmMachine, or another.
 
-Owns: `Two`. From device to device or in an encrypted room, with the same words.
+Owns: `Ours`, and `Two`. From device to device or in an encrypted room, in memory or on Synapse, with the same words.
 Rule: what either side's user does is the test's. All requests are sent for our device by hand, so that nothing happens
 at a time of its own.
 """
@@ -49,6 +49,7 @@ from olmstate.messages import (
     Verifications,
     VerificationStage,
 )
+from tests.interop.homeserver import Homeserver as RealHomeserver
 from tests.interop.program import Program
 from tests.interop.rust_device import RustDevice, rust_device
 from tests.operations.transport import transport_of
@@ -61,17 +62,11 @@ R = TypeVar("R")
 
 
 @attrs.define(kw_only=True)
-class Two:
-    """Ours and theirs."""
+class Ours:
+    """A device of ours."""
 
     session: Session
-    theirs: RustDevice
     processes: list[Supervisor] = attrs.field(factory=list[Supervisor])
-    room_id: RoomId | None = None
-    """Where it is done; None: from device to device."""
-    flow_id: str = ""
-    """Ours."""
-    their_flow_id: str = ""
     steps: int = 0
     later: int = 0
     """Milliseconds that our clock is ahead."""
@@ -86,33 +81,24 @@ class Two:
         self.steps += 1
         return self.processes[self.steps % PROCESSES]
 
-    @property
-    def user_id(self) -> UserId:
-        """Theirs."""
-        return self.theirs.session.user_id
-
-    # --- on the way -------------------------------------------------------------------------------------------------
-
-    async def sync(self) -> None:
-        """Have everything arrive, and all that follows from it."""
-        for _ in range(3):
-            await self._send()
-            await self.theirs.sync()
-            await self._receive()
-
-    async def _receive(self) -> None:
+    async def receive(self) -> int:
+        """Take in what has come, and send what is to be sent to rooms; how many events and messages there were."""
         process = self.process
         since = await process.ask(SyncToken())
         sync = await self.session.sync(since)
         await process.ask(ReceiveSync(sync=sync, since=since))
-        for room_id, event in encrypted_events(sync):
+        in_rooms = encrypted_events(sync)
+        for room_id, event in in_rooms:
             await self.ask(ReceiveVerificationEvent(room_id=room_id, event=event))
+        count = len(in_rooms) + len(sync.get("to_device", {}).get("events", ()))
         while messages := await self.process.ask(VerificationMessages()):
             for message in messages:
                 event_id = await self._send_to_room(message)
                 await self.process.ask(
                     MarkVerificationMessageSent(transaction_id=message.transaction_id, event_id=event_id)
                 )
+                count += 1
+        return count
 
     async def _send_to_room(self, message: VerificationMessage) -> EventId:
         members = await self.session.members(message.room_id)
@@ -121,14 +107,17 @@ class Two:
         target = f"{API}/rooms/{quote(message.room_id)}/send/m.room.encrypted/{message.transaction_id}"
         return EventId((await self.session.request("PUT", target, encrypted.content))["event_id"])
 
-    async def _send(self) -> None:
-        send = transport_of(self.session)
+    async def send(self) -> int:
+        """Send all requests; how many there were."""
+        send, count = transport_of(self.session), 0
         for process in self.processes:
             while requests := await process.ask(OutgoingRequests()):
                 for request in requests:
                     response = await send(request)
                     assert 200 == response.status
                     await process.ask(MarkRequestSent(request_id=request.request_id, response=response.body))
+                    count += 1
+        return count
 
     async def ask(self, message: Message[R]) -> R:
         """Ask the next process, and send what that takes."""
@@ -137,7 +126,52 @@ class Two:
             try:
                 return await process.ask(message)
             except NoTransport:
-                await self._send()
+                await self.send()
+
+    async def flow(self) -> Verification:
+        (flow,) = await self.process.ask(Verifications())
+        return flow
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Until the stack ends, with an account whose keys are uploaded."""
+        disk = MemoryDisk()
+        for _ in range(PROCESSES):
+            store = MemoryStore(disk)
+            stack.callback(store.presence.close)
+            running = run_supervisor(
+                store,
+                user_id=self.session.user_id,
+                device_id=self.session.device_id,
+                options=Options(wall_clock=self.wall_clock),
+            )
+            self.processes.append(await stack.enter_async_context(running))
+        await self.process.ask(CreateAccount())
+        keys = await self.process.ask(SignedDeviceKeys())
+        await self.session.request("POST", f"{API}/keys/upload", {"device_keys": keys})
+
+
+@attrs.define(kw_only=True)
+class Two(Ours):
+    """Ours and theirs."""
+
+    theirs: RustDevice
+    room_id: RoomId | None = None
+    """Where it is done; None: from device to device."""
+    flow_id: str = ""
+    """Ours."""
+    their_flow_id: str = ""
+
+    @property
+    def user_id(self) -> UserId:
+        """Theirs."""
+        return self.theirs.session.user_id
+
+    async def sync(self) -> None:
+        """Have everything arrive, and all that follows from it."""
+        for _ in range(3):
+            await self.send()
+            await self.theirs.sync()
+            await self.receive()
 
     # --- what both do -----------------------------------------------------------------------------------------------
 
@@ -155,10 +189,6 @@ class Two:
     async def their(self, what: str) -> Any:  # noqa: ANN401 - JSON
         state = await self.theirs.ask("verification_state", user_id=self.session.user_id, flow_id=self.their_flow_id)
         return state[what]
-
-    async def flow(self) -> Verification:
-        (flow,) = await self.process.ask(Verifications())
-        return flow
 
     async def begin(self, *, we_request: bool) -> None:
         """Until both are ready."""
@@ -236,9 +266,20 @@ class Two:
         return None if identity is None else identity.state
 
 
+async def sessions(homeserver: RealHomeserver | None, *, one_user: bool) -> tuple[Session, Session]:
+    """Two new logins, of two users or of one; without a homeserver, on a new one in memory."""
+    if homeserver is not None:
+        ours = await homeserver.register("ours")
+        return ours, await (homeserver.log_in(ours.user_id) if one_user else homeserver.register("theirs"))
+    number = time.time_ns()  # machines outlive a test in their program
+    server, alice = Homeserver(_wall_clock), f"@alice{number}:example.org"
+    return server.log_in(alice, "OURS"), server.log_in(alice if one_user else f"@bob{number}:example.org", "THEIRS")
+
+
 @asynccontextmanager
 async def meeting(
     rust: Program,
+    homeserver: RealHomeserver | None = None,
     *,
     one_user: bool = False,
     we_have_identity: bool = True,
@@ -246,26 +287,11 @@ async def meeting(
     in_room: bool = False,
 ) -> AsyncGenerator[Two]:
     """Two devices that know each other: of two users in a room, or of one."""
-    number = time.time_ns()  # machines outlive a test in their program
-    server, disk = Homeserver(_wall_clock), MemoryDisk()
-    alice = f"@alice{number}:example.org"
-    session = server.log_in(alice, "OURS")
+    session, their_session = await sessions(homeserver, one_user=one_user)
     async with AsyncExitStack() as stack:
-        theirs = await rust_device(rust, server.log_in(alice if one_user else f"@bob{number}:example.org", "THEIRS"))
+        theirs = await rust_device(rust, their_session)
         two = Two(session=session, theirs=theirs)
-        for _ in range(PROCESSES):
-            store = MemoryStore(disk)
-            stack.callback(store.presence.close)
-            running = run_supervisor(
-                store,
-                user_id=session.user_id,
-                device_id=session.device_id,
-                options=Options(wall_clock=two.wall_clock),
-            )
-            two.processes.append(await stack.enter_async_context(running))
-        await two.process.ask(CreateAccount())
-        keys = await two.process.ask(SignedDeviceKeys())
-        await session.request("POST", f"{API}/keys/upload", {"device_keys": keys})
+        await two.open(stack)
         if we_have_identity:
             await two.ask(BootstrapCrossSigning())
         if they_have_identity:

@@ -110,6 +110,8 @@ class Homeserver:
         self, user_id: str, device_id: str, asked: tuple[str, ...], query: dict[str, str], body: JsonObject
     ) -> JsonObject:
         match asked:
+            case ("GET", "account", "whoami"):
+                return {"user_id": user_id, "device_id": device_id}
             case ("POST", "keys", "upload"):
                 return self.keys.upload(user_id, device_id, body)
             case ("POST", "keys", "query"):

@@ -6,25 +6,41 @@ import os
 from typing import Any
 
 import attrs
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from tests.peer.encoding import b64, canonical
+from tests.peer.encoding import b64, canonical, unb64
 from tests.peer.names import Ed25519Key, JsonObject, UserId
 
 USAGES = ("master", "self_signing", "user_signing")
 
 
-def _key(seed: bytes) -> Ed25519Key:
+def public_key_of(seed: bytes) -> Ed25519Key:
+    """Its public half."""
     public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
     return Ed25519Key(b64(public))
 
 
 def sign(obj: JsonObject, user_id: str, seed: bytes) -> None:
     """Put a signature by the key of a seed into an object."""
-    bare = {name: value for name, value in obj.items() if name not in {"signatures", "unsigned"}}
-    text = canonical(bare).encode()
-    signature = b64(Ed25519PrivateKey.from_private_bytes(seed).sign(text))
-    obj.setdefault("signatures", {}).setdefault(user_id, {})[f"ed25519:{_key(seed)}"] = signature
+    signature = b64(Ed25519PrivateKey.from_private_bytes(seed).sign(_signed_bytes(obj)))
+    obj.setdefault("signatures", {}).setdefault(user_id, {})[f"ed25519:{public_key_of(seed)}"] = signature
+
+
+def is_signed(obj: JsonObject, user_id: str, key: str, key_id: str | None = None) -> bool:
+    """Whether a key, under its own name if it has no other, has signed an object in a user's name."""
+    signature = obj.get("signatures", {}).get(user_id, {}).get(f"ed25519:{key_id or key}")
+    if signature is None:
+        return False
+    try:
+        Ed25519PublicKey.from_public_bytes(unb64(key)).verify(unb64(signature), _signed_bytes(obj))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _signed_bytes(obj: JsonObject) -> bytes:
+    return canonical({name: value for name, value in obj.items() if name not in {"signatures", "unsigned"}}).encode()
 
 
 @attrs.define
@@ -44,7 +60,7 @@ class PeerIdentity:
 
     def public_key(self, usage: str) -> Ed25519Key:
         """Of one of the three."""
-        return _key(self.seeds[usage])
+        return public_key_of(self.seeds[usage])
 
     def sign_device(self, device_keys: JsonObject) -> JsonObject:
         """Cross-sign a device of this user's."""

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from olmstate.storage import START, Row, Table, position_of, unit_of
-from olmstate.storage.sqlite.statements import MOST_PARAMETERS, read
+from olmstate.storage.sqlite.statements import ROWS_A_PART, read
 from olmstate.storage.sqlite.store import SqliteStore
 from olmstate.storage.tables import KEYS_ONLY, PARTITIONED
 from tests.storage.handles import (
@@ -98,7 +98,7 @@ async def test_a_page_may_be_of_one_group(stores: Handles) -> None:
 
 async def test_rows_that_lie_together_are_loaded_apart(stores: Handles) -> None:
     store = await stores.open()
-    rows = [Row(b"%016d" % number, PARTITION.ljust(16), b"%d" % number) for number in range(MOST_PARAMETERS + 1)]
+    rows = [Row(b"%016d" % number, PARTITION.ljust(16), b"%d" % number) for number in range(ROWS_A_PART + 1)]
     units = [unit_of(Table.MESSAGE_INDICES, row) for row in rows]
     await put(store, *rows, table=Table.MESSAGE_INDICES)
 
@@ -109,6 +109,36 @@ async def test_rows_that_lie_together_are_loaded_apart(stores: Handles) -> None:
         f"EXPLAIN QUERY PLAN {read(Table.MESSAGE_INDICES, 2)[0]}", [b""] * 4
     ).fetchall()
     assert [] == [detail for *_, detail in plan if "SCAN message_indices" in detail]
+
+
+@pytest.mark.parametrize("commits", [0, 1, 2, 100])
+@pytest.mark.parametrize("apart", [False, True])
+async def test_much_is_read_in_parts_and_is_of_one_snapshot_all_the_same(
+    stores: Handles,
+    apart: bool,  # noqa: FBT001
+    commits: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, other = await stores.open(), await stores.open()
+    number = 3 * ROWS_A_PART
+    partitions = [b"%016d" % each for each in range(number)] if apart else [PARTITION]
+    keys = [b"%016d" % each for each in range(number)]
+
+    def rows(value: bytes, keys: list[bytes]) -> list[Row]:
+        return [Row(key, key if apart else PARTITION, value) for key in keys]
+
+    async def others_run(_: SqliteStore) -> None:
+        if left:
+            await put(other, *rows(b"%d" % left.pop(), [keys[0], keys[-1]]))
+
+    left = list(range(commits))
+    await put(other, *rows(b"before", keys))
+    monkeypatch.setattr(SqliteStore, "_let_others_run", others_run)
+    found = await store.read(Table.DEVICES, partitions)
+    first, *_, last = (row for part in found.values() for row in part)
+    assert number == sum(map(len, found.values()))
+    assert (keys[0], keys[-1]) == (first.key, last.key)
+    assert (first.value, first.generation) == (last.value, last.generation)
 
 
 async def values_by_unit(store: SqliteStore, units: list[bytes]) -> dict[bytes, list[bytes | None]]:

@@ -78,11 +78,8 @@ def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """What to tell the user of several that failed together."""
     if group.subgroup(_is_interrupt) is not None:
         return KeyboardInterrupt()
-    for kind in (click.ClickException, OlmStateError):
-        kept, rest = group.split(kind)
-        if kept is not None and rest is None:
-            return _first(kept)
-    return group
+    _, rest = group.split((click.ClickException, OlmStateError))
+    return group if rest is not None else _first(group.subgroup(click.ClickException) or group)
 
 
 def _is_interrupt(error: BaseException) -> bool:

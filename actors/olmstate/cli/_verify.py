@@ -42,7 +42,7 @@ from olmstate.messages import (
 )
 
 from ._commands import commands, run
-from ._device import Device, device_of, homeserver_option, token_option
+from ._device import NOT_TAKEN, Device, device_of, homeserver_option, is_token_refused, token_option
 from ._output import Output, json_option
 from ._paths import store_argument
 from ._secrets import store_secret_options
@@ -233,15 +233,16 @@ def _line(emoji: SasEmoji) -> str:
 
 async def _sync(device: Device, supervisor: Supervisor) -> None:
     """Take in what comes, again and again."""
-    import httpx2  # noqa: PLC0415 - it is in an extra, which `Device.opened` has looked for
+    import httpx2  # noqa: PLC0415 - it is in an extra, which `device_of` has looked for
 
-    headers = {"Authorization": f"Bearer {device.token}"}
-    async with httpx2.AsyncClient(base_url=device.homeserver, headers=headers, timeout=3 * LONG_POLL) as client:
+    async with device.client(3 * LONG_POLL) as client:
         while True:
             since = await supervisor.ask(SyncToken())
             query = {"timeout": str(LONG_POLL * 1000), **({} if since is None else {"since": since})}
             try:
                 answer = await client.get(f"/_matrix/client/v3/sync?{urlencode(query)}")
+                if is_token_refused(answer.status_code, answer.content):
+                    raise click.ClickException(NOT_TAKEN)
                 sync = json.loads(answer.raise_for_status().content)
             except (httpx2.HTTPError, ValueError):
                 await trio.sleep(SYNC_AGAIN)

@@ -68,7 +68,8 @@ class PinIdentity(Command[None]):
 class WithdrawVerification(Command[None]):
     """Our user gives up that an identity was verified, and agrees to the present one.
 
-    Of our own: it is as if it had never been verified.
+    Our signature may still be at the homeserver. On this device it doesn't count any more until our user compares
+    again. Of our own: it is as if it had never been verified.
 
     Returns:
         None: It was done, and is on the disk.

@@ -152,6 +152,46 @@ async def test_a_dropped_signature_and_a_replaced_identity_are_violations_of_who
         assert IdentityState.PINNED is await state(device, BOB)
 
 
+@pytest.mark.parametrize("shown", ["with the signature", "without it", "another identity"])
+async def test_a_signature_that_was_given_up_makes_nobody_verified_again(world: World, shown: str) -> None:
+    # the homeserver keeps it, and shows it again whenever it likes: it was believed each time
+    own, bob, replaced = PeerIdentity(USER), PeerIdentity(BOB), PeerIdentity(BOB)
+    unsigned = copy.deepcopy(bob.answer())
+    own.verify(bob)
+    async with world.process(transport=False) as device:
+        await add(device, own.answer(own=True), bob.answer())
+        await trust(device, USER, own)
+        assert IdentityState.VERIFIED is await state(device, BOB)
+        await add(device, {"with the signature": bob.answer(), "without it": unsigned}.get(shown, replaced.answer()))
+        await device.ask(WithdrawVerification(user_id=BOB))
+        assert IdentityState.PINNED is await state(device, BOB)
+    async with world.process(transport=False) as later:
+        await add(later, bob.answer())
+        agreed = shown != "another identity"
+        assert (IdentityState.PINNED if agreed else IdentityState.PIN_VIOLATION) is await state(later, BOB)
+        await trust(later, BOB, bob)
+        assert IdentityState.VERIFIED is await state(later, BOB)
+        # what was compared again is that identity, and no other that was signed before
+        own.verify(replaced)
+        await add(later, replaced.answer())
+        assert IdentityState.VERIFICATION_VIOLATION is await state(later, BOB)
+
+
+async def test_a_new_user_signing_key_verifies_whom_the_old_one_was_given_up_for(world: World) -> None:
+    own, bob, renewed = PeerIdentity(USER), PeerIdentity(BOB), PeerIdentity(USER)
+    own.verify(bob)
+    async with world.process(transport=False) as device:
+        await add(device, own.answer(own=True), bob.answer())
+        await trust(device, USER, own)
+        await device.ask(WithdrawVerification(user_id=BOB))
+        await add(device, renewed.answer(own=True))
+        await trust(device, USER, renewed)
+        assert IdentityState.PINNED is await state(device, BOB)
+        renewed.verify(bob)
+        await add(device, bob.answer())
+        assert IdentityState.VERIFIED is await state(device, BOB)
+
+
 async def test_our_own_identity_replaced_is_a_violation_also_of_those_it_had_verified(world: World) -> None:
     own, bob, replaced = PeerIdentity(USER), PeerIdentity(BOB), PeerIdentity(USER)
     own.verify(bob)

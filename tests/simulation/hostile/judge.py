@@ -39,6 +39,7 @@ from olmstate.messages import (
     UserId,
 )
 from tests.operations.peer import Peer
+from tests.simulation.hostile.runs import Violation
 from tests.simulation.hostile.truth import NUMBER, Letter, Said, Truth
 
 Rule: TypeAlias = Literal[
@@ -54,17 +55,6 @@ Rule: TypeAlias = Literal[
 ]
 Keys: TypeAlias = tuple[str, str]
 """Curve25519 and Ed25519."""
-
-
-@attrs.frozen
-class Violation:
-    """What was found."""
-
-    rule: Rule
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.rule}: {self.what}"
 
 
 @attrs.define

@@ -14,14 +14,13 @@ import random
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, TypeAlias
 
 import attrs
 import trio
 
-from olmstate.actors import Options, Supervisor, run_supervisor
-from olmstate.actors.testing import DEVICE, USER, MemoryStore
+from olmstate.actors import Supervisor
+from olmstate.actors.testing import DEVICE, USER
 from olmstate.messages import (
     AddDevices,
     CreateOlmSessions,
@@ -38,47 +37,20 @@ from olmstate.messages import (
     ShareRoomKey,
     UserId,
 )
-from olmstate.storage import Table
 from tests.operations.peer import Peer
 from tests.simulation import schedule
 from tests.simulation.hostile import homeserver, member
+from tests.simulation.hostile.broken import PRODUCT, Variant
 from tests.simulation.hostile.homeserver import LyingHomeserver
-from tests.simulation.hostile.judge import Judge, Violation
+from tests.simulation.hostile.judge import Judge
 from tests.simulation.hostile.member import Member
+from tests.simulation.hostile.runs import Run, Supervisors
 from tests.simulation.hostile.truth import NUMBER, Room, Said
 from tests.simulation.hostile.world import ROOM, World, baseline
 
 Liars: TypeAlias = Literal["member", "homeserver", "both"]
 LIARS: Sequence[Liars] = ("member", "homeserver", "both")
 ALONE: Sequence[Literal["member", "homeserver"]] = ("member", "homeserver")
-
-
-@attrs.frozen(kw_only=True)
-class Variant:
-    """What is put in the place of parts of the product, to see whether that is found out."""
-
-    name: str
-    patches: Callable[[], AbstractContextManager[object]] = nullcontext
-
-
-PRODUCT = Variant(name="the product")
-
-
-@attrs.frozen(kw_only=True)
-class Run:
-    """What came of a run."""
-
-    seed: int
-    liars: Liars
-    violations: Sequence[Violation]
-    attacks: Counter[str]
-    told: Counter[str]
-    """What the device told, by kind."""
-
-    def report(self) -> str:
-        """All that there is to know of a failure."""
-        lines = [f"seed {self.seed}, {self.liars}: {len(self.violations)} violations", *map(str, self.violations)]
-        return "\n".join([*lines, "", f"again: pytest tests/simulation/hostile --seed {self.seed}"])
 
 
 def play(seed: int, variant: Variant = PRODUCT) -> Run:
@@ -89,7 +61,13 @@ def play(seed: int, variant: Variant = PRODUCT) -> Run:
     game = _Game(rng, liars, World(base, rng))
     with variant.patches():
         schedule.run(game.main, rng)
-    return Run(seed=seed, liars=game.liars, violations=game.judge.violations, attacks=game.attacks, told=game.told)
+    return Run(
+        seed=seed,
+        where="tests/simulation/hostile",
+        violations=game.judge.violations,
+        attacks=game.attacks,
+        told=game.told,
+    )
 
 
 class _Game:
@@ -100,18 +78,14 @@ class _Game:
         self.member, self.homeserver = Member(world), LyingHomeserver(world)
         self.attacks: Counter[str] = Counter()
         self.told: Counter[str] = Counter()
-        self._disk = baseline().disk()
-        self._nursery: trio.Nursery
-        self._handles: list[_Handle | None] = [None, None]
+        self._supervisors = Supervisors(baseline().disk(), rng)
         self._synced = 0
 
     async def main(self) -> None:
         """The whole run."""
-        async with trio.open_nursery() as self._nursery:
+        async with trio.open_nursery() as self._supervisors.nursery:
             await self._play()
-            for handle in self._handles:
-                if handle is not None:
-                    handle.done.set()
+            self._supervisors.close()
 
     async def _play(self) -> None:
         try:
@@ -125,17 +99,8 @@ class _Game:
             self.judge.found("no bugs", "".join(traceback.format_exception(error)))
 
     async def device(self) -> Supervisor:
-        """One of the two supervisors, which is new perhaps."""
-        at = self.rng.randrange(len(self._handles))
-        handle = self._handles[at]
-        if handle is None or self.rng.random() < 0.1:
-            if handle is not None:
-                handle.done.set()
-                await handle.closed.wait()
-            handle = self._handles[at] = _Handle(MemoryStore(self._disk), self.rng.choice((0, 2, 10_000)))
-            await self._nursery.start(handle.run)
-        assert handle.supervisor is not None
-        return handle.supervisor
+        """One of the two supervisors."""
+        return await self._supervisors.any()
 
     def _attack(self) -> None:
         liar = self.rng.choice(ALONE) if self.liars == "both" else self.liars
@@ -282,25 +247,6 @@ class _Game:
         self.judge.letters_at_the_end()
         await self._read(self.world.timeline)
         await self._read([said.event for said in self.world.truth.said.values()])
-
-
-@attrs.define(eq=False)
-class _Handle:
-    """A supervisor that has the store open."""
-
-    store: MemoryStore
-    capacity: int
-    supervisor: Supervisor | None = None
-    done: trio.Event = attrs.field(factory=trio.Event)
-    closed: trio.Event = attrs.field(factory=trio.Event)
-
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Until it is done."""
-        options = Options(capacities=dict.fromkeys(Table, self.capacity))
-        async with run_supervisor(self.store, user_id=USER, device_id=DEVICE, options=options) as self.supervisor:
-            task_status.started()
-            await self.done.wait()
-        self.closed.set()
 
 
 @attrs.define(eq=False)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager, ExitStack
 from typing import TypeAlias
 
 import attrs
@@ -43,8 +42,7 @@ from olmstate.messages import (
     UnknownSender,
     UserId,
 )
-from tests.simulation.hostile.play import Variant
-from tests.simulation.variants import instead
+from tests.simulation.hostile.broken import broken_in
 
 RECEIVING = "olmstate.actors._to_device.receiving"
 PAYLOAD = "olmstate.actors._wire.payload"
@@ -58,27 +56,7 @@ OLM = "olmstate.actors._to_device.actor"
 CACHE = "olmstate.actors._engine.cache"
 
 
-@attrs.frozen(kw_only=True)
-class Broken:
-    """A variant, and the rules each of which must find it out."""
-
-    variant: Variant
-    found_by: tuple[str, ...]
-    seed: int
-    """One that finds it out: where the short form looks first."""
-
-
-def broken(name: str, *found_by: str, seed: int = 0, **parts: object) -> Broken:
-    """A product in which functions are replaced: ``module__function=other``, the module by its constant's name."""
-
-    def patches() -> AbstractContextManager[object]:
-        stack = ExitStack()
-        for where, part in parts.items():
-            module, _, function = where.partition("__")
-            stack.enter_context(instead(globals()[module], function.replace("__", "."), part)())
-        return stack
-
-    return Broken(variant=Variant(name=name, patches=patches), found_by=found_by, seed=seed)
+broken = broken_in(globals())
 
 
 def _nothing(*_: object) -> None:

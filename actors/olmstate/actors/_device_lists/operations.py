@@ -17,9 +17,7 @@ from olmstate.actors._engine.turn import Turn
 from olmstate.actors._identities.operations import IDENTITY_FIELDS
 from olmstate.actors._requests.actor import (
     AnsweredRequest,
-    BackedOff,
     BackOff,
-    CommittedBackOffs,
     CommittedRequests,
     NewRequest,
     PendingRequest,
@@ -27,6 +25,7 @@ from olmstate.actors._requests.actor import (
     PutRequests,
     RequestsActor,
 )
+from olmstate.actors._requests.operations import backed_off, committed_back_offs
 from olmstate.actors._requests.points import Refused
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import if_sound, is_object, json_object, optional, strings
@@ -136,8 +135,8 @@ async def queries_due(supervisor: BesideTurns) -> bool:
         return False
     pending = await supervisor.ask(CommittedRequests())
     servers = await _servers(_not_asked_for(outdated, pending))
-    backed_off = await supervisor.ask(CommittedBackOffs(names=tuple({*servers.values()}), now=supervisor.now()))
-    return any(server not in backed_off for server in servers.values())
+    failing = await committed_back_offs(supervisor, {*servers.values()})
+    return any(server not in failing for server in servers.values())
 
 
 async def make_queries(turn: Turn) -> None:
@@ -158,8 +157,8 @@ async def _ask_for(turn: Turn, invalidations: Mapping[UserId, str]) -> tuple[Req
     own = tuple(each.request_id for each in pending if each.own and not invalidations.keys().isdisjoint(each.subjects))
     waiting = _not_asked_for(invalidations, pending)
     servers = await _servers(waiting)
-    backed_off = await turn[RequestsActor].ask(BackedOff(names=tuple({*servers.values()}), now=turn.now))
-    users = [user_id for user_id, server in servers.items() if server not in backed_off]
+    failing = await backed_off(turn, {*servers.values()})
+    users = [user_id for user_id, server in servers.items() if server not in failing]
     requests = [
         _query({user_id: invalidations[user_id] for user_id in some}) async for some in SlicesOf(users, USERS_A_QUERY)
     ]

@@ -49,7 +49,7 @@ from olmstate.messages import (
 from olmstate.storage import START, Position, Presence, Row, RowReader, Table, position_of
 
 from .bugs import internal_error, is_bug
-from .cache import Cache
+from .cache import Cache, ChangeCounter
 from .envelope import Envelope
 from .slices import in_slices
 
@@ -116,6 +116,8 @@ class Environment:
     """Have a turn come, some time from now, if none comes by before: `Actor.before_commit` has something."""
     presence: Presence
     """Which handles on the store are alive."""
+    changes: ChangeCounter = attrs.field(factory=ChangeCounter)
+    """Of all actors' caches."""
     user_id: UserId
     device_id: DeviceId
     """Whose store it is."""
@@ -149,6 +151,8 @@ class Actor(abc.ABC, Generic[M_contra]):
         self._store = environment.store
         self._newest = environment.newest
         self._caches = tuple(caches)
+        for cache in self._caches:
+            cache.changes = environment.changes
         self._generation = 0
         self._idle = False
         self._slice = 0
@@ -226,9 +230,17 @@ class Actor(abc.ABC, Generic[M_contra]):
 
     def notify(self, notice: Notice) -> None:
         """Tell the actor something, which holds from now on, also for what it is loading."""
-        concerned = False
-        for cache in self._caches:
-            concerned |= cache.changes != cache.settled
+        touched = [cache for cache in self._caches if cache.touched]
+        written = self._take_in(notice)
+        if not isinstance(notice, Invalidate):
+            for cache in touched:
+                cache.touched = False
+        if touched or written:
+            self.noticed(notice)
+
+    def _take_in(self, notice: Notice) -> bool:
+        """Have the caches follow; whether others have written to their tables."""
+        written_by_others = False
         match notice:
             case Invalidate(generation=generation, partitions=partitions):
                 self._generation = max(self._generation, generation)
@@ -237,23 +249,18 @@ class Actor(abc.ABC, Generic[M_contra]):
                     if partitions is None or keys:
                         cache.invalidate(keys)
                         self.version += 1
-                        concerned = True
+                        written_by_others = True
             case Committed(generation=generation, written=written):
                 self._generation = max(self._generation, generation)
                 for cache in self._caches:
-                    self.version += cache.dirty
-                    cache.commit(written)
-                    cache.trim()
+                    if cache.dirty or cache.view:  # of many, few
+                        self.version += cache.dirty
+                        cache.commit(written)
+                        cache.trim()
             case RolledBack():
                 for cache in self._caches:
                     cache.roll_back()
-        if concerned:
-            self.noticed(notice)
-
-    @property
-    def changes(self) -> int:
-        """How often anything was changed, ever."""
-        return sum(cache.changes for cache in self._caches)
+        return written_by_others
 
     @property
     def has_changes(self) -> bool:

@@ -35,6 +35,8 @@ ROWS_AT_ONCE = 24
 """Decoded or encoded without giving other tasks a chance: half a millisecond."""
 BYTES_AT_ONCE = 16 * 1024
 """The same, of rows that are large."""
+BYTES_AS_A_ROW = 4 * 1024
+"""Of a row that is large: to decode so many more takes as long as to decode another one."""
 
 
 class Codec(Protocol[E]):
@@ -76,6 +78,14 @@ def _slices(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     yield rows[start:]
 
 
+class ChangeCounter:
+    """How often entries of some caches were changed, ever: equal numbers mean that nothing was in between."""
+
+    def __init__(self) -> None:
+        """Nothing was, so far."""
+        self.number = 0
+
+
 class Cache(Generic[E]):
     """The entries of one table, by partition; least recently used ones go first."""
 
@@ -89,10 +99,10 @@ class Cache(Generic[E]):
         self._dirty: dict[bytes, E] = {}
         self._loading: set[bytes] = set()
         self._loaded = self._hits = self._misses = self._invalidated = self._invalidated_whole = self._evicted = 0
-        self.changes = 0
-        """How often anything was changed, ever: equal numbers mean that nothing was in between."""
-        self.settled = 0
-        """What `changes` was when the last turn ended."""
+        self.changes = ChangeCounter()
+        """Counted here; an actor has its caches count with all others."""
+        self.touched = False
+        """Whether the running turn has changed anything, be it undone since."""
 
     # --- loading --------------------------------------------------------------------------------------------
 
@@ -125,6 +135,8 @@ class Cache(Generic[E]):
                     self._loaded += 1
                     self._clean[partition] = entry
             decoded += 1 + len(partition_rows)
+            for row in partition_rows[:ROWS_AT_ONCE]:
+                decoded += len(row.value or b"") // BYTES_AS_A_ROW
             if decoded > ROWS_AT_ONCE:
                 decoded = 0
                 yield
@@ -174,14 +186,16 @@ class Cache(Generic[E]):
 
     def change(self, partition: bytes) -> E:
         """The entry, to be changed in place in this turn."""
-        self.changes += 1
+        self.changes.number += 1
+        self.touched = True
         if partition not in self._dirty:
             self._dirty[partition] = self._clean.pop(partition)
         return self._dirty[partition]
 
     def put(self, partition: bytes, entry: E) -> None:
         """Replace the entry in this turn."""
-        self.changes += 1
+        self.changes.number += 1
+        self.touched = True
         self._clean.pop(partition, None)
         self._dirty[partition] = entry
 
@@ -217,14 +231,14 @@ class Cache(Generic[E]):
                 self.invalidate(keys)
             return
         self._loading.difference_update(self._dirty)  # what a query was loading meanwhile is older
-        self._clean.update(self._dirty)
+        over = max(0, len(self._dirty) - self._capacity)  # what `trim` would drop, and it may be very much
+        self._clean.update(islice(self._dirty.items(), over, None))
+        self._evicted += over
         self._dirty.clear()
-        self.settled = self.changes
 
     def roll_back(self) -> None:
         """This turn has failed: its changed entries are gone, and are loaded again when they are asked for."""
         self._dirty.clear()
-        self.settled = self.changes
 
     def invalidate(self, partitions: Collection[bytes] | None) -> None:
         """Another has written ``partitions`` (None: anything): drop our copies.

@@ -53,6 +53,7 @@ from olmstate.storage import Changes, Fenced, Row, Store, Table
 
 from .actor import Actor, Committed, Environment, Invalidate, Newest, Notice, RolledBack
 from .bugs import internal_error, is_bug, left_to_the_next
+from .cache import ChangeCounter
 from .capability import Capability, WithoutTurn, check_routes
 from .envelope import Envelope, own_error
 from .options import Options
@@ -76,6 +77,8 @@ MOST_COMMANDS = 256
 """Commands a turn, so that it ends while others wait for the lock."""
 MOST_ROWS = 24
 """Encoded and written without giving other tasks a chance in between; a row takes some 20 µs for each."""
+MANY_ROWS = 2_048
+"""Freed without giving other tasks a chance: a millisecond."""
 MOST_FENCED = 8
 """Times that a turn is turned back before it is given up: with a lock that works, it never is."""
 
@@ -129,12 +132,14 @@ class Runner:
         self._store = store
         self._options = options or Options()
         self._newest = Newest()
+        self._changes = ChangeCounter()
         environment = Environment(
             store=store,
             newest=self._newest,
             capacity=self._options.capacity,
             write_later=self._write_later,
             presence=store.presence,
+            changes=self._changes,
             user_id=user_id,
             device_id=device_id,
         )
@@ -498,7 +503,7 @@ class Runner:
                 return results, turn.events
 
     async def _run_one(self, turn: Turn, envelope: Envelope[Any]) -> Outcome[Any]:
-        before = self._changes()
+        before = self._changes.number
         events = len(turn.events)
         try:
             reply = await self._commands[type(envelope.message)](turn, envelope.message)
@@ -507,7 +512,7 @@ class Runner:
         except InternalError as error:
             raise _Spoiled(envelope, error) from error
         except OlmStateError as error:
-            if self._changes() != before or len(turn.events) != events:
+            if self._changes.number != before or len(turn.events) != events:
                 raise _Spoiled(envelope, error) from error
             return Error(error)
         except BaseException as error:
@@ -515,9 +520,6 @@ class Runner:
                 raise _Spoiled(envelope, internal_error(error)) from error
             raise
         return Value(reply)
-
-    def _changes(self) -> int:
-        return sum(actor.changes for actor in self._all)
 
     async def _commit(self, seen: int, events: Sequence[SharedEvent]) -> int | None:
         """Write what the turn, which derives from generation ``seen``, has changed, and its events.
@@ -533,7 +535,8 @@ class Runner:
             return None  # a query has seen another's commit, and the actors have dropped what it contradicts
         rows: dict[Table, list[Row]] = {}
         for actor in self._all:
-            rows.update(await in_slices(actor.changed_rows()))
+            if actor.has_changes:
+                rows.update(await in_slices(actor.changed_rows()))
         if not any(rows.values()):
             self._notify(Committed(generation=seen))
             return seen
@@ -541,7 +544,7 @@ class Runner:
             await trio.lowlevel.checkpoint()  # if anybody commits meanwhile, this commit is fenced
         return await self._write(rows, seen)
 
-    async def _write(self, rows: Mapping[Table, Sequence[Row]], seen: int) -> int | None:
+    async def _write(self, rows: Mapping[Table, list[Row]], seen: int) -> int | None:
         """Commit ``rows`` and tell the actors; the new generation, or None if it was fenced."""
         self._writing = {
             table: frozenset(row.partition for row in rows[table]) for table in self._viewed if table in rows
@@ -554,6 +557,7 @@ class Runner:
                 self._newest.generation = max(self._newest.generation, generation)
                 self._counters.commits += 1
                 self._notify(Committed(generation=generation, written=self._writing))
+                await _free(rows)
             except Fenced:
                 return None
             except OlmStateError:
@@ -623,6 +627,14 @@ async def _statistics_of(supervisor: Runner, query: Statistics) -> SupervisorSta
 async def _run_protected(run: Callable[[], Awaitable[None]]) -> None:
     """Have Ctrl-C come to the program's own task, and never into one of ours: it may be half-way through a change."""
     await run()
+
+
+async def _free(rows: Mapping[Table, list[Row]]) -> None:
+    """Forget rows that were written. To free very many takes some milliseconds, so others have their turn."""
+    for each in rows.values():
+        while len(each) > MANY_ROWS:
+            del each[-MANY_ROWS:]
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
 
 def _fail_all(batch: Sequence[Envelope[Any]], error: StoreError) -> None:

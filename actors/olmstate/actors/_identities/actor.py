@@ -69,6 +69,7 @@ def _known(record: IdentityRecord) -> KnownIdentity:
         ),
         trusted_signers=record.trusted_signers,
         withdrawn_signer=record.withdrawn_signer,
+        compared_again=record.compared_again,
     )
 
 
@@ -98,6 +99,7 @@ def _record(known: KnownIdentity) -> IdentityRecord:
         pinned_master_key=None if pinned is None else Ed25519Key(pinned),
         was_verified=known.other.was_verified,
         withdrawn_signer=known.withdrawn_signer,
+        compared_again=known.compared_again,
     )
 
 

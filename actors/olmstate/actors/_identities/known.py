@@ -31,7 +31,9 @@ class KnownIdentity(QuietStruct, frozen=True, kw_only=True):
     trusted_signers: tuple[Ed25519Key, ...] = ()
     """Our own: the user-signing keys that it ever had while it was verified."""
     withdrawn_signer: Ed25519Key | None = None
-    """Another's: our user-signing key whose signature our user has given up."""
+    """Another's: of `trusted_signers`, the last one whose signatures our user has given up."""
+    compared_again: Ed25519Key | None = None
+    """Another's: the master key that our user has compared since then. Signatures on it count."""
 
     # --- our own --------------------------------------------------------------------------------------------
 
@@ -58,7 +60,8 @@ class KnownIdentity(QuietStruct, frozen=True, kw_only=True):
 
     def compared(self, master_key: Ed25519Key) -> KnownIdentity:
         """Another's was compared: our user agrees to it. It is verified once our signature on it is seen."""
-        return replace(self, other=replace(self.other, pinned_master_key=master_key), withdrawn_signer=None)
+        again = None if self.withdrawn_signer is None else master_key
+        return replace(self, other=replace(self.other, pinned_master_key=master_key), compared_again=again)
 
     def pinned(self, own: KnownIdentity | None) -> KnownIdentity:
         """Our user agrees to another's."""
@@ -67,8 +70,8 @@ class KnownIdentity(QuietStruct, frozen=True, kw_only=True):
 
     def withdrawn(self, own: KnownIdentity | None) -> KnownIdentity:
         """Our user gives up the verification of another's."""
-        signer = _signer(self, own)
-        return replace(self, other=self.other.withdrawn(), withdrawn_signer=signer)
+        signer = own.trusted_signers[-1] if own is not None and own.trusted_signers else self.withdrawn_signer
+        return replace(self, other=self.other.withdrawn(), withdrawn_signer=signer, compared_again=None)
 
 
 def _with_signer(own: KnownIdentity) -> KnownIdentity:
@@ -88,7 +91,11 @@ def other_state(known: KnownIdentity | None, own: KnownIdentity | None) -> Other
     if known is None or known.identity is None:
         return OtherState.ABSENT
     user_signing = None if own is None or own.identity is None else own.identity.user_signing
-    signed = user_signing is not None and _has_signed(user_signing, known.identity.master)
+    signed = (
+        user_signing is not None
+        and user_signing.public_key in _signers(known, own)
+        and _is_signed(known.identity.master, user_signing.user_id, user_signing.public_key)
+    )
     facts = replace(known.other, was_verified=_was_verified(known, own))
     return facts.state(own=own_state(own), signed_by_us=signed)
 
@@ -100,25 +107,26 @@ def identity_state(known: KnownIdentity, own: KnownIdentity | None) -> IdentityS
     return _OTHER[other_state(known, own)]
 
 
-def _signer(known: KnownIdentity, own: KnownIdentity | None) -> Ed25519Key | None:
-    """Our user-signing key, of those that we have now or ever trusted, that has signed another's master key."""
+def _signers(known: KnownIdentity, own: KnownIdentity | None) -> tuple[Ed25519Key, ...]:
+    """Our user-signing keys, that we have now or ever trusted, whose signatures on another's master key count.
+
+    Those that our user has given up don't: they are the same bytes whenever the homeserver shows them again.
+    """
     if own is None or known.identity is None:
-        return None
-    for public_key in reversed(own.trusted_signers):
-        if _is_signed(known.identity.master, own.user_id, public_key):
-            return public_key
-    return None
+        return ()
+    given_up = known.withdrawn_signer
+    if given_up not in own.trusted_signers or known.identity.master.public_key == known.compared_again:
+        return own.trusted_signers
+    return own.trusted_signers[own.trusted_signers.index(given_up) + 1 :]
 
 
 def _was_verified(known: KnownIdentity, own: KnownIdentity | None) -> bool:
     if known.other.was_verified:
         return True
-    signer = _signer(known, own)
-    return signer is not None and signer != known.withdrawn_signer
-
-
-def _has_signed(key: CrossSigningKey, master: CrossSigningKey) -> bool:
-    return _is_signed(master, key.user_id, key.public_key)
+    if own is None or known.identity is None:
+        return False
+    master = known.identity.master
+    return any(_is_signed(master, own.user_id, public_key) for public_key in reversed(_signers(known, own)))
 
 
 @lru_cache(4096)

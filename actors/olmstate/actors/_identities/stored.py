@@ -28,4 +28,6 @@ class IdentityRecord(Record, kw_only=True, frozen=True):
     was_verified: bool = False
     """Another's: once it was, and our user hasn't withdrawn that."""
     withdrawn_signer: Ed25519Key | None = None
-    """Another's: our user-signing key whose signature our user has given up."""
+    """Another's: the last of our user-signing keys whose signatures our user has given up."""
+    compared_again: Ed25519Key | None = None
+    """Another's: the master key that our user has compared since then."""

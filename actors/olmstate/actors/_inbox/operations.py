@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Final, TypeVar
 
+from olmstate.actors._engine.points import Additions
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._to_device.handlers import (
@@ -64,7 +66,7 @@ async def receive_plain(turn: Turn, events: Sequence[PlainEvent]) -> None:
 
 async def _receive(turn: Turn, events: Iterable[tuple[str, E]], new: Callable[[E], NewInboxEvent]) -> None:
     """Put those of the app's types into the inbox."""
-    ours = _types_of_others(turn)
+    ours = _types_of_others(turn.additions)
     kept = await turn[InboxActor].ask(Kept())
     chosen = [event for event_type, event in events if kept.get(event_type, event_type not in ours)]
     if not chosen:
@@ -82,10 +84,11 @@ async def _receive(turn: Turn, events: Iterable[tuple[str, E]], new: Callable[[E
         turn.events.append(InboxReceived(events=tuple(received), lost=lost))
 
 
-def _types_of_others(turn: Turn) -> frozenset[str]:
-    """With which somebody does something already."""
-    decrypted = (handler.types or () for handler in turn.additions[ON_DECRYPTED])
-    plain = (handler.types or () for handler in turn.additions[ON_PLAIN])
+@lru_cache(16)
+def _types_of_others(additions: Additions) -> frozenset[str]:
+    """With which somebody does something already: a supervisor's are the same for each event."""
+    decrypted = (handler.types or () for handler in additions[ON_DECRYPTED])
+    plain = (handler.types or () for handler in additions[ON_PLAIN])
     return frozenset(chain(NOTHING_TO_DO, *decrypted, *plain))
 
 

@@ -11,7 +11,6 @@ themselves are rows apart, read when they are listed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
 from operator import attrgetter
 from typing import ClassVar, Final, TypeAlias, assert_never
@@ -22,18 +21,12 @@ from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCode
 from olmstate.actors._engine.records import OneRecordCodec
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
-    DecryptionError,
     EventId,
-    JsonObject,
     MegolmSessionId,
     Message,
-    MissingRoomKey,
-    ParkedEvent,
-    ParkedEvents,
+    Query,
     Reply,
     RoomId,
-    RoomKeyWithheld,
-    UnknownMessageIndex,
 )
 from olmstate.storage import Table
 
@@ -91,7 +84,20 @@ class Unpark(QuietStruct, Message[None], kw_only=True, frozen=True):
     events: tuple[EventName, ...]
 
 
-Asked: TypeAlias = Park | ParkedOf | UpdateParked | Unpark | ParkedEvents
+class ParkedRecords(QuietStruct, Query[tuple[ParkedEventRecord, ...]], kw_only=True, frozen=True):
+    """What is known of those that wait, the oldest first."""
+
+    room_id: RoomId | None
+    readable: bool
+
+
+class ParkedContents(QuietStruct, Query[tuple[ParkedContentRecord | None, ...]], kw_only=True, frozen=True):
+    """The events themselves, as far as they are still there."""
+
+    events: tuple[EventName, ...]
+
+
+Asked: TypeAlias = Park | ParkedOf | UpdateParked | Unpark | ParkedRecords | ParkedContents
 
 
 class ParkedEventsActor(Actor[Asked]):
@@ -111,12 +117,10 @@ class ParkedEventsActor(Actor[Asked]):
         super().__init__(environment, [self._parked, self._contents])
 
     def wanted(self, message: Asked) -> Wanted:
-        """All that is known of them; the events themselves, if they are listed."""
-        yield self._parked, [self._partition]
-        if isinstance(message, ParkedEvents):
-            parked = self._parked.peek(self._partition, committed=True)
-            if parked is not None:
-                yield self._contents, [self._content_key(_name(record)) for record in _asked_for(parked, message)]
+        """All that is known of them, or some of the events themselves."""
+        if isinstance(message, ParkedContents):
+            return ((self._contents, [self._content_key(name) for name in message.events]),)
+        return ((self._parked, [self._partition]),)
 
     def handle(self, message: Asked) -> Reply:
         """Answer one message."""
@@ -133,8 +137,10 @@ class ParkedEventsActor(Actor[Asked]):
             case Unpark(events=events):
                 self._unpark(events)
                 return message.reply(None)
-            case ParkedEvents():
-                return message.reply(tuple(self._list(message)))
+            case ParkedRecords():
+                return message.reply(tuple(_asked_for(self._parked.committed(self._partition), message)))
+            case ParkedContents(events=events):
+                return message.reply(tuple(self._contents.committed(self._content_key(name)) for name in events))
             case _:
                 assert_never(message)
 
@@ -171,23 +177,8 @@ class ParkedEventsActor(Actor[Asked]):
             for name in self._parked.change(self._partition).drop(events):
                 self._contents.put(self._content_key(name), None)
 
-    def _list(self, asked: ParkedEvents) -> Iterable[ParkedEvent]:
-        for record in _asked_for(self._parked.committed(self._partition), asked):
-            content = self._contents.committed(self._content_key(_name(record)))
-            if content is not None:
-                event: JsonObject = json.loads(content.event)
-                yield ParkedEvent(
-                    room_id=record.room_id,
-                    event_id=record.event_id,
-                    session_id=record.session_id,
-                    message_index=record.message_index,
-                    parked=record.parked,
-                    cause=_cause(record),
-                    event=event,
-                )
 
-
-def _asked_for(parked: _Parked, asked: ParkedEvents) -> list[ParkedEventRecord]:
+def _asked_for(parked: _Parked, asked: ParkedRecords) -> list[ParkedEventRecord]:
     return [
         record
         for record in parked.by_name.values()
@@ -203,14 +194,3 @@ def _over(records: Collection[ParkedEventRecord]) -> Iterable[EventName]:
             return
         number, size = number - 1, size - record.size
         yield _name(record)
-
-
-def _cause(record: ParkedEventRecord) -> DecryptionError | None:
-    if record.readable:
-        return None
-    first = record.first_known_index
-    if record.withheld is not None:
-        return RoomKeyWithheld(code=record.withheld, reason=record.withheld_reason, first_known_index=first)
-    if first is not None:
-        return UnknownMessageIndex(message_index=record.message_index, first_known_index=first)
-    return MissingRoomKey(room_id=record.room_id, session_id=record.session_id)

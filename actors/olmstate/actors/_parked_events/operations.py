@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
+import trio
 from vodozemac import MegolmMessage
 
+from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, KnownOfSession, LookUpSessions
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.untrusted_json import as_object, dumps, if_sound, json_object, string
 from olmstate.messages import (
+    DecryptionError,
     EventId,
     EventsParked,
     EventsReadable,
@@ -21,17 +25,34 @@ from olmstate.messages import (
     Json,
     MalformedMessage,
     MegolmSessionId,
+    MissingRoomKey,
+    ParkedEvent,
+    ParkedEvents,
     ParkEvents,
     RoomId,
+    RoomKeyWithheld,
+    UnknownMessageIndex,
 )
 
-from .actor import EventName, NewParkedEvent, Park, ParkedEventsActor, ParkedOf, Unpark, UpdateParked
-from .stored import ParkedEventRecord
+from .actor import (
+    EventName,
+    NewParkedEvent,
+    Park,
+    ParkedContents,
+    ParkedEventsActor,
+    ParkedOf,
+    ParkedRecords,
+    Unpark,
+    UpdateParked,
+)
+from .stored import ParkedContentRecord, ParkedEventRecord
 
 MOST_CHARACTERS: Final = 256 * 1024
 """Of an event. The spec lets one have 64 KiB."""
 EVENTS_AT_ONCE: Final = 12
 """Looked at, or looked up, without giving other tasks a chance."""
+CHARACTERS_AT_ONCE: Final = 64 * 1024
+"""Of events that are listed: half a millisecond."""
 
 
 async def park_events(turn: Turn, command: ParkEvents) -> EventsParked:
@@ -85,6 +106,54 @@ def _checked(room_id: RoomId, event: Json) -> NewParkedEvent:
         message_index=message.message_index(),
         event=text,
     )
+
+
+async def list_parked_events(supervisor: Asking, procedure: ParkedEvents) -> tuple[ParkedEvent, ...]:
+    """What waits, and why; what is forgotten meanwhile isn't there."""
+    records = await supervisor.ask(ParkedRecords(room_id=procedure.room_id, readable=procedure.readable))
+    listed: list[ParkedEvent] = []
+    for some in _few(records):
+        contents = await supervisor.ask(ParkedContents(events=tuple((each.room_id, each.event_id) for each in some)))
+        await trio.lowlevel.checkpoint()
+        listed += [_listed(record, each) for record, each in zip(some, contents, strict=True) if each is not None]
+    return tuple(listed)
+
+
+def _few(records: Iterable[ParkedEventRecord]) -> Iterator[list[ParkedEventRecord]]:
+    """Some at a time, and fewer where the events are large."""
+    few: list[ParkedEventRecord] = []
+    size = 0
+    for record in records:
+        few.append(record)
+        size += record.size
+        if len(few) == EVENTS_AT_ONCE or size > CHARACTERS_AT_ONCE:
+            yield few
+            few, size = [], 0
+    if few:
+        yield few
+
+
+def _listed(record: ParkedEventRecord, content: ParkedContentRecord) -> ParkedEvent:
+    return ParkedEvent(
+        room_id=record.room_id,
+        event_id=record.event_id,
+        session_id=record.session_id,
+        message_index=record.message_index,
+        parked=record.parked,
+        cause=_cause(record),
+        event=json.loads(content.event),
+    )
+
+
+def _cause(record: ParkedEventRecord) -> DecryptionError | None:
+    if record.readable:
+        return None
+    first = record.first_known_index
+    if record.withheld is not None:
+        return RoomKeyWithheld(code=record.withheld, reason=record.withheld_reason, first_known_index=first)
+    if first is not None:
+        return UnknownMessageIndex(message_index=record.message_index, first_known_index=first)
+    return MissingRoomKey(room_id=record.room_id, session_id=record.session_id)
 
 
 async def forget_parked_events(turn: Turn, command: ForgetParkedEvents) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 
+from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.points import Additions
-from olmstate.actors._engine.slices import in_slices
+from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.json_parts import answer
 from olmstate.actors._wire.quiet_struct import QuietStruct
@@ -17,17 +19,31 @@ from olmstate.messages import (
     MalformedMessage,
     MarkRequestFailed,
     MarkRequestSent,
+    Request,
     RequestGivenUp,
+    RequestId,
     RequestKind,
 )
 
-from .actor import PostponeRequest, RemoveRequest, RequestsActor, TakeOver
+from .actor import (
+    BackedOff,
+    CommittedBackOffs,
+    PostponeRequest,
+    RemoveRequest,
+    RequestsActor,
+    StoredRequests,
+    TakeOver,
+)
 from .points import ANSWERS, REFUSALS, UPKEEP, Refused
 
 PASSING: Final = frozenset(
     {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 )
 """Refusals that may not be for good: the access token may be a new one later, or the server less busy."""
+NAMES_AT_ONCE: Final = 64
+"""Looked up without giving other tasks a chance: a millisecond, or two if they must be loaded."""
+REQUESTS_AT_ONCE: Final = 1
+"""The same, of requests: one may be for 250 devices."""
 
 
 class MakeDueRequests(QuietStruct, Command[None], kw_only=True, frozen=True):
@@ -94,6 +110,31 @@ async def mark_request_failed(turn: Turn, command: MarkRequestFailed) -> None:
 def is_answer(additions: Additions, kind: RequestKind, status: int) -> bool:
     """Whether a refusal says all that a request asks."""
     return any(refusal.kind == kind and status in refusal.answers for refusal in additions[REFUSALS])
+
+
+async def backed_off(turn: Turn, names: Iterable[str]) -> dict[str, int]:
+    """Of those who have failed lately, until when they are left alone, in milliseconds since 1970."""
+    found: dict[str, int] = {}
+    async for some in SlicesOf(names, NAMES_AT_ONCE):
+        found |= await turn[RequestsActor].ask(BackedOff(names=some, now=turn.now))
+    return found
+
+
+async def committed_back_offs(supervisor: BesideTurns, names: Iterable[str]) -> dict[str, int]:
+    """The same, beside the turns."""
+    found: dict[str, int] = {}
+    async for some in SlicesOf(names, NAMES_AT_ONCE):
+        failing = await supervisor.ask(CommittedBackOffs(names=some, now=supervisor.now()))
+        found |= failing
+    return found
+
+
+async def stored_requests(turn: Turn, request_ids: Iterable[RequestId]) -> tuple[Request, ...]:
+    """Requests as they are to be sent, as this turn sees them; one that is over isn't among them."""
+    found: list[Request] = []
+    async for some in SlicesOf(request_ids, REQUESTS_AT_ONCE):
+        found += await turn[RequestsActor].ask(StoredRequests(request_ids=some))
+    return tuple(found)
 
 
 async def make_due_requests(turn: Turn, command: MakeDueRequests) -> None:  # noqa: ARG001 - a command's function

@@ -109,6 +109,8 @@ class RoomKeyEntry(QuietStruct, kw_only=True, frozen=True, gc=False):
     """There are claims of other users."""
     only_claim: Claim | None
     """If it is the only one, as nearly always: each event asks. None: there are more, or an export's."""
+    first_known_index: int
+    """The first one that any copy can decrypt."""
 
     @classmethod
     def of(
@@ -122,12 +124,8 @@ class RoomKeyEntry(QuietStruct, kw_only=True, frozen=True, gc=False):
             claims=claims,
             more_claims=more_claims,
             only_claim=claims[0] if alone else None,
+            first_known_index=min([copy.session.first_known_index for copy in copies]),
         )
-
-    @property
-    def first_known_index(self) -> int:
-        """The first one that any copy can decrypt."""
-        return min(copy.session.first_known_index for copy in self.copies)
 
     @property
     def exported(self) -> bool:
@@ -447,37 +445,49 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 assert_never(message)
 
     def _wanted_for(self, events: Iterable[tuple[RoomId, JsonObject]]) -> Wanted:
-        named = [
-            (room_id, session_id, _sender_of(event), _block_of(event))
-            for room_id, event in events
-            if (session_id := _session_id_of(event)) is not None
-        ]
-        yield self._room_keys, [self._partition(room_id, session_id) for room_id, session_id, *_ in named]
+        named = self._named(events)
+        yield self._room_keys, list(named.values())
         guards: list[bytes] = []
-        senders: list[bytes] = []
-        users: set[str] = set()
-        seldom: list[tuple[Cache[Any], list[bytes]]] = []
-        exported: list[tuple[RoomId, str, str]] = []
-        for room_id, session_id, sender, block in dict.fromkeys(named):  # most of a batch are on few sessions
-            entry = self._room_keys.peek(self._partition(room_id, session_id), committed=True)
+        notices: list[bytes] = []
+        others: list[tuple[RoomId, str, str, RoomKeyEntry]] = []
+        for (room_id, session_id, sender, block), partition in named.items():
+            entry = self._room_keys.peek(partition, committed=True)
             if entry is not None and block is not None:
                 guards += self._guards(room_id, session_id, sender, block, exported=entry.exported)
             if sender is None:
                 continue
             if entry is None or (block is not None and block * BLOCK < entry.first_known_index):
-                seldom.append((self._withheld, [self._notice(room_id, session_id, sender)]))
+                notices.append(self._notice(room_id, session_id, sender))
             if entry is not None and (entry.only_claim is None or not entry.only_claim.own):
-                senders.append(self._sender_name(sender))
-                users.add(sender)
-                if entry.more_claims:
-                    seldom.append((self._more_claims, [self._claims_name(room_id, session_id, sender)]))
-                    exported.append((room_id, session_id, sender))
+                others.append((room_id, session_id, sender, entry))
         yield self._used, guards
-        if senders:
-            yield self._senders, senders
-            yield self._identities, [*map(self._identity_name, users), self._own_identity]
-        yield from seldom
-        for room_id, session_id, sender in exported:
+        if notices:
+            yield self._withheld, notices
+        if others:
+            yield from self._wanted_of_others(others)
+
+    def _named(
+        self, events: Iterable[tuple[RoomId, JsonObject]]
+    ) -> dict[tuple[RoomId, str, str | None, int | None], bytes]:
+        """The partition of each session, by what events name: room, session, sender, and block of the message index."""
+        named: dict[tuple[RoomId, str, str | None, int | None], bytes] = {}
+        for room_id, event in events:
+            session_id = _session_id_of(event)
+            if session_id is not None:
+                name = room_id, session_id, _sender_of(event), _block_of(event)
+                if name not in named:  # most of a batch are on few sessions
+                    named[name] = self._partition(room_id, session_id)
+        return named
+
+    def _wanted_of_others(self, sessions: Sequence[tuple[RoomId, str, str, RoomKeyEntry]]) -> Wanted:
+        """What says whose sessions are that this device hasn't made."""
+        yield self._senders, [self._sender_name(sender) for _, _, sender, _ in sessions]
+        users = {sender for _, _, sender, _ in sessions}
+        yield self._identities, [*map(self._identity_name, users), self._own_identity]
+        for room_id, session_id, sender, entry in sessions:
+            if not entry.more_claims:
+                continue
+            yield self._more_claims, [self._claims_name(room_id, session_id, sender)]
             known = self._senders.peek(self._sender_name(sender), committed=True)
             if known is not None:
                 yield self._more_claims, [self._exported_name(room_id, session_id, keys) for keys in known.both_keys]

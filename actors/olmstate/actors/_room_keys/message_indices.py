@@ -108,11 +108,13 @@ class EventHashes:
 
     def __init__(self, store: RowReader) -> None:
         """Hashes with a key of the store's."""
-        self._key = store.key(Table.MESSAGE_INDICES, "event ids")
+        key = store.key(Table.MESSAGE_INDICES, "event ids")
+        self._keyed = hashlib.blake2b(digest_size=HASH_BYTES, key=key)
 
     def of(self, event_id: EventId, sender: str | None = None) -> str:
         """The hash of an event id; with its sender, where indices aren't kept apart by that."""
-        digest = hashlib.blake2b(_bytes(event_id), digest_size=HASH_BYTES, key=self._key)
+        digest = self._keyed.copy()  # quicker than to begin with the key
+        digest.update(_bytes(event_id))
         if sender is not None:
             digest.update(b"\0sender\0" + hashlib.blake2b(_bytes(sender)).digest())
         return b2a_base64(digest.digest())[:_HASH_LENGTH].decode()

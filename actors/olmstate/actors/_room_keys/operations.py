@@ -6,7 +6,7 @@ nobody else waits for them. What an import that was cut short has stored stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
@@ -115,30 +115,17 @@ async def decrypt_room_events(
 ) -> tuple[DecryptedRoomEvent | DecryptionError, ...]:
     """Decrypt any number of events, each apart. Each is decrypted with what is known when its own turn comes."""
     outcomes: list[DecryptedRoomEvent | DecryptionError] = []
-    for some in _weighed(procedure.events):
-        if outcomes:
-            await trio.lowlevel.checkpoint()
+    async for some in SlicesOf(procedure.events, EVENTS_AT_ONCE, _work_to_decrypt):
         decrypted = await supervisor.ask(DecryptSome(events=some, required_trust=procedure.required_trust))
         outcomes += decrypted
     return tuple(outcomes)
 
 
-def _weighed(events: Sequence[tuple[RoomId, JsonObject]]) -> Iterator[tuple[tuple[RoomId, JsonObject], ...]]:
-    """Some of ``events`` at a time, and fewer where they are large; once at the least."""
-    start = weight = 0
-    for position, (_, event) in enumerate(events):
-        added = 1 + _length_of(event) // CHARACTERS_AS_ONE
-        if weight + added > EVENTS_AT_ONCE and position > start:
-            yield tuple(events[start:position])
-            start, weight = position, 0
-        weight += added
-    yield tuple(events[start:])
-
-
-def _length_of(event: Json) -> int:
+def _work_to_decrypt(named: tuple[RoomId, Json]) -> int:
+    _, event = named
     content = event.get("content") if is_object(event) else None
     ciphertext = content.get("ciphertext") if is_object(content) else None
-    return len(ciphertext) if isinstance(ciphertext, str) else 0
+    return 1 + len(ciphertext) // CHARACTERS_AS_ONE if isinstance(ciphertext, str) else 1
 
 
 # --- importing ----------------------------------------------------------------------------------------------

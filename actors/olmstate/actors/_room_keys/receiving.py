@@ -27,7 +27,7 @@ from olmstate.messages import (
 
 ROOM_KEYS_AT_ONCE = 12
 """Checked without giving other tasks a chance: a millisecond."""
-STORED_AT_ONCE = 48
+STORED_AT_ONCE = 96
 """Taken in by the actor without giving other tasks a chance, with one look at the store: a millisecond."""
 NOTICES_AT_ONCE = 24
 

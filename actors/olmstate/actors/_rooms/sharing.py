@@ -24,9 +24,9 @@ from olmstate.actors._requests.actor import (
     PendingRequests,
     PutRequests,
     RequestsActor,
-    StoredRequests,
     TakeOver,
 )
+from olmstate.actors._requests.operations import stored_requests
 from olmstate.actors._to_device.claims import PreparedClaims, claim_keys, next_try, without_session
 from olmstate.actors._to_device.sending import DEVICES_A_REQUEST, Encrypted, encrypt_to, to_device_request
 from olmstate.actors._wire.algorithms import OLM
@@ -114,7 +114,7 @@ async def share_room_key(turn: Turn, command: ShareRoomKey) -> RoomKeyShare:
         await _mark(turn, command.room_id, shared.session_id, ())
     return RoomKeyShare(
         session_id=shared.session_id,
-        requests=await turn[RequestsActor].ask(StoredRequests(request_ids=shared.request_ids)),
+        requests=await stored_requests(turn, shared.request_ids),
         elsewhere=shared.elsewhere,
         withheld=chosen.withheld,
         missing=shared.missing,

@@ -15,9 +15,7 @@ from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import (
     AnsweredRequest,
-    BackedOff,
     BackOff,
-    CommittedBackOffs,
     CommittedRequests,
     NewRequest,
     PendingRequests,
@@ -25,6 +23,7 @@ from olmstate.actors._requests.actor import (
     RequestsActor,
 )
 from olmstate.actors._requests.back_off import delay
+from olmstate.actors._requests.operations import backed_off, committed_back_offs
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import is_object, json_object, optional
@@ -69,11 +68,11 @@ async def claim_keys(turn: Turn, missing: Collection[DeviceAddress]) -> Prepared
     in_flight = {subject for each in pending for subject in each.subjects}
     own = tuple(each.request_id for each in pending if each.own and not subjects.keys().isdisjoint(each.subjects))
     servers = {server_of(address.user_id) for address in missing}
-    backed_off = await turn[RequestsActor].ask(BackedOff(names=(*subjects, *servers), now=turn.now))
+    failing = await backed_off(turn, (*subjects, *servers))
     due = {
         subject: address
         for subject, address in subjects.items()
-        if subject not in in_flight and backed_off.keys().isdisjoint((subject, server_of(address.user_id)))
+        if subject not in in_flight and failing.keys().isdisjoint((subject, server_of(address.user_id)))
     }
     requests = tuple(_claim(some) for some in _parts(list(due.items())))
     request_ids = await turn[RequestsActor].ask(PutRequests(requests=requests, now=turn.now))
@@ -101,11 +100,11 @@ async def missing_sessions(supervisor: BesideTurns, query: MissingSessions) -> S
     pending = await supervisor.ask(CommittedRequests())
     in_flight = {subject for each in pending if each.kind is RequestKind.KEYS_CLAIM for subject in each.subjects}
     names = {name for address in missing for name in (subject_of(address), server_of(address.user_id))}
-    backed_off = await supervisor.ask(CommittedBackOffs(names=tuple(names), now=supervisor.now()))
+    failing = await committed_back_offs(supervisor, names)
     due = [
         address
         for address in missing
-        if {subject_of(address), server_of(address.user_id)}.isdisjoint(in_flight | backed_off.keys())
+        if {subject_of(address), server_of(address.user_id)}.isdisjoint(in_flight | failing.keys())
     ]
     return SessionsMissing(devices=tuple(missing), claim=_claim_of(due) if due else None)
 
@@ -130,8 +129,7 @@ async def next_try(turn: Turn, devices: Iterable[DeviceKeys]) -> int | None:
     """
     able = [device.address for device in devices if OLM in device.algorithms]
     names = {address: (subject_of(address), server_of(address.user_id)) for address in able}
-    asked = BackedOff(names=tuple(dict.fromkeys(chain.from_iterable(names.values()))), now=turn.now)
-    until = await turn[RequestsActor].ask(asked)
+    until = await backed_off(turn, dict.fromkeys(chain.from_iterable(names.values())))
     soon = turn.now + delay(1)
     tries = (max((until[name] for name in both if name in until), default=soon) for both in names.values())
     return min(tries, default=None)

@@ -104,8 +104,10 @@ async def offer(turn: Turn, decrypted: Iterable[DecryptedEvent], plain: Iterable
 async def _offer(turn: Turn, handlers: Sequence[Handler[E]], events: Sequence[tuple[str, E]]) -> None:
     if not events:
         return
+    came = {event_type for event_type, _ in events}  # few types, however many events
     for handler in handlers:
         types = handler.types
-        batch = [event for event_type, event in events if types is None or event_type in types]
-        if batch:
-            await handler.run(turn, batch)
+        if types is None:
+            await handler.run(turn, [event for _, event in events])
+        elif not came.isdisjoint(types):
+            await handler.run(turn, [event for event_type, event in events if event_type in types])

@@ -28,7 +28,7 @@ from olmstate.actors._wire.curve25519 import curve25519_key
 from olmstate.actors._wire.olm_message import NORMAL, PRE_KEY, OlmMessage, parse_olm_message
 from olmstate.actors._wire.payload import Payload, check_payload
 from olmstate.actors._wire.quiet_struct import QuietStruct
-from olmstate.actors._wire.untrusted_json import as_object, check_depth, integer, json_object, string
+from olmstate.actors._wire.untrusted_json import as_object, check_depth, integer, is_object, json_object, string
 from olmstate.messages import (
     DecryptedToDevice,
     DecryptionError,
@@ -48,10 +48,17 @@ from olmstate.messages import (
     UserId,
 )
 
-EVENTS_AT_ONCE = 24
-"""Looked at without giving other tasks a chance: below a millisecond."""
-PAYLOADS_AT_ONCE = 12
-"""Checked without giving other tasks a chance; with the sender's device in each, that takes a millisecond."""
+ENCRYPTED = "m.room.encrypted"
+EVENTS_AT_ONCE = 48
+"""Looked at without giving other tasks a chance: a millisecond."""
+PLAIN_EVENT = 2
+"""As much work as so many is one that isn't encrypted: somebody gets it, so that all of it is looked at."""
+PAYLOADS_AT_ONCE = 60
+"""Checked without giving other tasks a chance: a millisecond."""
+SIGNED_PAYLOAD = 5
+"""As much work as so many payloads is one with the sender's device, whose signature is checked."""
+CHARACTERS_AS_ONE = 2048
+"""To parse so many is as much work, too."""
 
 
 @attrs.define(kw_only=True, eq=False, repr=False)
@@ -78,7 +85,7 @@ async def receive_to_device(turn: Turn, events: Sequence[Json]) -> tuple[ToDevic
     """Decrypt ``events`` and have what they bring taken in; None for one that waits, since it is over a budget."""
     own = (await own_device(turn)).identity
     received: list[_Received] = []
-    async for some in SlicesOf(events, EVENTS_AT_ONCE):
+    async for some in SlicesOf(events, EVENTS_AT_ONCE, _work_to_open):
         received += [_open(event, own) for event in some]
     messages = {at: each.olm for at, each in enumerate(received) if each.olm is not None}
     believed: set[bytes] = set()
@@ -170,7 +177,7 @@ class _Judge(QuietStruct, kw_only=True, frozen=True):
         identities = await known_identities(self.turn, {*signed, self.own.user_id}) if signed else {}
         said: dict[int, Payload | DecryptionError] = {}
         unknown: dict[int, Ed25519Key] = {}
-        async for some in SlicesOf(plaintexts.items(), PAYLOADS_AT_ONCE):
+        async for some in SlicesOf(plaintexts.items(), PAYLOADS_AT_ONCE, _work_to_check):
             for position, plaintext in some:
                 olm = self.messages[position]
                 known = senders[olm.sender]
@@ -194,7 +201,18 @@ class _Judge(QuietStruct, kw_only=True, frozen=True):
         return said
 
 
+def _work_to_check(decrypted: tuple[int, bytes]) -> int:
+    """How much it is to check a payload, before it is parsed: a name in it may be written with escapes."""
+    _, plaintext = decrypted
+    signed = b"sender_device_keys" in plaintext or b"\\" in plaintext
+    return (SIGNED_PAYLOAD if signed else 1) + len(plaintext) // CHARACTERS_AS_ONE
+
+
 # --- envelopes ----------------------------------------------------------------------------------------------
+
+
+def _work_to_open(event: Json) -> int:
+    return 1 if is_object(event) and event.get("type") == ENCRYPTED else PLAIN_EVENT
 
 
 def _open(event: Json, own: DeviceIdentity) -> _Received:
@@ -202,7 +220,7 @@ def _open(event: Json, own: DeviceIdentity) -> _Received:
     sender_key: str | None = None
     try:
         event = as_object(event, "the event")
-        if string(event, "type") != "m.room.encrypted":
+        if string(event, "type") != ENCRYPTED:
             check_depth(event)  # of an encrypted one, nobody gets what is nested in it
             return _Received(event=event, outcome=PlainToDevice(event=event))
         sender = UserId(string(event, "sender"))

@@ -39,8 +39,8 @@ from olmstate.messages import (
     UserId,
 )
 
-KEYS_AT_ONCE = 10
-"""Claimed keys checked, or sessions started, without giving other tasks a chance: a millisecond."""
+KEYS_AT_ONCE = 6
+"""Claimed keys checked, or sessions started, without giving other tasks a chance: a millisecond, or two."""
 PLAINTEXTS_AT_ONCE = 48
 """Encrypted without giving other tasks a chance: a millisecond, or two."""
 CONTENTS_AT_ONCE = 500

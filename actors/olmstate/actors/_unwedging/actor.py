@@ -3,12 +3,13 @@
 Its invariants:
 
 - What limits how often something is done is stored in the commit that does it: it holds over all processes.
-- What nobody asks for any more goes with the next change, so that there are few rows. All are one partition.
+- What nobody asks for any more goes with the next changes, so that there are few rows. All are one partition.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import ClassVar, Final, TypeAlias, assert_never
 
 import attrs
@@ -25,6 +26,8 @@ from .stored import RepairRecord
 HOUR: Final = 3_600_000
 DAY: Final = 24 * HOUR
 """Milliseconds."""
+LOOKED_AT: Final = 64
+"""Repairs at each change, whether they matter any more."""
 
 
 class Repair(QuietStruct, kw_only=True, frozen=True):
@@ -67,13 +70,16 @@ class _Codec:
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> _Repairs:  # noqa: ARG002 - there is one
         repairs = _Repairs()
+        self.add(repairs, rows)
+        return repairs
+
+    def add(self, entry: _Repairs, rows: Sequence[Row]) -> None:
         for row in rows:
             record = loads(row, RepairRecord)
             device = DeviceAddress(user_id=record.user_id, device_id=record.device_id)
-            repairs.by_device[device] = Repair(
+            entry.by_device[device] = Repair(
                 wanted=record.wanted, begun=record.begun, shared_again=tuple(record.shared_again)
             )
-        return repairs
 
     def encode(self, partition: bytes, entry: _Repairs) -> Iterable[Row]:
         for device in entry.changed:
@@ -136,8 +142,13 @@ class UnwedgingActor(Actor[Asked]):
 
     def _put(self, repairs: Mapping[DeviceAddress, Repair], now: int) -> None:
         all_of_them = self._repairs.change(self._partition)
-        all_of_them.by_device.update(repairs)
-        over = [device for device, repair in all_of_them.by_device.items() if not repair.matters(now)]
-        for device in over:
-            del all_of_them.by_device[device]
-        all_of_them.changed.update(repairs, over)
+        by_device = all_of_them.by_device
+        by_device.update(repairs)
+        all_of_them.changed.update(repairs)
+        # some in turn, and more than are new: each is looked at before long, however many there are
+        for device in list(islice(by_device, LOOKED_AT + 2 * len(repairs))):
+            repair = by_device.pop(device)
+            if repair.matters(now):
+                by_device[device] = repair
+            else:
+                all_of_them.changed.add(device)

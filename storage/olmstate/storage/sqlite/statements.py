@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from olmstate.storage.tables import BY_ROW, GROUPED, KEYS_ONLY, PARTITIONED, Table
 
-MOST_PARAMETERS = 500
-"""Of one statement; SQLite allows 32,766."""
+ROWS_A_PART = 250
+"""Parameters of one statement, or rows of a partition, before the event loop goes on: a millisecond."""
 
 
 def places(number: int) -> str:
@@ -79,6 +79,14 @@ _READ_BY_ROW = {
     f"WHERE {_there(table)}"
     for table in BY_ROW
 }
+
+
+def read_partition(table: Table) -> str:
+    """What reads the rows of a partition, some at a time; partition, key behind which, limit."""
+    return (
+        f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND partition = ?1 AND key > ?2 "
+        "ORDER BY key LIMIT ?3"
+    )
 
 
 def page_of(table: Table, group: bytes | None) -> str:

@@ -16,6 +16,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
@@ -42,7 +43,7 @@ from olmstate.storage.lock.presence import Presence
 from olmstate.storage.lock.role import Role
 from olmstate.storage.lock.turnstile import Turnstile
 from olmstate.storage.sealing import Seal, Secret, Wrapping, as_secret
-from olmstate.storage.tables import FOR_LIFE, GROUPED, KEYS_ONLY, PARTITIONED, Table
+from olmstate.storage.tables import BY_ROW, FOR_LIFE, GROUPED, KEYS_ONLY, PARTITIONED, Table
 from olmstate.storage.threads import NoThread, in_thread, start_in_thread
 
 from .connection import Connection, abandon, set_busy_timeout
@@ -58,7 +59,20 @@ from .meta import (
 )
 from .sqlite3 import sqlite3
 from .sqlite_errors import BUSY_SECONDS, PRIMARY, look_again, result_code, store_error, translated
-from .statements import CHANGED, COUNT, DELETE, FACTS, FENCE, FORGET, MOST_PARAMETERS, STATE, UPSERT, page_of, read
+from .statements import (
+    CHANGED,
+    COUNT,
+    DELETE,
+    FACTS,
+    FENCE,
+    FORGET,
+    ROWS_A_PART,
+    STATE,
+    UPSERT,
+    page_of,
+    read,
+    read_partition,
+)
 
 MANY_CHANGES = 4096
 """So many changed rows are not worth telling by key."""
@@ -76,6 +90,12 @@ UNSEALED_AT_ONCE = 96
 """Rows, before the event loop goes on: half a millisecond."""
 SEALED_AT_ONCE = 96
 """Rows, before the event loop goes on: half a millisecond, or a whole one."""
+BYTES_AT_ONCE = 256 * 1024
+"""The same, of rows that are large."""
+SORTED_AT_ONCE = 1_024
+"""Rows put as they lie in the tree, before the event loop goes on: a millisecond."""
+READ_IN_PARTS = 3
+"""Times that a large read is begun anew because somebody has committed meanwhile; then it is made at once."""
 CHECKPOINT_PAGES = 1_000
 """Of the WAL, before who commits takes them into the database. A log that begins anew is written over, and to sync that
 takes half as long as to sync what is appended."""
@@ -248,14 +268,15 @@ class SqliteStore:
         """
         self.check_usable()
         found: dict[bytes, list[Row]] = {partition: [] for partition in partitions}
-        wanted = list(found)
-        fetched = self._read(lambda: self._fetch_all(table, wanted))
-        for start in range(0, len(fetched), UNSEALED_AT_ONCE):
-            if start:
-                await trio.lowlevel.checkpoint()
-            for each in fetched[start : start + UNSEALED_AT_ONCE]:
-                row = self._row(table, *each)
-                found[unit_of(table, row)].append(row)
+        number = size = 0
+        for each in await self._fetch_all(table, list(found)):
+            if number == UNSEALED_AT_ONCE or size > BYTES_AT_ONCE:
+                number = size = 0
+                await self._let_others_run()
+            row = self._row(table, *each)
+            found[unit_of(table, row)].append(row)
+            number += 1
+            size += len(row.value or b"")
         if table in FOR_LIFE and not all(found.values()):
             self._require_never_filled(table)
         return found
@@ -277,15 +298,47 @@ class SqliteStore:
         with translated(self._wal_index.read_error):
             return act()
 
-    def _fetch_all(self, table: Table, wanted: Sequence[bytes]) -> _Fetched:
-        if len(wanted) <= MOST_PARAMETERS:
-            return self._fetch(table, wanted)
+    async def _fetch_all(self, table: Table, wanted: Sequence[bytes]) -> _Fetched:
+        """All of one snapshot: in parts if there is much, and at once if others commit between them time and again."""
+        for _ in range(READ_IN_PARTS):
+            header = self._wal_index.header()
+            fetched = await self._fetch_in_parts(table, wanted)
+            if self._wal_index.header() == header:
+                return fetched
+        return self._read(lambda: self._fetch_at_once(table, wanted))
+
+    async def _fetch_in_parts(self, table: Table, wanted: Sequence[bytes]) -> _Fetched:
+        fetched: _Fetched = []
+        if len(wanted) == 1 and table in PARTITIONED and table not in BY_ROW:
+            fetched = self._fetch_page(table, wanted[0], b"")
+            while fetched and len(fetched) % ROWS_A_PART == 0:
+                await self._let_others_run()
+                page = self._fetch_page(table, wanted[0], fetched[-1][0])
+                if not page:
+                    break
+                fetched += page
+            return fetched
+        for start in range(0, len(wanted), ROWS_A_PART):
+            if start:
+                await self._let_others_run()
+            fetched += self._read(partial(self._fetch, table, wanted[start : start + ROWS_A_PART]))
+        return fetched
+
+    def _fetch_page(self, table: Table, partition: bytes, after: bytes) -> _Fetched:
+        sql, parameters = read_partition(table), [partition, after, ROWS_A_PART]
+        return self._read(lambda: self._reader.execute(sql, parameters).fetchall())
+
+    async def _let_others_run(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.check_usable()
+
+    def _fetch_at_once(self, table: Table, wanted: Sequence[bytes]) -> _Fetched:
         self._reader.execute("BEGIN")
         try:
             return [
                 row
-                for start in range(0, len(wanted), MOST_PARAMETERS)
-                for row in self._fetch(table, wanted[start : start + MOST_PARAMETERS])
+                for start in range(0, len(wanted), ROWS_A_PART)
+                for row in self._fetch(table, wanted[start : start + ROWS_A_PART])
             ]
         finally:
             self._end_snapshot()
@@ -415,6 +468,9 @@ class SqliteStore:
             self._last_commit = await self._run_when_free(lambda: self._write(statements, seen), CHECKPOINT_SECONDS)
         self._facts = facts
         await self._tidy_up()
+        while statements:
+            if len(statements.pop()[1]) > SORTED_AT_ONCE:  # to free many rows takes as long as to make them
+                await trio.lowlevel.cancel_shielded_checkpoint()
         return seen + 1
 
     def _facts_with(self, rows: Rows) -> Facts:
@@ -480,19 +536,22 @@ class SqliteStore:
         """What is to be written, sealed here: a thread of its own would have Python to itself no sooner."""
         seal_all = self._unlocked.seal_all
         statements: list[_Statement] = []
-        sealed = 0
+        number = size = 0
         for table, table_rows in rows.items():
             if table in KEYS_ONLY:
                 statements.append((UPSERT[table], [(row.key,) for row in table_rows if row.value is not None]))
                 statements.append((DELETE[table], [(row.key,) for row in table_rows if row.value is None]))
                 continue
+            done = 0
             kept: list[tuple[object, ...]] = []
-            while len(kept) < len(table_rows):
-                if sealed == SEALED_AT_ONCE:
-                    sealed = 0
+            while done < len(table_rows):
+                if number >= SEALED_AT_ONCE or size > BYTES_AT_ONCE:
+                    number = size = 0
                     await trio.lowlevel.cancel_shielded_checkpoint()
-                part = table_rows[len(kept) : len(kept) + SEALED_AT_ONCE - sealed]
-                sealed += len(part)
+                part = _up_to(table_rows[done : done + SEALED_AT_ONCE - number], BYTES_AT_ONCE - size)
+                done += len(part)
+                number += len(part)
+                size += sum([len(row.value or b"") for row in part])
                 values = zip(part, seal_all(table, part, generation), strict=True)
                 if table in PARTITIONED:
                     kept += [(row.partition, row.key, value, generation) for row, value in values]
@@ -500,8 +559,10 @@ class SqliteStore:
                     kept += [(row.key, value, generation, row.group or None) for row, value in values]
                 else:
                     kept += [(row.key, value, generation) for row, value in values]
-            kept.sort(key=itemgetter(0))  # as they lie in the tree; what comes twice stays in its order
-            statements.append((UPSERT[table], kept))
+                if len(kept) > SORTED_AT_ONCE:
+                    statements.append((UPSERT[table], _as_they_lie(kept)))
+                    kept = []
+            statements.append((UPSERT[table], _as_they_lie(kept)))
         return statements
 
     def _write(self, statements: Sequence[_Statement], seen: int) -> None:
@@ -756,3 +817,18 @@ def _forget_marks(writer: sqlite3.Connection, floor: int) -> None:
     """Drop the tombstones of rows deleted long ago; a handle that is still behind them invalidates everything."""
     if sum(writer.execute(statement, [floor]).rowcount for statement in FORGET):
         writer.execute("UPDATE meta SET floor = ? WHERE id = 1", [floor])
+
+
+def _up_to(rows: Sequence[Row], size: int) -> Sequence[Row]:
+    """The first of ``rows``, as many as are no larger than that, and at least one."""
+    for number, row in enumerate(rows, 1):
+        size -= len(row.value or b"")
+        if size < 0:
+            return rows[:number]
+    return rows
+
+
+def _as_they_lie(kept: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """Rows as they lie in the tree; what comes twice stays in its order."""
+    kept.sort(key=itemgetter(0))
+    return kept
