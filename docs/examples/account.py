@@ -30,13 +30,11 @@ def account() -> dict[str, Any]:
         descriptor = os.open(ACCOUNT, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(kept, file)
-    loaded: dict[str, Any] = json.loads(ACCOUNT.read_text())
-    return loaded
+    return dict(json.loads(ACCOUNT.read_text()))
 
 
 def client_of(me: dict[str, Any]) -> httpx2.AsyncClient:
     """An HTTP client that is logged in, under Trio as under asyncio."""
     headers = {"Authorization": f"Bearer {me['access_token']}"}
     url = me["homeserver"] + API
-    # a homeserver may have much to do; with 5 seconds, what it took would look lost
     return httpx2.AsyncClient(base_url=url, headers=headers, timeout=60)

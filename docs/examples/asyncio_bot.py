@@ -34,13 +34,12 @@ async def answer(
 
 async def main() -> None:
     me = account()
-    who, key = {name: me[name] for name in ("user_id", "device_id")}, me["key"]
+    who = {name: me[name] for name in ("user_id", "device_id")}
+    key = bytes.fromhex(me["key"])
     async with (
         client_of(me) as client,
         open_transport(me["homeserver"], me["access_token"]) as send,
-        open_supervisor(
-            "store", **who, key=bytes.fromhex(key), transport=send
-        ) as device,
+        open_supervisor("store", **who, key=key, transport=send) as device,
         asyncio.TaskGroup() as group,
     ):
         await device.ask(m.PublishAccount())
@@ -48,8 +47,7 @@ async def main() -> None:
         while True:
             async with device.sync_turn() as turn:
                 since = {"since": turn.since} if turn.since else {}
-                query = {"timeout": "30000", **since}
-                found = await client.get("/sync", params=query, timeout=90)
+                found = await client.get("/sync", params={"timeout": "30000", **since})
                 await turn.receive(news := found.raise_for_status().json())
             for room in (rooms := news.get("rooms", {})).get("invite", {}):
                 await client.post(f"/join/{quote(room)}", json={})

@@ -20,7 +20,7 @@ async def sync(
     """
     async with device.sync_turn() as turn:  # one process at a time
         query = {"timeout": "30000"} | ({"since": turn.since} if turn.since else {})
-        response = await client.get("/sync", params=query, timeout=90)
+        response = await client.get("/sync", params=query)
         received = await turn.receive(found := response.raise_for_status().json())
     rooms = found.get("rooms", {})
     for room_id in rooms.get("invite", {}):

@@ -15,14 +15,17 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import trio
 from vodozemac import GroupSession, InboundGroupSession
 
-from olmstate.actors import Options
-from olmstate.messages import ImportRoomKeys, JsonObject, Statistics
+from olmstate.actors import Options, Supervisor, open_supervisor
+from olmstate.messages import ImportRoomKeys, JsonObject, Message, OutgoingRequests, PublishAccount, Statistics
 from olmstate.storage import Table
-from tests.bench.device import decrypt_all, device, exported_sessions
+from tests.bench.device import DEVICE, USER, decrypt_all, device, exported_sessions
+from tests.operations.transport import transport_of
+from tests.peer.homeserver import Homeserver
 
 AT_A_TIME = 100
 LOOKS = 100
@@ -99,15 +102,29 @@ def bare_sessions(path: Path) -> JsonObject:
 async def idle(path: Path, key: bytes, seconds: float) -> JsonObject:
     """What is written, and how often the lock is held, while nobody asks anything."""
     async with device(path, key=key) as supervisor:
-        # the first look ends opening: it reads the store, and SQLite notes that in the shared memory, which is a file
-        await supervisor.ask(Statistics())
-        before = written()
-        held = 0
-        for _ in range(LOOKS):
-            await trio.sleep(seconds / LOOKS)
-            statistics = await supervisor.ask(Statistics())
-            held += statistics.lock_held or statistics.lock_holder is not None
-        return {"written": written() - before, "held": held / LOOKS}
+        return await _idle(supervisor, seconds, Statistics())
+
+
+async def housekeeping(path: Path, key: bytes, seconds: float) -> JsonObject:
+    """The same with a homeserver that has all it needs, while a program asks again and again what there is to send."""
+    transport = transport_of(Homeserver().log_in(USER, DEVICE))
+    async with open_supervisor(path, user_id=USER, device_id=DEVICE, key=key, transport=transport) as supervisor:
+        await supervisor.ask(PublishAccount())
+        return await _idle(supervisor, seconds, OutgoingRequests())
+
+
+async def _idle(supervisor: Supervisor, seconds: float, asked: Message[Any]) -> JsonObject:
+    # the first look ends opening: it reads the store, and SQLite notes that in the shared memory, which is a file
+    await supervisor.ask(Statistics())
+    start, before = await supervisor.ask(Statistics()), written()
+    held = 0
+    for _ in range(LOOKS):
+        await trio.sleep(seconds / LOOKS)
+        statistics = await supervisor.ask(Statistics())
+        held += statistics.lock_held or statistics.lock_holder is not None
+        await supervisor.ask(asked)
+    turns = (await supervisor.ask(Statistics())).turns - start.turns
+    return {"written": written() - before, "held": held / LOOKS, "turns": turns}
 
 
 def main() -> None:
@@ -121,6 +138,8 @@ def main() -> None:
             seen = trio.run(partial(cached_sessions, path, key, guarded=order["guarded"]))
         case "bare sessions":
             seen = bare_sessions(path)
+        case "housekeeping":
+            seen = trio.run(housekeeping, path, key, order["seconds"])
         case _:
             seen = trio.run(idle, path, key, order["seconds"])
     json.dump(seen, sys.stdout)

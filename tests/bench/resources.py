@@ -44,18 +44,32 @@ async def memory(setting: Setting) -> Outcome:
 
 async def idle(setting: Setting) -> Outcome:
     """Open, and idle for a minute."""
+    return await _idling(setting, "idle", "")
+
+
+async def housekeeping(setting: Setting) -> Outcome:
+    """The same with a transport, while a program asks what there is to send."""
+    return await _idling(setting, "housekeeping", ", with a transport")
+
+
+async def _idling(setting: Setting, what: str, how: str) -> Outcome:
     seconds = IDLE_SECONDS * setting.scale
-    labels = f"written in {seconds:.0f} idle seconds", "lock held while idle"
+    units = {"written": "bytes", "held": "of the looks", "turns": ""}
+    labels = {
+        "written": f"written in {seconds:.0f} idle seconds{how}",
+        "held": f"lock held while idle{how}",
+        "turns": f"turns in {seconds:.0f} idle seconds{how}",
+    }
     if not PROC.exists():
-        return Outcome(results=tuple(Result(label=label, value=None, target=0.0, note=NO_PROC) for label in labels))
+        absent = (Result(label=label, value=None, target=0.0, note=NO_PROC) for label in labels.values())
+        return Outcome(results=tuple(absent))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_count_down, setting, seconds)
-        seen = await _worker(setting, "idle", seconds=seconds)
+        seen = await _worker(setting, what, seconds=seconds)
         nursery.cancel_scope.cancel()
     return Outcome(
-        results=(
-            Result(label=labels[0], value=seen["written"], target=0.0, unit="bytes"),
-            Result(label=labels[1], value=seen["held"], target=0.0, unit="of the looks"),
+        results=tuple(
+            Result(label=label, value=seen[name], target=0.0, unit=units[name]) for name, label in labels.items()
         )
     )
 

@@ -198,7 +198,7 @@ class _BareReceiver:
 
 async def _share(setting: Setting, devices: int, *, rounds: int) -> Outcome:
     bare_store = BareStore(setting.folder / "bare.sqlite")
-    others: dict[str, Side] = {BARE: _bare_sending(bare_store, people(devices))}
+    others: dict[str, Side] = {BARE: bare_sending(bare_store, people(devices))}
     nio = matrix_nio()
     peer = None if nio is None else NioDevice(nio, setting.folder / "nio")
     if peer is not None:
@@ -212,7 +212,8 @@ async def _share(setting: Setting, devices: int, *, rounds: int) -> Outcome:
     return outcome
 
 
-def _bare_sending(store: BareStore, known: list[Peer]) -> Side:
+def bare_sending(store: BareStore, known: list[Peer], *, keep: bool = False) -> Side:
+    """A loop over devices, with or without the body of its request among what it commits."""
     own = Peer(USER, DEVICE)
     own_keys, own_ed25519, own_curve25519 = own.device_keys(), own.ed25519, own.curve25519
     sessions = [(person, person.ed25519, person.curve25519, _claimed(own.account, person)) for person in known]
@@ -238,6 +239,8 @@ def _bare_sending(store: BareStore, known: list[Peer]) -> Side:
             ciphertext = {"type": message_type, "body": b64(body)}
             messages[person.user_id] = {"sender_key": own_curve25519, "ciphertext": {curve25519: ciphertext}}
             values.append((person.user_id, session.pickle(store.pickle_key)))
+        if keep:
+            values.append(("request", json.dumps({"messages": messages})))
         store.commit(values)
         return watch.seconds()
 

@@ -150,19 +150,19 @@ def receiving(room_keys: int, *, new_sessions: bool) -> Work:
                 yield partial(_receive_from_others, supervisor, newcomers(room_keys, identity), room_keys)
             else:
                 senders = Senders(people(1), identity)
-                senders.join(await _greet(supervisor, senders.known))
+                senders.join(await greet(supervisor, senders.known))
                 yield partial(_receive, supervisor, senders, room_keys)
 
     on = "as many new Olm sessions" if new_sessions else "one Olm session"
     return Work(name=f"sync with {counted(room_keys, 'room key')} on {on}", units=1, begin=begin)
 
 
-def _token() -> str:
+def token() -> str:
     """Another each time, or there is nothing to store."""
     return secrets.token_hex(8)
 
 
-async def _greet(supervisor: Supervisor, known: list[Peer]) -> list[tuple[int, bytes]]:
+async def greet(supervisor: Supervisor, known: list[Peer]) -> list[tuple[int, bytes]]:
     """Start an Olm session with each, with a message to it."""
     await know(supervisor, known)
     devices = tuple(person.address for person in known)
@@ -179,7 +179,7 @@ async def _receive_from_others(supervisor: Supervisor, others: Iterator[Senders]
 
 
 async def _receive(supervisor: Supervisor, senders: Senders, room_keys: int) -> float:
-    sync = {"next_batch": _token(), "to_device": {"events": senders.room_keys(ROOM, room_keys)}}
+    sync = {"next_batch": token(), "to_device": {"events": senders.room_keys(ROOM, room_keys)}}
     since = await supervisor.ask(SyncToken())  # as clients do: without it, it would be a first sync
     watch = Watch()
     received = await supervisor.ask(ReceiveSync(sync=sync, since=since))
@@ -196,7 +196,7 @@ def receiving_nothing() -> Work:
         async with place.device() as supervisor:
 
             async def side() -> float:
-                command = ReceiveSync(sync={"next_batch": _token()}, since=await supervisor.ask(SyncToken()))
+                command = ReceiveSync(sync={"next_batch": token()}, since=await supervisor.ask(SyncToken()))
                 watch = Watch()
                 await supervisor.ask(command)
                 return watch.seconds()

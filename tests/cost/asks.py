@@ -356,15 +356,17 @@ async def _up_to_date(supervisor: Supervisor, size: int) -> list[Peer]:
 
 async def answer_queries(supervisor: Supervisor, devices: Mapping[UserId, Sequence[Peer]]) -> None:
     """Say of each user who is asked for which devices there are."""
-    for request in await _queries(supervisor):
-        await supervisor.ask(MarkRequestSent(request_id=request.request_id, response=_answer(request, devices)))
+    for request in await queries(supervisor):
+        await supervisor.ask(MarkRequestSent(request_id=request.request_id, response=answer_of(request, devices)))
 
 
-async def _queries(supervisor: Supervisor) -> list[Request]:
+async def queries(supervisor: Supervisor) -> list[Request]:
+    """Those for users' devices that are due."""
     return [each for each in await supervisor.ask(OutgoingRequests()) if each.kind is RequestKind.KEYS_QUERY]
 
 
-def _answer(query: Request, devices: Mapping[UserId, Sequence[Peer]]) -> JsonObject:
+def answer_of(query: Request, devices: Mapping[UserId, Sequence[Peer]]) -> JsonObject:
+    """The homeserver's, which knows these devices."""
     wanted = json.loads(query.body)["device_keys"]
     return {
         "device_keys": {
@@ -397,13 +399,13 @@ async def _answered(supervisor: Supervisor, size: int) -> Message[Any]:
     users = max(1, size // 4)
     known = _people(min(users, MOST_USERS))
     await supervisor.ask(TrackUsers(users=tuple(person.user_id for person in known)))
-    query, *_ = await _queries(supervisor)
+    query, *_ = await queries(supervisor)
     each = size // len(known)
     devices = {
         person.user_id: [Peer(person.user_id, device_id=DeviceId(f"D{number}")) for number in range(each)]
         for person in known
     }
-    return MarkRequestSent(request_id=query.request_id, response=_answer(query, devices))
+    return MarkRequestSent(request_id=query.request_id, response=answer_of(query, devices))
 
 
 MOST_USERS = 250

@@ -7,7 +7,7 @@ Rule: a test asks `device` for what the library promises, and this class for wha
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -125,12 +125,12 @@ class OlmstateDevice:
             if isinstance(each.event, m.DecryptedToDevice)
         }
 
-    async def send(self, room_id: m.RoomId, body: str) -> m.EventId:
-        """Send a text that everybody's devices in the room can read."""
+    async def send(self, room_id: m.RoomId, body: str, also: Sequence[m.UserId] = ()) -> m.EventId:
+        """Send a text that everybody's devices in the room, and those of others, can read."""
         encrypted = await self.device.ask(
             m.EncryptForRoom(
                 room_id=room_id,
-                members=await self.session.members(room_id),
+                members=(*await self.session.members(room_id), *also),
                 type="m.room.message",
                 content=text(body),
                 rotation=self.rotation,

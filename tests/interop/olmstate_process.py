@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
 
-from olmstate.messages import EventId, RoomId
+from olmstate.messages import EventId, RoomId, UserId
 from tests.interop.device import Ears, Heard
 from tests.interop.homeserver import HttpSession
 from tests.interop.program import Process, Program, running_program
@@ -57,9 +57,9 @@ class OlmstateProcess:
         """They are dealt with."""
         await self._program.ask("acknowledge", numbers=numbers)
 
-    async def send(self, room_id: RoomId, body: str) -> EventId:
-        """Send a text that everybody's devices in the room can read."""
-        return EventId(await self._program.ask("send", room_id=room_id, body=body))
+    async def send(self, room_id: RoomId, body: str, also: Sequence[UserId] = ()) -> EventId:
+        """Send a text that everybody's devices in the room, and those of others, can read."""
+        return EventId(await self._program.ask("send", room_id=room_id, body=body, also=also))
 
     async def rotate(self, room_id: RoomId) -> None:
         """Use a new session from now on."""

@@ -1,6 +1,6 @@
 """A process on a store that is shared: it writes, or it says what it hears, until it is killed.
 
-python -m tests.operations.stream_program FOLDER write|read|refuse
+python -m tests.operations.stream_program FOLDER write|read|refuse|bring
 python -m tests.operations.stream_program FOLDER hear [POSITION]
 """
 
@@ -20,6 +20,7 @@ from olmstate.messages import (
     DeviceId,
     DevicesChanged,
     DeviceTrust,
+    JsonObject,
     Lagged,
     MegolmSessionId,
     ParkEvents,
@@ -65,6 +66,16 @@ async def refuse(supervisor: Supervisor) -> None:
         print(session_id, flush=True)
 
 
+async def bring(supervisor: Supervisor) -> None:
+    """An event for the app after the other comes; each is said once it is durable."""
+    await supervisor.ask(PrepareAccount())
+    for number in itertools.count():
+        event_type = f"org.example.{os.getpid()}.{number}"
+        event: JsonObject = {"type": event_type, "sender": "@bob:example.org", "content": {}}
+        await supervisor.ask(DecryptToDevice(events=(event,)))
+        print(event_type, flush=True)
+
+
 async def hear(supervisor: Supervisor, since: int | None) -> None:
     """Each event's position, and whose device is new."""
     with supervisor.subscribe(DevicesChanged, Lagged, since=since) as events:
@@ -77,7 +88,7 @@ async def hear(supervisor: Supervisor, since: int | None) -> None:
 async def main(folder: Path, role: str, since: int | None) -> None:
     """Open the store, and go on for ever."""
     async with open_supervisor(folder, user_id="@alice:example.org", device_id="ALICE", key=KEY) as supervisor:
-        writers = {"write": write, "read": read, "refuse": refuse}
+        writers = {"write": write, "read": read, "refuse": refuse, "bring": bring}
         await (writers[role](supervisor) if role in writers else hear(supervisor, since))
 
 

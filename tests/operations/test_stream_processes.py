@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from olmstate.actors import open_supervisor
-from olmstate.messages import DevicesChanged, EventsReadable, Lagged, RoomKeyRequestRefused, SharedEvent
+from olmstate.messages import DevicesChanged, EventsReadable, InboxReceived, Lagged, RoomKeyRequestRefused, SharedEvent
 from tests.operations.device import KEY
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -95,12 +95,16 @@ def names_of(event: SharedEvent | Lagged) -> list[str]:
             return [event_id for _, event_id in events]
         case RoomKeyRequestRefused(session_id=session_id):
             return [session_id]
+        case InboxReceived(events=received):
+            return [event_type for _, event_type in received]
         case _:
             raise AssertionError(event)
 
 
-@pytest.mark.parametrize(("role", "kind"), [("read", EventsReadable), ("refuse", RoomKeyRequestRefused)])
-async def test_what_writers_that_are_killed_have_learnt_of_keys_is_heard_by_who_lives_and_who_comes_later(
+@pytest.mark.parametrize(
+    ("role", "kind"), [("read", EventsReadable), ("refuse", RoomKeyRequestRefused), ("bring", InboxReceived)]
+)
+async def test_what_writers_that_are_killed_have_learnt_is_heard_by_who_lives_and_who_comes_later(
     tmp_path: Path, role: str, kind: type[SharedEvent]
 ) -> None:
     folder = tmp_path / "store"

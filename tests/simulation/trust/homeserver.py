@@ -53,6 +53,8 @@ class LyingHomeserver:
     """Contents of what the device under test has asked for."""
     between: PeerIdentity = attrs.field(init=False)
     """That of the user in league with it."""
+    changed_macs: set[tuple[str, str]] = attrs.field(factory=set[tuple[str, str]])
+    """By the flow and the key's id."""
     spoils: str = ""
     """What it does to the messages of the verification that goes on: see `carry`."""
 
@@ -115,6 +117,7 @@ class LyingHomeserver:
             case "change a mac" if kind == f"{PREFIX}mac" and content.get("mac"):
                 key_id = self.rng.choice(sorted(content["mac"]))
                 content["mac"][key_id] = content["mac"].pop(key_id)[::-1]
+                self.changed_macs.add((content["transaction_id"], key_id))
             case "lose" if self.rng.random() < 0.15:
                 return []
             case "repeat" if self.rng.random() < 0.3:

@@ -11,14 +11,14 @@ Rules, by name:
   it were that.
 - *nothing is signed that was not compared*: of what leaves with our user's signature.
 - *a verification ends as people say*: it is done only if our user has confirmed to a real person, and its other side
-  is told to have scanned only if it has.
+  is told to have scanned only if it has; it isn't done with a MAC of the other's device that was changed.
 - *secrets stay with us*: private keys are our own user's, and come to no device that a homeserver has made.
 - *room keys go where the strategy says*.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
@@ -203,9 +203,10 @@ class Judge:
         if state is SenderState.CROSS_SIGNED and maker.user_id in self.told_verified:
             self.found(CHANGES, maker.address, state.name)
 
-    def verification(self, flow: Verification, side: OtherSide | None) -> None:
-        """How a verification goes."""
-        if flow.stage is VerificationStage.DONE and flow.flow_id not in self.confirmed:
+    def verification(self, flow: Verification, side: OtherSide | None, changed: Collection[tuple[str, str]]) -> None:
+        """How a verification goes; of some keys, by the flow and the id, the MAC was changed on its way."""
+        of_device = flow.flow_id, f"ed25519:{flow.device_id}"
+        if flow.stage is VerificationStage.DONE and (flow.flow_id not in self.confirmed or of_device in changed):
             self.found(ENDS, flow)
         if flow.stage is VerificationStage.SCANNED and (side is None or not side.scanned):
             self.found(ENDS, flow)

@@ -265,9 +265,10 @@ class _Game:
         self.homeserver.secret_requests.append(content)
         usage = content["name"].removeprefix("m.cross_signing.")
         if self.ours.devices and self.ours.identity is not None and usage in self.ours.identity.seeds:
-            # it has that of another key, perhaps
-            has = self.ours.identity if self.rng.random() < 0.7 else self.homeserver.identity(USER)
-            answer = {"request_id": content["request_id"], "secret": b64(has.seeds[usage])}
+            is_right = self.rng.random() < 0.7
+            # or of a key that nobody has: an honest device isn't given the homeserver's own
+            seed = self.ours.identity.seeds[usage] if is_right else self.homeserver.identity(USER).seeds[usage][::-1]
+            answer = {"request_id": content["request_id"], "secret": b64(seed)}
             self.world.post(self.world.write(self.ours.devices[0], "m.secret.send", answer))
 
     def _is_written_to(self, content: JsonObject) -> None:
@@ -293,16 +294,19 @@ class _Game:
         known = await (await self._supervisors.any()).ask(Verifications())
         sides = [(flow, self.homeserver.flows.get((flow.user_id, flow.flow_id))) for flow in known]
         for flow, side in sides:
-            self.judge.verification(flow, side)
+            self.judge.verification(flow, side, self.homeserver.changed_macs)
         return sides
 
     # --- what people do -------------------------------------------------------------------------------------
 
     async def talk(self) -> None:
-        """Somebody says something."""
+        """Somebody says something, which is read at once, perhaps."""
         room = self.world.open_room(self.rng.choice([*self.world.honest, *self.ours.devices]))
         self.world.post(self.world.give(room))
-        self.world.say(room)
+        said = self.world.say(room)
+        if self.rng.random() < 0.7:
+            await self.sync()
+            await self._read([said.event])
 
     async def get_a_device(self) -> None:
         """Somebody has a new one, and signs it."""
@@ -355,7 +359,9 @@ class _Game:
     async def read(self) -> None:
         """Read some of what was said."""
         timeline = self.world.timeline
-        events = self.rng.sample(timeline, min(len(timeline), self.rng.randint(1, 6)))
+        await self._read(self.rng.sample(timeline, min(len(timeline), self.rng.randint(1, 6))))
+
+    async def _read(self, events: Sequence[JsonObject]) -> None:
         asked = DecryptRoomEvents(events=tuple((ROOM, event) for event in events))
         for outcome in await self.ask(asked) or ():
             self.told[type(outcome).__name__] += 1
@@ -513,6 +519,7 @@ class _Game:
 Action: TypeAlias = Callable[[_Game], Awaitable[None]]
 
 ACTIONS: Sequence[Action] = (
+    _Game.talk,
     _Game.talk,
     _Game.get_a_device,
     _Game.get_an_identity,

@@ -165,6 +165,7 @@ BROKEN = (
     broken(
         "anybody may be the self-signing key",
         SIGNED,
+        seed=2,
         IDENTITIES__check_identity=_without_check_of(Usage.SELF_SIGNING),
     ),
     broken(
@@ -172,18 +173,22 @@ BROKEN = (
         ACTS,
         IDENTITIES__check_identity=_without_check_of(Usage.USER_SIGNING),
     ),
-    broken("a device is signed if it says so", SIGNED, DEVICES__has_signed_device=_is_signed_by_name),
-    broken("a user is verified if a signature is shown", ACTS, KNOWN___is_signed=_is_named),
+    broken("a device is signed if it says so", SIGNED, seed=8, DEVICES__has_signed_device=_is_signed_by_name),
+    broken("a user is verified if a signature is shown", ACTS, seed=6, KNOWN___is_signed=_is_named),
     broken(
         "a message isn't marked whose sender was verified once",
         CHANGES,
+        seed=10,
         SENDERS__sender_state=_no_violations,
         CLAIMS__sender_state=_no_violations,
     ),
     broken(
-        "whatever identity is shown as ours may verify others", ACTS, TRUST__OtherFacts__state=_by_whichever_identity
+        "whatever identity is shown as ours may verify others",
+        ACTS,
+        seed=10,
+        TRUST__OtherFacts__state=_by_whichever_identity,
     ),
-    broken("our own identity is verified for ever", ACTS, TRUST__OwnFacts__state=property(_once_is_always)),
+    broken("our own identity is verified for ever", ACTS, seed=2, TRUST__OwnFacts__state=property(_once_is_always)),
     broken("each identity is pinned", CHANGES, TRUST__OtherFacts__seen=_pins_all),
     broken("that a user was verified is forgotten", CHANGES, KNOWN__KnownIdentity__seen=_forgetful),
     broken("what is known is signed, not what was compared", SIGNING, SEEDS__vouch_for_user=_what_is_known),
@@ -191,8 +196,8 @@ BROKEN = (
     broken(
         "all devices in our user's name are sent secrets", SECRETS, ANSWERING__verified_own_devices=_all_own_devices
     ),
-    broken("MACs aren't checked", ACTS, SAS__verified_by=_macs_of_whatever),
-    broken("keys in a code aren't checked", ACTS, KEYING__is_right_code=_yes),
-    broken("whoever says so has scanned the code", ENDS, MOVES___has_our_secret=_yes),
+    broken("MACs aren't checked", ENDS, seed=7, SAS__verified_by=_macs_of_whatever),
+    broken("keys in a code aren't checked", ACTS, seed=21, KEYING__is_right_code=_yes),
+    broken("whoever says so has scanned the code", ENDS, seed=5, MOVES___has_our_secret=_yes),
     broken("everybody is verified where room keys are shared", KEYS, STRATEGIES__Owners__state=_trust_everybody),
 )

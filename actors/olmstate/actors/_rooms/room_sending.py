@@ -93,7 +93,8 @@ class RoomSending:
     def _still_holds(self, complete: _Complete, procedure: EncryptForRoom) -> bool:
         return (
             complete.changes == self._changes()
-            and complete.members == procedure.members
+            # tuples don't look whether they are the same one, and then compare thousands of members
+            and (complete.members is procedure.members or complete.members == procedure.members)
             and complete.rotation == procedure.rotation
             and complete.strategy is procedure.strategy
             and (complete.next_try is None or 0 < complete.next_try - self._supervisor.now() <= LONGEST)
