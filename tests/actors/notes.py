@@ -91,8 +91,7 @@ class BreakBefore(Message[None]):
     """Meet a bug before anything is loaded."""
 
 
-@attrs.frozen(kw_only=True)
-class Page(PageQuery[tuple[str, ...]]):
+class Page(PageQuery[tuple[str, ...]], kw_only=True, frozen=True):
     """The names of some notes, in their order."""
 
     table: Table = Table.DEVICES

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import attrs
 import msgspec
 import pytest
 
@@ -386,5 +385,5 @@ async def test_the_account_is_stored_as_one_row(
 async def test_it_is_told_once_that_few_one_time_keys_are_left(
     account: AccountActor, counts: tuple[int | None, ...], low: tuple[bool, ...]
 ) -> None:
-    asked = [attrs.evolve(sync(f"s{at}"), one_time_key_count=count) for at, count in enumerate(counts)]
+    asked = [msgspec.structs.replace(sync(f"s{at}"), one_time_key_count=count) for at, count in enumerate(counts)]
     assert low == tuple([(await account.ask(each)).ran_low for each in asked])

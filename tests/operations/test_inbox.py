@@ -185,6 +185,15 @@ async def test_nobody_pushes_out_what_others_have_sent(
     assert ([0, 1, 2, 3], 11) == (contents(page), page.lost)
 
 
+async def test_who_has_the_most_is_looked_at_anew_for_each_that_has_to_go(
+    alice: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actor, "MOST_EVENTS", 4)
+    eves = [plain(n, "@eve:example.org") for n in range(4)]
+    await alice.ask(DecryptToDevice(events=(*eves, *(plain(n, "@carol:example.org") for n in range(4, 7)))))
+    assert [2, 3, 5, 6] == contents(await alice.ask(Inbox()))
+
+
 async def test_large_events_are_bounded_by_their_size(alice: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actor, "MOST_BYTES", 3_000)
     await alice.ask(DecryptToDevice(events=(plain("small", "@carol:example.org"),)))

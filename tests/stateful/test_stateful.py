@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import attrs
+import msgspec
 import pytest
 import trio
 from hypothesis import HealthCheck, Phase, settings
@@ -79,7 +79,7 @@ def greedy(patch: pytest.MonkeyPatch) -> None:
     unpickle = OutboundGroupSessionsActor._unpickle  # pyright: ignore[reportPrivateUsage]
 
     def from_the_start(self: OutboundGroupSessionsActor, session: OutboundSession) -> Reservation:
-        return unpickle(self, attrs.evolve(session, reserved=0))
+        return unpickle(self, msgspec.structs.replace(session, reserved=0))
 
     patch.setattr(OutboundGroupSessionsActor, "_unpickle", from_the_start)
 

@@ -164,6 +164,11 @@ def bootstrap(
     except SecretStorageExists as exists:
         hint = f"{exists}. olmstate recover uses it; --replace makes another, if nobody knows its recovery key"
         raise click.ClickException(hint) from None
+    _show(created, output, store, device)
+
+
+def _show(created: SecretStorageCreated, output: Output, store: Path, device: Device) -> None:
+    """Hand the recovery key to the user, whatever can be written."""
     click.echo(
         "Write the recovery key down: whoever has it has the account's secrets, and it is not shown again.", err=True
     )

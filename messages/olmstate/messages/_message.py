@@ -56,9 +56,10 @@ class Handles(Protocol[M_contra]):
         ...
 
 
-@attrs.frozen(kw_only=True)
 class Message(Generic[R]):
     """A typed message; ``R`` is the type of its reply."""
+
+    __slots__ = ()
 
     def reply(self, value: R) -> Reply:
         """Answer this message; a value of another type is a type error."""
@@ -76,17 +77,19 @@ class Message(Generic[R]):
             ...
 
 
-@attrs.frozen(kw_only=True)
 class Command(Message[R], Generic[R]):
     """Changes the device's state; what it needs of that is durable before it is answered.
 
     Runs in a turn under the lock, unless a turn before has reserved what it uses up.
     """
 
+    __slots__ = ()
 
-@attrs.frozen(kw_only=True)
+
 class Query(Message[R], Generic[R]):
     """Reads committed state, never older than the moment of asking. Takes no lock."""
+
+    __slots__ = ()
 
     @classmethod
     def answered_by(cls, actor: type[Handles[Self]]) -> QueryRoute:
@@ -94,9 +97,10 @@ class Query(Message[R], Generic[R]):
         return QueryRoute(cls, actor)
 
 
-@attrs.frozen(kw_only=True)
 class Procedure(Message[R], Generic[R]):
     """Long work that runs in the asker's task as many short commands or queries.
 
     Cancelling one, or a crash, leaves what its finished steps stored; asking again stores the rest.
     """
+
+    __slots__ = ()

@@ -13,6 +13,7 @@ from olmstate.actors import Supervisor
 from olmstate.actors._secret_storage.ssss import DEFAULT_ITERATIONS
 from olmstate.actors.testing import USER
 from olmstate.messages import (
+    AddDevices,
     BootstrapCrossSigning,
     CreateSecretStorage,
     DamagedSecret,
@@ -47,6 +48,7 @@ from olmstate.messages import (
 )
 from tests.actors.world import World
 from tests.peer import secret_storage
+from tests.peer.identity import PeerIdentity
 from tests.peer.session import API
 
 MASTER = "m.cross_signing.master"
@@ -249,12 +251,24 @@ async def test_another_key_can_be_made_the_default_one_if_it_is_described(
 ) -> None:
     await world.describe("theirs", KEY)
     async with world.process() as device:
-        await device.ask(CreateSecretStorage())
+        created = await device.ask(CreateSecretStorage())
         with pytest.raises(NoSecretStorage):
             await device.ask(SetDefaultSecretStorageKey(key_id="nobody's"))
         await device.ask(SetDefaultSecretStorageKey(key_id="theirs"))
         opened = await device.ask(OpenSecretStorage(key=secret_storage.recovery_key(KEY)))
         assert "theirs" == opened.key_id
+        await device.ask(SetDefaultSecretStorageKey(key_id=created.key.key_id))
+        assert created.key.key_id == (await device.ask(DescribeSecretStorage())).default_key_id
+
+
+async def test_a_private_key_that_is_not_that_of_the_published_one_is_not_stored(
+    world: Careful, autojump_clock: MockClock
+) -> None:
+    async with world.process() as device:
+        await device.ask(BootstrapCrossSigning())
+        await device.ask(AddDevices(response={"device_keys": {}, **PeerIdentity(USER).answer(own=True)}))
+        created = await device.ask(CreateSecretStorage())
+        assert [f"m.secret_storage.key.{created.key.key_id}", "m.secret_storage.default_key"] == written(world)
 
 
 async def test_new_secret_storage_takes_the_place_of_one_whose_key_is_lost_if_that_is_meant(

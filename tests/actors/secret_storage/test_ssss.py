@@ -125,7 +125,7 @@ def test_a_description_has_the_fields_of_the_spec() -> None:
     assert {"algorithm": "m.pbkdf2", "salt": "salt", "iterations": 7, "bits": 256} == content["passphrase"]
     assert "=" not in content["iv"] + content["mac"]
     assert "m.secret_storage.key.id" == ssss.key_type("id")
-    assert "KeyDescription(...)" == repr(description)
+    assert "KeyDescription(key_id='id', ...)" == repr(description)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from trio.testing import MockClock
 
 from olmstate.actors import Supervisor
+from olmstate.actors._requests.actor import CommittedRequests
 from olmstate.actors.testing import DEVICE, USER
 from olmstate.messages import (
     AuthenticationRequired,
@@ -233,6 +234,11 @@ async def test_by_hand_each_step_is_handed_out_once_the_one_before_is_answered(w
             try:
                 await device.ask(BootstrapCrossSigning(auth=AUTH if challenged else None))
             except NoTransport:
+                waiting = await device.ask(CommittedRequests())
+                if not challenged:
+                    with pytest.raises(NoTransport):  # and nothing is asked for twice
+                        await device.ask(BootstrapCrossSigning())
+                    assert waiting == await device.ask(CommittedRequests())
                 for request in await device.ask(OutgoingRequests()):
                     if request.kind is RequestKind.SIGNING_KEYS_UPLOAD and not challenged:
                         challenged = True

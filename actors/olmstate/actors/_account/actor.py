@@ -22,6 +22,7 @@ from copy import deepcopy
 from typing import Any, ClassVar, TypeAlias, assert_never, cast
 
 import attrs
+import msgspec
 from vodozemac import Account, Curve25519PublicKey, Session
 
 from olmstate.actors._engine.actor import Actor, Committed, Environment, Invalidate, Notice, Wanted
@@ -84,8 +85,7 @@ class OwnAccount:
     """Begins the id of each key that is made from now on."""
 
 
-@attrs.frozen(kw_only=True)
-class SyncState:
+class SyncState(QuietStruct, kw_only=True, frozen=True):
     """What the homeserver has last told."""
 
     next_batch: str | None = None
@@ -220,49 +220,42 @@ class InboundSession(NewSession, kw_only=True, frozen=True):
     plaintext: bytes
 
 
-@attrs.frozen(kw_only=True)
-class Create(Message[DeviceIdentity]):
+class Create(QuietStruct, Message[DeviceIdentity], kw_only=True, frozen=True):
     """Make the account, or take over one that was unpickled."""
 
     account: Account | None = None
 
 
-@attrs.frozen(kw_only=True)
-class OwnDevice:
+class OwnDevice(QuietStruct, kw_only=True, frozen=True):
     """What never changes about this device."""
 
     identity: DeviceIdentity
     signed_device_keys: JsonObject
 
 
-@attrs.frozen(kw_only=True)
-class LookUpOwnDevice(Message[OwnDevice]):
+class LookUpOwnDevice(QuietStruct, Message[OwnDevice], kw_only=True, frozen=True):
     """This device, as this turn sees it."""
 
 
-@attrs.frozen(kw_only=True)
-class MakeKeys(Message[UnpublishedKeys]):
+class MakeKeys(QuietStruct, Message[UnpublishedKeys], kw_only=True, frozen=True):
     """Hand out the keys that are due."""
 
     now: int
     """Milliseconds since 1970."""
 
 
-@attrs.frozen(kw_only=True)
-class AreKeysDue(Query[bool]):
+class AreKeysDue(QuietStruct, Query[bool], kw_only=True, frozen=True):
     """Whether there is something to upload, or to ask the server about; no turn is needed."""
 
     now: int
     """Milliseconds since 1970."""
 
 
-@attrs.frozen(kw_only=True)
-class IsPublished(Query[bool]):
+class IsPublished(QuietStruct, Query[bool], kw_only=True, frozen=True):
     """Whether the server is known to have the device's keys, and its fallback key; no turn is needed."""
 
 
-@attrs.frozen(kw_only=True)
-class KeysPublished(Message[None]):
+class KeysPublished(QuietStruct, Message[None], kw_only=True, frozen=True):
     """The server has taken these."""
 
     key_ids: tuple[KeyId, ...]
@@ -272,8 +265,9 @@ class KeysPublished(Message[None]):
     """Milliseconds since 1970."""
 
 
-@attrs.frozen(kw_only=True)
-class CreateInboundSessions(Message[tuple[InboundSession | DecryptionError, ...]]):
+class CreateInboundSessions(
+    QuietStruct, Message[tuple[InboundSession | DecryptionError, ...]], kw_only=True, frozen=True
+):
     """Make sessions from pre-key messages, in order; each uses up its one-time key."""
 
     messages: tuple[OlmMessage, ...]
@@ -281,21 +275,18 @@ class CreateInboundSessions(Message[tuple[InboundSession | DecryptionError, ...]
     """Whether it begins here what can be undone."""
 
 
-@attrs.frozen(kw_only=True)
-class UndoInboundSessions(Message[None]):
+class UndoInboundSessions(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Have the account be as it was before the `first` sessions were made."""
 
 
-@attrs.frozen(kw_only=True)
-class CreateOutboundSessions(Message[tuple[Session | None, ...]]):
+class CreateOutboundSessions(QuietStruct, Message[tuple[Session | None, ...]], kw_only=True, frozen=True):
     """Make sessions from claimed keys; None for keys that no session can be made with. Leaves the account as it is."""
 
     keys: tuple[tuple[Curve25519Key, Curve25519Key], ...]
     """Identity key and one-time key."""
 
 
-@attrs.frozen(kw_only=True)
-class StoredSync:
+class StoredSync(QuietStruct, kw_only=True, frozen=True):
     """What became of what a sync response said."""
 
     token_stored: bool
@@ -303,8 +294,7 @@ class StoredSync:
     """The server has few one-time keys left, and had enough when it last said."""
 
 
-@attrs.frozen(kw_only=True)
-class StoreSync(Message[StoredSync]):
+class StoreSync(QuietStruct, Message[StoredSync], kw_only=True, frozen=True):
     """What a sync response said."""
 
     next_batch: str
@@ -519,7 +509,7 @@ class AccountActor(Actor[Asked]):
         keys = _unpublished(own)
         own.account.mark_keys_as_published()  # as far as vodozemac is concerned
         own.keys.upload = Upload(keys=keys, owner=owner, begun=now, count=sync.one_time_key_count or 0)
-        self._sync.put(self._sync_key, attrs.evolve(sync, highest_count=None))
+        self._sync.put(self._sync_key, msgspec.structs.replace(sync, highest_count=None))
         return {key_id: self._signed(own.account, {"key": key}) for key_id, key in keys.items()}
 
     def _make_fallback_keys(self, own: OwnAccount, sync: SyncState, now: int) -> dict[KeyId, JsonObject]:
@@ -571,7 +561,7 @@ class AccountActor(Actor[Asked]):
             own = self._changing()
             own.fallback.publish(message.now)
             unused = True
-        new = attrs.evolve(_told(sync, message.one_time_key_count, also=landed), fallback_key_unused=unused)
+        new = msgspec.structs.replace(_told(sync, message.one_time_key_count, also=landed), fallback_key_unused=unused)
         if new != sync:
             self._sync.put(self._sync_key, new)
 
@@ -597,7 +587,7 @@ class AccountActor(Actor[Asked]):
         sync = self._sync.current(self._sync_key)
         if change:
             count = max(0, (sync.one_time_key_count or 0) + change)
-            self._sync.put(self._sync_key, attrs.evolve(sync, one_time_key_count=count))
+            self._sync.put(self._sync_key, msgspec.structs.replace(sync, one_time_key_count=count))
         return InboundSession(sender_key=olm.sender_key, session=session, plaintext=plaintext, digest=olm.digest)
 
     def _save(self) -> None:
@@ -634,7 +624,7 @@ class AccountActor(Actor[Asked]):
         # an older response may speak of the fallback key before the present one: that would be replaced once more, and
         # the one before it, which messages are on their way for, forgotten
         speaks_of_the_present_one = advance or state.next_batch is None
-        new = attrs.evolve(
+        new = msgspec.structs.replace(
             _told(state, told.one_time_key_count, now=told.now),
             next_batch=told.next_batch if advance else state.next_batch,
             fallback_key_unused=told.fallback_key_unused if speaks_of_the_present_one else state.fallback_key_unused,
@@ -655,13 +645,13 @@ def _told(state: SyncState, count: int | None, *, also: int = 0, now: int | None
     now: Milliseconds since 1970, of a response that should say.
     """
     if count is None:
-        return attrs.evolve(
+        return msgspec.structs.replace(
             state,
             one_time_key_count=(state.one_time_key_count or 0) + also if also else state.one_time_key_count,
             highest_count=state.highest_count if now is None else state.highest_count or 0,
             silent_since=state.silent_since if state.silent_since is not None else now,
         )
-    return attrs.evolve(
+    return msgspec.structs.replace(
         state,
         one_time_key_count=count,
         highest_count=max(count, state.highest_count or 0),

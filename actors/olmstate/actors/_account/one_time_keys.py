@@ -25,6 +25,7 @@ from typing import Final
 
 import attrs
 
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import Curve25519Key, KeyId
 
 PATIENCE: Final = 10 * 60_000
@@ -50,8 +51,7 @@ class Fate(enum.Enum):
     """In another process."""
 
 
-@attrs.frozen(kw_only=True)
-class Upload:
+class Upload(QuietStruct, kw_only=True, frozen=True):
     """Keys that were handed out for upload."""
 
     keys: dict[KeyId, Curve25519Key]

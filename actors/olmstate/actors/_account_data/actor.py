@@ -18,6 +18,7 @@ import attrs
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import OneRecordCodec, restore
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import JsonObject, Message, Query, Reply
 from olmstate.storage import Table
 
@@ -32,25 +33,22 @@ class Known:
     """None: the homeserver has none."""
 
 
-@attrs.frozen(kw_only=True)
-class LookUpAccountData(Message[tuple[Known | None, ...]]):
+class LookUpAccountData(QuietStruct, Message[tuple[Known | None, ...]], kw_only=True, frozen=True):
     """What is known of each of these types, as this turn sees it; None: nothing."""
 
     types: tuple[str, ...]
 
 
-@attrs.frozen(kw_only=True)
-class CommittedAccountData(Query[tuple[Known | None, ...]]):
+class CommittedAccountData(QuietStruct, Query[tuple[Known | None, ...]], kw_only=True, frozen=True):
     """The same; no turn is needed."""
 
     types: tuple[str, ...]
 
 
-@attrs.frozen(kw_only=True)
-class StoreAccountData(Message[None]):
+class StoreAccountData(QuietStruct, Message[None], kw_only=True, frozen=True):
     """What the homeserver has of these types, or will have; None: that isn't known any more."""
 
-    known: Mapping[str, Known | None] = attrs.field(repr=False)
+    known: Mapping[str, Known | None]
 
 
 Asked: TypeAlias = LookUpAccountData | CommittedAccountData | StoreAccountData

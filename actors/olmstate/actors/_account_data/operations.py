@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote
 
-import attrs
-
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
@@ -26,6 +24,7 @@ from olmstate.actors._requests.actor import (
     RequestsActor,
 )
 from olmstate.actors._requests.points import Refused
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.steps import Steps
 from olmstate.actors._wire.untrusted_json import array_of, dumps, if_sound, is_object, json_object, string
 from olmstate.messages import Command, JsonObject, MalformedContent, MalformedMessage, RequestId, RequestKind
@@ -46,8 +45,7 @@ _WRITES: Final = "account data"
 _BATCH_BYTES: Final = 8
 
 
-@attrs.frozen(kw_only=True)
-class FetchAccountData(Command[tuple[RequestId, ...]]):
+class FetchAccountData(QuietStruct, Command[tuple[RequestId, ...]], kw_only=True, frozen=True):
     """Ask the homeserver for account data; this process's requests, also those that it has made before."""
 
     types: tuple[str, ...]

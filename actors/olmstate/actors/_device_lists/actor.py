@@ -18,12 +18,11 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import ClassVar, TypeAlias, assert_never
 
-import attrs
-
 from olmstate.actors._engine.actor import Actor, Environment, PageQuery, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
 from olmstate.actors._engine.records import OneRecordCodec, loads
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import Message, OutdatedUsers, Query, Reply, UserId
 from olmstate.storage import Position, Row, Table
 
@@ -39,48 +38,41 @@ _Outdated: TypeAlias = NamedRecords[UserId, OutdatedUserRecord]
 # --- what it is asked ---------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class Track(Message[tuple[UserId, ...]]):
+class Track(QuietStruct, Message[tuple[UserId, ...]], kw_only=True, frozen=True):
     """Track users, who are outdated if they weren't tracked; which ones."""
 
     users: tuple[UserId, ...]
 
 
-@attrs.frozen(kw_only=True)
-class Untrack(Message[None]):
+class Untrack(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Stop tracking users."""
 
     users: tuple[UserId, ...]
 
 
-@attrs.frozen(kw_only=True)
-class Invalidated(Message[None]):
+class Invalidated(QuietStruct, Message[None], kw_only=True, frozen=True):
     """These users' devices have changed; of those who aren't tracked, nobody cares."""
 
     users: tuple[UserId, ...]
 
 
-@attrs.frozen(kw_only=True)
-class UpToDate(Message[None]):
+class UpToDate(QuietStruct, Message[None], kw_only=True, frozen=True):
     """These users' devices are known as of the invalidation with this token."""
 
     invalidations: dict[UserId, str]
 
 
-@attrs.frozen(kw_only=True)
-class Invalidations(Message[dict[UserId, str]]):
+class Invalidations(QuietStruct, Message[dict[UserId, str]], kw_only=True, frozen=True):
     """All outdated users, and the token of each one's last invalidation, as this turn sees them."""
 
 
-@attrs.frozen(kw_only=True)
-class NotUpToDate(Query[tuple[UserId, ...]]):
+class NotUpToDate(QuietStruct, Query[tuple[UserId, ...]], kw_only=True, frozen=True):
     """Which of these users are outdated, or not tracked."""
 
     users: tuple[UserId, ...]
 
 
-@attrs.frozen(kw_only=True)
-class TrackedUsersPage(PageQuery[tuple[Position, tuple[UserId, ...]]]):
+class TrackedUsersPage(PageQuery[tuple[Position, tuple[UserId, ...]]], kw_only=True, frozen=True):
     """Some of all tracked users, and where to go on; none at the end."""
 
     table: Table = Table.TRACKED_USERS

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 from urllib.parse import urlencode
 
-import attrs
+import msgspec
 
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import add_devices
@@ -27,6 +27,7 @@ from olmstate.actors._requests.actor import (
 )
 from olmstate.actors._requests.operations import backed_off, committed_back_offs
 from olmstate.actors._requests.points import Refused
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import if_sound, is_object, json_object, optional, strings
 from olmstate.messages import (
     AddDevices,
@@ -50,8 +51,7 @@ CHANGES: Final = "device lists"
 """Subject of requests for ``/keys/changes``."""
 
 
-@attrs.frozen(kw_only=True)
-class PrepareQueries(Command[tuple[RequestId, ...]]):
+class PrepareQueries(QuietStruct, Command[tuple[RequestId, ...]], kw_only=True, frozen=True):
     """Track users, and ask for the devices of those who are outdated, unless somebody does.
 
     The reply are this process's requests about them, also those that it has made before.
@@ -122,7 +122,7 @@ async def _invalidate_all(turn: Turn) -> None:
         if not users:
             return
         await turn[DeviceListsActor].ask(Invalidated(users=users))
-        page = attrs.evolve(page, after=last)
+        page = msgspec.structs.replace(page, after=last)
 
 
 # --- queries ------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ import attrs
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import dumps, loads
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     DeviceAddress,
     DeviceId,
@@ -162,29 +163,25 @@ def _record(device: DeviceKeys, *, gone: bool) -> DeviceRecord:
     )
 
 
-@attrs.frozen(kw_only=True)
-class LookUp(Message[tuple[dict[DeviceId, DeviceKeys], ...]]):
+class LookUp(QuietStruct, Message[tuple[dict[DeviceId, DeviceKeys], ...]], kw_only=True, frozen=True):
     """The devices of each of these users, as this turn sees them."""
 
     users: tuple[UserId, ...]
 
 
-@attrs.frozen(kw_only=True)
-class LookUpSenders(Message[tuple[KnownSender, ...]]):
+class LookUpSenders(QuietStruct, Message[tuple[KnownSender, ...]], kw_only=True, frozen=True):
     """The devices of each of these users by their keys, as this turn sees them."""
 
     users: tuple[UserId, ...]
 
 
-@attrs.frozen(kw_only=True)
-class WereKnown(Message[tuple[bool, ...]]):
+class WereKnown(QuietStruct, Message[tuple[bool, ...]], kw_only=True, frozen=True):
     """Whether a device of anybody's with each of these keys is known, or was."""
 
     fingerprints: tuple[Ed25519Key, ...]
 
 
-@attrs.frozen(kw_only=True)
-class StoreDevices(Message[DevicesAdded]):
+class StoreDevices(QuietStruct, Message[DevicesAdded], kw_only=True, frozen=True):
     """What a server says that each of these users has; nothing goes because it is left out."""
 
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]]
@@ -193,15 +190,13 @@ class StoreDevices(Message[DevicesAdded]):
     """This device: what is stored of it and isn't right goes."""
 
 
-@attrs.frozen(kw_only=True)
-class RemoveDevices(Message[None]):
+class RemoveDevices(QuietStruct, Message[None], kw_only=True, frozen=True):
     """These devices are not there any more."""
 
     devices: tuple[DeviceAddress, ...]
 
 
-@attrs.frozen(kw_only=True)
-class Trust(Message[bool]):
+class Trust(QuietStruct, Message[bool], kw_only=True, frozen=True):
     """Our user has decided about a device; whether that is something new.
 
     Raises:

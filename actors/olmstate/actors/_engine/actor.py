@@ -32,6 +32,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 import attrs
 import trio
 
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.steps import Steps
 from olmstate.messages import (
     ActorStopped,
@@ -128,8 +129,7 @@ class MessageOf(Protocol[M_co, R_co]):
     def _of_class_and_reply(self) -> tuple[M_co, R_co]: ...
 
 
-@attrs.frozen(kw_only=True)
-class PageQuery(Query[R], Generic[R]):
+class PageQuery(QuietStruct, Query[R], Generic[R], kw_only=True, frozen=True):
     """Walks a whole table, past the cache: `Actor.page` holds the rows when the handler runs."""
 
     table: Table

@@ -31,6 +31,7 @@ import trio
 from outcome import Error, Outcome, Value
 from trio.lowlevel import enable_ki_protection
 
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     ActorStopped,
     Command,
@@ -95,8 +96,7 @@ class _Counters:
     fenced: int = 0
 
 
-@attrs.frozen(kw_only=True)
-class Flush(Command[None]):
+class Flush(QuietStruct, Command[None], kw_only=True, frozen=True):
     """Nothing but a turn: what waits to be written goes with it."""
 
     closing: bool = False

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias, assert_never
 
-import attrs
 import msgspec
 
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import Message, Reply, SharedEvent, StoreCorrupt
 from olmstate.storage import Position, Row, RowReader, Table
 
@@ -82,15 +82,13 @@ def to_record(event: SharedEvent) -> EventRecord:
 # --- writing ------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class StoreEvents(Message[bool]):
+class StoreEvents(QuietStruct, Message[bool], kw_only=True, frozen=True):
     """Have the events of this turn go along with its commit; whether there are now more rows than need be kept."""
 
     events: tuple[SharedEvent, ...]
 
 
-@attrs.frozen(kw_only=True)
-class Trim(Message[None]):
+class Trim(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Drop the events of these commits, the oldest ones."""
 
     generations: tuple[int, ...]
@@ -157,8 +155,7 @@ async def store_events(store: RowReader, stream: StreamActor, events: Sequence[S
 # --- reading ------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class Told:
+class Told(QuietStruct, kw_only=True, frozen=True):
     """What is stored of the commits after some generation."""
 
     commits: tuple[tuple[int, tuple[SharedEvent, ...]], ...]

@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, TypeAlias, assert_never
 
-import attrs
-
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import dumps, loads, restore
 from olmstate.actors._wire import untrusted_json
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     Ed25519Key,
     Identity,
@@ -107,22 +106,19 @@ def _record(known: KnownIdentity) -> IdentityRecord:
 # --- what it is asked ---------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class LookUpIdentities(Message[tuple[KnownIdentity | None, ...]]):
+class LookUpIdentities(QuietStruct, Message[tuple[KnownIdentity | None, ...]], kw_only=True, frozen=True):
     """What is known of these users' identities, as this turn sees it."""
 
     users: tuple[UserId, ...]
 
 
-@attrs.frozen(kw_only=True)
-class StoreIdentities(Message[tuple[UserId, ...]]):
+class StoreIdentities(QuietStruct, Message[tuple[UserId, ...]], kw_only=True, frozen=True):
     """Checked identities have come, or were published by us; whose differ from what was known."""
 
     identities: tuple[Keys, ...]
 
 
-@attrs.frozen(kw_only=True)
-class TrustIdentity(Message[bool]):
+class TrustIdentity(QuietStruct, Message[bool], kw_only=True, frozen=True):
     """A user's master key was compared: ours is verified by that; another's is once our signature on it is seen.
 
     The reply is whether anything has changed.
@@ -132,8 +128,7 @@ class TrustIdentity(Message[bool]):
     master_key: Ed25519Key
 
 
-@attrs.frozen(kw_only=True)
-class AgreeToIdentity(Message[None]):
+class AgreeToIdentity(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Our user agrees to a user's present identity; with ``withdraw``, and that it isn't verified.
 
     Raises:
@@ -144,8 +139,7 @@ class AgreeToIdentity(Message[None]):
     withdraw: bool
 
 
-@attrs.frozen(kw_only=True)
-class CommittedIdentity(Query[KnownIdentity | None]):
+class CommittedIdentity(QuietStruct, Query[KnownIdentity | None], kw_only=True, frozen=True):
     """What is known of a user's identity; no turn is needed."""
 
     user_id: UserId

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-import attrs
-
 from olmstate.actors._account.operations import own_identity
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import if_sound, json_object
 from olmstate.messages import (
     Command,
@@ -37,8 +36,7 @@ IDENTITIES_AT_ONCE: Final = 4
 """Checked without giving other tasks a chance: a millisecond."""
 
 
-@attrs.frozen(kw_only=True)
-class MarkVerified(Command[None]):
+class MarkVerified(QuietStruct, Command[None], kw_only=True, frozen=True):
     """A user's master key was compared, or its private half is ours: see `TrustIdentity`."""
 
     user_id: UserId

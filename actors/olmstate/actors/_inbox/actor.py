@@ -18,8 +18,6 @@ from collections.abc import Collection
 from operator import attrgetter
 from typing import ClassVar, Final, TypeAlias, assert_never
 
-import attrs
-
 from olmstate.actors._devices.actor import KnownSenderCodec
 from olmstate.actors._devices.senders import KnownSender, sender_state
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
@@ -28,6 +26,7 @@ from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCode
 from olmstate.actors._engine.records import OneRecordCodec
 from olmstate.actors._identities.actor import IdentityCodec
 from olmstate.actors._identities.known import KnownIdentity
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     Curve25519Key,
     DecryptedToDevice,
@@ -61,25 +60,22 @@ _Waiting: TypeAlias = NamedRecords[int, InboxRecord]
 # --- what it is asked ---------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class NewInboxEvent:
+class NewInboxEvent(QuietStruct, kw_only=True, frozen=True):
     """An event for the inbox."""
 
     type: str
     sender: UserId | None
-    json: str = attrs.field(repr=False)
+    json: str
     """In ASCII, as in `InboxContentRecord`."""
     keys: tuple[Curve25519Key, Ed25519Key] | None
     """The sender's, as the payload says; None: it came in clear."""
 
 
-@attrs.frozen(kw_only=True)
-class Kept(Message[dict[str, bool]]):
+class Kept(QuietStruct, Message[dict[str, bool]], kw_only=True, frozen=True):
     """Types of which the app has said whether they are kept, as this turn sees it."""
 
 
-@attrs.frozen(kw_only=True)
-class Put(Message[tuple[tuple[int, ...], int]]):
+class Put(QuietStruct, Message[tuple[tuple[int, ...], int]], kw_only=True, frozen=True):
     """Have events wait; their numbers, and how many were dropped since there was no room."""
 
     events: tuple[NewInboxEvent, ...]
@@ -88,15 +84,13 @@ class Put(Message[tuple[tuple[int, ...], int]]):
     now: int
 
 
-@attrs.frozen(kw_only=True)
-class Acknowledge(Message[None]):
+class Acknowledge(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Have these go."""
 
     numbers: tuple[int, ...]
 
 
-@attrs.frozen(kw_only=True)
-class Keep(Message[None]):
+class Keep(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Remember whether these types are kept."""
 
     types: tuple[str, ...]

@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Final, TypeAlias, assert_never
 
-import attrs
-
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     MegolmSessionId,
     Message,
@@ -44,26 +43,22 @@ def session_of(record: KeyRequestRecord) -> Session:
 # --- what it is asked ---------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class OpenRequests(Message[Mapping[Session, KeyRequestRecord]]):
+class OpenRequests(QuietStruct, Message[Mapping[Session, KeyRequestRecord]], kw_only=True, frozen=True):
     """What this device has asked for, as this turn sees it; not to be changed."""
 
 
-@attrs.frozen(kw_only=True)
-class ChangeRequests(Message[None]):
+class ChangeRequests(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Some requests are new, or other; some are over."""
 
     records: tuple[KeyRequestRecord, ...] = ()
     over: tuple[Session, ...] = ()
 
 
-@attrs.frozen(kw_only=True)
-class WaitingForwards(Message[Mapping[WaitingName, WaitingForwardRecord]]):
+class WaitingForwards(QuietStruct, Message[Mapping[WaitingName, WaitingForwardRecord]], kw_only=True, frozen=True):
     """What waits to be sent, as this turn sees it; not to be changed."""
 
 
-@attrs.frozen(kw_only=True)
-class ChangeForwards(Message[None]):
+class ChangeForwards(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Some wait from now on, some no longer."""
 
     records: tuple[WaitingForwardRecord, ...] = ()

@@ -19,6 +19,7 @@ from olmstate.actors._requests.actor import NewRequest, PendingRequests, PutRequ
 from olmstate.actors._to_device.claims import claim_keys
 from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
 from olmstate.actors._to_device.sending import encrypt_to, to_device_request
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import json_object, string
 from olmstate.messages import (
     DeviceAddress,
@@ -41,12 +42,11 @@ MOST_ANSWERS: Final = 100
 W = TypeVar("W", bound=WaitingRecord)
 
 
-@attrs.frozen(kw_only=True)
-class Answer:
+class Answer(QuietStruct, kw_only=True, frozen=True):
     """What a device that asks is sent."""
 
     type: str
-    content: JsonObject = attrs.field(repr=False)
+    content: JsonObject
     encrypted: bool
 
 

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Final
 
-import attrs
-
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import NewRequest, PutRequests, RequestsActor
 from olmstate.actors._to_device.sending import to_device_request
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import DeviceAddress, DeviceId, JsonObject
 
 ASKS_AT_ONCE: Final = 12
 """Stored without giving other tasks a chance."""
 
 
-@attrs.frozen(kw_only=True)
-class Ask:
+class Ask(QuietStruct, kw_only=True, frozen=True):
     """A request, or its end."""
 
     request_id: str

@@ -15,12 +15,11 @@ from collections.abc import Collection, Iterable
 from operator import attrgetter
 from typing import ClassVar, Final, TypeAlias, assert_never
 
-import attrs
-
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
 from olmstate.actors._engine.records import OneRecordCodec
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     EventId,
     MegolmSessionId,
@@ -48,8 +47,7 @@ def _name(record: ParkedEventRecord) -> EventName:
 # --- what it is asked ---------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class NewParkedEvent:
+class NewParkedEvent(QuietStruct, kw_only=True, frozen=True):
     """An event to be parked."""
 
     room_id: RoomId
@@ -57,49 +55,43 @@ class NewParkedEvent:
     session_id: MegolmSessionId
     sender: str | None
     message_index: int
-    event: str = attrs.field(repr=False)
+    event: str
     """JSON, in ASCII."""
 
 
-@attrs.frozen(kw_only=True)
-class Park(Message[tuple[EventName, ...]]):
+class Park(QuietStruct, Message[tuple[EventName, ...]], kw_only=True, frozen=True):
     """Keep events that aren't parked yet; those that have to go for them, or for which there is no room."""
 
     events: tuple[NewParkedEvent, ...]
     now: int
 
 
-@attrs.frozen(kw_only=True)
-class ParkedOf(Message[tuple[ParkedEventRecord, ...]]):
+class ParkedOf(QuietStruct, Message[tuple[ParkedEventRecord, ...]], kw_only=True, frozen=True):
     """What waits for the keys of these sessions, as this turn sees it."""
 
     sessions: frozenset[tuple[RoomId, MegolmSessionId]]
 
 
-@attrs.frozen(kw_only=True)
-class UpdateParked(Message[None]):
+class UpdateParked(QuietStruct, Message[None], kw_only=True, frozen=True):
     """What is known of these is this, from now on."""
 
     records: tuple[ParkedEventRecord, ...]
 
 
-@attrs.frozen(kw_only=True)
-class Unpark(Message[None]):
+class Unpark(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Park these no more."""
 
     events: tuple[EventName, ...]
 
 
-@attrs.frozen(kw_only=True)
-class ParkedRecords(Query[tuple[ParkedEventRecord, ...]]):
+class ParkedRecords(QuietStruct, Query[tuple[ParkedEventRecord, ...]], kw_only=True, frozen=True):
     """What is known of those that wait, the oldest first."""
 
     room_id: RoomId | None
     readable: bool
 
 
-@attrs.frozen(kw_only=True)
-class ParkedContents(Query[tuple[ParkedContentRecord | None, ...]]):
+class ParkedContents(QuietStruct, Query[tuple[ParkedContentRecord | None, ...]], kw_only=True, frozen=True):
     """The events themselves, as far as they are still there."""
 
     events: tuple[EventName, ...]

@@ -19,7 +19,6 @@ from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import ClassVar, TypeAlias, assert_never
 
-import attrs
 import msgspec
 import trio
 
@@ -27,6 +26,7 @@ from olmstate.actors._engine.actor import Actor, Environment, Notice, RolledBack
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
 from olmstate.actors._engine.records import OneRecordCodec
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import Message, Query, Reply, Request, RequestId, RequestKind
 from olmstate.storage import Table
 
@@ -43,26 +43,24 @@ _Requests: TypeAlias = NamedRecords[str, RequestRecord]
 # --- what it is asked ---------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class NewRequest:
+class NewRequest(QuietStruct, kw_only=True, frozen=True):
     """A request to be stored."""
 
     kind: RequestKind
     method: str
     path: str
     """``{transaction_id}`` in it stands for the request's id. All else is percent-encoded."""
-    body: bytes = attrs.field(default=b"", repr=False)
+    body: bytes = b""
     subjects: tuple[str, ...] = ()
     """What no other request of this kind may be about at the same time: a user, a device, a flow. It goes out after
     those that were made before."""
-    context: bytes = attrs.field(default=b"", repr=False)
+    context: bytes = b""
     """What its maker needs when the answer comes."""
     repeatable: bool = True
     """Whether it may be sent again when nobody knows what became of it. If not, it is given up then."""
 
 
-@attrs.frozen(kw_only=True)
-class PendingRequest:
+class PendingRequest(QuietStruct, kw_only=True, frozen=True):
     """A request that waits for its answer."""
 
     request_id: RequestId
@@ -77,61 +75,53 @@ class PendingRequest:
     """Whether it belongs to this process."""
 
 
-@attrs.frozen(kw_only=True)
-class AnsweredRequest:
+class AnsweredRequest(QuietStruct, kw_only=True, frozen=True):
     """A request whose answer has come, for whoever has made it."""
 
     request_id: RequestId
     kind: RequestKind
     subjects: tuple[str, ...]
-    body: bytes = attrs.field(repr=False)
-    context: bytes = attrs.field(repr=False)
+    body: bytes
+    context: bytes
 
 
-@attrs.frozen(kw_only=True)
-class PutRequests(Message[tuple[RequestId, ...]]):
+class PutRequests(QuietStruct, Message[tuple[RequestId, ...]], kw_only=True, frozen=True):
     """Store requests; they belong to this process."""
 
     requests: tuple[NewRequest, ...]
     now: int
 
 
-@attrs.frozen(kw_only=True)
-class PendingRequests(Message[tuple[PendingRequest, ...]]):
+class PendingRequests(QuietStruct, Message[tuple[PendingRequest, ...]], kw_only=True, frozen=True):
     """The requests that wait, as this turn sees them, oldest first."""
 
     kind: RequestKind | None = None
     """Only these."""
 
 
-@attrs.frozen(kw_only=True)
-class CommittedRequests(Query[tuple[PendingRequest, ...]]):
+class CommittedRequests(QuietStruct, Query[tuple[PendingRequest, ...]], kw_only=True, frozen=True):
     """The requests that wait, oldest first; no turn is needed."""
 
 
-@attrs.frozen(kw_only=True)
-class RequestContents(Query[tuple[Request, ...]]):
+class RequestContents(QuietStruct, Query[tuple[Request, ...]], kw_only=True, frozen=True):
     """What is to be sent; those that were answered meanwhile are left out."""
 
     request_ids: tuple[RequestId, ...]
 
 
-@attrs.frozen(kw_only=True)
-class StoredRequests(Message[tuple[Request, ...]]):
+class StoredRequests(QuietStruct, Message[tuple[Request, ...]], kw_only=True, frozen=True):
     """What is to be sent, as this turn sees it."""
 
     request_ids: tuple[RequestId, ...]
 
 
-@attrs.frozen(kw_only=True)
-class RemoveRequest(Message[AnsweredRequest | None]):
+class RemoveRequest(QuietStruct, Message[AnsweredRequest | None], kw_only=True, frozen=True):
     """Its answer has come; None if it waits no more."""
 
     request_id: RequestId
 
 
-@attrs.frozen(kw_only=True)
-class PostponeRequest(Message[None]):
+class PostponeRequest(QuietStruct, Message[None], kw_only=True, frozen=True):
     """It has failed, and is due again later. Nothing happens if it waits no more.
 
     One that can't be repeated is gone, unless it is known that the homeserver has not done what it asks for.
@@ -145,13 +135,11 @@ class PostponeRequest(Message[None]):
     """Seconds."""
 
 
-@attrs.frozen(kw_only=True)
-class TakeOver(Message[tuple[RequestId, ...]]):
+class TakeOver(QuietStruct, Message[tuple[RequestId, ...]], kw_only=True, frozen=True):
     """Take over the requests of processes that have died, and remove what these have left; which ones."""
 
 
-@attrs.frozen(kw_only=True)
-class BackOff(Message[None]):
+class BackOff(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Some servers or devices have failed, others have answered."""
 
     failed: tuple[str, ...]
@@ -159,16 +147,14 @@ class BackOff(Message[None]):
     now: int
 
 
-@attrs.frozen(kw_only=True)
-class BackedOff(Message[Mapping[str, int]]):
+class BackedOff(QuietStruct, Message[Mapping[str, int]], kw_only=True, frozen=True):
     """Which of these servers or devices are not to be asked now, and until when: milliseconds since 1970."""
 
     names: tuple[str, ...]
     now: int
 
 
-@attrs.frozen(kw_only=True)
-class CommittedBackOffs(Query[Mapping[str, int]]):
+class CommittedBackOffs(QuietStruct, Query[Mapping[str, int]], kw_only=True, frozen=True):
     """The same as `BackedOff`; no turn is needed."""
 
     names: tuple[str, ...]

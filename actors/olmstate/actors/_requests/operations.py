@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 
-import attrs
-
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.points import Additions
 from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.json_parts import answer
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import is_array
 from olmstate.messages import (
     Command,
@@ -47,13 +46,11 @@ REQUESTS_AT_ONCE: Final = 1
 """The same, of requests: one may be for 250 devices."""
 
 
-@attrs.frozen(kw_only=True)
-class MakeDueRequests(Command[None]):
+class MakeDueRequests(QuietStruct, Command[None], kw_only=True, frozen=True):
     """Store the requests that are due."""
 
 
-@attrs.frozen(kw_only=True)
-class TakeOverRequests(Command[None]):
+class TakeOverRequests(QuietStruct, Command[None], kw_only=True, frozen=True):
     """Take over the requests of processes that have died."""
 
 

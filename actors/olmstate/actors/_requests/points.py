@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import attrs
-
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.points import Point
 from olmstate.actors._engine.turn import Turn
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import JsonObject, OlmStateError, RequestKind, Transport
 
 from .actor import AnsweredRequest
 
 
-@attrs.frozen(kw_only=True)
-class Answer:
+class Answer(QuietStruct, kw_only=True, frozen=True):
     """How the answer to a kind of request is taken in: in the turn in which the request is removed.
 
     If it raises an `OlmStateError`, the answer counts as garbage: the request stays, and is sent again.
@@ -27,19 +25,17 @@ class Answer:
     """What whoever waits for the request hears: a 200 may say that some of it was refused. It has been taken in."""
 
 
-@attrs.frozen(kw_only=True)
-class Refused:
+class Refused(QuietStruct, kw_only=True, frozen=True):
     """What the homeserver said when it refused a request for good."""
 
     status: int
     errcode: str | None
     error: str | None
-    challenge: JsonObject | None = attrs.field(default=None, repr=False)
+    challenge: JsonObject | None = None
     """The user has to authenticate first."""
 
 
-@attrs.frozen(kw_only=True)
-class Refusal:
+class Refusal(QuietStruct, kw_only=True, frozen=True):
     """What it means that a kind of request was refused for good: in the turn in which the request is removed."""
 
     kind: RequestKind
@@ -48,8 +44,7 @@ class Refusal:
     """Statuses that say all that was asked, as a 404 says that there is nothing: nobody is told of a refusal then."""
 
 
-@attrs.frozen(kw_only=True)
-class Upkeep:
+class Upkeep(QuietStruct, kw_only=True, frozen=True):
     """Requests that become due by themselves, for example since one-time keys were used up."""
 
     due: Callable[[BesideTurns], Awaitable[bool]]

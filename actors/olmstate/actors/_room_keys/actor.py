@@ -22,7 +22,6 @@ from functools import lru_cache, partial
 from itertools import chain
 from typing import Any, ClassVar, TypeAlias, TypeVar, assert_never, cast
 
-import attrs
 from msgspec.structs import replace
 from vodozemac import ExportedSessionKey, InboundGroupSession, MegolmMessage
 
@@ -278,22 +277,19 @@ class NewRoomKey(QuietStruct, kw_only=True, frozen=True):
     """In the name of whom it came; None if it came from an export."""
 
 
-@attrs.frozen(kw_only=True)
-class AddRoomKeys(Message[tuple[RoomKeyChange, ...]]):
+class AddRoomKeys(QuietStruct, Message[tuple[RoomKeyChange, ...]], kw_only=True, frozen=True):
     """Take in room keys, in order."""
 
     room_keys: tuple[NewRoomKey, ...]
 
 
-@attrs.frozen(kw_only=True)
-class AddWithheld(Message[tuple[tuple[RoomId, MegolmSessionId, UserId], ...]]):
+class AddWithheld(QuietStruct, Message[tuple[tuple[RoomId, MegolmSessionId, UserId], ...]], kw_only=True, frozen=True):
     """Take in withheld notices; a user's first one for a session stays. The reply are those."""
 
     notices: dict[tuple[RoomId, MegolmSessionId, UserId], WithheldRecord]
 
 
-@attrs.frozen(kw_only=True)
-class KnownOfSession:
+class KnownOfSession(QuietStruct, kw_only=True, frozen=True):
     """How far a session can be read, and why not."""
 
     first_known_index: int | None
@@ -302,51 +298,44 @@ class KnownOfSession:
     """Its sender's notice."""
 
 
-@attrs.frozen(kw_only=True)
-class LookUpSessions(Message[tuple[KnownOfSession, ...]]):
+class LookUpSessions(QuietStruct, Message[tuple[KnownOfSession, ...]], kw_only=True, frozen=True):
     """What is known of sessions, as this turn sees it, and of whether their senders have withheld their keys."""
 
     sessions: tuple[tuple[RoomId, MegolmSessionId, str | None], ...]
 
 
-@attrs.frozen(kw_only=True)
-class LookUpRoomKeys(Message[tuple[RoomKeyEntry | None, ...]]):
+class LookUpRoomKeys(QuietStruct, Message[tuple[RoomKeyEntry | None, ...]], kw_only=True, frozen=True):
     """The room keys of sessions, as this turn sees them."""
 
     sessions: tuple[tuple[RoomId, MegolmSessionId], ...]
 
 
-@attrs.frozen(kw_only=True)
-class RoomKeysPage(PageQuery[tuple[Position, tuple[RoomKeyEntry, ...]]]):
+class RoomKeysPage(PageQuery[tuple[Position, tuple[RoomKeyEntry, ...]]], kw_only=True, frozen=True):
     """Some of all room keys, or of one room's, and where to go on; none at the end. A room is a group."""
 
     table: Table = Table.INBOUND_GROUP_SESSIONS
 
 
-@attrs.frozen(kw_only=True)
-class GroupRoomKeys(Message[None]):
+class GroupRoomKeys(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Have these be found by their room: an early version has written them."""
 
     room_keys: tuple[tuple[RoomId, MegolmSessionId], ...]
 
 
-@attrs.frozen(kw_only=True)
-class MoreClaimsPage(PageQuery[tuple[Position, tuple[MoreClaims, ...]]]):
+class MoreClaimsPage(PageQuery[tuple[Position, tuple[MoreClaims, ...]]], kw_only=True, frozen=True):
     """Some of all claims that are kept apart from their sessions, and where to go on; none at the end."""
 
     table: Table = Table.ROOM_KEY_CLAIMS
 
 
-@attrs.frozen(kw_only=True)
-class DecryptSome(Query[tuple[DecryptedRoomEvent | DecryptionError, ...]]):
+class DecryptSome(QuietStruct, Query[tuple[DecryptedRoomEvent | DecryptionError, ...]], kw_only=True, frozen=True):
     """Decrypt some events, each apart; `DecryptRoomEvents` is of any number."""
 
-    events: tuple[tuple[RoomId, JsonObject], ...] = attrs.field(repr=False)
+    events: tuple[tuple[RoomId, JsonObject], ...]
     required_trust: RequiredTrust = RequiredTrust.ANY
 
 
-@attrs.frozen(kw_only=True)
-class WriteBehind(Message[None]):
+class WriteBehind(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Make what was decrypted since the last turn part of this one, as far as it is in these blocks of indices."""
 
     blocks: tuple[bytes, ...]

@@ -32,6 +32,7 @@ from olmstate.actors._room_keys.points import tell_of_room_keys
 from olmstate.actors._room_keys.receiving import keep_room_keys
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.key_file import Derivation, FileKeys, SealedFile, finish, read_sessions, write_key_file
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import (
     as_object,
     check_depth,
@@ -130,11 +131,10 @@ def _work_to_decrypt(named: tuple[RoomId, Json]) -> int:
 # --- importing ----------------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class ImportChunk(Command[RoomKeysImported]):
+class ImportChunk(QuietStruct, Command[RoomKeysImported], kw_only=True, frozen=True):
     """One step of an import."""
 
-    keys: tuple[Json, ...] = attrs.field(repr=False)
+    keys: tuple[Json, ...]
 
 
 async def import_chunk(turn: Turn, command: ImportChunk) -> RoomKeysImported:
@@ -183,8 +183,7 @@ def room_key_from_export(key: Json, own: DeviceIdentity | None) -> NewRoomKey:
     )
 
 
-@attrs.frozen(kw_only=True)
-class GroupChunk(Command[None]):
+class GroupChunk(QuietStruct, Command[None], kw_only=True, frozen=True):
     """One step of having room keys found by their room."""
 
     room_keys: tuple[tuple[RoomId, MegolmSessionId], ...]

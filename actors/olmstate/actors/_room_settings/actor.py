@@ -10,21 +10,20 @@ from __future__ import annotations
 
 from typing import ClassVar, TypeAlias, assert_never
 
-import attrs
 from msgspec.structs import replace
 
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import OneRecordCodec, restore
 from olmstate.actors._wire.algorithms import MEGOLM
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import EncryptionSettings, Message, Reply, RoomId, RoomSettings, RotationPeriod
 from olmstate.storage import Table
 
 from .stored import RoomSettingsRecord
 
 
-@attrs.frozen(kw_only=True)
-class Told:
+class Told(QuietStruct, kw_only=True, frozen=True):
     """What a room has said now; None where it has said nothing."""
 
     rotation: RotationPeriod | None = None
@@ -32,15 +31,13 @@ class Told:
     shared_history: bool | None = None
 
 
-@attrs.frozen(kw_only=True)
-class PutSettings(Message[None]):
+class PutSettings(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Rooms have said something."""
 
     rooms: dict[RoomId, Told]
 
 
-@attrs.frozen(kw_only=True)
-class SettingsOf(Message[EncryptionSettings | None]):
+class SettingsOf(QuietStruct, Message[EncryptionSettings | None], kw_only=True, frozen=True):
     """A room's settings, as this turn sees them."""
 
     room_id: RoomId

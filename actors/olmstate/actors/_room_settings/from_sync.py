@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-import attrs
+import msgspec
 
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.steps import Steps
@@ -51,9 +51,9 @@ def _after(told: Told, event: JsonObject) -> Told:
     content = object_or_empty(event.get("content"))
     match event.get("type"):
         case "m.room.encryption" if content.get("algorithm") == MEGOLM:
-            return attrs.evolve(told, rotation=RotationPeriod.from_content(content))
+            return msgspec.structs.replace(told, rotation=RotationPeriod.from_content(content))
         case "m.room.history_visibility" if isinstance(content.get("history_visibility"), str):
-            return attrs.evolve(told, shared_history=content["history_visibility"] in SHARED)
+            return msgspec.structs.replace(told, shared_history=content["history_visibility"] in SHARED)
         case _:
             return told
 

@@ -25,11 +25,13 @@ from operator import attrgetter
 from typing import ClassVar, TypeAlias, assert_never
 
 import attrs
+import msgspec
 from vodozemac import GroupSession, InboundGroupSession, SessionKey
 
 from olmstate.actors._engine.actor import Actor, Environment, Invalidate, Notice, RolledBack, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import dumps, loads, restore
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.room_event import MegolmCiphertext
 from olmstate.actors._wire.steps import Steps
 from olmstate.messages import (
@@ -63,11 +65,10 @@ time, but few while others send too, since what a crash or another process skips
 # --- what is stored -----------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class OutboundSession:
+class OutboundSession(QuietStruct, kw_only=True, frozen=True):
     """A room's outbound session."""
 
-    pickle: str = attrs.field(repr=False)
+    pickle: str
     """At some index that is not above ``reserved``."""
     session_id: MegolmSessionId
     made: int
@@ -229,8 +230,7 @@ class _RecipientsCodec:
 # --- what it is asked ---------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class CurrentSession:
+class CurrentSession(QuietStruct, kw_only=True, frozen=True):
     """A room's session that may still be used."""
 
     session_id: MegolmSessionId
@@ -259,8 +259,7 @@ class CurrentSession:
         return False
 
 
-@attrs.frozen(kw_only=True)
-class Current(Message[CurrentSession | None]):
+class Current(QuietStruct, Message[CurrentSession | None], kw_only=True, frozen=True):
     """The room's session, if there is one that may still be used, and was made by these settings."""
 
     room_id: RoomId
@@ -271,15 +270,13 @@ class Current(Message[CurrentSession | None]):
     """Milliseconds since 1970."""
 
 
-@attrs.frozen(kw_only=True)
-class Export(Message[OutboundRoomKey | None]):
+class Export(QuietStruct, Message[OutboundRoomKey | None], kw_only=True, frozen=True):
     """The key of the room's session, from the first index that nobody uses any more; None if it has none."""
 
     room_id: RoomId
 
 
-@attrs.frozen(kw_only=True)
-class Replace(Message[OutboundRoomKey]):
+class Replace(QuietStruct, Message[OutboundRoomKey], kw_only=True, frozen=True):
     """Make a new session for the room."""
 
     room_id: RoomId
@@ -287,26 +284,23 @@ class Replace(Message[OutboundRoomKey]):
     settings: EncryptionSettings
 
 
-@attrs.frozen(kw_only=True)
-class Discard(Message[None]):
+class Discard(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Forget the room's session."""
 
     room_id: RoomId
 
 
-@attrs.frozen(kw_only=True)
-class Offer(Message[None]):
+class Offer(QuietStruct, Message[None], kw_only=True, frozen=True):
     """The key is about to be sent to these devices, encrypted to these identity keys."""
 
     room_id: RoomId
     session_id: MegolmSessionId
     devices: Mapping[DeviceAddress, Curve25519Key]
-    session_key: str = attrs.field(repr=False)
+    session_key: str
     """What they are sent."""
 
 
-@attrs.frozen(kw_only=True)
-class Withhold(Message[None]):
+class Withhold(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Devices are about to be told that they don't get the key, and why."""
 
     room_id: RoomId
@@ -314,8 +308,7 @@ class Withhold(Message[None]):
     codes: Mapping[DeviceAddress, str]
 
 
-@attrs.frozen(kw_only=True)
-class Offered(Message[OutboundRoomKey | None]):
+class Offered(QuietStruct, Message[OutboundRoomKey | None], kw_only=True, frozen=True):
     """The key as it was first offered to a device with that identity key; None if the room has another session now."""
 
     room_id: RoomId
@@ -324,50 +317,45 @@ class Offered(Message[OutboundRoomKey | None]):
     curve25519: Curve25519Key
 
 
-@attrs.frozen(kw_only=True)
-class MarkShared(Message[None]):
+class MarkShared(QuietStruct, Message[None], kw_only=True, frozen=True):
     """The server has taken the key for these devices."""
 
     room_id: RoomId
     session_id: MegolmSessionId
     devices: frozenset[DeviceAddress]
-    keys: Mapping[DeviceAddress, Curve25519Key] = attrs.field(factory=dict[DeviceAddress, Curve25519Key])
+    keys: Mapping[DeviceAddress, Curve25519Key] = msgspec.field(default_factory=dict[DeviceAddress, Curve25519Key])
     """What is known of them now: counts for those of which no `Offer` says to which key it was."""
     all_delivered: bool = True
     """Whether nothing more of it is on its way: from then on, the session may be used."""
 
 
-@attrs.frozen(kw_only=True)
-class Encrypt(Message[MegolmCiphertext]):
+class Encrypt(QuietStruct, Message[MegolmCiphertext], kw_only=True, frozen=True):
     """Encrypt on the room's session; reserves indices if none are left."""
 
     room_id: RoomId
-    plaintext: bytes = attrs.field(repr=False)
+    plaintext: bytes
     now: int
     session_id: MegolmSessionId | None = None
     """Only on this one."""
 
 
-@attrs.frozen(kw_only=True)
-class EncryptReserved(Query[tuple[MegolmCiphertext | None, ...]]):
+class EncryptReserved(QuietStruct, Query[tuple[MegolmCiphertext | None, ...]], kw_only=True, frozen=True):
     """Encrypt each on its room's session with a reserved index; None for one that needs a turn."""
 
-    events: tuple[tuple[RoomId, bytes, MegolmSessionId | None], ...] = attrs.field(repr=False)
+    events: tuple[tuple[RoomId, bytes, MegolmSessionId | None], ...]
     """Room, plaintext, and the session on which it must be, if any."""
     now: int
     seen: int
     """The generation that the asker's look has found; whatever was learnt of since needs a turn."""
 
 
-@attrs.frozen(kw_only=True)
-class LoadSession(Query[None]):
+class LoadSession(QuietStruct, Query[None], kw_only=True, frozen=True):
     """Have the room's session loaded, for `EncryptReserved`."""
 
     room_id: RoomId
 
 
-@attrs.frozen(kw_only=True)
-class GiveBack(Message[None]):
+class GiveBack(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Give back what is reserved and was not used."""
 
 
@@ -509,7 +497,7 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         before = self._reserved.get(partition)
         own = attrs.evolve(own, epoch=session.epoch + 1, size=0 if before is None else before.size)
         self._reserve(partition, own)
-        self._sessions.put(partition, attrs.evolve(session, epoch=own.epoch))
+        self._sessions.put(partition, msgspec.structs.replace(session, epoch=own.epoch))
         return self._room_key(asked.room_id, session, own.session)
 
     def _replace(self, asked: Replace) -> OutboundRoomKey:
@@ -597,7 +585,7 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             offered = {device: key for device, key in asked.keys.items() if device not in recipients.offered}
             self._recipients_codec.record(partition, self._recipients.change(partition), offered=offered, devices=new)
         if not session.shared and asked.all_delivered:
-            self._sessions.put(self._partition(asked.room_id), attrs.evolve(session, shared=True))
+            self._sessions.put(self._partition(asked.room_id), msgspec.structs.replace(session, shared=True))
 
     # --- encrypting -----------------------------------------------------------------------------------------
 
@@ -655,7 +643,7 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         limit = min(own.session.message_index + size, session.rotation.messages)
         own = attrs.evolve(own, limit=limit, size=size)
         self._reserve(partition, own)
-        self._sessions.put(partition, attrs.evolve(session, pickle=pickle, reserved=limit))
+        self._sessions.put(partition, msgspec.structs.replace(session, pickle=pickle, reserved=limit))
         return own
 
     def _unpickle(self, session: OutboundSession) -> Reservation:
@@ -684,7 +672,9 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             session = self._sessions.current(partition)
             if session is not None and _goes_on(own, session) and own.left > 0:
                 pickle = own.session.pickle(self._store.pickle_key)
-                self._sessions.put(partition, attrs.evolve(session, pickle=pickle, reserved=own.session.message_index))
+                self._sessions.put(
+                    partition, msgspec.structs.replace(session, pickle=pickle, reserved=own.session.message_index)
+                )
             del self._reserved[partition]
 
 

@@ -21,6 +21,7 @@ from olmstate.actors._rooms.actor import (
     OutboundGroupSessionsActor,
     Replace,
 )
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.room_event import encrypted_room_event, event_payload
 from olmstate.actors._wire.untrusted_json import string
 from olmstate.messages import (
@@ -66,8 +67,7 @@ async def discard_room_key(turn: Turn, command: DiscardRoomKey) -> None:
     await turn[OutboundGroupSessionsActor].ask(Discard(room_id=command.room_id))
 
 
-@attrs.frozen(kw_only=True)
-class WantedSettings:
+class WantedSettings(QuietStruct, kw_only=True, frozen=True):
     """By what a room's session is to be made."""
 
     new: EncryptionSettings

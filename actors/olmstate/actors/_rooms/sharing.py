@@ -13,8 +13,6 @@ import secrets
 from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Final
 
-import attrs
-
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import MANY_ADDRESSES, distinct, look_up
 from olmstate.actors._engine.slices import SlicesOf, in_slices
@@ -32,6 +30,7 @@ from olmstate.actors._requests.operations import stored_requests
 from olmstate.actors._to_device.claims import PreparedClaims, claim_keys, next_try, without_session
 from olmstate.actors._to_device.sending import DEVICES_A_REQUEST, Encrypted, encrypt_to, to_device_request
 from olmstate.actors._wire.algorithms import OLM
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._withheld.notices import tell_no_olm
 from olmstate.messages import (
     Command,
@@ -63,8 +62,7 @@ _MARK: Final = "room_key"
 _CARRIES: Final = f'{{"{_MARK}"'.encode()
 
 
-@attrs.frozen(kw_only=True)
-class PreparedShare:
+class PreparedShare(QuietStruct, kw_only=True, frozen=True):
     """A room key on its way."""
 
     session_id: MegolmSessionId
@@ -76,8 +74,7 @@ class PreparedShare:
     """When it is worth claiming a key of one of them; see `next_try`."""
 
 
-@attrs.frozen(kw_only=True)
-class PrepareShare(Command[PreparedShare]):
+class PrepareShare(QuietStruct, Command[PreparedShare], kw_only=True, frozen=True):
     """Send a room's present key to all devices of these users that lack it; it is made, or replaced, if that is due."""
 
     room_id: RoomId
@@ -86,8 +83,7 @@ class PrepareShare(Command[PreparedShare]):
     strategy: SharingStrategy = SharingStrategy.ALL_DEVICES
 
 
-@attrs.frozen(kw_only=True)
-class ClaimForRoom(Command[PreparedClaims]):
+class ClaimForRoom(QuietStruct, Command[PreparedClaims], kw_only=True, frozen=True):
     """Claim a key of each device that is to get a room's key and has no Olm session, unless somebody does."""
 
     users: tuple[UserId, ...]
@@ -141,8 +137,7 @@ async def prepare_share(turn: Turn, command: PrepareShare) -> PreparedShare:
     )
 
 
-@attrs.frozen(kw_only=True)
-class _Shared:
+class _Shared(QuietStruct, kw_only=True, frozen=True):
     """A room key, and what is on its way."""
 
     session_id: MegolmSessionId

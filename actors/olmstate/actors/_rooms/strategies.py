@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import attrs
-
 from olmstate.actors._identities.known import KnownIdentity, identity_state
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.steps import Steps
 from olmstate.actors._withheld.notices import BLACKLISTED, UNVERIFIED
 from olmstate.messages import (
@@ -34,8 +33,7 @@ DEVICES_AT_ONCE: Final = 250
 """Looked at without giving other tasks a chance: below a millisecond."""
 
 
-@attrs.frozen(kw_only=True)
-class Chosen:
+class Chosen(QuietStruct, kw_only=True, frozen=True):
     """What a strategy says of some devices."""
 
     allowed: dict[DeviceAddress, DeviceKeys]

@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import ClassVar, Final, TypeAlias, assert_never
 
-import attrs
 import msgspec
 
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
 from olmstate.actors._key_requests.stored import WaitingName, name_of
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     DeviceId,
     Message,
@@ -41,57 +41,49 @@ MOST_RECEIVED: Final = 100
 # --- what it is asked ---------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class OpenRequests(Message[Mapping[str, SecretRequestRecord]]):
+class OpenRequests(QuietStruct, Message[Mapping[str, SecretRequestRecord]], kw_only=True, frozen=True):
     """What this device has asked for, by name, as this turn sees it; not to be changed."""
 
 
-@attrs.frozen(kw_only=True)
-class ChangeRequests(Message[None]):
+class ChangeRequests(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Some requests are new, or other; some are over."""
 
     records: tuple[SecretRequestRecord, ...] = ()
     over: tuple[str, ...] = ()
 
 
-@attrs.frozen(kw_only=True)
-class WaitingSecrets(Message[Mapping[WaitingName, WaitingSecretRecord]]):
+class WaitingSecrets(QuietStruct, Message[Mapping[WaitingName, WaitingSecretRecord]], kw_only=True, frozen=True):
     """What waits to be sent, as this turn sees it; not to be changed."""
 
 
-@attrs.frozen(kw_only=True)
-class ChangeWaiting(Message[None]):
+class ChangeWaiting(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Some wait from now on, some no longer."""
 
     records: tuple[WaitingSecretRecord, ...] = ()
     over: tuple[WaitingName, ...] = ()
 
 
-@attrs.frozen(kw_only=True)
-class NewSecret:
+class NewSecret(QuietStruct, kw_only=True, frozen=True):
     """A secret that has come."""
 
     request_id: str
     name: str
-    secret: str = attrs.field(repr=False)
+    secret: str
     device_id: DeviceId
 
 
-@attrs.frozen(kw_only=True)
-class PutReceived(Message[None]):
+class PutReceived(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Some have come; if there is no room, others go."""
 
     secrets: tuple[NewSecret, ...]
     now: int
 
 
-@attrs.frozen(kw_only=True)
-class ReceivedNames(Message[frozenset[str]]):
+class ReceivedNames(QuietStruct, Message[frozenset[str]], kw_only=True, frozen=True):
     """The names of what has come, as this turn sees it."""
 
 
-@attrs.frozen(kw_only=True)
-class ChangeReceived(Message[None]):
+class ChangeReceived(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Some are acknowledged, or deleted."""
 
     request_ids: tuple[RequestId, ...]

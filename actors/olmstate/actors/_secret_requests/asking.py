@@ -20,7 +20,7 @@ from olmstate.actors._identities.signing import Seeds, compare, seed_from_base64
 from olmstate.actors._key_requests.asks import Ask, ask_own_devices
 from olmstate.actors._key_requests.own_devices import sent_by, verified_own_devices
 from olmstate.actors._secrets.actor import BACKUP_KEY
-from olmstate.actors._secrets.operations import published_identity, take_seeds, usable_secrets
+from olmstate.actors._secrets.private_keys import published_identity, take_seeds, usable_secrets
 from olmstate.actors._to_device.handlers import DecryptedEvent
 from olmstate.actors._wire.untrusted_json import if_sound, string
 from olmstate.messages import (

@@ -10,7 +10,7 @@ from olmstate.actors._identities.identity import Usage
 from olmstate.actors._key_requests.answering import Answer, Answering
 from olmstate.actors._key_requests.stored import WaitingName
 from olmstate.actors._secrets.actor import BACKUP_KEY
-from olmstate.actors._secrets.operations import usable_secrets
+from olmstate.actors._secrets.private_keys import usable_secrets
 from olmstate.actors._wire import base64
 from olmstate.actors._wire.untrusted_json import string
 from olmstate.messages import DeviceId, JsonObject

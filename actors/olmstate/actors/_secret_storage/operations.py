@@ -6,14 +6,13 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-import attrs
-
 from olmstate.actors._account_data.operations import known_account_data, write_account_data
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._identities.identity import Usage
 from olmstate.actors._identities.signing import Seeds
 from olmstate.actors._secrets.actor import BACKUP_KEY, SecretsActor, StoreBackupKey
-from olmstate.actors._secrets.operations import take_seeds
+from olmstate.actors._secrets.private_keys import take_seeds
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     Command,
     JsonObject,
@@ -47,13 +46,12 @@ def with_names(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*NAMES, *names)))
 
 
-@attrs.frozen(kw_only=True)
-class StoreNewKey(Command[tuple[RequestId, ...]]):
+class StoreNewKey(QuietStruct, Command[tuple[RequestId, ...]], kw_only=True, frozen=True):
     """Describe a new key, store secrets with it, and make it the default one, in this order."""
 
-    key: bytes = attrs.field(repr=False)
+    key: bytes
     description: KeyDescription
-    secrets: Mapping[str, str] = attrs.field(repr=False)
+    secrets: Mapping[str, str]
     """By name."""
     known: frozenset[str]
     """Those of them that the present key opens, too."""
@@ -76,14 +74,13 @@ async def store_new_key(turn: Turn, command: StoreNewKey) -> tuple[RequestId, ..
     return await write_account_data(turn, contents)
 
 
-@attrs.frozen(kw_only=True)
-class StoreSecret(Command[tuple[RequestId, ...]]):
+class StoreSecret(QuietStruct, Command[tuple[RequestId, ...]], kw_only=True, frozen=True):
     """Store a secret with a key."""
 
     name: str
-    secret: str = attrs.field(repr=False)
+    secret: str
     key_id: str
-    key: bytes = attrs.field(repr=False)
+    key: bytes
     keep_others: bool
 
 
@@ -99,8 +96,7 @@ def _with_secret(kept: JsonObject | None, key_id: str, key: bytes, name: str, se
     return with_secret(kept, key_id, encrypt_secret(key, name, secret, iv=secrets.token_bytes(IV_BYTES)))
 
 
-@attrs.frozen(kw_only=True)
-class ForgetKey(Command[tuple[RequestId, ...]]):
+class ForgetKey(QuietStruct, Command[tuple[RequestId, ...]], kw_only=True, frozen=True):
     """Take a key out of secrets, and its description away."""
 
     key_id: str
@@ -125,12 +121,11 @@ async def forget_key(turn: Turn, command: ForgetKey) -> tuple[RequestId, ...]:
     return await write_account_data(turn, contents)
 
 
-@attrs.frozen(kw_only=True)
-class WriteOne(Command[tuple[RequestId, ...]]):
+class WriteOne(QuietStruct, Command[tuple[RequestId, ...]], kw_only=True, frozen=True):
     """Write account data of one type, whatever is there."""
 
     type: str
-    content: JsonObject = attrs.field(repr=False)
+    content: JsonObject
 
 
 async def write_one(turn: Turn, command: WriteOne) -> tuple[RequestId, ...]:
@@ -138,12 +133,11 @@ async def write_one(turn: Turn, command: WriteOne) -> tuple[RequestId, ...]:
     return await write_account_data(turn, [(command.type, command.content)])
 
 
-@attrs.frozen(kw_only=True)
-class TakeRecovered(Command[PrivateCrossSigningKeys]):
+class TakeRecovered(QuietStruct, Command[PrivateCrossSigningKeys], kw_only=True, frozen=True):
     """Keep what came out of secret storage, each private key if it is the published one's."""
 
-    seeds: Seeds = attrs.field(repr=False)
-    backup_key: bytes | None = attrs.field(repr=False)
+    seeds: Seeds
+    backup_key: bytes | None
 
 
 async def take_recovered(turn: Turn, command: TakeRecovered) -> PrivateCrossSigningKeys:

@@ -6,20 +6,20 @@ A key is worked out from a passphrase in a thread of the asker's, while nobody w
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
-
-import attrs
 
 from olmstate.actors._account_data.procedures import account_data
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._identities.actor import CommittedIdentity
 from olmstate.actors._identities.identity import Usage
-from olmstate.actors._identities.signing import Seeds, compare, seed_from_base64, seed_to_base64
+from olmstate.actors._identities.signing import Seeds, seed_from_base64
 from olmstate.actors._requests.courier import Courier
 from olmstate.actors._secrets.actor import BACKUP_KEY, CommittedPrivateKeys
+from olmstate.actors._secrets.private_keys import usable
 from olmstate.actors._secrets.procedures import learn_own_identity
 from olmstate.actors._wire import base64
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     BootstrapCrossSigning,
     CreateSecretStorage,
@@ -81,12 +81,11 @@ _ID_BYTES = 24
 """Of a key's id, and of a salt: 32 characters."""
 
 
-@attrs.frozen(kw_only=True)
-class OpenKey:
+class OpenKey(QuietStruct, kw_only=True, frozen=True):
     """A storage key that was checked."""
 
     key_id: str
-    key: bytes = attrs.field(repr=False)
+    key: bytes
 
     @property
     def told(self) -> SecretStorageKey:
@@ -227,17 +226,8 @@ async def secrets_here(supervisor: BesideTurns) -> dict[str, str]:
     """The secrets that this device has and that are right, by name."""
     own = (await supervisor.ask(IdentityKeys())).user_id
     keys, known = await supervisor.ask(CommittedPrivateKeys()), await supervisor.ask(CommittedIdentity(user_id=own))
-    matches: Mapping[Usage, bool] = (
-        {} if known is None or known.identity is None else compare(keys.seeds, known.identity)
-    )
-    found: dict[str, str] = {}
-    for usage in Usage:
-        seed = keys.seeds.of(usage)
-        if seed is not None and matches.get(usage):
-            found[usage.secret_name] = seed_to_base64(seed)
-    if keys.backup_key is not None:
-        found[BACKUP_KEY] = base64.encode(keys.backup_key)
-    return found
+    right = usable(keys, None if known is None else known.identity)
+    return {name: base64.encode(secret) for name, secret in right.items()}
 
 
 async def recover_from_secret_storage(supervisor: BesideTurns, procedure: RecoverFromSecretStorage) -> Recovered:

@@ -1,4 +1,4 @@
-"""Private cross-signing keys, and secret storage."""
+"""Private cross-signing keys, and what is published and signed with them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from .operations import (
     RefreshOwnIdentity,
     SignOwnDevice,
     SignUser,
-    import_cross_signing_keys,
     prepare_next_step,
     prepare_reset,
     refresh_own_identity,
@@ -35,6 +34,7 @@ from .operations import (
     take_signatures_answer,
     take_signing_keys_answer,
 )
+from .private_keys import import_cross_signing_keys
 from .procedures import (
     bootstrap_cross_signing,
     cross_signing_status,

@@ -15,8 +15,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Final, TypeAlias, assert_never
 
-import attrs
-
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
@@ -56,46 +54,39 @@ def _name(name: str, *, pending: bool) -> tuple[str, str]:
 # --- what it is asked ---------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class LookUpPrivateKeys(Message[PrivateKeys]):
+class LookUpPrivateKeys(QuietStruct, Message[PrivateKeys], kw_only=True, frozen=True):
     """The private keys, as this turn sees them."""
 
 
-@attrs.frozen(kw_only=True)
-class CommittedPrivateKeys(Query[PrivateKeys]):
+class CommittedPrivateKeys(QuietStruct, Query[PrivateKeys], kw_only=True, frozen=True):
     """The same; no turn is needed."""
 
 
-@attrs.frozen(kw_only=True)
-class StoreSeeds(Message[None]):
+class StoreSeeds(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Store those seeds that are given; others stay. Whoever asks has checked whose they are."""
 
-    seeds: Seeds = attrs.field(repr=False)
+    seeds: Seeds
     origin: SecretOrigin
 
 
-@attrs.frozen(kw_only=True)
-class StoreBackupKey(Message[None]):
+class StoreBackupKey(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Keep a backup key."""
 
-    key: bytes = attrs.field(repr=False)
+    key: bytes
     origin: SecretOrigin
 
 
-@attrs.frozen(kw_only=True)
-class StorePending(Message[None]):
+class StorePending(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Three new seeds, to be published; others that were pending are gone."""
 
-    seeds: Seeds = attrs.field(repr=False)
+    seeds: Seeds
 
 
-@attrs.frozen(kw_only=True)
-class PendingPublished(Message[None]):
+class PendingPublished(QuietStruct, Message[None], kw_only=True, frozen=True):
     """The homeserver has taken what is pending: it replaces what was there."""
 
 
-@attrs.frozen(kw_only=True)
-class DropPending(Message[None]):
+class DropPending(QuietStruct, Message[None], kw_only=True, frozen=True):
     """The homeserver has refused what is pending."""
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
 from typing import Final
-
-import attrs
 
 from olmstate.actors._account.actor import AccountActor, LookUpOwnDevice
 from olmstate.actors._account.operations import own_device
@@ -17,7 +14,7 @@ from olmstate.actors._devices.operations import devices_of
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._identities.actor import IdentitiesActor, StoreIdentities
 from olmstate.actors._identities.identity import Identity, Usage, check_identity
-from olmstate.actors._identities.operations import MarkVerified, known_identities, mark_verified
+from olmstate.actors._identities.operations import MarkVerified, mark_verified
 from olmstate.actors._identities.signing import (
     SEED_BYTES,
     Seeds,
@@ -26,7 +23,6 @@ from olmstate.actors._identities.signing import (
     make_cross_signing_keys,
     public_key,
     refusals,
-    seed_from_base64,
     sign_device,
     signatures_upload,
 )
@@ -38,6 +34,7 @@ from olmstate.actors._requests.actor import (
     RequestsActor,
 )
 from olmstate.actors._requests.points import Refused
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import dumps
 from olmstate.messages import (
     Command,
@@ -45,35 +42,25 @@ from olmstate.messages import (
     DeviceId,
     Ed25519Key,
     IdentitiesChanged,
-    ImportCrossSigningKeys,
     JsonObject,
     MalformedContent,
     MalformedMessage,
-    MismatchedSecret,
     MissingCrossSigningKeys,
     OlmStateError,
-    PrivateCrossSigningKeys,
-    PrivateCrossSigningKeysChanged,
-    PrivateKey,
     RequestId,
     RequestKind,
-    SecretOrigin,
     SignatureRefused,
-    UnknownIdentity,
     UserId,
 )
 
 from .actor import (
-    BACKUP_KEY,
     DropPending,
     LookUpPrivateKeys,
     PendingPublished,
-    PrivateKeys,
     SecretsActor,
     StorePending,
-    StoreSeeds,
 )
-from .points import PRIVATE_KEYS_LEARNT
+from .private_keys import published_identity, tell_of_private_keys
 from .vouching import vouch_for_device, vouch_for_user
 
 _API: Final = "/_matrix/client/v3/keys"
@@ -81,8 +68,7 @@ OWN: Final = "our own identity"
 """Subject of requests about it."""
 
 
-@attrs.frozen(kw_only=True)
-class Step:
+class Step(QuietStruct, kw_only=True, frozen=True):
     """What has to be answered before the next step; nothing if all is done."""
 
     kind: RequestKind
@@ -90,15 +76,13 @@ class Step:
     """This process's."""
 
 
-@attrs.frozen(kw_only=True)
-class PrepareNextStep(Command[Step | None]):
+class PrepareNextStep(QuietStruct, Command[Step | None], kw_only=True, frozen=True):
     """The next step towards an identity that has signed this device; None: it has."""
 
-    auth: JsonObject | None = attrs.field(default=None, repr=False)
+    auth: JsonObject | None = None
 
 
-@attrs.frozen(kw_only=True)
-class RefreshOwnIdentity(Command[None]):
+class RefreshOwnIdentity(QuietStruct, Command[None], kw_only=True, frozen=True):
     """Have our own keys queried anew."""
 
 
@@ -121,8 +105,7 @@ async def prepare_next_step(turn: Turn, command: PrepareNextStep) -> Step | None
     return await _step(turn, RequestKind.SIGNATURES_UPLOAD, "signatures/upload", body)
 
 
-@attrs.frozen(kw_only=True)
-class SignUser(Command[Step]):
+class SignUser(QuietStruct, Command[Step], kw_only=True, frozen=True):
     """Sign another user's master key, which was compared."""
 
     user_id: UserId
@@ -135,8 +118,7 @@ async def sign_user(turn: Turn, command: SignUser) -> Step:
     return Step(kind=RequestKind.SIGNATURES_UPLOAD, request_ids=request_ids)
 
 
-@attrs.frozen(kw_only=True)
-class SignOwnDevice(Command[Step]):
+class SignOwnDevice(QuietStruct, Command[Step], kw_only=True, frozen=True):
     """Sign a device of our own, whose key was compared."""
 
     device_id: DeviceId
@@ -151,13 +133,12 @@ async def sign_own_device(turn: Turn, command: SignOwnDevice) -> Step:
     return Step(kind=RequestKind.SIGNATURES_UPLOAD, request_ids=request_ids)
 
 
-@attrs.frozen(kw_only=True)
-class PrepareReset(Command[Step | None]):
+class PrepareReset(QuietStruct, Command[Step | None], kw_only=True, frozen=True):
     """Have a new identity published; None: the homeserver has taken it."""
 
     begin: bool
     """Make it, unless one that was made before waits for the homeserver."""
-    auth: JsonObject | None = attrs.field(default=None, repr=False)
+    auth: JsonObject | None = None
 
 
 async def prepare_reset(turn: Turn, command: PrepareReset) -> Step | None:
@@ -181,12 +162,6 @@ async def refresh_own_identity(turn: Turn, command: RefreshOwnIdentity) -> None:
     await turn[DeviceListsActor].ask(Invalidated(users=(own.identity.user_id,)))
 
 
-async def published_identity(turn: Turn, user_id: UserId) -> Identity | None:
-    """A user's identity, as far as it is known."""
-    known = (await known_identities(turn, (user_id,)))[user_id]
-    return None if known is None else known.identity
-
-
 async def _to_be_published(turn: Turn, user_id: UserId) -> Identity:
     """What was made before, or, if nothing is there at all, a new identity; its private keys are stored."""
     keys = await turn[SecretsActor].ask(LookUpPrivateKeys())
@@ -202,7 +177,7 @@ async def _to_be_published(turn: Turn, user_id: UserId) -> Identity:
 async def _new_seeds(turn: Turn, user_id: UserId) -> Seeds:
     seeds = Seeds(**{usage.value: secrets.token_bytes(SEED_BYTES) for usage in Usage})
     await turn[SecretsActor].ask(StorePending(seeds=seeds))
-    await _tell(turn, user_id)
+    await tell_of_private_keys(turn, user_id)
     return seeds
 
 
@@ -249,7 +224,7 @@ async def _usable_seeds(turn: Turn, published: Identity) -> Seeds:
 async def _take_pending(turn: Turn, published: Identity) -> None:
     await turn[SecretsActor].ask(PendingPublished())
     await mark_verified(turn, MarkVerified(user_id=published.user_id, master_key=published.master.public_key))
-    await _tell(turn, published.user_id)
+    await tell_of_private_keys(turn, published.user_id)
 
 
 async def _upload_device_keys(turn: Turn, device_keys: JsonObject) -> Step:
@@ -303,7 +278,7 @@ async def signing_keys_refused(turn: Turn, refused: AnsweredRequest, why: Refuse
     meant = json.loads(refused.body)[Usage.MASTER.field]["keys"].values()
     if why.challenge is None and pending.master is not None and public_key(pending.master) in meant:
         await turn[SecretsActor].ask(DropPending())
-        await _tell(turn, (await turn[AccountActor].ask(LookUpOwnDevice())).identity.user_id)
+        await tell_of_private_keys(turn, (await turn[AccountActor].ask(LookUpOwnDevice())).identity.user_id)
 
 
 async def take_keys_answer(turn: Turn, answered: AnsweredRequest, response: JsonObject) -> None:  # noqa: ARG001 - an answer's function
@@ -326,74 +301,3 @@ def refused_signature(response: JsonObject) -> OlmStateError | None:
     for refusal in found:
         return SignatureRefused(user_id=refusal.user_id, signed_id=refusal.signed_id, errcode=refusal.errcode)
     return None
-
-
-# --- private keys -------------------------------------------------------------------------------------------
-
-
-async def import_cross_signing_keys(turn: Turn, command: ImportCrossSigningKeys) -> PrivateCrossSigningKeys:
-    """Read them, and take them in."""
-    texts = {usage: getattr(command.seeds, usage.value) for usage in Usage}
-    seeds = Seeds(**{usage.value: seed_from_base64(text, usage) for usage, text in texts.items() if text is not None})
-    return await take_seeds(turn, seeds, SecretOrigin.IMPORTED)
-
-
-async def take_seeds(turn: Turn, seeds: Seeds, origin: SecretOrigin) -> PrivateCrossSigningKeys:
-    """Compare private keys with what is published, and store them; with the master key, our identity is verified.
-
-    Raises:
-        UnknownIdentity: Our user has none.
-        MismatchedSecret: One isn't the published key's: none is stored.
-    """
-    user_id = (await own_device(turn)).identity.user_id
-    published = await published_identity(turn, user_id)
-    if published is None:
-        raise UnknownIdentity(user_id=user_id)
-    matches = compare(seeds, published)
-    for usage, right in matches.items():
-        if not right:
-            raise MismatchedSecret(name=usage.secret_name)
-    await turn[SecretsActor].ask(StoreSeeds(seeds=seeds, origin=origin))
-    if seeds.master is not None:
-        await mark_verified(turn, MarkVerified(user_id=user_id, master_key=published.master.public_key))
-    return await _tell(turn, user_id)
-
-
-async def usable_secrets(turn: Turn) -> dict[str, bytes]:
-    """What is here and of use, by name: the private keys of the published identity, and the backup key."""
-    keys = await turn[SecretsActor].ask(LookUpPrivateKeys())
-    published = await published_identity(turn, (await own_device(turn)).identity.user_id)
-    matches: Mapping[Usage, bool] = {} if published is None else compare(keys.seeds, published)
-    usable = {
-        usage.secret_name: seed
-        for usage, is_right in matches.items()
-        if is_right and (seed := keys.seeds.of(usage)) is not None
-    }
-    return usable if keys.backup_key is None else {**usable, BACKUP_KEY: keys.backup_key}
-
-
-async def _tell(turn: Turn, user_id: UserId) -> PrivateCrossSigningKeys:
-    """Have subscribers, and capabilities, hear which private keys are there."""
-    keys = await turn[SecretsActor].ask(LookUpPrivateKeys())
-    status = status_of(keys, await published_identity(turn, user_id))
-    turn.events.append(PrivateCrossSigningKeysChanged(keys=status))
-    for learn in turn.additions[PRIVATE_KEYS_LEARNT]:
-        await learn(turn)
-    return status
-
-
-def status_of(keys: PrivateKeys, published: Identity | None) -> PrivateCrossSigningKeys:
-    """Which are there, and whether they are those of what is published."""
-    matches: Mapping[Usage, bool] = {} if published is None else compare(keys.seeds, published)
-    private = {
-        usage: None if origin is None else PrivateKey(origin=origin, matches=matches.get(usage))
-        for usage in Usage
-        for origin in (keys.origins.get(usage),)
-    }
-    return PrivateCrossSigningKeys(
-        master=private[Usage.MASTER],
-        self_signing=private[Usage.SELF_SIGNING],
-        user_signing=private[Usage.USER_SIGNING],
-        published=published is not None,
-        pending=keys.pending.complete,
-    )

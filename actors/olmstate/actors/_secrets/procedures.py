@@ -24,7 +24,8 @@ from olmstate.messages import (
 )
 
 from .actor import CommittedPrivateKeys
-from .operations import PrepareNextStep, PrepareReset, RefreshOwnIdentity, SignOwnDevice, SignUser, status_of
+from .operations import PrepareNextStep, PrepareReset, RefreshOwnIdentity, SignOwnDevice, SignUser
+from .private_keys import status_of
 
 MOST_QUERIES = 3
 MOST_STEPS = 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-import attrs
+import msgspec
 
 from olmstate.actors._account.actor import ALGORITHM, AccountActor, StoreSync
 from olmstate.actors._account.operations import one_time_key_count
@@ -21,6 +21,7 @@ from olmstate.actors._rooms.leaves import rooms_with_leaves
 from olmstate.actors._to_device.receiving import receive_to_device
 from olmstate.actors._to_device.turns import in_turns
 from olmstate.actors._wire.json_parts import answer, free
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import array_of, if_sound, json_object, optional, string, strings
 from olmstate.messages import (
     Command,
@@ -37,19 +38,17 @@ from olmstate.messages import (
 )
 
 
-@attrs.frozen(kw_only=True)
-class _Rest:
+class _Rest(QuietStruct, kw_only=True, frozen=True):
     """What a response brings besides to-device events."""
 
     state: StoreSync
-    device_lists: JsonObject = attrs.field(repr=False)
+    device_lists: JsonObject
     rooms_with_leaves: tuple[RoomId, ...]
     settings: dict[RoomId, Told]
-    account_data: dict[str, JsonObject] = attrs.field(repr=False)
+    account_data: dict[str, JsonObject]
 
 
-@attrs.frozen(kw_only=True)
-class Received:
+class Received(QuietStruct, kw_only=True, frozen=True):
     """What some events were, and whether the token was stored."""
 
     to_device: tuple[ToDeviceOutcome | None, ...]
@@ -58,11 +57,10 @@ class Received:
     token_stored: bool = False
 
 
-@attrs.frozen(kw_only=True)
-class ReceiveSome(Command[Received]):
+class ReceiveSome(QuietStruct, Command[Received], kw_only=True, frozen=True):
     """Take in some to-device events of a response; with the last of them, the rest."""
 
-    events: tuple[Json, ...] = attrs.field(repr=False)
+    events: tuple[Json, ...]
     rest: _Rest | None = None
 
 
@@ -114,7 +112,7 @@ async def _receive_rest(turn: Turn, rest: _Rest) -> bool:
     await receive_settings(turn, rest.settings)
     for room_id in rest.rooms_with_leaves:
         await turn[OutboundGroupSessionsActor].ask(Discard(room_id=room_id))
-    stored = await turn[AccountActor].ask(attrs.evolve(rest.state, now=turn.now))
+    stored = await turn[AccountActor].ask(msgspec.structs.replace(rest.state, now=turn.now))
     if stored.ran_low and rest.state.one_time_key_count is not None:
         turn.events.append(OneTimeKeysLow(count=rest.state.one_time_key_count))
     return stored.token_stored

@@ -38,6 +38,7 @@ from olmstate.actors._engine.records import dumps, loads, restore
 from olmstate.actors._to_device import work as work_of
 from olmstate.actors._wire.base64 import encode as encode_base64
 from olmstate.actors._wire.olm_message import DIGEST_BYTES, OlmMessage
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     Curve25519Key,
     DecryptionError,
@@ -290,18 +291,16 @@ DecryptOutcome: TypeAlias = bytes | DecryptionError | NeedsSession | Deferred
 """The plaintext, or why there is none."""
 
 
-@attrs.frozen(kw_only=True)
-class AddSessions(Message[None]):
+class AddSessions(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Keep sessions that were just made; they are the ones to encrypt on from now."""
 
     sessions: tuple[NewSession, ...]
 
 
-@attrs.frozen(kw_only=True)
-class Tried:
+class Tried(QuietStruct, kw_only=True, frozen=True):
     """How far `Decrypt` came."""
 
-    outcomes: tuple[DecryptOutcome, ...] = attrs.field(repr=False)
+    outcomes: tuple[DecryptOutcome, ...]
     """Of as many messages as were done with, from the first."""
     work: tuple[int, ...]
     """Units for each of them, and for the next one, if it was begun."""
@@ -309,8 +308,7 @@ class Tried:
     """On how many sessions the next one was tried in vain: `Decrypt` goes on from there."""
 
 
-@attrs.frozen(kw_only=True)
-class Decrypt(Message[Tried]):
+class Decrypt(QuietStruct, Message[Tried], kw_only=True, frozen=True):
     """Decrypt in order, as far as a slice of time allows, and no pre-key message comes that must wait for another's.
 
     One that could not be decrypted may be one that `WereDecrypted`.
@@ -321,36 +319,31 @@ class Decrypt(Message[Tried]):
     """On how many sessions the first one was tried before, in vain."""
 
 
-@attrs.frozen(kw_only=True)
-class WereDecrypted(Message[tuple[bool, ...]]):
+class WereDecrypted(QuietStruct, Message[tuple[bool, ...]], kw_only=True, frozen=True):
     """Which messages are known to have been decrypted before."""
 
     messages: tuple[OlmMessage, ...]
 
 
-@attrs.frozen(kw_only=True)
-class Remember(Message[None]):
+class Remember(QuietStruct, Message[None], kw_only=True, frozen=True):
     """These messages were decrypted and believed: seen again, they are replays."""
 
     messages: tuple[OlmMessage, ...]
 
 
-@attrs.frozen(kw_only=True)
-class HaveSessions(Message[tuple[bool, ...]]):
+class HaveSessions(QuietStruct, Message[tuple[bool, ...]], kw_only=True, frozen=True):
     """Whether there is a session on which each user's device with a key can be written to."""
 
     devices: tuple[tuple[UserId, Curve25519Key], ...]
 
 
-@attrs.frozen(kw_only=True)
-class CommittedSessions(Query[tuple[bool, ...]]):
+class CommittedSessions(QuietStruct, Query[tuple[bool, ...]], kw_only=True, frozen=True):
     """The same as `HaveSessions`; no turn is needed."""
 
     devices: tuple[tuple[UserId, Curve25519Key], ...]
 
 
-@attrs.frozen(kw_only=True)
-class Save(Message[None]):
+class Save(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Make sure that all that is done for these devices from now on can be undone."""
 
     sender_keys: frozenset[Curve25519Key]
@@ -358,8 +351,7 @@ class Save(Message[None]):
     """Whether what was saved before is forgotten."""
 
 
-@attrs.frozen(kw_only=True)
-class Undo(Message[tuple[OlmMessage, ...]]):
+class Undo(QuietStruct, Message[tuple[OlmMessage, ...]], kw_only=True, frozen=True):
     """Have these devices' sessions be as they were before: as they were saved, or else as they are stored.
 
     The reply are messages that were decrypted and believed before that, in this turn: they must be, once more.
@@ -368,17 +360,15 @@ class Undo(Message[tuple[OlmMessage, ...]]):
     sender_keys: frozenset[Curve25519Key]
 
 
-@attrs.frozen(kw_only=True)
-class Encrypt(Message[tuple[tuple[int, str] | None, ...]]):
+class Encrypt(QuietStruct, Message[tuple[tuple[int, str] | None, ...]], kw_only=True, frozen=True):
     """Encrypt each plaintext to its user's device: Olm message type and base64 body, or None without a session."""
 
-    plaintexts: tuple[tuple[UserId, Curve25519Key, bytes], ...] = attrs.field(repr=False)
+    plaintexts: tuple[tuple[UserId, Curve25519Key, bytes], ...]
     room_key: tuple[RoomId, MegolmSessionId] | None = None
     """Which one is in them, if one is: that is remembered, see `SentRoomKeys`."""
 
 
-@attrs.frozen(kw_only=True)
-class SentRoomKeys(Message[tuple[dict[RoomId, MegolmSessionId], ...]]):
+class SentRoomKeys(QuietStruct, Message[tuple[dict[RoomId, MegolmSessionId], ...]], kw_only=True, frozen=True):
     """Which room keys were sent on the sessions with each device: of each room the last, and of so many rooms."""
 
     sender_keys: tuple[Curve25519Key, ...]

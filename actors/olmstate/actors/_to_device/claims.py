@@ -7,8 +7,6 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
 from typing import Final
 
-import attrs
-
 from olmstate.actors._account.actor import ALGORITHM
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._device_lists.operations import SERVER_TIMEOUT, server_of
@@ -27,6 +25,7 @@ from olmstate.actors._requests.actor import (
 from olmstate.actors._requests.back_off import delay
 from olmstate.actors._requests.operations import backed_off, committed_back_offs
 from olmstate.actors._wire.algorithms import OLM
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import is_object, json_object, optional
 from olmstate.messages import (
     CreateOlmSessions,
@@ -51,8 +50,7 @@ DEVICES_AT_ONCE: Final = 64
 """Looked up without giving other tasks a chance: below a millisecond, or one if they must be loaded."""
 
 
-@attrs.frozen(kw_only=True)
-class PreparedClaims:
+class PreparedClaims(QuietStruct, kw_only=True, frozen=True):
     """Keys that are to be claimed so that users' devices can be written to."""
 
     request_ids: tuple[RequestId, ...]

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import attrs
-
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import distinct, look_up
 from olmstate.actors._engine.capability import BesideTurns
@@ -19,6 +17,7 @@ from olmstate.actors._requests.actor import PutRequests, RequestsActor
 from olmstate.actors._requests.courier import Courier
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.payload import encode_payload
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     Command,
     DeviceAddress,
@@ -38,28 +37,25 @@ from .claims import PreparedClaims, claim_keys, subject_of, without_session
 from .sending import DEVICES_A_REQUEST, encrypt_to, to_device_request
 
 
-@attrs.frozen(kw_only=True)
-class ClaimForDevices(Command[PreparedClaims]):
+class ClaimForDevices(QuietStruct, Command[PreparedClaims], kw_only=True, frozen=True):
     """Claim a key of each of these devices that has no Olm session, unless somebody does."""
 
     devices: tuple[DeviceAddress, ...]
 
 
-@attrs.frozen(kw_only=True)
-class PreparedToDevice:
+class PreparedToDevice(QuietStruct, kw_only=True, frozen=True):
     """An event on its way."""
 
     request_ids: tuple[RequestId, ...]
     missing: tuple[DeviceAddress, ...]
 
 
-@attrs.frozen(kw_only=True)
-class PrepareToDevice(Command[PreparedToDevice]):
+class PrepareToDevice(QuietStruct, Command[PreparedToDevice], kw_only=True, frozen=True):
     """Encrypt an event to these devices, and store the requests that send it."""
 
     devices: tuple[DeviceAddress, ...]
     type: str
-    content: JsonObject = attrs.field(repr=False)
+    content: JsonObject
 
 
 async def send_to_device(supervisor: BesideTurns, procedure: SendToDevice) -> SentToDevice:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 import attrs
+import msgspec
 
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import fingerprints_of_others, known_senders
@@ -26,6 +27,7 @@ from olmstate.actors._wire.base64 import decode as decode_base64
 from olmstate.actors._wire.curve25519 import curve25519_key
 from olmstate.actors._wire.olm_message import NORMAL, PRE_KEY, OlmMessage, parse_olm_message
 from olmstate.actors._wire.payload import Payload, check_payload
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import as_object, check_depth, integer, is_object, json_object, string
 from olmstate.messages import (
     DecryptedToDevice,
@@ -159,14 +161,13 @@ def _plain(received: Iterable[_Received]) -> Iterator[PlainEvent]:
             yield PlainEvent(type=string(event, "type"), event=event)
 
 
-@attrs.frozen(kw_only=True)
-class _Judge:
+class _Judge(QuietStruct, kw_only=True, frozen=True):
     """Decides what is believed of decrypted messages."""
 
     turn: Turn
     own: DeviceIdentity
     messages: Mapping[int, OlmMessage]
-    states: dict[int, SenderState] = attrs.field(factory=dict[int, SenderState])
+    states: dict[int, SenderState] = msgspec.field(default_factory=dict[int, SenderState])
     """How well founded it is who sent what is believed, if it is a known device."""
 
     async def __call__(self, plaintexts: Mapping[int, bytes]) -> dict[int, Payload | DecryptionError]:

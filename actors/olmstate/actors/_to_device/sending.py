@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-import attrs
-
 from olmstate.actors._account.actor import ALGORITHM, AccountActor, CreateOutboundSessions, NewSession
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import distinct, look_up
@@ -18,6 +16,7 @@ from olmstate.actors._to_device.handlers import OLM_TROUBLE
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.json_parts import answer
 from olmstate.actors._wire.payload import encode_payload, encode_plain
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.signatures import check_one_time_key
 from olmstate.actors._wire.steps import Steps
 from olmstate.actors._wire.untrusted_json import entries, json_object
@@ -119,11 +118,10 @@ def _claimed(one_time_keys: JsonObject) -> Steps[dict[DeviceAddress, object]]:
     return found
 
 
-@attrs.frozen(kw_only=True)
-class Encrypted:
+class Encrypted(QuietStruct, kw_only=True, frozen=True):
     """An event encrypted to devices."""
 
-    contents: dict[DeviceAddress, JsonObject] = attrs.field(repr=False)
+    contents: dict[DeviceAddress, JsonObject]
     keys: dict[DeviceAddress, Curve25519Key]
     """The identity keys to which it was."""
     missing: tuple[DeviceAddress, ...]

@@ -16,6 +16,7 @@ import attrs
 from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._to_device.receiving import receive_to_device
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import is_object
 from olmstate.messages import Command, DecryptToDevice, Json, ToDeviceDelayed, ToDeviceOutcome
 
@@ -23,11 +24,10 @@ EVENTS_A_TURN = 256
 LEAST_EVENTS = 4
 
 
-@attrs.frozen(kw_only=True)
-class DecryptSome(Command[tuple[ToDeviceOutcome | None, ...]]):
+class DecryptSome(QuietStruct, Command[tuple[ToDeviceOutcome | None, ...]], kw_only=True, frozen=True):
     """Decrypt some events; None for one that waits for a later turn."""
 
-    events: tuple[Json, ...] = attrs.field(repr=False)
+    events: tuple[Json, ...]
 
 
 async def decrypt_some(turn: Turn, command: DecryptSome) -> tuple[ToDeviceOutcome | None, ...]:

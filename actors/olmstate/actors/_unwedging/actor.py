@@ -17,6 +17,7 @@ import attrs
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import dumps, loads
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import DeviceAddress, Message, Reply
 from olmstate.storage import Row, RowReader, Table
 
@@ -29,8 +30,7 @@ LOOKED_AT: Final = 64
 """Repairs at each change, whether they matter any more."""
 
 
-@attrs.frozen(kw_only=True)
-class Repair:
+class Repair(QuietStruct, kw_only=True, frozen=True):
     """What was done lately for one device; times are milliseconds since 1970."""
 
     wanted: int | None = None
@@ -99,13 +99,11 @@ def _record(device: DeviceAddress, repair: Repair) -> RepairRecord:
     )
 
 
-@attrs.frozen(kw_only=True)
-class Repairs(Message[Mapping[DeviceAddress, Repair]]):
+class Repairs(QuietStruct, Message[Mapping[DeviceAddress, Repair]], kw_only=True, frozen=True):
     """What was done lately, as this turn sees it; not to be changed. Of devices that aren't in it, nothing was."""
 
 
-@attrs.frozen(kw_only=True)
-class PutRepairs(Message[None]):
+class PutRepairs(QuietStruct, Message[None], kw_only=True, frozen=True):
     """What was done is this, from now on."""
 
     repairs: Mapping[DeviceAddress, Repair]

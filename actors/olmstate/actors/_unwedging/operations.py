@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-import attrs
+import msgspec
 
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import devices_of, look_up
@@ -89,7 +89,7 @@ async def _have_sessions(turn: Turn, named: Collection[tuple[UserId, Curve25519K
     repairs = await turn[UnwedgingActor].ask(Repairs())
     due = {device: repair for device in devices if (repair := repairs.get(device, _NONE)).may_begin(turn.now)}
     if due:
-        wanted = {device: attrs.evolve(repair, wanted=turn.now) for device, repair in due.items()}
+        wanted = {device: msgspec.structs.replace(repair, wanted=turn.now) for device, repair in due.items()}
         await turn[UnwedgingActor].ask(PutRepairs(repairs=wanted, now=turn.now))
         await claim_keys(turn, due)
 
@@ -105,7 +105,7 @@ async def greet(turn: Turn, devices: Sequence[DeviceAddress]) -> None:
     encrypted = await encrypt_to(turn, wanting, "m.dummy", {})
     requests = [await to_device_request(some) async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)]
     await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
-    done = {device: attrs.evolve(repair, wanted=None, begun=turn.now) for device, repair in wanting.items()}
+    done = {device: msgspec.structs.replace(repair, wanted=None, begun=turn.now) for device, repair in wanting.items()}
     await turn[UnwedgingActor].ask(PutRepairs(repairs=done, now=turn.now))
 
 
@@ -127,7 +127,7 @@ async def share_again(turn: Turn, events: Sequence[DecryptedEvent]) -> None:
         repair = (await turn[UnwedgingActor].ask(Repairs())).get(address, _NONE)
         lately = tuple(at for at in repair.shared_again if 0 <= turn.now - at < HOUR)
         if len(lately) < TIMES_AN_HOUR and await _share_again(turn, keys, sent[address]):
-            done = attrs.evolve(repair, shared_again=(*lately, turn.now))
+            done = msgspec.structs.replace(repair, shared_again=(*lately, turn.now))
             await turn[UnwedgingActor].ask(PutRepairs(repairs={address: done}, now=turn.now))
 
 

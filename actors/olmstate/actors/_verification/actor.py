@@ -15,11 +15,10 @@ from collections.abc import Iterable, Mapping
 from operator import attrgetter, itemgetter
 from typing import ClassVar, TypeAlias, assert_never
 
-import attrs
-
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import DeviceId, Ed25519Key, Message, Query, Reply, UserId, VerificationMessages, Verifications
 from olmstate.storage import Table
 
@@ -36,27 +35,23 @@ _Verified: TypeAlias = NamedRecords[tuple[UserId, Ed25519Key], VerifiedDeviceRec
 # --- what it is asked ---------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class Flows(Message[dict[FlowKey, VerificationRecord]]):
+class Flows(QuietStruct, Message[dict[FlowKey, VerificationRecord]], kw_only=True, frozen=True):
     """All flows, as this turn sees them."""
 
 
-@attrs.frozen(kw_only=True)
-class PutFlow(Message[None]):
+class PutFlow(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Store a flow as it is now."""
 
-    record: VerificationRecord = attrs.field(repr=False)
+    record: VerificationRecord
 
 
-@attrs.frozen(kw_only=True)
-class DropFlow(Message[None]):
+class DropFlow(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Forget a flow."""
 
     key: FlowKey
 
 
-@attrs.frozen(kw_only=True)
-class MarkDeviceVerified(Message[None]):
+class MarkDeviceVerified(QuietStruct, Message[None], kw_only=True, frozen=True):
     """The user has verified a device's key."""
 
     user_id: UserId
@@ -65,15 +60,13 @@ class MarkDeviceVerified(Message[None]):
     now: int
 
 
-@attrs.frozen(kw_only=True)
-class VerifiedDevices(Query[Mapping[Ed25519Key, DeviceId]]):
+class VerifiedDevices(QuietStruct, Query[Mapping[Ed25519Key, DeviceId]], kw_only=True, frozen=True):
     """The keys of a user's devices that were verified here, and the ids that the devices had."""
 
     user_id: UserId
 
 
-@attrs.frozen(kw_only=True)
-class AnyFlowDue(Query[bool]):
+class AnyFlowDue(QuietStruct, Query[bool], kw_only=True, frozen=True):
     """Whether a flow is to be ended, or forgotten, since its time is over; no turn is needed."""
 
     now: int

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-import attrs
 from msgspec.structs import replace
 
 from olmstate.actors._device_lists.actor import DeviceListsActor, Invalidated, Invalidations
@@ -19,6 +18,7 @@ from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import AnsweredRequest
 from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import as_object, dumps, if_sound, integer, json_object, string
 from olmstate.messages import (
     Command,
@@ -79,8 +79,7 @@ def _waiting(turn: Turn, type: str, content: JsonObject, device: str | None) -> 
     return WaitingEventRecord(type=type, content=dumps(content).encode(), sender_device=device, came=turn.now)
 
 
-@attrs.frozen(kw_only=True)
-class TakeRoomEvent(Command[Verification | None]):
+class TakeRoomEvent(QuietStruct, Command[Verification | None], kw_only=True, frozen=True):
     """Take in an event of a room, in clear."""
 
     room_id: RoomId
@@ -88,7 +87,7 @@ class TakeRoomEvent(Command[Verification | None]):
     sender: UserId
     timestamp: int
     type: str
-    content: JsonObject = attrs.field(repr=False)
+    content: JsonObject
     sender_device: str | None
     """Of an encrypted event, if it is known."""
     transaction_id: str | None

@@ -20,13 +20,13 @@ from binascii import b2a_base64
 from collections.abc import Generator, Iterator, Sequence
 from typing import Final, TypeAlias, TypeVar
 
-import attrs
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import Json, JsonObject, MalformedKeyFile, MalformedMessage, WrongPassphrase
 
 from .json_array import elements
@@ -54,8 +54,7 @@ _LARGEST_ROUNDS: Final = 2**32 - 1
 _WHITE_SPACE: Final = b" \t\n\r\x0b\x0c"
 
 
-@attrs.frozen(kw_only=True)
-class Derivation:
+class Derivation(QuietStruct, kw_only=True, frozen=True):
     """How a file's keys come from its passphrase."""
 
     salt: bytes
@@ -78,12 +77,11 @@ class Derivation:
         return cls(salt=os.urandom(16), rounds=rounds)
 
 
-@attrs.frozen(kw_only=True)
-class FileKeys:
+class FileKeys(QuietStruct, kw_only=True, frozen=True):
     """What a file is sealed with."""
 
-    aes: bytes = attrs.field(repr=False)
-    mac: bytes = attrs.field(repr=False)
+    aes: bytes
+    mac: bytes
 
     @classmethod
     def derive(cls, passphrase: str, derivation: Derivation) -> FileKeys:
@@ -164,13 +162,12 @@ def _lines(octets: bytes) -> str:
 # --- reading ------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class SealedFile:
+class SealedFile(QuietStruct, kw_only=True, frozen=True):
     """A key file without its armour."""
 
     derivation: Derivation
     """As the file says; not to be trusted before `check`."""
-    octets: bytearray = attrs.field(repr=False)
+    octets: bytearray
     """All, HMAC included."""
 
     @classmethod

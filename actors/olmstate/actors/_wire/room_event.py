@@ -10,8 +10,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Final
 
-import attrs
-
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import (
     DeviceIdentity,
     EncryptedRoomEvent,
@@ -28,11 +27,10 @@ from .untrusted_json import check_depth
 RELATES_TO: Final = "m.relates_to"
 
 
-@attrs.frozen(kw_only=True)
-class MegolmCiphertext:
+class MegolmCiphertext(QuietStruct, kw_only=True, frozen=True):
     """A Megolm message."""
 
-    ciphertext: str = attrs.field(repr=False)
+    ciphertext: str
     session_id: MegolmSessionId
     message_index: int
 

@@ -15,11 +15,10 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import ClassVar, TypeAlias, assert_never
 
-import attrs
-
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import DeviceAddress, Message, Reply
 from olmstate.storage import Table
 
@@ -29,8 +28,7 @@ _Told: TypeAlias = NamedRecords[tuple[str, str], NoOlmNoticeRecord]
 """All devices that were told, by user and device."""
 
 
-@attrs.frozen(kw_only=True)
-class TellNoOlm(Message[tuple[DeviceAddress, ...]]):
+class TellNoOlm(QuietStruct, Message[tuple[DeviceAddress, ...]], kw_only=True, frozen=True):
     """There is no session with some devices, and there is one with others; who of the first is to be told now."""
 
     without: tuple[DeviceAddress, ...]

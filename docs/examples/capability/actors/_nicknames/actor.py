@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, TypeAlias, assert_never
 
-import attrs
-
 from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.records import dumps, loads
+from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import Message, Nickname, Reply, UserId
 from olmstate.storage import Row, Table
 
@@ -31,8 +30,9 @@ class _Codec:
         )
 
 
-@attrs.frozen(kw_only=True)
-class StoreNicknames(Message[tuple[UserId, ...]]):
+class StoreNicknames(
+    QuietStruct, Message[tuple[UserId, ...]], kw_only=True, frozen=True
+):
     """A step of an operation: remember these, and say whose are new."""
 
     nicknames: Mapping[UserId, str]
