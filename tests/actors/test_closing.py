@@ -16,6 +16,7 @@ from olmstate.messages import (
     ActorStopped,
     CreateAccount,
     DecryptRoomEvent,
+    DecryptRoomEvents,
     DeviceIdentity,
     DiscardRoomKey,
     EncryptRoomEvent,
@@ -115,6 +116,7 @@ async def test_askers_outside_a_full_mailbox_are_answered_too_at_the_end(
         IdentityKeys(),
         SyncToken(),
         Statistics(),
+        DecryptRoomEvents(events=()),  # nothing was looked for, and so nobody was asked
         ExportRoomKeys(),
         EncryptRoomEvent(room_id=ROOM, type="m.room.message", content={}),
     ],

@@ -47,6 +47,7 @@ DEVICES = "olmstate.actors._devices.operations"
 SENDERS = "olmstate.actors._to_device.receiving"
 CLAIMS = "olmstate.actors._room_keys.claims"
 ASKING = "olmstate.actors._secret_requests.asking"
+PRIVATE = "olmstate.actors._secrets.private_keys"
 SEEDS = "olmstate.actors._secrets.operations"
 ANSWERING = "olmstate.actors._key_requests.answering"
 SAS = "olmstate.actors._verification.sas"
@@ -191,7 +192,7 @@ BROKEN = (
     broken("each identity is pinned", CHANGES, TRUST__OtherFacts__seen=_pins_all),
     broken("that a user was verified is forgotten", CHANGES, KNOWN__KnownIdentity__seen=_forgetful),
     broken("what is known is signed, not what was compared", SIGNING, SEEDS__vouch_for_user=_what_is_known),
-    broken("any private key is ours", SECRETS, ASKING__compare=_all_match, SEEDS__compare=_all_match),
+    broken("any private key is ours", SECRETS, ASKING__compare=_all_match, PRIVATE__compare=_all_match),
     broken(
         "all devices in our user's name are sent secrets", SECRETS, ANSWERING__verified_own_devices=_all_own_devices
     ),

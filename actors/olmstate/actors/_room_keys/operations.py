@@ -115,6 +115,8 @@ async def decrypt_room_events(
 ) -> tuple[DecryptedRoomEvent | DecryptionError, ...]:
     """Decrypt any number of events, each apart. Each is decrypted with what is known when its own turn comes."""
     outcomes: list[DecryptedRoomEvent | DecryptionError] = []
+    if not procedure.events:  # whoever asks hears whether anybody still answers, and of what the store knows by now
+        return await supervisor.ask(DecryptSome(events=()))
     async for some in SlicesOf(procedure.events, EVENTS_AT_ONCE, _work_to_decrypt):
         decrypted = await supervisor.ask(DecryptSome(events=some, required_trust=procedure.required_trust))
         outcomes += decrypted
