@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from olmstate.actors._identities import identity, signing
 from olmstate.actors._identities.identity import Usage, check_identity, parse_key
-from olmstate.messages import Ed25519Key, InvalidSignature, MalformedMessage, OlmStateError, UserId
+from olmstate.messages import InvalidSignature, MalformedMessage, OlmStateError, UserId
 
 USER = UserId("@alice:localhost")
 # what matrix-js-sdk's tests have: keys and signatures that it made
@@ -208,29 +208,20 @@ def test_an_identity_is_verified_by_us_if_our_user_signing_key_has_signed_its_ma
     seeds, own = made(USER)
     _, bob = made("@bob:localhost")
     assert seeds.user_signing
-    assert not identity.has_signed_identity(own, bob)
+    assert own.user_signing
+    user_signing = own.user_signing.public_key
+    assert not identity.is_signed_by_key(bob.master, USER, user_signing)
     signed = check_identity(bob.user_id, signing.sign_identity(USER, seeds.user_signing, bob), bob.self_signing.json)
-    assert identity.has_signed_identity(own, signed)
-    assert not identity.has_signed_identity(made(USER, 1)[1], signed)
+    assert identity.is_signed_by_key(signed.master, USER, user_signing)
+    strangers = made(USER, 1)[1].user_signing
+    assert strangers
+    assert not identity.is_signed_by_key(signed.master, USER, strangers.public_key)
     # a signature on another master key of Bob's is none on this one
     other = made("@bob:localhost", 1)[1]
-    moved = {**other.master.json, "signatures": signed.master.json["signatures"]}
-    assert not identity.has_signed_identity(own, check_identity(bob.user_id, moved, other.self_signing.json))
-    without = check_identity(USER, own.master.json, own.self_signing.json)
-    assert not identity.has_signed_identity(without, signed)
-
-
-def test_a_master_key_may_be_signed_by_a_device() -> None:
-    _, own = made(USER)
-    device = Ed25519Key(signing.public_key(OTHER_SEED))
-    signed = signing.with_signature(
-        own.master.json, USER, "ed25519:DEVICE", signing.signature(OTHER_SEED, own.master.json)
+    moved = check_identity(
+        bob.user_id, {**other.master.json, "signatures": signed.master.json["signatures"]}, other.self_signing.json
     )
-    found = check_identity(USER, signed, own.self_signing.json)
-    assert identity.is_signed_by_device(found, "DEVICE", device)
-    assert not identity.is_signed_by_device(found, "OTHER", device)
-    assert not identity.is_signed_by_device(found, "DEVICE", Ed25519Key(MASTER))
-    assert not identity.is_signed_by_device(own, "DEVICE", device)
+    assert not identity.is_signed_by_key(moved.master, USER, user_signing)
 
 
 def test_a_device_with_the_id_of_a_cross_signing_key_is_found() -> None:

@@ -134,24 +134,10 @@ def has_signed_device(identity: Identity, device_keys: JsonObject) -> bool:
     return device_keys.get("user_id") == identity.user_id and _signed(device_keys, identity.self_signing)
 
 
-def has_signed_identity(own: Identity, other: Identity) -> bool:
-    """Whether our user-signing key has signed another user's master key."""
-    return own.user_signing is not None and _signed(other.master.json, own.user_signing)
-
-
 def is_signed_by_key(key: CrossSigningKey, user_id: UserId, public_key: Ed25519Key) -> bool:
     """Whether another cross-signing key, of a user, has signed this one."""
     try:
         verify_signed(key.json, user_id, public_key, public_key)
-    except (InvalidSignature, MalformedMessage):
-        return False
-    return True
-
-
-def is_signed_by_device(identity: Identity, device_id: str, ed25519: Ed25519Key) -> bool:
-    """Whether a device has signed the master key of its own user."""
-    try:
-        verify_signed(identity.master.json, identity.user_id, device_id, ed25519)
     except (InvalidSignature, MalformedMessage):
         return False
     return True

@@ -99,7 +99,7 @@ class OtherFacts(QuietStruct, frozen=True, kw_only=True):
 
         Args:
             own: Of our own identity: the signature of an identity that we don't trust is nobody's.
-            signed_by_us: Whether our user-signing key has signed the present one (`identity.has_signed_identity`).
+            signed_by_us: Whether our user-signing key has signed the present one (`identity.is_signed_by_key`).
         """
         if self.master_key is None:
             return OtherState.ABSENT

@@ -34,8 +34,6 @@ from .steps import Steps
 
 T = TypeVar("T")
 
-DEFAULT_ROUNDS: Final = 500_000
-"""What Element and the Rust SDK use; a quarter to half a second. The spec asks for 100,000 at least."""
 MAX_ROUNDS: Final = 10_000_000
 """What a file may ask for unless the caller says otherwise: 5 to 10 seconds."""
 STEP: Final = 32 * 1024
