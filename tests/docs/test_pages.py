@@ -55,7 +55,7 @@ def test_what_takes_its_time_says_so() -> None:
 
 def test_who_has_built_the_pages_is_told_where_they_are() -> None:
     make = subprocess.run(
-        ["make", "--dry-run", "docs"],
+        ["make", "--no-print-directory", "--dry-run", "docs"],
         cwd=DOCS.parent,
         capture_output=True,
         text=True,
