@@ -106,9 +106,9 @@ MOVES: dict[str, Callable[[Cache[str]], object]] = {
 }
 
 
-def cache_in(state: str) -> Cache[str]:
-    """A cache without room, so that `trim` evicts, whose one entry is in ``state``."""
-    cache = Cache[str](Table.DEVICES, Nothing(), 0)
+def cache_in(state: str, *, room: int) -> Cache[str]:
+    """A cache whose one entry is in ``state``."""
+    cache = Cache[str](Table.DEVICES, Nothing(), room)
     for move in ("wanted", "filled", "changed")[: CACHE_STATES.index(state)]:
         MOVES[move](cache)
     assert state == state_of(cache)
@@ -118,7 +118,7 @@ def cache_in(state: str) -> Cache[str]:
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize("state", CACHE_STATES)
 def test_a_real_cache_moves_as_the_diagram_says(state: str, move: str) -> None:
-    cache = cache_in(state)
+    cache = cache_in(state, room=0 if move == "evicted" else 1)
     drawn = {target for source, label, target in CACHE_MOVES if (source, label) == (state, move)}
     try:
         MOVES[move](cache)
