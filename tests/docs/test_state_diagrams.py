@@ -129,7 +129,7 @@ def test_a_real_cache_moves_as_the_diagram_says(state: str, move: str) -> None:
 
 
 def test_a_query_finds_the_committed_copy_of_an_entry_that_a_turn_has_changed() -> None:
-    cache = cache_in("DIRTY")
+    cache = cache_in("DIRTY", room=1)
     assert [KEY] == cache.missing([KEY], committed=True)
     at_once(cache.fill({KEY: ()}))
     cache.roll_back()
