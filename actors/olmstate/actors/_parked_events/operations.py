@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -52,7 +52,8 @@ MOST_CHARACTERS: Final = 256 * 1024
 EVENTS_AT_ONCE: Final = 12
 """Looked at, or looked up, without giving other tasks a chance."""
 CHARACTERS_AT_ONCE: Final = 64 * 1024
-"""Of events that are listed: half a millisecond."""
+"""Of events that are listed: half a millisecond. Small ones count as larger, so that there are no more than
+`EVENTS_AT_ONCE`."""
 
 
 async def park_events(turn: Turn, command: ParkEvents) -> EventsParked:
@@ -112,25 +113,15 @@ async def list_parked_events(supervisor: Asking, procedure: ParkedEvents) -> tup
     """What waits, and why; what is forgotten meanwhile isn't there."""
     records = await supervisor.ask(ParkedRecords(room_id=procedure.room_id, readable=procedure.readable))
     listed: list[ParkedEvent] = []
-    for some in _few(records):
+    async for some in SlicesOf(records, CHARACTERS_AT_ONCE, _work_to_list):
         contents = await supervisor.ask(ParkedContents(events=tuple((each.room_id, each.event_id) for each in some)))
         await trio.lowlevel.checkpoint()
         listed += [_listed(record, each) for record, each in zip(some, contents, strict=True) if each is not None]
     return tuple(listed)
 
 
-def _few(records: Iterable[ParkedEventRecord]) -> Iterator[list[ParkedEventRecord]]:
-    """Some at a time, and fewer where the events are large."""
-    few: list[ParkedEventRecord] = []
-    size = 0
-    for record in records:
-        few.append(record)
-        size += record.size
-        if len(few) == EVENTS_AT_ONCE or size > CHARACTERS_AT_ONCE:
-            yield few
-            few, size = [], 0
-    if few:
-        yield few
+def _work_to_list(record: ParkedEventRecord) -> int:
+    return record.size + CHARACTERS_AT_ONCE // EVENTS_AT_ONCE
 
 
 def _listed(record: ParkedEventRecord, content: ParkedContentRecord) -> ParkedEvent:
