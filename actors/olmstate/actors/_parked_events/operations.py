@@ -14,7 +14,7 @@ from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, KnownOfSession, LookUpSessions
-from olmstate.actors._wire.algorithms import MEGOLM
+from olmstate.actors._wire.algorithms import ENCRYPTED, MEGOLM
 from olmstate.actors._wire.untrusted_json import as_object, dumps, if_sound, json_object, string
 from olmstate.messages import (
     DecryptionError,
@@ -90,7 +90,7 @@ async def park_events(turn: Turn, command: ParkEvents) -> EventsParked:
 def _checked(room_id: RoomId, event: Json) -> NewParkedEvent:
     event = as_object(event, "the event")
     content = json_object(event, "content")
-    if string(event, "type") != "m.room.encrypted" or content.get("algorithm") != MEGOLM:
+    if string(event, "type") != ENCRYPTED or content.get("algorithm") != MEGOLM:
         raise MalformedMessage(reason="not a Megolm message")
     try:
         message = MegolmMessage.from_base64(string(content, "ciphertext"))

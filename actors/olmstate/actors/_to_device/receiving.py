@@ -22,7 +22,7 @@ from olmstate.actors._to_device.handlers import (
     secret_fields,
     told_content,
 )
-from olmstate.actors._wire.algorithms import OLM
+from olmstate.actors._wire.algorithms import ENCRYPTED, OLM
 from olmstate.actors._wire.base64 import decode as decode_base64
 from olmstate.actors._wire.curve25519 import curve25519_key
 from olmstate.actors._wire.olm_message import NORMAL, PRE_KEY, OlmMessage, parse_olm_message
@@ -48,7 +48,6 @@ from olmstate.messages import (
     UserId,
 )
 
-ENCRYPTED = "m.room.encrypted"
 EVENTS_AT_ONCE = 48
 """Looked at without giving other tasks a chance: a millisecond."""
 PLAIN_EVENT = 2

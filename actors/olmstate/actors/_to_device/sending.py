@@ -13,7 +13,7 @@ from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import NewRequest
 from olmstate.actors._to_device.actor import AddSessions, Encrypt, OlmSessionsActor
 from olmstate.actors._to_device.handlers import OLM_TROUBLE
-from olmstate.actors._wire.algorithms import OLM
+from olmstate.actors._wire.algorithms import ENCRYPTED, OLM
 from olmstate.actors._wire.json_parts import answer
 from olmstate.actors._wire.payload import encode_payload, encode_plain
 from olmstate.actors._wire.quiet_struct import QuietStruct
@@ -192,7 +192,7 @@ async def encrypt_to(
 async def to_device_request(
     contents: Iterable[tuple[DeviceAddress, JsonObject]],
     *,
-    event_type: str = "m.room.encrypted",
+    event_type: str = ENCRYPTED,
     subjects: tuple[str, ...] = (),
     context: bytes = b"",
 ) -> NewRequest:

@@ -18,6 +18,7 @@ from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._requests.actor import AnsweredRequest
 from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
+from olmstate.actors._wire.algorithms import ENCRYPTED
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import as_object, dumps, if_sound, integer, json_object, string
 from olmstate.messages import (
@@ -98,7 +99,7 @@ async def receive_verification_event(supervisor: Asking, procedure: ReceiveVerif
     """Decrypt it, if it is encrypted, and take it in."""
     event, room_id = as_object(procedure.event, "the event"), procedure.room_id
     type_, content, device = string(event, "type"), json_object(event, "content"), None
-    if type_ == "m.room.encrypted":
+    if type_ == ENCRYPTED:
         clear = await supervisor.ask(DecryptRoomEvent(room_id=room_id, event=event))
         type_, content, sender = clear.type, clear.content, clear.encryption_info.sender_device
         device = None if sender is None else sender.device_id
