@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from vodozemac import GroupSession, MegolmMessage
 
-from olmstate.actors._room_keys.message_indices import index_of
+from olmstate.actors._room_keys.message_indices import index_of, steps_between
 from tests.peer.encoding import b64
 
 
@@ -47,3 +49,16 @@ def with_fields(*fields: bytes) -> str:
     """A Megolm message of these fields, with a ciphertext, a MAC and a signature that are worth nothing."""
     has_ciphertext = any(field[0] == 0x12 for field in fields)
     return b64(b"\x03" + b"".join(fields) + (b"" if has_ciphertext else b"\x12\x01a") + bytes(8 + 64))
+
+
+@pytest.mark.parametrize(
+    ("last", "index", "steps"),
+    [(0, 0, 0), (0, 255, 255), (7, 8, 1), (255, 256, 1), (256, 511, 255), (0, 511, 256), (511, 510, 255), (9, 8, 8)],
+)
+def test_a_ratchet_is_turned_as_an_odometer_is(last: int, index: int, steps: int) -> None:
+    assert steps == steps_between(last, index)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+def test_a_ratchet_never_goes_more_than_some_thousand_steps(last: int, index: int) -> None:
+    assert 0 <= steps_between(last, index) <= 4 * 255

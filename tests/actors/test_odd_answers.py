@@ -63,8 +63,6 @@ VALUES: Final = {
     "object of null": {"@bob:example.org": None},
     "missing": MISSING,
 }
-MOST_PLACES = 60
-"""More than any answer has here."""
 
 
 def odd_answers(answer: object, value: object) -> Iterator[object]:
@@ -161,7 +159,8 @@ async def test_an_odd_answer_is_no_bug_and_does_no_lasting_harm(
 async def test_an_odd_value_anywhere_in_an_answer_is_no_bug(
     name: str, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = [await try_place(place, VALUES[name]) for place in range(MOST_PLACES)]
-    assert any(found)
-    assert not found[-1]
+    place = 0
+    while await try_place(place, VALUES[name]):  # an answer that has one has all before it
+        place += 1
+    assert place > len(VALUES)
     assert [] == [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]

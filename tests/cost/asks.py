@@ -204,22 +204,22 @@ async def _long_content(supervisor: Supervisor, size: int) -> Message[Any]:
 
 
 async def _events_of_one_session(supervisor: Supervisor, size: int) -> Message[Any]:
-    return DecryptRoomEvents(events=tuple(await _conversation(supervisor, range(size))))
+    return DecryptRoomEvents(events=tuple(await conversation(supervisor, range(size))))
 
 
 async def _events_far_apart(supervisor: Supervisor, size: int) -> Message[Any]:
-    return DecryptRoomEvents(events=tuple(await _conversation(supervisor, range(0, 257 * size, 257))))
+    return DecryptRoomEvents(events=tuple(await conversation(supervisor, range(0, 257 * size, 257))))
 
 
 async def _event_of_a_long_session(supervisor: Supervisor, size: int) -> Message[Any]:
     """One more event of a session of which so many blocks of 256 indices have been used."""
-    *events, (room_id, event) = await _conversation(supervisor, range(0, 257 * (size + 1), 257))
+    *events, (room_id, event) = await conversation(supervisor, range(0, 257 * (size + 1), 257))
     await supervisor.ask(DecryptRoomEvents(events=tuple(events)))
     await supervisor.ask(add_devices(*_people(1)))  # a turn, that writes what was decrypted
     return DecryptRoomEvent(room_id=room_id, event=event)
 
 
-async def _conversation(supervisor: Supervisor, indices: range) -> list[tuple[RoomId, JsonObject]]:
+async def conversation(supervisor: Supervisor, indices: range) -> list[tuple[RoomId, JsonObject]]:
     """A session that the device has, and an event at each of some message indices."""
     room = Room(Peer("@talker:example.org"), _room())
     await supervisor.ask(room.add_room_key())

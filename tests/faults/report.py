@@ -50,7 +50,8 @@ DEMANDS: Final = (
     Demand(harness="kill -9 in a verification", cases=3_000, rows=2),
     Demand(harness="kill -9 while secrets come", cases=1_000, rows=2),
     Demand(harness="system calls that fail", cases=300),
-    Demand(harness="refused once", cases=80, rows=2),
+    Demand(harness="refused once: pread64,read", cases=1_000),  # a round reads some 1,300 times, and each fails once
+    Demand(harness="refused once: openat", cases=160),  # a round opens some 45 files, and each has four errors
     Demand(harness="power loss", cases=1_000, rows=2),
     Demand(harness="trouble from outside", cases=30),
     Demand(harness="interrupts", cases=500),

@@ -27,6 +27,7 @@ from olmstate.actors._requests.points import Refused
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.steps import Steps
 from olmstate.actors._wire.untrusted_json import array_of, dumps, if_sound, is_object, json_object, string
+from olmstate.actors._wire.weight import weight
 from olmstate.messages import Command, JsonObject, MalformedContent, MalformedMessage, RequestId, RequestKind
 
 from .actor import AccountDataActor, Known, LookUpAccountData, StoreAccountData
@@ -39,7 +40,7 @@ MOST_OTHERS: Final = 64
 """Other types that are looked at in a sync."""
 EVENTS_AT_ONCE: Final = 128
 TYPES_AT_ONCE: Final = 24
-"""Looked at, or stored, without giving other tasks a chance."""
+"""Looked at, or stored, without giving other tasks a chance, or fewer that are large."""
 _WRITES: Final = "account data"
 """Subject of all writes: they go out one after another."""
 _BATCH_BYTES: Final = 8
@@ -176,7 +177,7 @@ async def receive_account_data(turn: Turn, contents: Mapping[str, JsonObject]) -
     if others:
         known = await turn[AccountDataActor].ask(LookUpAccountData(types=tuple(others)))
         types += [data_type for data_type, each in zip(others, known, strict=True) if each is not None]
-    async for some in SlicesOf(types, TYPES_AT_ONCE):
+    async for some in SlicesOf(types, TYPES_AT_ONCE, lambda data_type: weight(contents[data_type])):
         sound = {data_type: contents[data_type] for data_type in some if _as_stored(contents[data_type]) is not None}
         if sound:
             await _came(turn, sound)

@@ -143,7 +143,7 @@ class DeviceListsActor(Actor[Asked]):
                     )
                 )
             case OutdatedUsers():
-                return message.reply(tuple(sorted(self._outdated.committed(self._all_outdated).by_name)))
+                return message.reply(tuple(self._outdated.committed(self._all_outdated).by_name))
             case TrackedUsersPage():
                 return message.reply(self.decoded_page(message.table, _tracked_user))
             case _:

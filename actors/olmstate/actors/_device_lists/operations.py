@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from olmstate.actors._account.operations import own_device
-from olmstate.actors._devices.operations import add_devices
+from olmstate.actors._devices.operations import add_devices, distinct
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
@@ -66,11 +66,13 @@ class PrepareQueries(QuietStruct, Command[tuple[RequestId, ...]], kw_only=True, 
 async def track_users(turn: Turn, command: TrackUsers) -> tuple[UserId, ...]:
     """Track users, and with them the device's own user, who is in each room."""
     own = (await own_device(turn)).identity.user_id
-    wanted = dict.fromkeys(command.users)
+    wanted = await distinct(command.users)
     new: list[UserId] = []
-    async for some in SlicesOf({**wanted, own: None}, USERS_AT_ONCE):
+    async for some in SlicesOf(wanted, USERS_AT_ONCE):
         new += await turn[DeviceListsActor].ask(Track(users=some))
-    return tuple(user_id for user_id in new if user_id in wanted)
+    if own not in wanted:
+        await turn[DeviceListsActor].ask(Track(users=(own,)))
+    return tuple(new)
 
 
 async def receive_device_lists(turn: Turn, told: JsonObject) -> None:
@@ -134,9 +136,8 @@ async def queries_due(supervisor: BesideTurns) -> bool:
     if not outdated:
         return False
     pending = await supervisor.ask(CommittedRequests())
-    servers = await _servers(_not_asked_for(outdated, pending))
-    failing = await committed_back_offs(supervisor, {*servers.values()})
-    return any(server not in failing for server in servers.values())
+    servers = {*(await _servers(await _not_asked_for(outdated, pending))).values()}
+    return not servers <= (await committed_back_offs(supervisor, servers)).keys()
 
 
 async def make_queries(turn: Turn) -> None:
@@ -155,10 +156,10 @@ async def prepare_queries(turn: Turn, command: PrepareQueries) -> tuple[RequestI
 async def _ask_for(turn: Turn, invalidations: Mapping[UserId, str]) -> tuple[RequestId, ...]:
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.KEYS_QUERY))
     own = tuple(each.request_id for each in pending if each.own and not invalidations.keys().isdisjoint(each.subjects))
-    waiting = _not_asked_for(invalidations, pending)
+    waiting = await _not_asked_for(invalidations, pending)
     servers = await _servers(waiting)
     failing = await backed_off(turn, {*servers.values()})
-    users = [user_id for user_id, server in servers.items() if server not in failing]
+    users = [user_id for user_id in waiting if servers[user_id] not in failing] if failing else waiting
     requests = [
         _query({user_id: invalidations[user_id] for user_id in some}) async for some in SlicesOf(users, USERS_A_QUERY)
     ]
@@ -185,9 +186,12 @@ def _query(invalidations: Mapping[UserId, str]) -> NewRequest:
     )
 
 
-def _not_asked_for(users: Collection[UserId], pending: Collection[PendingRequest]) -> list[UserId]:
-    asked_for = {subject for each in pending if each.kind == RequestKind.KEYS_QUERY for subject in each.subjects}
-    return [user_id for user_id in users if user_id not in asked_for]
+async def _not_asked_for(users: Collection[UserId], pending: Collection[PendingRequest]) -> list[UserId]:
+    asked_for = frozenset[str]().union(*(each.subjects for each in pending if each.kind == RequestKind.KEYS_QUERY))
+    waiting: list[UserId] = []
+    async for some in SlicesOf(users, USERS_A_QUERY):
+        waiting += [user_id for user_id in some if user_id not in asked_for]
+    return waiting
 
 
 async def take_query_answer(turn: Turn, answered: AnsweredRequest, response: JsonObject) -> None:

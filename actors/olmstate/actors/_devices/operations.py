@@ -9,6 +9,7 @@ import attrs
 
 from olmstate.actors._account.operations import own_identity
 from olmstate.actors._devices.actor import (
+    CommittedDevices,
     DevicesActor,
     LookUp,
     LookUpSenders,
@@ -18,6 +19,7 @@ from olmstate.actors._devices.actor import (
     WereKnown,
 )
 from olmstate.actors._devices.senders import KnownSender
+from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._identities.identity import has_signed_device
@@ -26,6 +28,7 @@ from olmstate.actors._identities.operations import known_identities, take_identi
 from olmstate.actors._wire.json_parts import answer
 from olmstate.actors._wire.signatures import check_device_keys, signing_bytes
 from olmstate.actors._wire.untrusted_json import entries
+from olmstate.actors._wire.weight import weight
 from olmstate.messages import (
     AddDevices,
     DeviceAddress,
@@ -33,6 +36,7 @@ from olmstate.messages import (
     DeviceIdentity,
     DeviceKeyChanged,
     DeviceKeys,
+    Devices,
     DevicesAdded,
     DevicesChanged,
     DeviceTrustChanged,
@@ -49,7 +53,7 @@ V = TypeVar("V")
 MANY_ADDRESSES = 250
 """Compared without giving other tasks a chance: half a millisecond."""
 DEVICES_AT_ONCE = 16
-"""Checked without giving other tasks a chance: a millisecond."""
+"""Checked without giving other tasks a chance, or fewer that are large: a millisecond."""
 STORED_AT_ONCE = 24
 """Devices, or users looked up, without giving other tasks a chance."""
 ADDRESSES_AT_ONCE = 64
@@ -64,7 +68,7 @@ async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]] = {}
     told = {UserId(user_id): devices for user_id, devices in entries(response.get("device_keys"), "device_keys")}
     identities = await known_identities(turn, told)
-    async for some in SlicesOf(_told(told, users), DEVICES_AT_ONCE):
+    async for some in SlicesOf(_told(told, users), DEVICES_AT_ONCE, _work_to_check):
         for user_id, device_id, device in some:
             is_own = own is not None and user_id == own.user_id
             users[user_id][device_id] = _checked(user_id, device_id, device, identities[user_id], is_own=is_own)
@@ -81,6 +85,15 @@ async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
     if replaced is not None:
         turn.events.append(replaced)
     return DevicesAdded(added=tuple(added), removed=tuple(removed), rejected=rejected)
+
+
+async def devices(supervisor: Asking, query: Devices) -> tuple[DeviceKeys, ...]:
+    """What is known of the users' devices, of some users at a time."""
+    found: list[DeviceKeys] = []
+    async for some in SlicesOf(query.named, STORED_AT_ONCE):
+        committed = await supervisor.ask(CommittedDevices(users=some))
+        found += committed
+    return tuple(found)
 
 
 async def set_device_trust(turn: Turn, command: SetDeviceTrust) -> None:
@@ -100,6 +113,10 @@ def _told(
         users[user_id] = {}
         for device_id, device in entries(devices, "a user's devices"):
             yield user_id, DeviceId(device_id), device
+
+
+def _work_to_check(told: tuple[UserId, DeviceId, Json]) -> int:
+    return weight(told[-1])
 
 
 def _one_by_one(users: Mapping[UserId, Mapping[DeviceId, V]]) -> Iterator[tuple[UserId, DeviceId | None, V | None]]:
@@ -166,10 +183,10 @@ def _refuse_other_own(
     )
 
 
-async def distinct(addresses: Iterable[DeviceAddress]) -> dict[DeviceAddress, None]:
-    """Each of ``addresses`` once, in their order."""
-    found: dict[DeviceAddress, None] = {}
-    async for some in SlicesOf(addresses, MANY_ADDRESSES):
+async def distinct(names: Iterable[V]) -> dict[V, None]:
+    """Each of some addresses, or users, once, in their order."""
+    found: dict[V, None] = {}
+    async for some in SlicesOf(names, MANY_ADDRESSES):
         found.update(dict.fromkeys(some))
     return found
 

@@ -145,9 +145,9 @@ class Cache(Generic[E]):
         if len(rows) <= 1 or not isinstance(self._codec, RowwiseCodec):
             return self._codec.decode(partition, rows)
         codec: RowwiseCodec[E] = self._codec
-        first, *others = _slices(rows)
-        entry = codec.decode(partition, first)
-        for some in others:
+        slices = _slices(rows)
+        entry = codec.decode(partition, next(slices))
+        for some in slices:
             yield
             codec.add(entry, some)
         return entry
@@ -217,10 +217,16 @@ class Cache(Generic[E]):
     def changed_rows(self) -> Steps[list[Row]]:
         """What this turn must write. What is invalidated in between may be in it: then the turn is fenced."""
         rows: list[Row] = []
-        for partition, entry in list(self._dirty.items()):
-            for row in self._codec.encode(partition, entry):
+        count = size = 0
+        for partition in tuple(self._dirty):
+            if partition not in self._dirty:
+                continue
+            for row in self._codec.encode(partition, self._dirty[partition]):
                 rows.append(row)
-                if len(rows) % ROWS_AT_ONCE == 0:
+                count += 1
+                size += len(row.value or b"")
+                if count == ROWS_AT_ONCE or size > BYTES_AT_ONCE:
+                    count = size = 0
                     yield
         return rows
 

@@ -10,6 +10,7 @@ from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import if_sound, json_object
+from olmstate.actors._wire.weight import weight
 from olmstate.messages import (
     Command,
     Ed25519Key,
@@ -59,7 +60,11 @@ async def take_identities(turn: Turn, response: JsonObject) -> None:
     own = await own_identity(turn)
     identities: list[Identity] = []
     refused: list[UserId] = []
-    async for some in SlicesOf(masters, IDENTITIES_AT_ONCE):
+
+    def work(user_id: str) -> int:
+        return weight([masters[user_id], self_signing.get(user_id)])
+
+    async for some in SlicesOf(masters, IDENTITIES_AT_ONCE, work):
         for user_id in map(UserId, some):
             is_own = own is not None and user_id == own.user_id
             try:

@@ -103,6 +103,20 @@ def index_of(ciphertext: str) -> int | None:
         return None
 
 
+def steps_between(last: int, index: int) -> int:
+    """How many steps a Megolm ratchet goes from one message index to another, at most; from 0, where that is earlier.
+
+    It has four parts, a byte of the index each, and is turned as an odometer is (spec: the Megolm specification).
+    """
+    if index < last:
+        last = 0
+    for shift in (24, 16, 8):
+        turned = (index >> shift) - (last >> shift)
+        if turned:
+            return turned + sum((index & ((1 << shift) - 1)).to_bytes(3, "big"))
+    return index - last
+
+
 class EventHashes:
     """What is kept of an event's id, in one store."""
 

@@ -28,6 +28,7 @@ from olmstate.actors._room_keys.actor import (
 )
 from olmstate.actors._room_keys.claims import Claim
 from olmstate.actors._room_keys.copies import RoomKeyCopy, export, session_from_export, session_from_room_key
+from olmstate.actors._room_keys.message_indices import BLOCK, index_of, steps_between
 from olmstate.actors._room_keys.points import tell_of_room_keys
 from olmstate.actors._room_keys.receiving import keep_room_keys
 from olmstate.actors._wire.algorithms import MEGOLM
@@ -42,6 +43,7 @@ from olmstate.actors._wire.untrusted_json import (
     string,
     strings,
 )
+from olmstate.actors._wire.weight import weight
 from olmstate.messages import (
     AddRoomKey,
     Command,
@@ -72,12 +74,14 @@ R = TypeVar("R")
 
 EVENTS_AT_ONCE = 28
 """Decrypted without giving other tasks a chance: a millisecond."""
+STEPS_AS_ONE = 250
+"""Of the ratchet. Its sender decides how far it has to go for an event, and it may be a thousand steps."""
 CHARACTERS_AS_ONE = 4096
 """Of an event that is large: to decrypt so many more takes as long as to decrypt another event."""
 CHUNK = 200
 """Keys a turn: about 10 ms of checking, so that others get theirs in between."""
 AT_ONCE = 16
-"""Keys checked without giving other tasks a chance: below a millisecond."""
+"""Keys checked without giving other tasks a chance, or fewer that are large: below a millisecond."""
 PAGE = 32
 """Keys read and exported without giving other tasks a chance: about a millisecond."""
 
@@ -117,17 +121,31 @@ async def decrypt_room_events(
     outcomes: list[DecryptedRoomEvent | DecryptionError] = []
     if not procedure.events:  # whoever asks hears whether anybody still answers, and of what the store knows by now
         return await supervisor.ask(DecryptSome(events=()))
-    async for some in SlicesOf(procedure.events, EVENTS_AT_ONCE, _work_to_decrypt):
+    async for some in SlicesOf(procedure.events, EVENTS_AT_ONCE, _WorkToDecrypt()):
         decrypted = await supervisor.ask(DecryptSome(events=some, required_trust=procedure.required_trust))
         outcomes += decrypted
     return tuple(outcomes)
 
 
-def _work_to_decrypt(named: tuple[RoomId, Json]) -> int:
-    _, event = named
-    content = event.get("content") if is_object(event) else None
-    ciphertext = content.get("ciphertext") if is_object(content) else None
-    return 1 + len(ciphertext) // CHARACTERS_AS_ONE if isinstance(ciphertext, str) else 1
+class _WorkToDecrypt:
+    """How much work events are that are decrypted one after another."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+        """The message index of the last event of each session."""
+
+    def __call__(self, named: tuple[RoomId, Json]) -> int:
+        _, event = named
+        content = event.get("content") if is_object(event) else None
+        if not is_object(content):
+            return 1
+        ciphertext, session_id = content.get("ciphertext"), content.get("session_id")
+        if not isinstance(ciphertext, str) or not isinstance(session_id, str):
+            return 1
+        index, last = index_of(ciphertext) or 0, self._last.get(session_id, 0)
+        self._last[session_id] = index
+        steps = index - last if last <= index < last + BLOCK else steps_between(last, index)
+        return 1 + steps // STEPS_AS_ONE + len(ciphertext) // CHARACTERS_AS_ONE
 
 
 # --- importing ----------------------------------------------------------------------------------------------
@@ -143,7 +161,7 @@ async def import_chunk(turn: Turn, command: ImportChunk) -> RoomKeysImported:
     """Take in exported room keys, each apart."""
     own = await own_identity(turn)
     new: list[NewRoomKey] = []
-    async for keys in SlicesOf(command.keys, AT_ONCE):
+    async for keys in SlicesOf(command.keys, AT_ONCE, weight):
         for key in keys:
             try:
                 new.append(room_key_from_export(key, own))

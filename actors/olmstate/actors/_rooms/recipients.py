@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import chain
 from typing import Final
 
 from olmstate.actors._account.operations import own_device
-from olmstate.actors._devices.operations import devices_of, look_up
+from olmstate.actors._devices.operations import MANY_ADDRESSES, devices_of, distinct, look_up
 from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._identities.operations import known_identities
@@ -33,7 +34,10 @@ async def devices_of_users(turn: Turn, users: Collection[UserId]) -> dict[Device
     """All known devices of the users, and of our own user."""
     own = (await own_device(turn)).identity
     known = await devices_of(turn, [*users, own.user_id])
-    return {device.address: device for by_id in known.values() for device in by_id.values()}
+    devices: dict[DeviceAddress, DeviceKeys] = {}
+    async for some in SlicesOf(chain.from_iterable(by_id.values() for by_id in known.values()), MANY_ADDRESSES):
+        devices |= {device.address: device for device in some}
+    return devices
 
 
 async def chosen_of(turn: Turn, devices: Mapping[DeviceAddress, DeviceKeys], strategy: SharingStrategy) -> Chosen:
@@ -44,10 +48,11 @@ async def chosen_of(turn: Turn, devices: Mapping[DeviceAddress, DeviceKeys], str
     """
     own = (await own_device(turn)).identity
     itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
-    others = {address: device for address, device in devices.items() if address != itself}
+    others = dict(devices)
+    others.pop(itself, None)
     if not needs_identities(strategy):
         return await in_slices(choose(strategy, others, Owners(own.user_id, {}), None))
-    users = dict.fromkeys((own.user_id, *(address.user_id for address in others)))
+    users = await distinct(chain((own.user_id,), (address.user_id for address in others)))
     owners = Owners(own.user_id, await known_identities(turn, users))
     listed = (await look_up(turn, (itself,))).get(itself)
     return await in_slices(choose(strategy, others, owners, listed))

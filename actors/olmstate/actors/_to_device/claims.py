@@ -10,6 +10,7 @@ from typing import Final
 from olmstate.actors._account.actor import ALGORITHM
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._device_lists.operations import SERVER_TIMEOUT, server_of
+from olmstate.actors._devices.operations import MANY_ADDRESSES
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
@@ -63,19 +64,24 @@ async def claim_keys(turn: Turn, missing: Collection[DeviceAddress]) -> Prepared
     """Claim a key of each of these devices, unless somebody does, or it or its server has failed lately."""
     if not missing:
         return PreparedClaims(request_ids=(), asked_for=frozenset())
-    subjects = {subject_of(address): address for address in missing}
+    subjects: dict[str, DeviceAddress] = {}
+    servers: set[str] = set()
+    async for some in SlicesOf(missing, MANY_ADDRESSES):
+        subjects.update((subject_of(address), address) for address in some)
+        servers.update(server_of(address.user_id) for address in some)
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.KEYS_CLAIM))
     in_flight = {subject for each in pending for subject in each.subjects}
     own = tuple(each.request_id for each in pending if each.own and not subjects.keys().isdisjoint(each.subjects))
-    servers = {server_of(address.user_id) for address in missing}
-    failing = await backed_off(turn, (*subjects, *servers))
-    due = {
-        subject: address
-        for subject, address in subjects.items()
-        if subject not in in_flight and failing.keys().isdisjoint((subject, server_of(address.user_id)))
-    }
-    requests = tuple(_claim(some) for some in _parts(list(due.items())))
-    request_ids = await turn[RequestsActor].ask(PutRequests(requests=requests, now=turn.now))
+    failing = await backed_off(turn, chain(subjects, servers))
+    due: dict[str, DeviceAddress] = {}
+    async for part in SlicesOf(subjects.items(), MANY_ADDRESSES):
+        due.update(
+            (subject, address)
+            for subject, address in part
+            if subject not in in_flight and failing.keys().isdisjoint((subject, server_of(address.user_id)))
+        )
+    requests = [_claim(dict(part)) async for part in SlicesOf(due.items(), DEVICES_A_CLAIM)]
+    request_ids = await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
     return PreparedClaims(request_ids=own + request_ids, asked_for=frozenset(due) | (in_flight & subjects.keys()))
 
 
@@ -84,19 +90,19 @@ async def missing_sessions(supervisor: BesideTurns, query: MissingSessions) -> S
     own = await supervisor.ask(IdentityKeys())
     users, named = {*query.users, *([own.user_id] if query.users else [])}, frozenset(query.devices)
     owners = users.union((own.user_id, *(address.user_id for address in named)))
-    asked = [
-        device
-        for device in await supervisor.ask(Devices(users=tuple(sorted(owners))))
-        if (device.user_id in users or device.address in named)
-        and (device.user_id, device.device_id) != (own.user_id, own.device_id)
-        and OLM in device.algorithms
-    ]
+    devices = await supervisor.ask(Devices(users=tuple(sorted(owners))))
     missing: list[DeviceAddress] = []
-    for first in range(0, len(asked), DEVICES_AT_ONCE):
-        some = asked[first : first + DEVICES_AT_ONCE]
-        sessions = CommittedSessions(devices=tuple((device.user_id, device.curve25519) for device in some))
+    async for some in SlicesOf(devices, DEVICES_AT_ONCE):
+        asked = [
+            device
+            for device in some
+            if (device.user_id in users or device.address in named)
+            and (device.user_id, device.device_id) != (own.user_id, own.device_id)
+            and OLM in device.algorithms
+        ]
+        sessions = CommittedSessions(devices=tuple((device.user_id, device.curve25519) for device in asked))
         have_sessions = await supervisor.ask(sessions)
-        missing += _without(some, have_sessions)
+        missing += _without(asked, have_sessions)
     pending = await supervisor.ask(CommittedRequests())
     in_flight = {subject for each in pending if each.kind is RequestKind.KEYS_CLAIM for subject in each.subjects}
     names = {name for address in missing for name in (subject_of(address), server_of(address.user_id))}
@@ -127,22 +133,21 @@ async def next_try(turn: Turn, devices: Iterable[DeviceKeys]) -> int | None:
 
     None: nobody can. A device that has not failed is one that is being asked, or whose homeserver is: soon, then.
     """
-    able = [device.address for device in devices if OLM in device.algorithms]
-    names = {address: (subject_of(address), server_of(address.user_id)) for address in able}
-    until = await backed_off(turn, dict.fromkeys(chain.from_iterable(names.values())))
     soon = turn.now + delay(1)
-    tries = (max((until[name] for name in both if name in until), default=soon) for both in names.values())
-    return min(tries, default=None)
+    first: int | None = None
+    async for some in SlicesOf(devices, DEVICES_AT_ONCE):
+        able = [device.address for device in some if OLM in device.algorithms]
+        names = [(subject_of(address), server_of(address.user_id)) for address in able]
+        until = await backed_off(turn, dict.fromkeys(chain.from_iterable(names)))
+        for both in names:
+            its = max((until[name] for name in both if name in until), default=soon)
+            first = its if first is None else min(first, its)
+    return first
 
 
 def subject_of(address: DeviceAddress) -> str:
     """What stands for a device in requests and back-offs. No user id has a space in it."""
     return f"{address.user_id} {address.device_id}"
-
-
-def _parts(items: list[tuple[str, DeviceAddress]]) -> Iterable[Mapping[str, DeviceAddress]]:
-    for first in range(0, len(items), DEVICES_A_CLAIM):
-        yield dict(items[first : first + DEVICES_A_CLAIM])
 
 
 def _claim(devices: Mapping[str, DeviceAddress]) -> NewRequest:

@@ -29,23 +29,22 @@ from olmstate.messages import (
     UserId,
 )
 
+SESSIONS_AT_ONCE = 12
+"""Unpickled, or kept, without giving other tasks a chance: below a millisecond."""
+
 
 async def import_account(turn: Turn, command: ImportAccount) -> DeviceIdentity:
     """Take over another library's account, its Olm sessions and the devices that it knew; all or nothing."""
     account = unpickle_account(command.pickle, command.pickle_key, command.format)
-    sessions = tuple(
-        NewSession(
-            sender_key=_sender_key(pickled),
-            session=_unpickle(pickled, command),
-            owner=pickled.user_id,
-            steps_for_anybody=STEPS_FOR_ANYBODY,
-        )
-        for pickled in command.olm_sessions
-    )
-    devices = [_device(imported) for imported in command.devices]
+    sessions: list[NewSession] = []
+    async for pickles in SlicesOf(command.olm_sessions, SESSIONS_AT_ONCE):
+        sessions += [_session(pickled, command) for pickled in pickles]
+    devices: list[DeviceKeys] = []
+    async for known in SlicesOf(command.devices, STORED_AT_ONCE):
+        devices += [_device(imported) for imported in known]
     identity = await turn[AccountActor].ask(Create(account=account))
-    if sessions:
-        await turn[OlmSessionsActor].ask(AddSessions(sessions=sessions))
+    async for made in SlicesOf(sessions, SESSIONS_AT_ONCE):
+        await turn[OlmSessionsActor].ask(AddSessions(sessions=made))
     added: list[DeviceAddress] = []
     async for some in SlicesOf(devices, STORED_AT_ONCE):
         users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]] = {}
@@ -56,6 +55,15 @@ async def import_account(turn: Turn, command: ImportAccount) -> DeviceIdentity:
     if added:
         turn.events.append(DevicesChanged(added=tuple(added), removed=()))
     return identity
+
+
+def _session(pickled: OlmSessionPickle, command: ImportAccount) -> NewSession:
+    return NewSession(
+        sender_key=_sender_key(pickled),
+        session=_unpickle(pickled, command),
+        owner=pickled.user_id,
+        steps_for_anybody=STEPS_FOR_ANYBODY,
+    )
 
 
 def _device(imported: ImportedDevice) -> DeviceKeys:

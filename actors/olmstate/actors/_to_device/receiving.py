@@ -29,6 +29,7 @@ from olmstate.actors._wire.olm_message import NORMAL, PRE_KEY, OlmMessage, parse
 from olmstate.actors._wire.payload import Payload, check_payload
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import as_object, check_depth, integer, is_object, json_object, string
+from olmstate.actors._wire.weight import weight
 from olmstate.messages import (
     DecryptedToDevice,
     DecryptionError,
@@ -211,7 +212,7 @@ def _work_to_check(decrypted: tuple[int, bytes]) -> int:
 
 
 def _work_to_open(event: Json) -> int:
-    return 1 if is_object(event) and event.get("type") == ENCRYPTED else PLAIN_EVENT
+    return 1 if is_object(event) and event.get("type") == ENCRYPTED else PLAIN_EVENT * weight(event)
 
 
 def _open(event: Json, own: DeviceIdentity) -> _Received:

@@ -20,6 +20,7 @@ from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.signatures import check_one_time_key
 from olmstate.actors._wire.steps import Steps
 from olmstate.actors._wire.untrusted_json import entries, json_object
+from olmstate.actors._wire.weight import CHARACTERS_AS_ONE, weight
 from olmstate.messages import (
     CreateOlmSessions,
     Curve25519Key,
@@ -28,6 +29,7 @@ from olmstate.messages import (
     DeviceKeys,
     EncryptedToDevice,
     EncryptToDevice,
+    Json,
     JsonObject,
     MalformedMessage,
     MegolmSessionId,
@@ -42,7 +44,7 @@ from olmstate.messages import (
 KEYS_AT_ONCE = 6
 """Claimed keys checked, or sessions started, without giving other tasks a chance: a millisecond, or two."""
 PLAINTEXTS_AT_ONCE = 48
-"""Encrypted without giving other tasks a chance: a millisecond, or two."""
+"""Encrypted without giving other tasks a chance, or fewer that are large: a millisecond, or two."""
 CONTENTS_AT_ONCE = 500
 DEVICES_A_REQUEST = 250
 """So many to-device messages a request, as servers like it."""
@@ -54,7 +56,7 @@ async def create_olm_sessions(turn: Turn, command: CreateOlmSessions) -> OlmSess
     claimed = await in_slices(_claimed(await in_slices(_one_time_keys(command.one_time_keys))))
     created: list[DeviceAddress] = []
     rejected: dict[DeviceAddress, OlmStateError] = {}
-    async for some in SlicesOf(claimed.items(), KEYS_AT_ONCE):
+    async for some in SlicesOf(claimed.items(), KEYS_AT_ONCE, _work_to_check):
         created += await _start_sessions(turn, dict(some), rejected)
     for trouble in turn.additions[OLM_TROUBLE]:
         if created:
@@ -63,7 +65,7 @@ async def create_olm_sessions(turn: Turn, command: CreateOlmSessions) -> OlmSess
 
 
 async def _start_sessions(
-    turn: Turn, claimed: Mapping[DeviceAddress, object], rejected: dict[DeviceAddress, OlmStateError]
+    turn: Turn, claimed: Mapping[DeviceAddress, Json], rejected: dict[DeviceAddress, OlmStateError]
 ) -> Iterable[DeviceAddress]:
     """With whom there is a session now; who is ``rejected``, and why, is added there."""
     known = await look_up(turn, claimed)
@@ -107,8 +109,12 @@ def _one_time_keys(response: JsonObject | str | bytes) -> Steps[JsonObject]:
     return one_time_keys
 
 
-def _claimed(one_time_keys: JsonObject) -> Steps[dict[DeviceAddress, object]]:
-    found: dict[DeviceAddress, object] = {}
+def _work_to_check(claimed: tuple[DeviceAddress, Json]) -> int:
+    return weight(claimed[-1])
+
+
+def _claimed(one_time_keys: JsonObject) -> Steps[dict[DeviceAddress, Json]]:
+    found: dict[DeviceAddress, Json] = {}
     for user_id, devices in entries(one_time_keys, "one_time_keys"):
         for device_id, keys in entries(devices, "a user's devices"):
             for key_id, key in entries(keys, "a device's keys"):
@@ -161,7 +167,8 @@ async def encrypt_to(
     contents: dict[DeviceAddress, JsonObject] = {}
     keys: dict[DeviceAddress, Curve25519Key] = {}
     missing: dict[DeviceAddress, None] = {}
-    async for some in SlicesOf(devices, PLAINTEXTS_AT_ONCE):
+    at_once = max(1, PLAINTEXTS_AT_ONCE // (1 + len(head) // CHARACTERS_AS_ONE))
+    async for some in SlicesOf(devices, at_once):
         found = {address: known[address] for address in some if address in known}
         plaintexts = tuple(
             (

@@ -89,8 +89,9 @@ async def _have_sessions(turn: Turn, named: Collection[tuple[UserId, Curve25519K
     repairs = await turn[UnwedgingActor].ask(Repairs())
     due = {device: repair for device in devices if (repair := repairs.get(device, _NONE)).may_begin(turn.now)}
     if due:
-        wanted = {device: msgspec.structs.replace(repair, wanted=turn.now) for device, repair in due.items()}
-        await turn[UnwedgingActor].ask(PutRepairs(repairs=wanted, now=turn.now))
+        async for some in SlicesOf(due.items(), DEVICES_AT_ONCE):
+            wanted = {device: msgspec.structs.replace(repair, wanted=turn.now) for device, repair in some}
+            await turn[UnwedgingActor].ask(PutRepairs(repairs=wanted, now=turn.now))
         await claim_keys(turn, due)
 
 

@@ -86,6 +86,8 @@ SLOW_COMMIT = 0.004
 nothing else to do, and half a millisecond between greedy processes."""
 ROW_SECONDS = 0.000_012
 """About what it takes to write a row, however fast the disk is."""
+BYTE_SECONDS = 0.000_000_001_3
+"""The same of a byte, where rows are large."""
 UNSEALED_AT_ONCE = 96
 """Rows, before the event loop goes on: half a millisecond."""
 SEALED_AT_ONCE = 96
@@ -449,14 +451,15 @@ class SqliteStore:
             StorePoisoned: Nobody knows what was written; or nothing was, since the lock isn't held or the handle was in
                 doubt before.
         """
-        statements = await self._seal_all(rows, seen + 1)
+        statements, size = await self._seal_all(rows, seen + 1)
         self.check_usable()
         facts = self._facts_with(rows)
         if facts is not self._facts:
             statements.append((FACTS, [(facts.seal(self._unlocked),)]))
         if not self._lock.held:
             raise StorePoisoned(reason="a commit was tried without the lock")
-        estimate = max(self._last_commit, ROW_SECONDS * sum(len(parameters) for _, parameters in statements))
+        number = sum(len(parameters) for _, parameters in statements)
+        estimate = max(self._last_commit, ROW_SECONDS * number + BYTE_SECONDS * size)
         try:
             self._last_commit = await self._run_when_free(lambda: self._write(statements, seen), estimate)
         except (StoreFull, StoreCorrupt, StoreUnavailable) as error:
@@ -532,11 +535,11 @@ class SqliteStore:
         # writer, for it was our turn with it, and since then nobody else has run
         return timed()
 
-    async def _seal_all(self, rows: Rows, generation: int) -> list[_Statement]:
-        """What is to be written, sealed here: a thread of its own would have Python to itself no sooner."""
+    async def _seal_all(self, rows: Rows, generation: int) -> tuple[list[_Statement], int]:
+        """What is to be written, and how many bytes. Sealed here: a thread would have Python to itself no sooner."""
         seal_all = self._unlocked.seal_all
         statements: list[_Statement] = []
-        number = size = 0
+        number = size = total = 0
         for table, table_rows in rows.items():
             if table in KEYS_ONLY:
                 statements.append((UPSERT[table], [(row.key,) for row in table_rows if row.value is not None]))
@@ -546,6 +549,7 @@ class SqliteStore:
             kept: list[tuple[object, ...]] = []
             while done < len(table_rows):
                 if number >= SEALED_AT_ONCE or size > BYTES_AT_ONCE:
+                    total += size
                     number = size = 0
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 part = _up_to(table_rows[done : done + SEALED_AT_ONCE - number], BYTES_AT_ONCE - size)
@@ -563,7 +567,7 @@ class SqliteStore:
                     statements.append((UPSERT[table], _as_they_lie(kept)))
                     kept = []
             statements.append((UPSERT[table], _as_they_lie(kept)))
-        return statements
+        return statements, total + size
 
     def _write(self, statements: Sequence[_Statement], seen: int) -> None:
         generation = seen + 1
