@@ -33,7 +33,7 @@ E = TypeVar("E")
 
 ROWS_AT_ONCE = 24
 """Decoded or encoded without giving other tasks a chance: half a millisecond."""
-BYTES_AT_ONCE = 16 * 1024
+BYTES_AT_ONCE = 12 * 1024
 """The same, of rows that are large."""
 BYTES_AS_A_ROW = 4 * 1024
 """Of a row that is large: to decode so many more takes as long as to decode another one."""
