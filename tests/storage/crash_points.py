@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import sqlite_utils  # noqa: F401 - or each child would import it, and the files of that would be steps
 import trio
 
 from olmstate.messages import StoreUnavailable
