@@ -140,11 +140,10 @@ def _checked(
     except OlmStateError as error:
         return error
     identity = None if known is None else known.identity
-    return attrs.evolve(
-        device,
-        cross_signed_by=identity.self_signing.public_key if identity and has_signed_device(identity, told) else None,
-        signed_json=signing_bytes(told) if is_own else None,
-    )
+    signer = identity.self_signing.public_key if identity and has_signed_device(identity, told) else None
+    if signer is None and not is_own:
+        return device
+    return attrs.evolve(device, cross_signed_by=signer, signed_json=signing_bytes(told) if is_own else None)
 
 
 def _refuse_other_own(

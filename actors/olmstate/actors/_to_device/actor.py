@@ -128,6 +128,14 @@ class DeviceSessions(msgspec.Struct, kw_only=True, gc=False):
         """Most recently used first."""
         return sorted(self.by_id.values(), key=_rank, reverse=True)
 
+    def to_encrypt_on(self, user_id: UserId) -> OlmSession | None:
+        """Of the sessions on which we may encrypt for that user, the most recently used one."""
+        best: OlmSession | None = None
+        for each in self.by_id.values():
+            if each.may_encrypt_for(user_id) and (best is None or each.rank > best.rank):
+                best = each
+        return best
+
     @property
     def room_keys(self) -> dict[RoomId, MegolmSessionId]:
         """The last room key of each room that was sent on any of them."""
@@ -187,6 +195,11 @@ def _note(room_keys: dict[RoomId, MegolmSessionId], room_id: RoomId, session_id:
     room_keys[room_id] = session_id
     if len(room_keys) > ROOM_KEYS_REMEMBERED:
         del room_keys[next(iter(room_keys))]
+
+
+def _can_encrypt(sessions: Iterable[DeviceSessions], devices: Iterable[tuple[UserId, Curve25519Key]]) -> Iterable[bool]:
+    """Whether each user's device can be written to on its sessions."""
+    return (each.to_encrypt_on(user_id) is not None for each, (user_id, _) in zip(sessions, devices, strict=True))
 
 
 _rank: Callable[[OlmSession], int] = attrgetter("rank")
@@ -450,9 +463,11 @@ class OlmSessionsActor(Actor[Asked]):
                 self._remember(messages)
                 return message.reply(None)
             case HaveSessions(devices=devices):
-                return message.reply(tuple(bool(self._usable(*device)) for device in devices))
+                of_each = [self._sessions.current(self._partition(key)) for _, key in devices]
+                return message.reply(tuple(_can_encrypt(of_each, devices)))
             case CommittedSessions(devices=devices):
-                return message.reply(tuple(self._may_encrypt(*device) for device in devices))
+                of_each = [self._sessions.committed(self._partition(key)) for _, key in devices]
+                return message.reply(tuple(_can_encrypt(of_each, devices)))
             case Save(sender_keys=sender_keys, first=first):
                 if first:
                     self._saved.clear()
@@ -617,14 +632,6 @@ class OlmSessionsActor(Actor[Asked]):
 
     # --- encrypting -----------------------------------------------------------------------------------------
 
-    def _usable(self, user_id: UserId, sender_key: Curve25519Key) -> list[OlmSession]:
-        sessions = self._sessions.current(self._partition(sender_key)).by_recency()
-        return [known for known in sessions if known.may_encrypt_for(user_id)]
-
-    def _may_encrypt(self, user_id: UserId, sender_key: Curve25519Key) -> bool:
-        sessions = self._sessions.committed(self._partition(sender_key)).by_recency()
-        return any(known.may_encrypt_for(user_id) for known in sessions)
-
     def _encrypt(
         self,
         user_id: UserId,
@@ -633,10 +640,10 @@ class OlmSessionsActor(Actor[Asked]):
         room_key: tuple[RoomId, MegolmSessionId] | None,
     ) -> tuple[int, str] | None:
         partition = self._partition(sender_key)
-        usable = self._usable(user_id, sender_key)
-        if not usable:
+        used = self._sessions.current(partition).to_encrypt_on(user_id)
+        if used is None:
             return None
-        device, used = self._sessions.change(partition), usable[0]
+        device = self._sessions.change(partition)
         message_type, body = used.session.encrypt(plaintext).to_parts()
         if used.claimed_from is None and used.owner is None:
             used.steps_for_anybody -= 1
