@@ -277,8 +277,8 @@ def json_object(obj: JsonObject, field: str) -> JsonObject:
     Raises:
         MalformedMessage: It is missing or something else.
     """
-    value = obj.get(field)
-    if is_object(value):
+    value: JsonObject | None = obj.get(field)  # if it is one, and not anything else
+    if isinstance(value, dict):
         return value
     raise _refusal(obj, field, "an object")
 
@@ -316,6 +316,8 @@ def string(obj: JsonObject, field: str) -> str:
         MalformedMessage: It is missing, something else, or has a lone surrogate.
     """
     value = obj.get(field)
+    if type(value) is str and value.isascii():  # nearly always
+        return value
     if isinstance(value, str) and (value.isascii() or _is_unicode(value)):
         return str.__str__(value)  # plain, if it was of a class of somebody's own
     raise _refusal(obj, field, "a string")
