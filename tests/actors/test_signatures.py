@@ -18,13 +18,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from olmstate.actors._wire.signatures import (
-    MAX_INTEGER,
     canonical_json,
     check_device_keys,
     check_one_time_key,
     verify_signed,
 )
-from olmstate.actors._wire.untrusted_json import MAX_DEPTH
+from olmstate.actors._wire.untrusted_json import MAX_DEPTH, MAX_INTEGER
 from olmstate.messages import (
     DeviceId,
     DeviceKeys,
@@ -35,6 +34,7 @@ from olmstate.messages import (
     UserId,
 )
 from tests.operations.peer import Peer
+from tests.peer.encoding import canonical
 
 if TYPE_CHECKING:
     from olmstate.messages import JsonObject
@@ -93,9 +93,16 @@ def test_canonical_json_is_what_the_spec_shows(text: str, expected: str) -> None
 @given(objects)
 def test_canonical_json_is_stable_and_means_the_same(obj: JsonObject) -> None:
     encoded = canonical_json(obj)
+    assert canonical(obj).encode() == encoded
     assert obj == json.loads(encoded)
     assert encoded == canonical_json(json.loads(encoded))
     assert encoded == canonical_json(dict(reversed(obj.items())))
+
+
+def test_all_characters_are_written_and_ordered_as_another_does() -> None:
+    characters = [chr(each) for each in range(0x110000) if not 0xD800 <= each < 0xE000]
+    obj: JsonObject = {"text": "".join(characters), **dict.fromkeys(reversed(characters[::61]), "")}
+    assert canonical(obj).encode() == canonical_json(obj)
 
 
 @given(st.dictionaries(any_text | st.integers(), anything))

@@ -338,6 +338,13 @@ def test_what_encoders_may_write_differently_or_not_at_all_is_not_plain(value: J
     assert not is_plain(value)
 
 
+@pytest.mark.parametrize("number", [1.5, -0.0, 2**53, -(2**53)])
+def test_numbers_that_canonical_json_does_not_have_are_not_plain_there(number: float) -> None:
+    assert is_plain([number])
+    assert not is_plain([number], canonical=True)
+    assert is_plain([2**53 - 1, -(2**53) + 1, True], canonical=True)
+
+
 def test_what_is_nested_too_deep_or_without_end_is_not_plain() -> None:
     for in_objects in (True, False):
         assert is_plain(nested(MAX_DEPTH, in_objects=in_objects))

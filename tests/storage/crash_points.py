@@ -18,6 +18,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,7 @@ class Backup(Action):
 
 def main() -> None:
     """Kill at one step after the other until there is none left."""
+    import_module("sqlite_utils")  # or each child would import it, and the files of that would be steps
     name, folder, stride = sys.argv[1], Path(sys.argv[3]), int(sys.argv[2])
     actions: dict[str, type[Action]] = {"create": Create, "migrate": Migrate, "backup": Backup}
     step, killed, finished = 1 - stride, -1, False

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
+import sqlite_utils.utils
+import trio
 
 from olmstate.messages import StoreUnavailable
 from olmstate.storage import SqliteStore
 from olmstate.storage.sqlite import connection
 from olmstate.storage.sqlite.connection import connect, require_writable, use_wal
 from olmstate.storage.sqlite.folder import create_file
-from tests.storage.handles import Handles, device, put, values
+from olmstate.storage.sqlite.sqlite3 import sqlite3 as sqlite3_of_the_store
+from tests.storage.handles import KEY, Handles, device, put, values
 
 FULL, MEMORY = 2, 2
 
@@ -94,24 +97,45 @@ def test_a_log_that_one_large_transaction_made_is_cut(tmp_path: Path, monkeypatc
     create_file(tmp_path / "database")
     database = connect(tmp_path / "database", write=True)
     use_wal(database)
-    database.conn.execute("CREATE TABLE t (x)")
-    database.conn.execute("INSERT INTO t VALUES (zeroblob(9000000))")
+    database.execute("CREATE TABLE t (x)")
+    database.execute("INSERT INTO t VALUES (zeroblob(9000000))")
     assert (tmp_path / "database-wal").stat().st_size > 9_000_000
 
-    database.conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-    database.conn.execute("INSERT INTO t VALUES (1)")
+    database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    database.execute("INSERT INTO t VALUES (1)")
 
     assert connection.WAL_BYTES == (tmp_path / "database-wal").stat().st_size
     database.close()
 
 
 def test_a_database_that_can_have_no_log_is_unavailable() -> None:
-    database = Database(memory=True)  # as where no memory can be shared, SQLite answers with the mode that it keeps
+    database = sqlite3.connect(
+        ":memory:"
+    )  # as where no memory can be shared, SQLite answers with the mode that it keeps
 
     with pytest.raises(StoreUnavailable, match="journal mode memory"):
         use_wal(database)
 
     database.close()
+
+
+def test_sqlite_is_the_one_that_sqlite_utils_uses() -> None:
+    # two copies of it in one process would cancel each other's locks
+    assert sqlite3_of_the_store is vars(sqlite_utils.utils)["sqlite3"]
+
+
+async def test_who_opens_a_store_that_is_there_imports_no_sqlite_utils(stores: Handles) -> None:
+    await (await stores.open()).aclose()
+    program = (
+        "import sys, pathlib, trio\n"
+        "from olmstate.storage import open_store\n"
+        f"store = trio.run(lambda: open_store(pathlib.Path({str(stores.folder)!r}), key={KEY!r}))\n"
+        "print(store.info().generation, 'sqlite_utils' in sys.modules)\n"
+    )
+
+    printed = await trio.run_process([sys.executable, "-c", program], capture_stdout=True)
+
+    assert b"0 False" == printed.stdout.strip()
 
 
 def test_a_missing_database_is_not_made(tmp_path: Path) -> None:
@@ -127,9 +151,9 @@ def test_a_connection_that_can_only_read_is_found_before_it_is_used(tmp_path: Pa
     path = tmp_path / "store.sqlite"
     with closing(sqlite3.connect(path)) as made:
         made.execute("CREATE TABLE meta (id INTEGER)")
-        require_writable(Database(made))
+        require_writable(made)
     with (
         closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as reading,
         pytest.raises(sqlite3.OperationalError, match="readonly"),
     ):
-        require_writable(Database(reading))
+        require_writable(reading)

@@ -134,8 +134,8 @@ async def test_a_folder_that_is_closed_to_us_is_unavailable(tmp_path: Path, monk
 
 def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
     (tmp_path / DATABASE).touch()
-    with closing(connect(tmp_path / DATABASE, write=True)) as db:
-        db.table("people").insert({"name": "Bob"})
+    with closing(connect(tmp_path / DATABASE, write=True)) as connection:
+        connection.execute("CREATE TABLE people (name TEXT)")
 
     with pytest.raises(StoreCorrupt, match="not olmstate's"):
         inspect_store(tmp_path)
@@ -150,8 +150,8 @@ def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
 
 async def test_a_newer_schema_is_refused_by_name(tmp_path: Path) -> None:
     await (await made(tmp_path)).aclose()
-    with closing(connect(tmp_path / DATABASE, write=True)) as db:
-        db.conn.execute("UPDATE meta SET schema = 99")
+    with closing(connect(tmp_path / DATABASE, write=True)) as connection:
+        connection.execute("UPDATE meta SET schema = 99")
 
     with pytest.raises(SchemaTooNew) as raised:
         inspect_store(tmp_path)
@@ -160,8 +160,8 @@ async def test_a_newer_schema_is_refused_by_name(tmp_path: Path) -> None:
 
 async def test_a_store_that_lost_how_its_key_is_wrapped_is_corrupt(tmp_path: Path) -> None:
     await (await made(tmp_path)).aclose()
-    with closing(connect(tmp_path / DATABASE, write=True)) as db:
-        db.conn.execute("DELETE FROM wrapping")
+    with closing(connect(tmp_path / DATABASE, write=True)) as connection:
+        connection.execute("DELETE FROM wrapping")
 
     with pytest.raises(StoreCorrupt):
         inspect_store(tmp_path)

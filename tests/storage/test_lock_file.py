@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import trio
 import trio.testing
 
 from olmstate.messages import StoreError, StoreFull, StorePoisoned, StoreUnavailable
+from olmstate.storage.lock import lock_file
 from olmstate.storage.lock.line import PLACES
 from olmstate.storage.lock.lock_file import LockFile
 from olmstate.storage.lock.turnstile import PATIENCE, Turnstile
@@ -20,6 +22,7 @@ from tests.storage.handles import descriptors
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from types import FrameType
 
     from trio.testing import MockClock
 
@@ -116,6 +119,43 @@ def test_what_the_operating_system_refuses_is_an_error_of_the_store_and_leaves_n
             LockFile(tmp_path / "lock")
 
     assert before == descriptors()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+def test_ctrl_c_while_a_file_is_opened_comes_out_as_what_it_is(tmp_path: Path) -> None:
+    before = descriptors()
+    moment = 0
+    while is_interrupted_at(moment, lambda: LockFile(tmp_path / "lock").close()):
+        moment += 1
+
+    assert moment > 10
+    assert descriptors() - before <= 2, "left open only by the two moments right after the system call"
+
+
+def is_interrupted_at(moment: int, work: Callable[[], None]) -> bool:
+    """Interrupt `work` at one of the moments of this module, and of `os`, at which Python attends to signals.
+
+    Returns:
+        Whether there is such a moment. Moments count from 0.
+    """
+
+    def attend(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal moment
+        del argument  # a traceback would keep what was returned
+        if event != "c_call" and frame.f_globals["__name__"] in (lock_file.__name__, os.__name__):
+            moment -= 1
+            if moment == -1:
+                raise KeyboardInterrupt
+
+    before = sys.getprofile()
+    sys.setprofile(attend)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.setprofile(before)
+    return False
 
 
 def refuse(code: int) -> Callable[..., None]:

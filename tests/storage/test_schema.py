@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from sqlite_utils import Database
 
-from olmstate.messages import SchemaTooNew, StoreCorrupt
+from olmstate.messages import SchemaTooNew, StoreCorrupt, StoreUnavailable
 from olmstate.storage import Table
 from olmstate.storage.sqlite import migrations
 from olmstate.storage.sqlite.migrations import (
@@ -33,7 +35,7 @@ def fill(db: Database) -> None:
 @pytest.fixture
 def db() -> Iterator[Database]:
     database = Database(sqlite3.connect(":memory:", isolation_level=None), execute_plugins=False)
-    create(database, fill)
+    create(database.conn, fill)
     yield database
     database.close()
 
@@ -58,7 +60,7 @@ def test_each_type_has_its_table_and_only_our_types_of_columns(db: Database) -> 
         columns = ["key", *(["partition"] if table in PARTITIONED else []), "value", "generation"]
         columns += ["grouped"] if table in GROUPED else []
         assert (["key"] if table in KEYS_ONLY else columns) == list(db.table(table).columns_dict)
-    assert (newest(), APPLICATION_ID) == (version(db), db.conn.execute("PRAGMA application_id").fetchone()[0])
+    assert (newest(), APPLICATION_ID) == (version(db.conn), db.conn.execute("PRAGMA application_id").fetchone()[0])
 
 
 @pytest.mark.parametrize("table", [table for table in Table if table not in KEYS_ONLY])
@@ -103,18 +105,18 @@ def test_only_due_migrations_run_and_the_generation_tells_other_handles(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     present = newest()
-    migrate(db)
+    migrate(db.conn)
     assert (present, 0) == db.conn.execute("SELECT schema, generation FROM meta").fetchone()
 
     monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, next_one))
-    migrate(db)
+    migrate(db.conn)
     assert (present + 1, 1, 7) == db.conn.execute("SELECT schema, generation, later FROM meta").fetchone()
 
     monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, later))
-    migrate(db)
-    migrate(db)
+    migrate(db.conn)
+    migrate(db.conn)
     assert (present + 2, 2, 7) == db.conn.execute("SELECT schema, generation, later FROM meta").fetchone()
-    assert present + 2 == version(db) == newest()
+    assert present + 2 == version(db.conn) == newest()
 
 
 def test_a_migration_that_fails_leaves_the_older_schema_whole(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,9 +124,9 @@ def test_a_migration_that_fails_leaves_the_older_schema_whole(db: Database, monk
     monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, next_one, fails))
 
     with pytest.raises(sqlite3.OperationalError):
-        migrate(db)
+        migrate(db.conn)
 
-    assert present == version(db)
+    assert present == version(db.conn)
     assert "half" not in db.table_names()
     assert "later" not in db.table("meta").columns_dict
 
@@ -133,10 +135,17 @@ def test_a_new_store_that_can_not_be_filled_is_none() -> None:
     db = Database(sqlite3.connect(":memory:", isolation_level=None), execute_plugins=False)
 
     with pytest.raises(sqlite3.OperationalError):
-        create(db, fails)
+        create(db.conn, fails)
 
     assert [] == db.table_names()
     db.close()
+
+
+def test_where_sqlite_utils_cannot_be_imported_just_then_no_store_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sqlite_utils", None)
+
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection, pytest.raises(StoreUnavailable):
+        create(connection, fill)
 
 
 @pytest.mark.parametrize("statement", ["PRAGMA application_id = 0", "PRAGMA application_id = 1", "DELETE FROM meta"])
@@ -144,18 +153,18 @@ def test_a_database_that_is_not_ours_any_more_is_corrupt(db: Database, statement
     db.conn.execute(statement)
 
     with pytest.raises(StoreCorrupt):
-        version(db)
+        version(db.conn)
     with pytest.raises(StoreCorrupt):
-        migrate(db)
+        migrate(db.conn)
 
 
 def test_a_later_schema_is_refused(db: Database) -> None:
     db.conn.execute("UPDATE meta SET schema = schema + 1")
 
     with pytest.raises(SchemaTooNew):
-        version(db)
+        version(db.conn)
     with pytest.raises(SchemaTooNew):
-        migrate(db)
+        migrate(db.conn)
 
 
 async def test_opening_migrates_and_handles_of_the_older_version_stop(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from functools import cached_property
 
 import attrs
 
@@ -12,7 +13,7 @@ from ._ids import Curve25519Key, DeviceId, Ed25519Key, JsonObject, UserId
 from ._message import Command, Query
 
 
-@attrs.frozen(kw_only=True, order=True, field_transformer=checked)
+@attrs.frozen(kw_only=True, order=True, cache_hash=True, field_transformer=checked)
 class DeviceAddress:
     """Where a to-device message goes."""
 
@@ -50,7 +51,7 @@ class DeviceKeys:
     trust: DeviceTrust = DeviceTrust.UNSET
     """See `SetDeviceTrust`."""
 
-    @property
+    @cached_property
     def address(self) -> DeviceAddress:
         """Where it is reached."""
         return DeviceAddress(user_id=self.user_id, device_id=self.device_id)

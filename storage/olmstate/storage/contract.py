@@ -21,7 +21,7 @@ START: Position = (b"", b"")
 """Before all rows."""
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One row. Values are plain here; the store seals them."""
 
     key: bytes

@@ -570,9 +570,10 @@ class AccountActor(Actor[Asked]):
     def _create_inbound(self, own: OwnAccount, olm: OlmMessage) -> InboundSession | DecryptionError:
         assert olm.pre_key is not None  # noqa: S101 - no other starts a session
         assert olm.session_keys is not None  # noqa: S101 - it has them
-        assert olm.one_time_key is not None  # noqa: S101 - nor without this one
+        one_time_key = olm.one_time_key
+        assert one_time_key is not None  # noqa: S101 - nor without this one
         # a fallback key begins as many sessions as there are names for one
-        if not olm.session_keys.are_canonical or not (own.keys.has(olm.one_time_key) or olm.session_keys.are_made):
+        if not olm.session_keys.are_canonical or not (own.keys.has(one_time_key) or olm.session_keys.are_made):
             return MalformedMessage(reason="a key of the pre-key message is not as Curve25519 makes it")
         try:
             identity_key = Curve25519PublicKey.from_base64(olm.sender_key)
@@ -583,9 +584,9 @@ class AccountActor(Actor[Asked]):
         except ValueError as error:
             return UnknownOlmSession(reason=str(error))
         self._changing()
-        change = own.keys.use(olm.one_time_key)
-        sync = self._sync.current(self._sync_key)
+        change = own.keys.use(one_time_key)
         if change:
+            sync = self._sync.current(self._sync_key)
             count = max(0, (sync.one_time_key_count or 0) + change)
             self._sync.put(self._sync_key, msgspec.structs.replace(sync, one_time_key_count=count))
         return InboundSession(sender_key=olm.sender_key, session=session, plaintext=plaintext, digest=olm.digest)

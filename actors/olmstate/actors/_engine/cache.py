@@ -129,7 +129,10 @@ class Cache(Generic[E]):
         decoded = 0
         for partition, partition_rows in rows.items():
             if partition in self._loading:
-                entry = yield from self._decode(partition, partition_rows)
+                if len(partition_rows) > 1:
+                    entry = yield from self._decode(partition, partition_rows)
+                else:
+                    entry = self._codec.decode(partition, partition_rows)
                 if partition in self._loading:  # still
                     self._loading.discard(partition)
                     self._loaded += 1
@@ -142,7 +145,7 @@ class Cache(Generic[E]):
                 yield
 
     def _decode(self, partition: bytes, rows: Sequence[Row]) -> Steps[E]:
-        if len(rows) <= 1 or not isinstance(self._codec, RowwiseCodec):
+        if not isinstance(self._codec, RowwiseCodec):
             return self._codec.decode(partition, rows)
         codec: RowwiseCodec[E] = self._codec
         slices = _slices(rows)

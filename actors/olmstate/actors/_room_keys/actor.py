@@ -267,7 +267,7 @@ def _shared(string: S) -> S:
 # --- what it is asked ---------------------------------------------------------------------------------------
 
 
-class NewRoomKey(QuietStruct, kw_only=True, frozen=True):
+class NewRoomKey(QuietStruct, kw_only=True, frozen=True, gc=False):
     """A room key that came."""
 
     room_id: RoomId
@@ -502,14 +502,14 @@ class InboundGroupSessionsActor(Actor[Asked]):
         return (self._room_keys, partitions), (self._withheld, notices)
 
     def _wanted_to_add(self, room_keys: Sequence[NewRoomKey]) -> Wanted:
-        yield self._room_keys, [self._partition(new.room_id, new.session_id) for new in room_keys]
+        partitions = [self._partition(new.room_id, new.session_id) for new in room_keys]
+        yield self._room_keys, partitions
         more_claims: list[bytes] = []
         senders: list[bytes] = []
         claimed: dict[bytes, int] = {}
-        for new in room_keys:
+        for new, partition in zip(room_keys, partitions, strict=True):
             if new.claim is None or new.claim.sender is None:
                 continue
-            partition = self._partition(new.room_id, new.session_id)
             if partition not in claimed:
                 entry = self._room_keys.peek(partition, committed=False)
                 claimed[partition] = 0 if entry is None else len(entry.claims)

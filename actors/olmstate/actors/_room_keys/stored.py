@@ -10,7 +10,7 @@ from olmstate.messages import Curve25519Key, DeviceId, Ed25519Key, MegolmSession
 from olmstate.storage import Table
 
 
-class CopyRecord(QuietStruct, kw_only=True, frozen=True, omit_defaults=True):
+class CopyRecord(QuietStruct, kw_only=True, frozen=True, omit_defaults=True, gc=False):
     """One claim on one copy of a room key; see `Claim`. The claims on one copy have the same ``session_key``."""
 
     session_key: str
@@ -27,7 +27,7 @@ class CopyRecord(QuietStruct, kw_only=True, frozen=True, omit_defaults=True):
     own: bool = False
 
 
-class RoomKeyRecord(Record, kw_only=True, frozen=True, omit_defaults=True):
+class RoomKeyRecord(Record, kw_only=True, frozen=True, omit_defaults=True, gc=False):
     """A room key: its room, for exports, and its copies."""
 
     table: ClassVar[Table] = Table.INBOUND_GROUP_SESSIONS

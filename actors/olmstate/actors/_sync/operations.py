@@ -99,7 +99,7 @@ async def receive_some(turn: Turn, command: ReceiveSome) -> Received:
     outcomes = await receive_to_device(turn, command.events)
     came = [event.room_keys for event in turn.events[before:] if isinstance(event, RoomKeysReceived)]
     token_stored = False
-    if command.rest is not None and None not in outcomes:
+    if command.rest is not None and all(outcome is not None for outcome in outcomes):
         token_stored = await _receive_rest(turn, command.rest)
     return Received(to_device=outcomes, room_keys=tuple(chain.from_iterable(came)), token_stored=token_stored)
 

@@ -76,7 +76,7 @@ DROPPED = "dropped session"
 PRE_KEY_DIGEST_BYTES = 32
 
 
-class OlmSession(msgspec.Struct, kw_only=True):
+class OlmSession(msgspec.Struct, kw_only=True, gc=False):
     """One session and what decides on its use."""
 
     session: Session
@@ -97,7 +97,7 @@ class OlmSession(msgspec.Struct, kw_only=True):
     """Differs from what is stored."""
     room_keys: dict[RoomId, MegolmSessionId] = {}
     """The last room key of each room that was sent on it, oldest first: the other side may lose them with it."""
-    unjudged: list[bytes] = []
+    unjudged: tuple[bytes, ...] = ()
     """Digests of what was decrypted on it in this turn, if it has no owner."""
 
     def may_encrypt_for(self, user_id: UserId) -> bool:
@@ -110,14 +110,14 @@ class OlmSession(msgspec.Struct, kw_only=True):
     def copy(self, pickle_key: bytes) -> OlmSession:
         """Another object of the same."""
         session = Session.from_pickle(self.session.pickle(pickle_key), pickle_key)
-        return msgspec.structs.replace(self, session=session, unjudged=[*self.unjudged], room_keys=dict(self.room_keys))
+        return msgspec.structs.replace(self, session=session, room_keys=dict(self.room_keys))
 
 
-class DeviceSessions(msgspec.Struct, kw_only=True):
+class DeviceSessions(msgspec.Struct, kw_only=True, gc=False):
     """All sessions with one device."""
 
     by_id: dict[OlmSessionId, OlmSession]
-    dropped: list[OlmSessionId]
+    dropped: tuple[OlmSessionId, ...] = ()
     in_set: bool = False
     """The set knows pre-key messages of the device. Each row says so that was written since, and one always is: the
     session that another had to go for, or that has too many."""
@@ -127,6 +127,14 @@ class DeviceSessions(msgspec.Struct, kw_only=True):
     def by_recency(self) -> list[OlmSession]:
         """Most recently used first."""
         return sorted(self.by_id.values(), key=_rank, reverse=True)
+
+    def to_encrypt_on(self, user_id: UserId) -> OlmSession | None:
+        """Of the sessions on which we may encrypt for that user, the most recently used one."""
+        best: OlmSession | None = None
+        for each in self.by_id.values():
+            if each.may_encrypt_for(user_id) and (best is None or each.rank > best.rank):
+                best = each
+        return best
 
     @property
     def room_keys(self) -> dict[RoomId, MegolmSessionId]:
@@ -158,7 +166,7 @@ class DeviceSessions(msgspec.Struct, kw_only=True):
         pre_key_messages = _digests(last_used.pre_key_messages, PRE_KEY_DIGEST_BYTES)
         last_used.pre_key_messages = b"".join(pre_key_messages[-PRE_KEY_REMEMBERED:])
         for session in ownerless:
-            session.unjudged = []
+            session.unjudged = ()
         return pre_key_messages[:-PRE_KEY_REMEMBERED]
 
     def remembers(self, olm: OlmMessage) -> bool:
@@ -175,7 +183,6 @@ class DeviceSessions(msgspec.Struct, kw_only=True):
         return msgspec.structs.replace(
             self,
             by_id={session_id: session.copy(pickle_key) for session_id, session in self.by_id.items()},
-            dropped=[*self.dropped],
         )
 
     def next_rank(self) -> int:
@@ -188,6 +195,11 @@ def _note(room_keys: dict[RoomId, MegolmSessionId], room_id: RoomId, session_id:
     room_keys[room_id] = session_id
     if len(room_keys) > ROOM_KEYS_REMEMBERED:
         del room_keys[next(iter(room_keys))]
+
+
+def _can_encrypt(sessions: Iterable[DeviceSessions], devices: Iterable[tuple[UserId, Curve25519Key]]) -> Iterable[bool]:
+    """Whether each user's device can be written to on its sessions."""
+    return (each.to_encrypt_on(user_id) is not None for each, (user_id, _) in zip(sessions, devices, strict=True))
 
 
 _rank: Callable[[OlmSession], int] = attrgetter("rank")
@@ -210,7 +222,7 @@ class _SessionsCodec:
         self._store = store
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> DeviceSessions:  # noqa: ARG002 - rows know it
-        sessions = DeviceSessions(by_id={}, dropped=[])
+        sessions = DeviceSessions(by_id={})
         for row in rows:
             record = loads(row, OlmSessionRecord)
             session = restore(Table.OLM_SESSIONS, Session.from_pickle, record.pickle, self._store.pickle_key)
@@ -232,7 +244,7 @@ class _SessionsCodec:
     def encode(self, partition: bytes, entry: DeviceSessions) -> Iterable[Row]:
         for session_id in entry.dropped:
             yield Row(self._key(session_id), partition, None)
-        entry.dropped.clear()
+        entry.dropped = ()
         entry.believed = []
         for session_id, session in entry.by_id.items():
             if session.changed:
@@ -249,7 +261,7 @@ class _SessionsCodec:
                     room_keys=session.room_keys,
                 )
                 session.changed = False
-                session.unjudged = []
+                session.unjudged = ()
                 yield Row(self._key(session_id), partition, dumps(record))
 
     def _key(self, session_id: OlmSessionId) -> bytes:
@@ -451,9 +463,11 @@ class OlmSessionsActor(Actor[Asked]):
                 self._remember(messages)
                 return message.reply(None)
             case HaveSessions(devices=devices):
-                return message.reply(tuple(bool(self._usable(*device)) for device in devices))
+                of_each = [self._sessions.current(self._partition(key)) for _, key in devices]
+                return message.reply(tuple(_can_encrypt(of_each, devices)))
             case CommittedSessions(devices=devices):
-                return message.reply(tuple(self._may_encrypt(*device) for device in devices))
+                of_each = [self._sessions.committed(self._partition(key)) for _, key in devices]
+                return message.reply(tuple(_can_encrypt(of_each, devices)))
             case Save(sender_keys=sender_keys, first=first):
                 if first:
                     self._saved.clear()
@@ -480,7 +494,7 @@ class OlmSessionsActor(Actor[Asked]):
                 owner=new.owner,
                 steps_for_anybody=new.steps_for_anybody,
                 changed=True,
-                unjudged=[] if new.digest is None else [new.digest],
+                unjudged=() if new.digest is None else (new.digest,),
             )
             device.believed = None
             if new.digest is None:  # or it will go if its first message isn't believed, and none may have gone for it
@@ -493,7 +507,7 @@ class OlmSessionsActor(Actor[Asked]):
         for least in alike[SESSIONS_A_DEVICE:]:
             session_id = OlmSessionId(least.session.session_id)
             del device.by_id[session_id]
-            device.dropped.append(session_id)
+            device.dropped += (session_id,)
             digests = _digests(least.pre_key_messages, PRE_KEY_DIGEST_BYTES)
             self._know_for_good(device, [self._name(session_id), *map(self._hash, digests)])
 
@@ -505,13 +519,16 @@ class OlmSessionsActor(Actor[Asked]):
         work: list[int] = []
         left = work_of.SLICE
         for olm in messages:
-            outcome: DecryptOutcome | _OnHold = Deferred()
+            outcome: DecryptOutcome | _OnHold
             done = 0
             if olm.sender_key not in waiting:
                 outcome, failed = self._decrypt(olm, tried, left)
-                done = failed * work_of.attempt(olm)
+                if failed:
+                    done = failed * work_of.attempt(olm)
             elif olm.pre_key is not None:
                 break  # it may name the same one-time key as one that `NeedsSession`, and was sent after it
+            else:
+                outcome = Deferred()
             work.append(done)
             if isinstance(outcome, _OnHold):
                 return Tried(outcomes=tuple(outcomes), work=tuple(work), sessions=outcome.sessions)
@@ -551,7 +568,7 @@ class OlmSessionsActor(Actor[Asked]):
             known.rank = device.next_rank()
             known.changed = True
             if known.owner is None and known.claimed_from is None:
-                known.unjudged.append(olm.digest)
+                known.unjudged += (olm.digest,)
             return plaintext, failed
         return UnknownOlmSession(reason=reason), failed
 
@@ -615,14 +632,6 @@ class OlmSessionsActor(Actor[Asked]):
 
     # --- encrypting -----------------------------------------------------------------------------------------
 
-    def _usable(self, user_id: UserId, sender_key: Curve25519Key) -> list[OlmSession]:
-        sessions = self._sessions.current(self._partition(sender_key)).by_recency()
-        return [known for known in sessions if known.may_encrypt_for(user_id)]
-
-    def _may_encrypt(self, user_id: UserId, sender_key: Curve25519Key) -> bool:
-        sessions = self._sessions.committed(self._partition(sender_key)).by_recency()
-        return any(known.may_encrypt_for(user_id) for known in sessions)
-
     def _encrypt(
         self,
         user_id: UserId,
@@ -631,10 +640,10 @@ class OlmSessionsActor(Actor[Asked]):
         room_key: tuple[RoomId, MegolmSessionId] | None,
     ) -> tuple[int, str] | None:
         partition = self._partition(sender_key)
-        usable = self._usable(user_id, sender_key)
-        if not usable:
+        used = self._sessions.current(partition).to_encrypt_on(user_id)
+        if used is None:
             return None
-        device, used = self._sessions.change(partition), usable[0]
+        device = self._sessions.change(partition)
         message_type, body = used.session.encrypt(plaintext).to_parts()
         if used.claimed_from is None and used.owner is None:
             used.steps_for_anybody -= 1

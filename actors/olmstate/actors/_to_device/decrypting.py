@@ -19,7 +19,7 @@ its device wait with it.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, Generic, TypeAlias, TypeVar
 
@@ -127,7 +127,7 @@ class _Batch:
     """The messages that a session was made from, by position."""
     waiting: set[int] = attrs.field(factory=set[int])
     """Positions of messages that are over a budget."""
-    _work: Counter[Curve25519Key] = attrs.field(factory=Counter[Curve25519Key])
+    _work: dict[Curve25519Key, int] = attrs.field(factory=dict[Curve25519Key, int])
     """Units that were done for each sender's messages."""
     _all_work: int = 0
     _at_a_time: int = 0
@@ -172,7 +172,7 @@ class _Batch:
         left = deque(messages)
         size, sessions = MESSAGES_AT_ONCE, 0
         while window := self._next(left, size, messages, begun=sessions > 0):
-            some = tuple(messages[at] for at in window)
+            some = tuple([messages[at] for at in window])
             tried = await self.turn[OlmSessionsActor].ask(Decrypt(messages=some, sessions=sessions))
             self._count(some, tried.work)
             await self._pause(sum(tried.work))
@@ -181,12 +181,12 @@ class _Batch:
             deferred: list[int] = []
             for at, outcome in zip(window, tried.outcomes, strict=False):
                 match outcome:
+                    case bytes():
+                        done[at] = outcome
                     case NeedsSession():
                         needy.append(at)
                     case Deferred():
                         deferred.append(at)
-                    case bytes():
-                        done[at] = outcome
                     case _:
                         failed[at] = outcome
             done |= await self._name_replays(messages, failed)
@@ -210,12 +210,13 @@ class _Batch:
         return window
 
     def _may_try(self, sender_key: Curve25519Key) -> bool:
-        return self._work[sender_key] < work.SENDER and self._all_work < work.TURN
+        return self._work.get(sender_key, 0) < work.SENDER and self._all_work < work.TURN
 
     def _count(self, messages: Sequence[OlmMessage], units: Sequence[int]) -> None:
         for olm, done in zip(messages, units, strict=False):
-            self._work[olm.sender_key] += done
-            self._all_work += done
+            if done:
+                self._work[olm.sender_key] = self._work.get(olm.sender_key, 0) + done
+                self._all_work += done
 
     async def _pause(self, units: int) -> None:
         self._at_a_time += units

@@ -27,7 +27,7 @@ from olmstate.messages import DeviceAddress, JsonObject
 E = TypeVar("E")
 
 
-class DecryptedEvent(QuietStruct, kw_only=True, frozen=True):
+class DecryptedEvent(QuietStruct, kw_only=True, frozen=True, gc=False):
     """An event that was decrypted and is believed."""
 
     payload: Payload
@@ -90,9 +90,12 @@ def secret_fields(additions: Additions) -> dict[str, str]:
 
 def told_content(payload: Payload, secrets: Mapping[str, str]) -> JsonObject:
     """The content, without what nobody is told."""
-    if payload.type not in secrets:
+    secret = secrets.get(payload.type)
+    if secret is None:
         return payload.content
-    return {name: value for name, value in payload.content.items() if name != secrets[payload.type]}
+    content = payload.content.copy()
+    content.pop(secret, None)
+    return content
 
 
 async def offer(turn: Turn, decrypted: Iterable[DecryptedEvent], plain: Iterable[PlainEvent]) -> None:

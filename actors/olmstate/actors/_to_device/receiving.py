@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-import attrs
 import msgspec
 
 from olmstate.actors._account.operations import own_device
@@ -61,8 +60,7 @@ CHARACTERS_AS_ONE = 2048
 """To parse so many is as much work, too."""
 
 
-@attrs.define(kw_only=True, eq=False, repr=False)
-class _Received:
+class _Received(msgspec.Struct, kw_only=True, eq=False, gc=False):
     """An event, and what is known of it by now."""
 
     event: Json
@@ -72,6 +70,10 @@ class _Received:
     """If it was decrypted and is believed."""
     outcome: ToDeviceOutcome | None = None
     """None: not yet known, or it waits."""
+
+    def __repr__(self) -> str:
+        """The class alone: what it says is secret."""
+        return "_Received(...)"
 
     @property
     def decrypted(self) -> DecryptedEvent | None:

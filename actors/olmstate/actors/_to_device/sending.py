@@ -204,11 +204,12 @@ async def to_device_request(
     context: bytes = b"",
 ) -> NewRequest:
     """A request that sends events to devices, encrypted ones if nothing else is said."""
+    body = {"messages": await by_user(contents)}
     return NewRequest(
         kind=RequestKind.TO_DEVICE,
         method="PUT",
         path=f"/_matrix/client/v3/sendToDevice/{event_type}/{{transaction_id}}",
-        body=json.dumps({"messages": await by_user(contents)}).encode(),
+        body=encode_plain(body) if event_type == ENCRYPTED else json.dumps(body).encode(),  # the former are ours
         subjects=subjects,
         context=context,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+from binascii import b2a_base64
 
 import msgspec
 
@@ -11,7 +11,7 @@ from olmstate.messages import MalformedMessage
 
 def encode(data: bytes) -> str:
     """``data`` as unpadded standard base64."""
-    return base64.b64encode(data).decode().rstrip("=")
+    return b2a_base64(data, newline=False).decode().rstrip("=")
 
 
 def decode(text: str, what: str) -> bytes:

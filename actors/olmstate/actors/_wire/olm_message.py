@@ -41,7 +41,7 @@ _BEFORE_CHAIN_INDEX: Final = 1 + 2 + 32 + 1
 _LONGEST_VARINT: Final = 10
 
 
-class SessionKeys(QuietStruct, kw_only=True, frozen=True):
+class SessionKeys(QuietStruct, kw_only=True, frozen=True, gc=False):
     """The keys of a pre-key message, which name the session that it starts; nothing authenticates them."""
 
     one_time_key: bytes
@@ -59,7 +59,7 @@ class SessionKeys(QuietStruct, kw_only=True, frozen=True):
         return is_of_prime_order(self.base_key) and is_of_prime_order(self.identity_key)
 
 
-class OlmMessage(QuietStruct, kw_only=True, frozen=True):
+class OlmMessage(QuietStruct, kw_only=True, frozen=True, gc=False):
     """An Olm message for this device, checked in shape."""
 
     sender: UserId

@@ -38,7 +38,7 @@ from olmstate.messages import (
 )
 
 
-class Payload(QuietStruct, kw_only=True, frozen=True):
+class Payload(QuietStruct, kw_only=True, frozen=True, gc=False):
     """A payload that agrees with its envelope, and with what is known."""
 
     type: str

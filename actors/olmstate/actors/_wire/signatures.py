@@ -10,22 +10,36 @@ Ed25519 key of 33 bytes.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from canonicaljson import encode_canonical_json
 from vodozemac import Ed25519PublicKey, Ed25519Signature
 
 from olmstate.messages import Curve25519Key, DeviceKeys, Ed25519Key, InvalidSignature, MalformedMessage
 
 from .curve25519 import curve25519_key
-from .untrusted_json import as_object, check_depth, is_array, is_object, json_object, string, strings
+from .untrusted_json import (
+    MAX_INTEGER,
+    as_object,
+    check_depth,
+    is_array,
+    is_object,
+    is_plain,
+    json_object,
+    string,
+    strings,
+)
 
 if TYPE_CHECKING:
     from olmstate.messages import DeviceId, Json, JsonObject, UserId
 
-MAX_INTEGER: Final = 2**53 - 1
 _KEY_LENGTH: Final = 43  # 32 bytes in unpadded base64
 _UNSIGNED: Final = frozenset({"signatures", "unsigned"})
+
+_quick: Final = msgspec.json.Encoder(order="sorted")
+"""What is plain, it writes as canonicaljson does, at a tenth of the price."""
 
 
 def canonical_json(value: JsonObject) -> bytes:
@@ -38,9 +52,11 @@ def canonical_json(value: JsonObject) -> bytes:
         MalformedMessage: A float, an integer beyond ±(2**53 - 1), a lone surrogate, a key that is no string,
             a type that JSON doesn't have, or nesting that is too deep.
     """
-    check_depth(value)
-    _check_canonical(value)
     try:
+        if is_plain(value, canonical=True):
+            return _quick.encode(value)
+        check_depth(value)
+        _check_canonical(value)
         return encode_canonical_json(value)
     except UnicodeEncodeError:
         pass
@@ -174,9 +190,14 @@ def _check_canonical(value: JsonObject) -> None:
 
 def _ed25519(text: str) -> Ed25519PublicKey | None:
     # Longer text is kept from vodozemac 0.10, which panics if 33 bytes come out.
-    if len(text.rstrip("=")) != _KEY_LENGTH:
-        return None
+    digits = text.rstrip("=")
+    return _remembered(digits) if len(digits) == _KEY_LENGTH >= len(text) - 1 else None
+
+
+@lru_cache(1024)
+def _remembered(digits: str) -> Ed25519PublicKey | None:
+    """The key: whoever has signed one thing has signed others, and to find its point takes 5 µs."""
     try:
-        return Ed25519PublicKey.from_base64(text)
+        return Ed25519PublicKey.from_base64(digits)
     except ValueError:
         return None

@@ -21,7 +21,7 @@ import msgspec
 from olmstate.messages import MalformedMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from olmstate.messages import Json, JsonObject
 
@@ -182,25 +182,34 @@ def _is_container(value: Json) -> bool:
     return isinstance(value, _CONTAINERS)
 
 
-def is_plain(value: Json) -> bool:
+def is_plain(value: Json, *, canonical: bool = False) -> bool:
     """Whether ``value`` is small, made of the very types that JSON is parsed to, with no NaN, and not nested too deep.
 
-    Most values that users pass are. All encoders write those alike, so that the quickest will do.
+    Most values are. All encoders write those alike, so that the quickest will do.
+
+    Args:
+        value: Anything.
+        canonical: Its numbers have to be what canonical JSON has: integers up to `MAX_INTEGER`.
     """
+    scalars, number, fits = (_NO_NUMBERS, int, _is_safe) if canonical else (_SCALARS, float, math.isfinite)
     level = [value]
     found = 0
     for _ in range(MAX_DEPTH):
         below: list[Json] = []
         for part in level:
-            kind = _PLAIN.get(part.__class__)
-            if kind is None or (kind is dict and not _TEXT.issuperset(map(type, part))):
-                return False
-            if kind is float:
-                if not math.isfinite(part):
+            kind = part.__class__
+            children: Iterable[Json]
+            if kind is dict:
+                if not _TEXT.issuperset(map(type, part)):
                     return False
+                children = part.values()
+            elif kind is list or kind is tuple:
+                children = part
+            elif kind is number and fits(part):
                 continue
-            children: Iterable[Json] = part.values() if kind is dict else part
-            below += [child for child in children if type(child) not in _SCALARS]
+            else:
+                return False
+            below += [child for child in children if type(child) not in scalars]
         if not below:
             return True
         found += len(below)  # a shared part counts each time, as it is written each time
@@ -210,9 +219,15 @@ def is_plain(value: Json) -> bool:
     return False
 
 
-_PLAIN: Final[Mapping[type[object], type[object]]] = {dict: dict, list: list, tuple: list, float: float}
+def _is_safe(number: int) -> bool:
+    return -MAX_INTEGER <= number <= MAX_INTEGER
+
+
+MAX_INTEGER: Final = 2**53 - 1
+"""Of canonical JSON."""
 _TEXT: Final = frozenset({str})
-_SCALARS: Final = frozenset({str, int, bool, type(None)})
+_NO_NUMBERS: Final = frozenset({str, bool, type(None)})
+_SCALARS: Final = _NO_NUMBERS | {int}
 """Those of which every value can be written."""
 
 
@@ -262,8 +277,8 @@ def json_object(obj: JsonObject, field: str) -> JsonObject:
     Raises:
         MalformedMessage: It is missing or something else.
     """
-    value = obj.get(field)
-    if is_object(value):
+    value: JsonObject | None = obj.get(field)  # if it is one, and not anything else
+    if isinstance(value, dict):
         return value
     raise _refusal(obj, field, "an object")
 
@@ -301,6 +316,8 @@ def string(obj: JsonObject, field: str) -> str:
         MalformedMessage: It is missing, something else, or has a lone surrogate.
     """
     value = obj.get(field)
+    if type(value) is str and value.isascii():  # nearly always
+        return value
     if isinstance(value, str) and (value.isascii() or _is_unicode(value)):
         return str.__str__(value)  # plain, if it was of a class of somebody's own
     raise _refusal(obj, field, "a string")

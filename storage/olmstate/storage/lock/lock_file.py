@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from io import FileIO
 from typing import TYPE_CHECKING
 
 from filelock import lock_descriptor, unlock_descriptor
@@ -21,7 +22,6 @@ from olmstate.storage.os_errors import os_errors
 from .fork import no_fork
 
 if TYPE_CHECKING:
-    from io import FileIO
     from pathlib import Path
 
 _MODE = 0o600
@@ -52,20 +52,21 @@ class LockFile:
 
     def _open(self) -> None:
         with no_fork, os_errors(self._path):
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
+            # The descriptor is the file's from the start. If both closed it, whoever came second would close another's.
+            file = FileIO(self._path, "r+", opener=_create)
             try:
-                status = os.fstat(descriptor)
-                self._file: FileIO = os.fdopen(descriptor, "r+b", buffering=0)
+                status = os.fstat(file.fileno())
             except BaseException:
-                os.close(descriptor)
+                file.close()
                 raise
-            self._descriptor = descriptor
+            self._file = file
+            self._descriptor = file.fileno()
             self._inode = status.st_ino
             self._device = status.st_dev
         if stat.S_IMODE(status.st_mode) != _MODE:
             # Refused to who isn't the owner, and by file systems without modes: there the mount's options rule.
             with contextlib.suppress(OSError):
-                os.fchmod(descriptor, _MODE)
+                os.fchmod(self._descriptor, _MODE)
 
     @property
     def place(self) -> tuple[int, int]:
@@ -168,6 +169,11 @@ class LockFile:
     def abandon(self) -> None:
         """Close this process's copy of the descriptor without letting go: another process shares it and goes on."""
         self._file.close()
+
+
+def _create(path: str, flags: int) -> int:
+    """Open, or create, what is at the path itself: a symbolic link is not followed."""
+    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, _MODE)
 
 
 def _read_signature(signature: bytes) -> tuple[int, int]:

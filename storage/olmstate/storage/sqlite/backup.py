@@ -14,7 +14,6 @@ from pathlib import Path
 
 import msgspec
 import trio
-from sqlite_utils import Database
 from trio.lowlevel import enable_ki_protection
 
 from olmstate.storage.lock.turnstile import Turnstile
@@ -35,6 +34,7 @@ from .folder import (
     sync_folders_above,
 )
 from .meta import STORE_ID_BYTES, read_facts, write_facts
+from .schema import as_database
 from .sqlite3 import sqlite3
 from .sqlite_errors import busy, look_again, translated
 from .store import SqliteStore
@@ -89,13 +89,13 @@ def _copy(path: Path, unfinished: Path, seal: Seal) -> None:
     create_file(unfinished)
     with closing(connect(path, write=False)) as source, translated(read_error_of(source)):
         # one snapshot for all steps: else each commit of others in between would start the copy again
-        source.conn.execute("BEGIN")
-        source.conn.execute("SELECT id FROM meta").fetchall()
+        source.execute("BEGIN")
+        source.execute("SELECT id FROM meta").fetchall()
         with closing(connect(unfinished, write=True)) as copy:
-            source.conn.backup(copy.conn, pages=PAGES_A_STEP, progress=_check_step)
+            source.backup(copy, pages=PAGES_A_STEP, progress=_check_step)
             _make_another_store(copy, seal)
             # a single file, so that renaming it is atomic
-            copy.conn.execute("PRAGMA journal_mode = DELETE").fetchall()
+            copy.execute("PRAGMA journal_mode = DELETE").fetchall()
 
 
 def _check_step(status: int, _remaining: int, _total: int) -> None:
@@ -105,12 +105,12 @@ def _check_step(status: int, _remaining: int, _total: int) -> None:
         raise busy()
 
 
-def _make_another_store(copy: Database, seal: Seal) -> None:
-    with copy.atomic():
-        facts = read_facts(copy.conn, seal)
-        (generation,) = copy.conn.execute("SELECT generation FROM meta WHERE id = 1").fetchone()
+def _make_another_store(copy: sqlite3.Connection, seal: Seal) -> None:
+    with as_database(copy).atomic():
+        facts = read_facts(copy, seal)
+        (generation,) = copy.execute("SELECT generation FROM meta WHERE id = 1").fetchone()
         another = msgspec.structs.replace(facts, store_id=os.urandom(STORE_ID_BYTES), restored_generation=generation)
-        write_facts(copy.conn, another, seal)
-        copy.conn.execute("UPDATE meta SET writer = '' WHERE id = 1")
+        write_facts(copy, another, seal)
+        copy.execute("UPDATE meta SET writer = '' WHERE id = 1")
         for table in NOT_IN_BACKUPS:
-            copy.conn.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+            copy.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names

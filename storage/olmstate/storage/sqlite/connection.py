@@ -16,8 +16,6 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlite_utils import Database
-
 from olmstate.messages import StoreUnavailable
 
 from .sqlite3 import sqlite3
@@ -43,7 +41,7 @@ class Connection(sqlite3.Connection):
             index.leave()
 
 
-def connect(path: Path, *, write: bool, busy_seconds: float = BUSY_SECONDS) -> Database:
+def connect(path: Path, *, write: bool, busy_seconds: float = BUSY_SECONDS) -> Connection:
     """Open the database, which must exist; its file is not changed by that.
 
     For ``busy_seconds`` SQLite waits, then and later, for programs that don't take our lock; nothing else goes on in
@@ -59,7 +57,7 @@ def connect(path: Path, *, write: bool, busy_seconds: float = BUSY_SECONDS) -> D
     return look_again(lambda: _connect(path, write=write, busy_seconds=busy_seconds))
 
 
-def _connect(path: Path, *, write: bool, busy_seconds: float) -> Database:
+def _connect(path: Path, *, write: bool, busy_seconds: float) -> Connection:
     try:
         index = WalIndex.enter(os.fspath(path))
     except OSError as error:
@@ -80,38 +78,34 @@ def _connect(path: Path, *, write: bool, busy_seconds: float) -> Database:
         raise
     connection.wal_index = index
     try:
-        # plugins could run code of others in the process that holds the keys
-        database = Database(connection, execute_plugins=False)
         with translated(index.read_error):
             for pragma in (*_PRAGMAS, *(_PRAGMAS_WRITE if write else _PRAGMAS_READ)):
                 connection.execute(pragma).fetchall()
     except BaseException:
         connection.close()
         raise
-    return database
+    return connection
 
 
-def read_error_of(database: Database) -> ReadError:
+def read_error_of(connection: Connection) -> ReadError:
     """How to see whether the system can read the files of an open database."""
-    connection = database.conn
-    assert isinstance(connection, Connection)  # noqa: S101 - `connect` makes no other
     assert connection.wal_index is not None  # noqa: S101 - it is open
     return connection.wal_index.read_error
 
 
-def use_wal(database: Database) -> None:
+def use_wal(connection: sqlite3.Connection) -> None:
     """Make the database one with a write-ahead log, if it isn't.
 
     Raises:
         StoreUnavailable: The file system can't do it.
         sqlite3.Error: Any.
     """
-    (mode,) = database.conn.execute("PRAGMA journal_mode = WAL").fetchone()
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":  # SQLite says so, and raises nothing
         raise StoreUnavailable(reason=f"the file system has no memory to share between processes (journal mode {mode})")
 
 
-def require_writable(database: Database) -> None:
+def require_writable(connection: sqlite3.Connection) -> None:
     """Make sure that the database can be written to by this connection, now and later.
 
     SQLite opens a file for reading if the system refuses to open it for writing, be it for want of descriptors just
@@ -120,7 +114,6 @@ def require_writable(database: Database) -> None:
     Raises:
         sqlite3.Error: Any; SQLITE_READONLY if it can't.
     """
-    connection = database.conn
     try:
         # this begins by reading, if the file is open for that; only a statement that writes fails
         connection.execute("BEGIN IMMEDIATE")

@@ -64,10 +64,10 @@ def inspect_store(folder: Path) -> StoreInspection:
 
 
 def _read(path: Path) -> tuple[StoreInfo, dict[Table, int]]:
-    with closing(connect(path, write=False)) as db, translated(read_error_of(db)):
-        version(db)
-        db.conn.execute("BEGIN")  # one snapshot
-        info = read_info(db.conn)
-        rows: dict[Table, int] = {table: db.conn.execute(COUNT[table]).fetchone()[0] for table in Table}
-        db.conn.execute("COMMIT")
+    with closing(connect(path, write=False)) as connection, translated(read_error_of(connection)):
+        version(connection)
+        connection.execute("BEGIN")  # one snapshot
+        info = read_info(connection)
+        rows: dict[Table, int] = {table: connection.execute(COUNT[table]).fetchone()[0] for table in Table}
+        connection.execute("COMMIT")
     return info, rows

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
-from sqlite_utils import Database
 
 from olmstate.messages import DeviceId, StoreCorrupt, UserId
 from olmstate.storage.facts import Facts
@@ -11,6 +12,9 @@ from olmstate.storage.sealing import Seal, Wrapping
 
 from .schema import newest
 from .sqlite3 import sqlite3
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 STORE_ID_BYTES = 16
 

@@ -15,8 +15,10 @@ until nobody can be asking any more. A table of keys alone has the keys and no m
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from sqlite_utils import Database
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 
 def core_tables(db: Database) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import attrs
 import trio
-from sqlite_utils import Database
 from trio.lowlevel import enable_ki_protection
 
 from olmstate.messages import DeviceId, StoreBusy, StoreUnavailable, UserId, WrongDevice
@@ -24,7 +23,7 @@ from olmstate.storage.owner import require_owner
 from olmstate.storage.sealing import KEY_BYTES, Seal, Secret, Wrapping, as_secret
 from olmstate.storage.threads import in_thread
 
-from .connection import connect, read_error_of, require_writable, use_wal
+from .connection import Connection, connect, read_error_of, require_writable, use_wal
 from .filesystem import refuse_network_filesystem
 from .folder import (
     DATABASE,
@@ -173,17 +172,17 @@ def _make(path: Path, user_id: UserId, device_id: DeviceId, made: _Made) -> None
     facts = Facts(
         store_id=os.urandom(STORE_ID_BYTES), user_id=user_id, device_id=device_id, restored_generation=0, bound_since=0
     )
-    db = connect(unfinished, write=True)
+    connection = connect(unfinished, write=True)
     try:
-        create(db, lambda db: insert_meta(db, facts=facts, seal=made.seal, wrapping=made.wrapping))
+        create(connection, lambda db: insert_meta(db, facts=facts, seal=made.seal, wrapping=made.wrapping))
     finally:
-        db.close()
+        connection.close()
     sync_folders_above(path.parent)
     name_database(unfinished, path)
 
 
 def _open(path: Path, lock: Turnstile, user_id: UserId | None, device_id: DeviceId | None) -> SqliteStore:
-    connections: list[Database] = []
+    connections: list[Connection] = []
     try:
         connections.append(writer := connect(path, write=True, busy_seconds=0))
         with translated(read_error_of(writer)):
@@ -201,7 +200,7 @@ def _open(path: Path, lock: Turnstile, user_id: UserId | None, device_id: Device
         raise
 
 
-def _check_device(db: Database, user_id: UserId | None, device_id: DeviceId | None) -> None:
-    info = read_info(db.conn)
+def _check_device(connection: Connection, user_id: UserId | None, device_id: DeviceId | None) -> None:
+    info = read_info(connection)
     if user_id not in (None, info.user_id) or device_id not in (None, info.device_id):
         raise WrongDevice(user_id=info.user_id, device_id=info.device_id)

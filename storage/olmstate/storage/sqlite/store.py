@@ -23,7 +23,6 @@ from typing import TypeVar
 
 import attrs
 import trio
-from sqlite_utils import Database
 from trio.lowlevel import enable_ki_protection
 
 from olmstate.messages import (
@@ -152,7 +151,7 @@ class SqliteStore:
     After a fork the child can't use it: everything raises `StorePoisoned` there, and the parent notices nothing.
     """
 
-    def __init__(self, path: Path, lock: Turnstile, writer: Database, reader: Database) -> None:
+    def __init__(self, path: Path, lock: Turnstile, writer: Connection, reader: Connection) -> None:
         """Take over two open connections; `unlock` must follow before rows are read or written.
 
         Raises:
@@ -164,8 +163,8 @@ class SqliteStore:
         self._lock = lock
         self._presence = Presence(path.parent)
         self._sync_role = Role(path.parent)
-        self._writer = writer.conn
-        self._reader = reader.conn
+        self._writer = writer
+        self._reader = reader
         info = read_info(self._reader)
         self._store_id = bytes.fromhex(info.store_id)
         self._schema = info.schema
@@ -177,11 +176,9 @@ class SqliteStore:
         self._seal: Seal | None = None
         self.key: Callable[..., bytes] = self._no_key
         """The keyed hash under which some parts, texts, are kept in a table; see `RowReader.key`."""
-        assert isinstance(self._reader, Connection)  # noqa: S101 - `connect` makes no other
         assert self._reader.wal_index is not None  # noqa: S101 - it is open
         self._wal_index = self._reader.wal_index
         self._wal_index.header()  # or it fails here, and not at the first question
-        assert isinstance(self._writer, Connection)  # noqa: S101 - as above
         one = self._writer.wal_index is self._wal_index
         if not (one and self._wal_index.is_of(self._files.database, self._files.shm)):
             # SQLite would go on with those too, and others have committed past them
