@@ -58,8 +58,8 @@ async def _opened(base_url: str, access_token: str, seconds: float) -> AsyncGene
 
 
 def _seconds(text: str | None) -> float | None:
-    """Of a ``Retry-After`` header, if it has a number."""
-    return float(text) if text is not None and text.isdecimal() else None
+    """Of a ``Retry-After`` header, if it has a number. One of 400 digits must not cost the answer."""
+    return min(float(text), MOST_SECONDS) if text is not None and text.isdecimal() else None
 
 
 # --- what can't be used is said at once, or each request would fail for ever -----------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from olmstate.actors._requests.courier import Courier
+from olmstate.actors._wire.json_parts import AT_ONCE, PART
 from olmstate.actors.testing import MemoryDisk
 from olmstate.messages import (
     NoTransport,
@@ -23,6 +25,7 @@ from olmstate.messages import (
 )
 from tests.actors.requests.conftest import Homeserver, Process, Put, new_request, process
 from tests.actors.supervised import runner_of
+from tests.cost.longest_step import longest_step
 
 
 async def put(device: Process, number: int = 1) -> tuple[RequestId, ...]:
@@ -101,6 +104,7 @@ async def test_no_answer_is_tried_again_and_the_bytes_are_the_same(
     [
         Response(status=429, body=b'{"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 2000}'),
         Response(status=429, body=b"[]", retry_after=2),
+        Response(status=503, body=b"[" * 100_000, retry_after=2),
     ],
 )
 async def test_a_busy_homeserver_is_asked_again_when_it_says(
@@ -112,6 +116,18 @@ async def test_a_busy_homeserver_is_asked_again_when_it_says(
         await deliver(device, await put(device))
         first, second = homeserver.times
         assert 2 == int(second - first)
+
+
+async def test_a_large_refusal_is_parsed_a_little_at_a_time(
+    disk: MemoryDisk, homeserver: Homeserver, autojump_clock: MockClock
+) -> None:
+    body = json.dumps({"errcode": "M_BAD_JSON", "padding": ["x" * 20 * AT_ONCE]}).encode()
+    homeserver.answer = lambda _: Response(status=400, body=body)
+    async with process(disk, homeserver) as device, longest_step() as counted:
+        with pytest.raises(RequestRefused) as refused:
+            await deliver(device, await put(device))
+    assert "M_BAD_JSON" == refused.value.errcode
+    assert counted.steps > len(body) // PART
 
 
 async def test_a_refusal_is_told_to_whoever_waits_and_the_request_is_gone(

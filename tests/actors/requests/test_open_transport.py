@@ -6,8 +6,10 @@ import math
 from typing import Any
 
 import pytest
+import trio
 
 from olmstate.http import open_transport
+from olmstate.messages import Request, RequestId, RequestKind
 
 URL, TOKEN = "https://matrix.example.org", "a_token"
 
@@ -60,3 +62,28 @@ def test_another_type_is_a_type_error_that_names_the_argument(value: Any) -> Non
 async def test_what_can_be_one_is_one(url: str) -> None:
     async with open_transport(url, "syt_Ym90_AbC.-~+/=", seconds=0.5):
         pass
+
+
+@pytest.mark.parametrize("header", ["12", "9" * 400, "-5", "soon", ""])
+async def test_whatever_retry_after_says_the_answer_comes(header: str) -> None:
+    # 400 digits are more than any number: each answer with them was none, and the request went out again for ever
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\nRetry-After: {header}\r\n\r\n"
+        await stream.send_all(head.encode() + b"{}")
+        await stream.aclose()
+
+    request = Request(
+        request_id=RequestId("1"),
+        kind=RequestKind.KEYS_CHANGES,
+        method="GET",
+        path="/_matrix/client/versions",
+        body=b"",
+    )
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, answer, [listener])
+        async with open_transport(f"http://127.0.0.1:{listener.socket.getsockname()[1]}", TOKEN) as send:
+            response = await send(request)
+        nursery.cancel_scope.cancel()
+    assert (200, b"{}") == (response.status, response.body)

@@ -11,7 +11,6 @@ While nothing happens it looks whether another process has written (`POLL`), whi
 from __future__ import annotations
 
 import inspect
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from olmstate.actors._engine.bugs import internal_error, is_bug, logger, report
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.slices import in_slices
 from olmstate.actors._wire.json_parts import answer
-from olmstate.actors._wire.untrusted_json import as_object, integer, optional, string
+from olmstate.actors._wire.untrusted_json import integer, optional, string
 from olmstate.messages import (
     ActorStopped,
     AuthenticationRequired,
@@ -273,7 +272,7 @@ class Courier:
             else:
                 self._settle(request_id, await self._complaint(request, response))
                 return
-        failed = _failure(request_id, response)
+        failed = await _failure(request_id, response)
         await self._supervisor.ask(failed)
         if failed.status is None or not (is_refusal(failed.status) or failed.status in _TOLD):
             if not await self._is_pending(request_id):
@@ -341,18 +340,18 @@ def _first_of_each_subject(pending: Iterable[PendingRequest]) -> Iterable[Pendin
         seen |= about
 
 
-def _failure(request_id: RequestId, response: Response | None) -> MarkRequestFailed:
+async def _failure(request_id: RequestId, response: Response | None) -> MarkRequestFailed:
     if response is None or response.status == HTTPStatus.OK:
         return MarkRequestFailed(request_id=request_id)
     errcode = error = None
     retry_after = response.retry_after
     try:
-        body = as_object(json.loads(response.body), "the answer")
+        body = await in_slices(answer(response.body, "the answer"))
         errcode, error = optional(string, body, "errcode"), optional(string, body, "error")
         milliseconds = optional(integer, body, "retry_after_ms")
         if milliseconds is not None and retry_after is None:
             retry_after = milliseconds / 1000
-    except (ValueError, RecursionError, MalformedMessage):
+    except MalformedMessage:
         pass  # the status says enough
     return MarkRequestFailed(
         request_id=request_id,
