@@ -9,6 +9,7 @@ import httpx2
 from account import account, client_of
 
 import olmstate.messages as m
+from olmstate.actors import encrypted_events
 from olmstate.asyncio import Supervisor, open_supervisor
 from olmstate.http import open_transport
 
@@ -49,12 +50,10 @@ async def main() -> None:
                 since = {"since": turn.since} if turn.since else {}
                 found = await client.get("/sync", params={"timeout": "30000", **since})
                 await turn.receive(news := found.raise_for_status().json())
-            for room in (rooms := news.get("rooms", {})).get("invite", {}):
+            for room in news.get("rooms", {}).get("invite", {}):
                 await client.post(f"/join/{quote(room)}", json={})
-            for room, joined in rooms.get("join", {}).items():
-                for event in joined.get("timeline", {}).get("events", []):
-                    if since and event["type"] == "m.room.encrypted":
-                        group.create_task(answer(device, client, room, event))
+            for room, event in encrypted_events(news) if since else ():
+                group.create_task(answer(device, client, room, event))
 
 
 asyncio.run(main())

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import attrs
 
-from olmstate.actors import Supervisor
+from olmstate.actors import Supervisor, encrypted_events
 from olmstate.messages import (
     AddDevices,
     CreateOlmSessions,
@@ -83,8 +83,7 @@ async def sync(
     received = await supervisor.ask(ReceiveSync(sync=response, since=since))
     if not received.token_stored:
         return Synced()  # another process has taken it in, and works on it
-    events = tuple(events_of(response))
-    encrypted = tuple(each for each in events if is_encrypted(each[1]))
+    encrypted = encrypted_events(response)
     results = await supervisor.ask(DecryptRoomEvents(events=encrypted))
     read = (each for each in results if isinstance(each, DecryptedRoomEvent))
     unread = (
@@ -94,7 +93,7 @@ async def sync(
     )
     rotation = (
         (room_id, RotationPeriod.from_content(event.get("content", {})))
-        for room_id, event in events
+        for room_id, event in events_of(response)
         if event.get("type") == "m.room.encryption"
     )
     return Synced(
@@ -111,11 +110,6 @@ def events_of(response: JsonObject) -> Iterator[tuple[RoomId, JsonObject]]:
         for part in ("state", "timeline"):
             for event in room.get(part, {}).get("events", []):
                 yield RoomId(room_id), event
-
-
-def is_encrypted(event: JsonObject) -> bool:
-    """Whether there is something to decrypt: a redacted event has lost its content."""
-    return event.get("type") == "m.room.encrypted" and bool(event.get("content"))
 
 
 async def learn_devices(

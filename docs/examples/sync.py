@@ -7,12 +7,12 @@ from urllib.parse import quote
 import httpx2
 
 import olmstate.messages as m
-from olmstate.actors import Supervisor
+from olmstate.actors import Supervisor, encrypted_events
 
 
 async def sync(
     device: Supervisor, client: httpx2.AsyncClient
-) -> list[tuple[m.RoomId, m.JsonObject]]:
+) -> tuple[tuple[m.RoomId, m.JsonObject], ...]:
     """Take in what came for the device, join where it is invited.
 
     Returns:
@@ -22,14 +22,8 @@ async def sync(
         query = {"timeout": "30000"} | ({"since": turn.since} if turn.since else {})
         response = await client.get("/sync", params=query)
         received = await turn.receive(found := response.raise_for_status().json())
-    rooms = found.get("rooms", {})
-    for room_id in rooms.get("invite", {}):
+    for room_id in found.get("rooms", {}).get("invite", {}):
         await client.post(f"/join/{quote(room_id)}", json={})
     if not turn.since or not received.token_stored:
-        return []  # it was said before the first sync, or another process has it
-    return [
-        (m.RoomId(room_id), event)
-        for room_id, news in rooms.get("join", {}).items()
-        for event in news.get("timeline", {}).get("events", [])
-        if event["type"] == "m.room.encrypted"
-    ]
+        return ()  # it was said before the first sync, or another process has it
+    return encrypted_events(found)

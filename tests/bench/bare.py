@@ -10,6 +10,10 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+
+_NONCE_BYTES = 12
+
 
 class BareStore:
     """Values by key in one table."""
@@ -20,8 +24,22 @@ class BareStore:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("CREATE TABLE IF NOT EXISTS value (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
         self.pickle_key = pickle_key or os.urandom(32)
+        self._cipher = AESGCMSIV(AESGCMSIV.generate_key(256))
 
-    def commit(self, values: Iterable[tuple[str, str]]) -> None:
+    def seal(self, key: str, value: str) -> bytes:
+        """A value for a key, encrypted: what isn't a pickle, which vodozemac has encrypted."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, value.encode(), key.encode())
+
+    def unsealed(self, key: str) -> bytes | None:
+        """What was sealed and committed for a key; None: nothing."""
+        found = self._db.execute("SELECT value FROM value WHERE key = ?", [key]).fetchone()
+        if found is None:
+            return None
+        sealed: bytes = found[0]
+        return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], key.encode())
+
+    def commit(self, values: Iterable[tuple[str, str | bytes]]) -> None:
         """Write values, durably."""
         self._db.execute("BEGIN IMMEDIATE")
         self._db.executemany(

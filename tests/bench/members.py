@@ -103,7 +103,7 @@ async def _share(supervisor: Supervisor, room_id: RoomId, known: list[Peer]) -> 
 
 
 async def device_query(setting: Setting) -> Outcome:
-    """The devices of 1,000 users taken in, beside checking their signatures and a commit."""
+    """The devices of 1,000 users taken in, beside a loop that checks and seals them, and a commit."""
     users = max(1, setting.scaled(USERS))
     async with AsyncExitStack() as stack:
         supervisor = await stack.enter_async_context(device(setting.folder / "store"))
@@ -133,7 +133,7 @@ async def device_query(setting: Setting) -> Outcome:
                 user: {each.device_id: each.device_keys() for each in devices} for user, devices in newcomers().items()
             }
             watch = Watch()
-            bare.commit([value for user, devices in answer.items() for value in _checked(user, devices)])
+            bare.commit([value for user, devices in answer.items() for value in _checked(bare, user, devices)])
             return watch.seconds()
 
         sides: dict[str, Side] = {"olmstate": ours, BARE: loop}
@@ -144,15 +144,19 @@ async def device_query(setting: Setting) -> Outcome:
     return Outcome(results=(Result(label=label, value=ratio(one, other), target=1.3, figures=(one, other)),))
 
 
-def _checked(user_id: UserId, devices: dict[DeviceId, JsonObject]) -> list[tuple[str, str]]:
-    """What to store of a user's devices, once their signatures are right."""
-    values: list[tuple[str, str]] = []
+def _checked(bare: BareStore, user_id: UserId, devices: dict[DeviceId, JsonObject]) -> list[tuple[str, bytes]]:
+    """What to store of a user's devices, once they are theirs, signed, and the same as before, if they were there."""
+    values: list[tuple[str, bytes]] = []
     for device_id, keys in devices.items():
+        assert (keys["user_id"], keys["device_id"]) == (user_id, device_id)
         signed = {name: value for name, value in keys.items() if name not in {"signatures", "unsigned"}}
         key = Ed25519PublicKey.from_base64(keys["keys"][f"ed25519:{device_id}"])
         signature = Ed25519Signature.from_base64(keys["signatures"][user_id][f"ed25519:{device_id}"])
         key.verify_signature(canonical(signed).encode(), signature)
-        values.append((f"{user_id} {device_id}", json.dumps(keys)))
+        name = f"{user_id} {device_id}"
+        before = bare.unsealed(name)
+        assert before is None or json.loads(before)["keys"] == keys["keys"]
+        values.append((name, bare.seal(name, json.dumps(keys))))
     return values
 
 

@@ -213,7 +213,7 @@ async def _share(setting: Setting, devices: int, *, rounds: int) -> Outcome:
 
 
 def bare_sending(store: BareStore, known: list[Peer], *, keep: bool = False) -> Side:
-    """A loop over devices, with or without the body of its request among what it commits."""
+    """A loop over devices, with or without the body of its request, sealed, among what it commits."""
     own = Peer(USER, DEVICE)
     own_keys, own_ed25519, own_curve25519 = own.device_keys(), own.ed25519, own.curve25519
     sessions = [(person, person.ed25519, person.curve25519, _claimed(own.account, person)) for person in known]
@@ -221,7 +221,7 @@ def bare_sending(store: BareStore, known: list[Peer], *, keep: bool = False) -> 
     async def side() -> float:
         content = room_key(own, ROOM)
         watch = Watch()
-        values: list[tuple[str, str]] = []
+        values: list[tuple[str, str | bytes]] = []
         messages: dict[str, JsonObject] = {}
         for person, ed25519, curve25519, session in sessions:
             payload = json.dumps(
@@ -240,7 +240,7 @@ def bare_sending(store: BareStore, known: list[Peer], *, keep: bool = False) -> 
             messages[person.user_id] = {"sender_key": own_curve25519, "ciphertext": {curve25519: ciphertext}}
             values.append((person.user_id, session.pickle(store.pickle_key)))
         if keep:
-            values.append(("request", json.dumps({"messages": messages})))
+            values.append(("request", store.seal("request", json.dumps({"messages": messages}))))
         store.commit(values)
         return watch.seconds()
 

@@ -278,20 +278,21 @@ class DevicesActor(Actor[Asked]):
             changes: dict[DeviceId, DeviceKeys] = {}
             false = _false_own(stored, user_id, asked.own)
             for device_id, device in told.items():
-                address = DeviceAddress(user_id=user_id, device_id=device_id)
                 before = None if device_id == false else stored.by_id.get(device_id)
                 ever = before or (None if device_id == false else stored.gone.get(device_id))
                 if isinstance(device, OlmStateError):
-                    rejected[address] = device
+                    rejected[DeviceAddress(user_id=user_id, device_id=device_id)] = device
                     continue
                 if ever is not None and _other_keys(ever, device):
-                    rejected[address] = DeviceKeyChanged(user_id=user_id, device_id=device_id, ed25519=ever.ed25519)
+                    rejected[device.address] = DeviceKeyChanged(
+                        user_id=user_id, device_id=device_id, ed25519=ever.ed25519
+                    )
                     continue
                 now = device if ever is None else attrs.evolve(device, trust=ever.trust)
                 if before != now or device_id in stored.unlisted:
                     changes[device_id] = now
                     if before is None:
-                        added.append(address)
+                        added.append(now.address)
             if changes or false:
                 self._change(self._devices.change(partition), changes, false)
         return DevicesAdded(added=tuple(added), removed=(), rejected=rejected)

@@ -50,8 +50,10 @@ MANY_ADDRESSES = 250
 """Compared without giving other tasks a chance: half a millisecond."""
 DEVICES_AT_ONCE = 16
 """Checked without giving other tasks a chance: a millisecond."""
-STORED_AT_ONCE = 24
-"""Devices, or users looked up, without giving other tasks a chance."""
+STORED_AT_ONCE = 64
+"""Devices, without giving other tasks a chance: half a millisecond."""
+USERS_AT_ONCE = 24
+"""Looked up without giving other tasks a chance."""
 ADDRESSES_AT_ONCE = 64
 """Looked up without giving other tasks a chance: below a millisecond, or one if they must be loaded."""
 
@@ -123,7 +125,7 @@ def _by_user(part: Iterable[tuple[UserId, DeviceId | None, V | None]]) -> dict[U
 async def _remove_others(turn: Turn, users: Mapping[UserId, Container[DeviceId]]) -> list[DeviceAddress]:
     """Have the devices go that are known of ``users`` and not among theirs."""
     left_out: list[DeviceAddress] = []
-    async for some in SlicesOf(users, STORED_AT_ONCE):
+    async for some in SlicesOf(users, USERS_AT_ONCE):
         for user_id, known in zip(some, await turn[DevicesActor].ask(LookUp(users=some)), strict=True):
             told = users[user_id]
             left_out += [DeviceAddress(user_id=user_id, device_id=each) for each in known if each not in told]
@@ -190,7 +192,7 @@ async def look_up(turn: Turn, addresses: Collection[DeviceAddress]) -> dict[Devi
 async def devices_of(turn: Turn, users: Collection[UserId]) -> dict[UserId, dict[DeviceId, DeviceKeys]]:
     """All known devices of each of ``users``."""
     found: dict[UserId, dict[DeviceId, DeviceKeys]] = {}
-    async for some in SlicesOf(dict.fromkeys(users), STORED_AT_ONCE):
+    async for some in SlicesOf(dict.fromkeys(users), USERS_AT_ONCE):
         found.update(zip(some, await turn[DevicesActor].ask(LookUp(users=some)), strict=True))
     return found
 
@@ -198,7 +200,7 @@ async def devices_of(turn: Turn, users: Collection[UserId]) -> dict[UserId, dict
 async def known_senders(turn: Turn, users: Collection[UserId]) -> dict[UserId, KnownSender]:
     """What is known of the devices of ``users``, by keys."""
     found: dict[UserId, KnownSender] = {}
-    async for some in SlicesOf(dict.fromkeys(users), STORED_AT_ONCE):
+    async for some in SlicesOf(dict.fromkeys(users), USERS_AT_ONCE):
         found.update(zip(some, await turn[DevicesActor].ask(LookUpSenders(users=some)), strict=True))
     return found
 
@@ -206,7 +208,7 @@ async def known_senders(turn: Turn, users: Collection[UserId]) -> dict[UserId, K
 async def fingerprints_of_others(turn: Turn, claimed: Collection[Ed25519Key]) -> frozenset[Ed25519Key]:
     """Those of ``claimed`` that a known device has, or one that was known, whoever's."""
     found: set[Ed25519Key] = set()
-    async for some in SlicesOf(dict.fromkeys(claimed), STORED_AT_ONCE):
+    async for some in SlicesOf(dict.fromkeys(claimed), USERS_AT_ONCE):
         known = await turn[DevicesActor].ask(WereKnown(fingerprints=some))
         found.update(key for key, was_known in zip(some, known, strict=True) if was_known)
     return frozenset(found)

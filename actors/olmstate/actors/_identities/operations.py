@@ -30,8 +30,10 @@ IDENTITY_FIELDS: Final = ("master_keys", "self_signing_keys", "user_signing_keys
 """Of the answer to ``/keys/query``."""
 LARGEST: Final = 65_536
 """Bytes of a key with its signatures: more is somebody's nonsense, and would have to be stored."""
-LOOKED_UP_AT_ONCE: Final = 24
-"""Identities stored, or looked up, without giving other tasks a chance."""
+STORED_AT_ONCE: Final = 24
+"""Identities, without giving other tasks a chance."""
+LOOKED_UP_AT_ONCE: Final = 96
+"""The same, of those that are only looked up: to load them, if need be, is divided further."""
 IDENTITIES_AT_ONCE: Final = 4
 """Checked without giving other tasks a chance: a millisecond."""
 
@@ -72,7 +74,7 @@ async def take_identities(turn: Turn, response: JsonObject) -> None:
             else:
                 identities.append(identity)
     changed: list[UserId] = []
-    async for part in SlicesOf(identities, LOOKED_UP_AT_ONCE):
+    async for part in SlicesOf(identities, STORED_AT_ONCE):
         changed += await turn[IdentitiesActor].ask(StoreIdentities(identities=part))
     if changed or refused:
         turn.events.append(IdentitiesChanged(users=tuple(changed), refused=tuple(refused)))
