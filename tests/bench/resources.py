@@ -22,7 +22,7 @@ NO_PROC = "only Linux tells"
 async def memory(setting: Setting) -> Outcome:
     """10,000 cached inbound sessions, beside a dict of bare ones; and what the guard against replays adds."""
     sessions = max(FEWEST_SESSIONS, setting.scaled(SESSIONS))
-    label, target = f"memory of {sessions:,} cached inbound sessions", 2.0
+    label, target = f"memory of {sessions:,} cached inbound sessions", 1.6
     guarded_label = f"{label}, and of a message each"
     if not PROC.exists():
         return Outcome(results=(Result(label=label, value=None, target=target, note=NO_PROC),))

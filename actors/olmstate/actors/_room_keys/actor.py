@@ -101,8 +101,8 @@ class RoomKeyEntry(QuietStruct, kw_only=True, frozen=True, gc=False):
     """A room key and its room."""
 
     room_id: RoomId
-    copies: tuple[RoomKeyCopy, ...]
-    """One at the least, of one session."""
+    held: RoomKeyCopy | tuple[RoomKeyCopy, ...]
+    """The copies; one, as there nearly always is, without a tuple, which would take a tenth of the room."""
     claims: tuple[Claim, ...]
     """Of those who have sent a signed copy: the first few users' of them."""
     more_claims: bool = False
@@ -120,12 +120,18 @@ class RoomKeyEntry(QuietStruct, kw_only=True, frozen=True, gc=False):
         alone = len(claims) == 1 and not more_claims and len(copies) == 1 and not copies[0].exported
         return cls(
             room_id=room_id,
-            copies=copies,
+            held=copies[0] if len(copies) == 1 else copies,
             claims=claims,
             more_claims=more_claims,
             only_claim=claims[0] if alone else None,
             first_known_index=min([copy.session.first_known_index for copy in copies]),
         )
+
+    @property
+    def copies(self) -> tuple[RoomKeyCopy, ...]:
+        """One at the least, of one session."""
+        held = self.held
+        return held if isinstance(held, tuple) else (held,)
 
     @property
     def exported(self) -> bool:
@@ -569,15 +575,15 @@ class InboundGroupSessionsActor(Actor[Asked]):
             claims = () if new.claim is None else shared_alone(new.claim)
             self._room_keys.put(partition, RoomKeyEntry.of(new.room_id, (new.copy,), claims, more_claims=False))
             return "new"
-        claims, more_claims = entry.claims, entry.more_claims
-        copies, change = add_copy(entry.copies, new.copy, claims if new.claim is None else (*claims, new.claim))
+        before, claims, more_claims = entry.copies, entry.claims, entry.more_claims
+        copies, change = add_copy(before, new.copy, claims if new.claim is None else (*claims, new.claim))
         if new.claim is not None:
             claims, more_claims, another = self._add_claim(entry, new.room_id, new.session_id, new.claim)
             if change == "known" and another and not _said_before(entry, new.claim):
                 change = "unconnected"
         if any(len(copy.exported) > EXPORTED_CLAIMS for copy in copies):
             copies, more_claims = self._set_apart(new.room_id, new.session_id, copies), True
-        if copies is not entry.copies or claims is not entry.claims or more_claims != entry.more_claims:
+        if copies is not before or claims is not entry.claims or more_claims != entry.more_claims:
             self._room_keys.put(partition, RoomKeyEntry.of(entry.room_id, copies, claims, more_claims=more_claims))
         return change
 

@@ -27,7 +27,8 @@ from olmstate.storage import Row, RowReader, Table
 from .stored import MessageIndicesRecord
 
 BLOCK = 256
-NAMES_REMEMBERED = 8192
+NAMES_REMEMBERED = 1024
+"""The same as of keys in a store, which names are made of."""
 _INDEX_FIRST = b"\x03\x08"
 """Version, and the tag of the index."""
 HASH_BYTES = 16

@@ -166,7 +166,6 @@ async def encrypt_to(
     known = await look_up(turn, devices) if known is None else known
     contents: dict[DeviceAddress, JsonObject] = {}
     keys: dict[DeviceAddress, Curve25519Key] = {}
-    missing: dict[DeviceAddress, None] = {}
     at_once = max(1, PLAINTEXTS_AT_ONCE // (1 + len(head) // CHARACTERS_AS_ONE))
     async for some in SlicesOf(devices, at_once):
         found = {address: known[address] for address in some if address in known}
@@ -192,7 +191,10 @@ async def encrypt_to(
                     "sender_key": own.identity.curve25519,
                     "ciphertext": {device.curve25519: {"type": message_type, "body": body}},
                 }
-        missing.update((address, None) for address in some if address not in contents)
+    missing: dict[DeviceAddress, None] = {}
+    if len(contents) < len(devices):
+        async for some in SlicesOf(devices, CONTENTS_AT_ONCE):
+            missing.update(dict.fromkeys(address for address in some if address not in contents))
     return Encrypted(contents=contents, keys=keys, missing=tuple(missing))
 
 
