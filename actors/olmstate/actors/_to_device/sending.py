@@ -141,7 +141,7 @@ async def encrypt_to(
 
     Args:
         turn: The present one.
-        devices: To which.
+        devices: To which; each once.
         event_type: Of the event.
         content: Of the event.
         known: Devices' keys, if they were looked up.
@@ -162,7 +162,7 @@ async def encrypt_to(
     keys: dict[DeviceAddress, Curve25519Key] = {}
     missing: dict[DeviceAddress, None] = {}
     async for some in SlicesOf(devices, PLAINTEXTS_AT_ONCE):
-        found = {address: known[address] for address in some if address in known}
+        found = [(address, device) for address in some if (device := known.get(address)) is not None]
         plaintexts = tuple(
             (
                 device.user_id,
@@ -171,12 +171,12 @@ async def encrypt_to(
                 + b","
                 + encode_plain({"recipient": device.user_id, "recipient_keys": {"ed25519": device.ed25519}})[1:],
             )
-            for device in found.values()
+            for _, device in found
         )
         ciphertexts: Sequence[tuple[int, str] | None] = ()
         if plaintexts:
             ciphertexts = await turn[OlmSessionsActor].ask(Encrypt(plaintexts=plaintexts, room_key=room_key))
-        for (address, device), ciphertext in zip(found.items(), ciphertexts, strict=True):
+        for (address, device), ciphertext in zip(found, ciphertexts, strict=True):
             if ciphertext is not None:
                 message_type, body = ciphertext
                 keys[address] = device.curve25519
@@ -185,7 +185,8 @@ async def encrypt_to(
                     "sender_key": own.identity.curve25519,
                     "ciphertext": {device.curve25519: {"type": message_type, "body": body}},
                 }
-        missing.update((address, None) for address in some if address not in contents)
+        if len(found) < len(some) or None in ciphertexts:
+            missing.update((address, None) for address in some if address not in contents)
     return Encrypted(contents=contents, keys=keys, missing=tuple(missing))
 
 
