@@ -339,6 +339,19 @@ def test_rows_that_can_not_be_read_are_named_with_the_reason_and_the_others_take
 
 
 @pytest.mark.usefixtures("nio")
+def test_a_room_key_that_the_store_rejects_is_named_too(move: Move) -> None:
+    file = write_nio_store(move.old, friends())
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("UPDATE megolminboundsessions SET sender_key = 'none' WHERE rowid = 1")
+        ((session_id,),) = database.execute("SELECT session_id FROM megolminboundsessions WHERE rowid = 1")
+
+    moved = last_json(move("import-nio", file, "--json"))
+
+    assert moved["room_keys"] == 2
+    assert [("room key", session_id)] == [(each["what"], each["name"]) for each in moved["refused"]]
+
+
+@pytest.mark.usefixtures("nio")
 def test_a_file_that_is_damaged_half_way_leaves_nothing_behind(move: Move) -> None:
     file = write_nio_store(
         move.old, friends() + [Friend(user_id=f"@n{n}:example.org", device_id=f"N{n}") for n in range(60)]

@@ -227,6 +227,8 @@ def no_keys(peer: Peer) -> dict[str, Json]:
         "key-surrogate": {**good, "session_key": "\ud800"},
         "a-signed-key": {**good, "session_key": GroupSession().session_key.to_base64()},
         "no-sender-key": {**good, "sender_key": None},
+        "sender-key-that-is-none": {**good, "sender_key": "hello"},
+        "claimed-key-that-is-none": {**good, "sender_claimed_keys": {"ed25519": "hello"}},
         "no-claimed-keys": {**good, "sender_claimed_keys": None},
         "claimed-keys-list": {**good, "sender_claimed_keys": []},
         "no-claimed-ed25519": {**good, "sender_claimed_keys": {}},
@@ -242,6 +244,15 @@ async def test_what_is_no_key_is_rejected_alone(what: str, alice: Supervisor, bo
 
     assert RoomKeysImported(total=3, imported=2, rejected=1) == imported
     assert by_session(good) == by_session(await alice.ask(ExportRoomKeys()))
+
+
+async def test_keys_that_are_padded_are_written_as_devices_have_them(alice: Supervisor, bob: Peer) -> None:
+    (key,) = exports(bob, 1)
+    padded = {**key, "sender_key": f"{bob.curve25519}=", "sender_claimed_keys": {"ed25519": f"{bob.ed25519}="}}
+
+    await alice.ask(ImportRoomKeys(keys=(padded,)))
+
+    assert by_session((key,)) == by_session(await alice.ask(ExportRoomKeys()))
 
 
 @pytest.mark.parametrize("chain", [None, [], ["A" * 43], 5, [5], "text", {"x": 1}])

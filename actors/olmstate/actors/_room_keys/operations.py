@@ -31,8 +31,10 @@ from olmstate.actors._room_keys.copies import RoomKeyCopy, export, session_from_
 from olmstate.actors._room_keys.points import tell_of_room_keys
 from olmstate.actors._room_keys.receiving import keep_room_keys
 from olmstate.actors._wire.algorithms import MEGOLM
+from olmstate.actors._wire.curve25519 import curve25519_key
 from olmstate.actors._wire.key_file import Derivation, FileKeys, SealedFile, finish, read_sessions, write_key_file
 from olmstate.actors._wire.quiet_struct import QuietStruct
+from olmstate.actors._wire.signatures import ed25519_key
 from olmstate.actors._wire.untrusted_json import (
     as_object,
     check_depth,
@@ -167,8 +169,9 @@ def room_key_from_export(key: Json, own: DeviceIdentity | None) -> NewRoomKey:
     if key.get("algorithm") != MEGOLM:
         raise RejectedRoomKey(reason="not a Megolm session")
     session_id = MegolmSessionId(string(key, "session_id"))
-    sender_key = Curve25519Key(string(key, "sender_key"))
-    ed25519 = Ed25519Key(string(json_object(key, "sender_claimed_keys"), "ed25519"))
+    # as devices have theirs, or nobody's would be like it
+    sender_key = curve25519_key(string(key, "sender_key"), "sender_key")
+    ed25519 = ed25519_key(string(json_object(key, "sender_claimed_keys"), "ed25519"), "sender_claimed_keys")
     claim = Claim(
         sender_key=sender_key,
         ed25519=ed25519,

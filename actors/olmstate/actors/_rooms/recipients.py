@@ -44,7 +44,8 @@ async def chosen_of(turn: Turn, devices: Mapping[DeviceAddress, DeviceKeys], str
     """
     own = (await own_device(turn)).identity
     itself = DeviceAddress(user_id=own.user_id, device_id=own.device_id)
-    others = {address: device for address, device in devices.items() if address != itself}
+    others = dict(devices)
+    others.pop(itself, None)
     if not needs_identities(strategy):
         return await in_slices(choose(strategy, others, Owners(own.user_id, {}), None))
     users = dict.fromkeys((own.user_id, *(address.user_id for address in others)))

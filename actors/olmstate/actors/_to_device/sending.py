@@ -160,7 +160,6 @@ async def encrypt_to(
     known = await look_up(turn, devices) if known is None else known
     contents: dict[DeviceAddress, JsonObject] = {}
     keys: dict[DeviceAddress, Curve25519Key] = {}
-    missing: dict[DeviceAddress, None] = {}
     async for some in SlicesOf(devices, PLAINTEXTS_AT_ONCE):
         found = [(address, device) for address in some if (device := known.get(address)) is not None]
         plaintexts = tuple(
@@ -185,8 +184,10 @@ async def encrypt_to(
                     "sender_key": own.identity.curve25519,
                     "ciphertext": {device.curve25519: {"type": message_type, "body": body}},
                 }
-        if len(found) < len(some) or None in ciphertexts:
-            missing.update((address, None) for address in some if address not in contents)
+    missing: dict[DeviceAddress, None] = {}
+    if len(contents) < len(devices):
+        async for some in SlicesOf(devices, CONTENTS_AT_ONCE):
+            missing.update(dict.fromkeys(address for address in some if address not in contents))
     return Encrypted(contents=contents, keys=keys, missing=tuple(missing))
 
 

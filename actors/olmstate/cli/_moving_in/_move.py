@@ -279,8 +279,17 @@ async def _take_room_keys(supervisor: Supervisor, keys: Iterator[JsonObject], re
     while some := tuple(islice(keys, AT_ONCE)):
         taken = await supervisor.ask(ImportRoomKeys(keys=some))
         report.counts["room_keys"] += taken.total - taken.rejected
+        if taken.rejected:
+            await _name_rejected(supervisor, some, report)
         line.show_now_and_then(f"{report.counts['room_keys']:,} room keys …")
     line.clear()
+
+
+async def _name_rejected(supervisor: Supervisor, keys: Sequence[JsonObject], report: _Report) -> None:
+    """Ask for each alone: an import says how many it has rejected, and not which."""
+    for key in keys:
+        if (await supervisor.ask(ImportRoomKeys(keys=(key,)))).rejected:
+            report.refuse("room key", str(key["session_id"]), ValueError("not a room key, or of the wrong shape"))
 
 
 def _give_name(new: Path, store: Path) -> None:
