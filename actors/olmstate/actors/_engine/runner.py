@@ -148,7 +148,9 @@ class Runner:
         made = (each.actor(environment) for each in capabilities if each.actor is not None)
         self.actors = ActorsByClass([*made, self._stream])
         self._all: tuple[Actor[Any], ...] = tuple(self.actors)
-        self._with_steps = tuple(actor for actor in self._all if type(actor).before_commit is not Actor.before_commit)
+        self._with_steps = tuple(
+            actor for actor in self._all if type(actor).before_commit is not Actor[Any].before_commit
+        )
         self.additions = Additions([*(added for each in capabilities for added in each.additions), *additions])
         self.presence = store.presence
         self._unwritten = trio.Event()
