@@ -69,6 +69,12 @@ def test_the_quickstarts_programs_fit_in_forty_lines(program: str) -> None:
     assert len((EXAMPLES / f"{program}.py").read_text().splitlines()) <= 40
 
 
+@pytest.mark.parametrize("program", ["account", "device", "sync", "daemon", "send", "asyncio_bot"])
+def test_the_quickstart_says_what_the_files_are_called_that_import_each_other(program: str) -> None:
+    page = (EXAMPLES.parent / "quickstart.md").read_text(encoding="utf-8")
+    assert f"examples/{program}.py\n:caption: {program}.py\n" in page
+
+
 def test_the_bot_on_asyncio_takes_less_than_sixty() -> None:
     assert len((EXAMPLES / "asyncio_bot.py").read_text().splitlines()) < 60
 

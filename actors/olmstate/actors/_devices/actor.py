@@ -292,7 +292,7 @@ class DevicesActor(Actor[Asked]):
                 if before != now or device_id in stored.unlisted:
                     changes[device_id] = now
                     if before is None:
-                        added.append(now.address)
+                        added.append(DeviceAddress(user_id=user_id, device_id=device_id))
             if changes or false:
                 self._change(self._devices.change(partition), changes, false)
         return DevicesAdded(added=tuple(added), removed=(), rejected=rejected)
