@@ -13,6 +13,7 @@ It is worked out from the devices of the *claimed* user alone, so that nothing t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 from olmstate.actors._identities.known import KnownIdentity, identity_state
@@ -34,12 +35,9 @@ class KnownSender:
     def __init__(self, known: Iterable[DeviceKeys], gone: Iterable[DeviceKeys] = ()) -> None:
         """Of devices whose self-signatures were checked; ``gone`` are those that the server has left out since."""
         self._devices: dict[tuple[Curve25519Key, Ed25519Key], DeviceKeys] = {}
+        self._gone: dict[tuple[Curve25519Key, Ed25519Key], DeviceKeys] = {}
         self._identities: dict[tuple[Curve25519Key, Ed25519Key], DeviceIdentity] = {}
         """Of devices that were asked for."""
-        self._gone: set[tuple[Curve25519Key, Ed25519Key]] = set()
-        self._identity_keys: set[Curve25519Key] = set()
-        self._fingerprints: set[Ed25519Key] = set()
-        self._names: dict[DeviceId, Ed25519Key] = {}
         self.any_signed = False
         """Somebody's self-signing key has signed one of those that are known: the owner's identity matters."""
         self.worked_out: dict[object, Any] = {}
@@ -53,13 +51,10 @@ class KnownSender:
         """One more, while nobody has asked yet."""
         keys = device.curve25519, device.ed25519
         if gone:
-            self._gone.add(keys)
+            self._gone[keys] = device
         else:
             self._devices[keys] = device
             self.any_signed = self.any_signed or device.cross_signed_by is not None
-            self._identity_keys.add(device.curve25519)
-        self._fingerprints.add(device.ed25519)
-        self._names[device.device_id] = device.ed25519
 
     def device(self, curve25519: Curve25519Key, ed25519: Ed25519Key) -> DeviceIdentity | None:
         """The device that has both keys, if it is known, and not gone."""
@@ -95,11 +90,25 @@ class KnownSender:
         """
         if self.had(curve25519, ed25519):
             return False
-        return curve25519 in self._identity_keys or ed25519 in self._fingerprints
+        return curve25519 in self._curve25519_keys or ed25519 in self._ed25519_keys
 
     def fingerprint(self, device_id: DeviceId) -> Ed25519Key | None:
         """The Ed25519 key of the device that has this id, or had it: it never gets another."""
-        return self._names.get(device_id)
+        return self._fingerprints.get(device_id)
+
+    # made when they are asked for: of devices that aren't known, and of keys that are sent along
+
+    @cached_property
+    def _curve25519_keys(self) -> frozenset[Curve25519Key]:
+        return frozenset(device.curve25519 for device in self._devices.values())
+
+    @cached_property
+    def _ed25519_keys(self) -> frozenset[Ed25519Key]:
+        return frozenset(ed25519 for _, ed25519 in self.both_keys)
+
+    @cached_property
+    def _fingerprints(self) -> dict[DeviceId, Ed25519Key]:
+        return {device.device_id: device.ed25519 for device in (*self._gone.values(), *self._devices.values())}
 
 
 def sender_state(device: DeviceKeys | None, identity: KnownIdentity | None, own: KnownIdentity | None) -> SenderState:

@@ -151,6 +151,7 @@ class Actor(abc.ABC, Generic[M_contra]):
         self._store = environment.store
         self._newest = environment.newest
         self._caches = tuple(caches)
+        self._views = tuple(cache for cache in self._caches if cache.view)
         for cache in self._caches:
             cache.changes = environment.changes
         self._generation = 0
@@ -231,14 +232,14 @@ class Actor(abc.ABC, Generic[M_contra]):
     def notify(self, notice: Notice) -> None:
         """Tell the actor something, which holds from now on, also for what it is loading."""
         touched = [cache for cache in self._caches if cache.touched]
-        written = self._take_in(notice)
+        written = self._take_in(notice, touched)
         if not isinstance(notice, Invalidate):
             for cache in touched:
                 cache.touched = False
         if touched or written:
             self.noticed(notice)
 
-    def _take_in(self, notice: Notice) -> bool:
+    def _take_in(self, notice: Notice, touched: Iterable[Cache[Any]]) -> bool:
         """Have the caches follow; whether others have written to their tables."""
         written_by_others = False
         match notice:
@@ -252,20 +253,22 @@ class Actor(abc.ABC, Generic[M_contra]):
                         written_by_others = True
             case Committed(generation=generation, written=written):
                 self._generation = max(self._generation, generation)
-                for cache in self._caches:
-                    if cache.dirty or cache.view:  # of many, few
-                        self.version += cache.dirty
-                        cache.commit(written)
-                        cache.trim()
+                for cache in touched:  # of many actors' many, few
+                    self.version += cache.dirty
+                    cache.commit()
+                    cache.trim()
+                if written:
+                    for view in self._views:
+                        view.commit(written)
             case RolledBack():
-                for cache in self._caches:
+                for cache in touched:
                     cache.roll_back()
         return written_by_others
 
     @property
     def has_changes(self) -> bool:
         """Whether the present turn has changed anything by now."""
-        return any(cache.dirty for cache in self._caches)
+        return bool([cache for cache in self._caches if cache.touched and cache.dirty])
 
     def statistics(self) -> dict[str, CacheStatistics]:
         """Counters by data type; a view's aren't told, since its table's are the owner's."""
@@ -274,7 +277,7 @@ class Actor(abc.ABC, Generic[M_contra]):
     @property
     def viewed(self) -> frozenset[Table]:
         """The tables of other actors that this one has a view of."""
-        return frozenset(cache.table for cache in self._caches if cache.view)
+        return frozenset(cache.table for cache in self._views)
 
     async def run(self) -> None:
         """Handle messages until the nursery is cancelled."""

@@ -148,6 +148,9 @@ class Runner:
         made = (each.actor(environment) for each in capabilities if each.actor is not None)
         self.actors = ActorsByClass([*made, self._stream])
         self._all: tuple[Actor[Any], ...] = tuple(self.actors)
+        self._with_steps = tuple(
+            actor for actor in self._all if type(actor).before_commit is not Actor[Any].before_commit
+        )
         self.additions = Additions([*(added for each in capabilities for added in each.additions), *additions])
         self.presence = store.presence
         self._unwritten = trio.Event()
@@ -526,7 +529,7 @@ class Runner:
 
         The generation that the store has then; None if the turn was fenced.
         """
-        for actor in self._all:
+        for actor in self._with_steps:
             for step in actor.before_commit():
                 await actor.ask(step)
         if events:
@@ -588,11 +591,11 @@ class Runner:
         while True:
             await self._unwritten.wait()
             await trio.sleep(self._options.write_behind)
-            if any(actor.before_commit() for actor in self._all):
+            if any(actor.before_commit() for actor in self._with_steps):
                 # it still waits, and the next turn takes it along, if there is one
                 with left_to_the_next():
                     await self.ask_in_turn(Flush())
-            if not any(actor.before_commit() for actor in self._all):
+            if not any(actor.before_commit() for actor in self._with_steps):
                 self._unwritten = trio.Event()
 
     async def _watch(self) -> None:

@@ -442,8 +442,10 @@ class OlmSessionsActor(Actor[Asked]):
         yield self._sessions, partitions
         hashes: list[bytes] = []
         for partition, olm in zip(partitions, messages, strict=True):
+            if olm.pre_key is None:
+                continue
             device = self._sessions.peek(partition, committed=False)
-            if device is not None and device.in_set and olm.pre_key is not None:
+            if device is not None and device.in_set:
                 hashes += self._hash(olm.digest), self._name(OlmSessionId(olm.pre_key.session_id()))
         if hashes:
             yield self._messages, hashes

@@ -239,12 +239,12 @@ class _Batch:
 
     async def _create_sessions(self, messages: Mapping[int, OlmMessage]) -> dict[int, bytes | DecryptionError]:
         created: dict[int, bytes | DecryptionError] = {}
+        sessions: list[InboundSession] = []
         async for some in SlicesOf(messages.items(), SESSIONS_AT_ONCE):
             self._count([olm for _, olm in some], [work.NEW_SESSION] * len(some))
             made = await self.turn[AccountActor].ask(
                 CreateInboundSessions(messages=tuple(olm for _, olm in some), first=not self.created)
             )
-            sessions: list[InboundSession] = []
             for (at, olm), result in zip(some, made, strict=True):
                 if isinstance(result, InboundSession):
                     self.created[at] = olm
@@ -252,6 +252,6 @@ class _Batch:
                     created[at] = result.plaintext
                 else:
                     created[at] = result
-            if sessions:
-                await self.turn[OlmSessionsActor].ask(AddSessions(sessions=tuple(sessions)))
+        if sessions:
+            await self.turn[OlmSessionsActor].ask(AddSessions(sessions=tuple(sessions)))
         return created

@@ -147,7 +147,7 @@ async def encrypt_to(
 
     Args:
         turn: The present one.
-        devices: To which.
+        devices: To which; each once.
         event_type: Of the event.
         content: Of the event.
         known: Devices' keys, if they were looked up.
@@ -168,7 +168,7 @@ async def encrypt_to(
     keys: dict[DeviceAddress, Curve25519Key] = {}
     at_once = max(1, PLAINTEXTS_AT_ONCE // (1 + len(head) // CHARACTERS_AS_ONE))
     async for some in SlicesOf(devices, at_once):
-        found = {address: known[address] for address in some if address in known}
+        found = [(address, device) for address in some if (device := known.get(address)) is not None]
         plaintexts = tuple(
             (
                 device.user_id,
@@ -177,12 +177,12 @@ async def encrypt_to(
                 + b","
                 + encode_plain({"recipient": device.user_id, "recipient_keys": {"ed25519": device.ed25519}})[1:],
             )
-            for device in found.values()
+            for _, device in found
         )
         ciphertexts: Sequence[tuple[int, str] | None] = ()
         if plaintexts:
             ciphertexts = await turn[OlmSessionsActor].ask(Encrypt(plaintexts=plaintexts, room_key=room_key))
-        for (address, device), ciphertext in zip(found.items(), ciphertexts, strict=True):
+        for (address, device), ciphertext in zip(found, ciphertexts, strict=True):
             if ciphertext is not None:
                 message_type, body = ciphertext
                 keys[address] = device.curve25519
