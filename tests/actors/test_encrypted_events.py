@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +40,12 @@ def test_state_other_rooms_and_what_was_redacted_have_nothing_to_decrypt() -> No
 @pytest.mark.parametrize("part", [{}, {"rooms": {}}, sync(), sync(join={}), sync(join={ONE: {}}), {"rooms": None}])
 def test_what_a_homeserver_leaves_out_is_nothing(part: JsonObject) -> None:
     assert () == encrypted_events(part)
+
+
+@pytest.mark.parametrize("given_instead", [None, b'{"rooms": {}}', "{}", [], 1])
+def test_what_was_not_parsed_is_refused_with_the_arguments_name(given_instead: Any) -> None:  # noqa: ANN401 - the wrong types
+    with pytest.raises(TypeError, match=f"^sync must be a parsed JSON object, not {type(given_instead).__name__}$"):
+        encrypted_events(given_instead)
 
 
 @given(

@@ -111,7 +111,9 @@ async def ours(path: Path, key: bytes) -> JsonObject:
             start, end = begin()
             await trio.sleep(max(0.0, start - time.monotonic()))
             timed.lock.turns.clear()
-            while time.monotonic() < end:
+            while (
+                not messages or time.monotonic() < end
+            ):  # one at least: a busy machine may have passed over the window
                 await supervisor.ask(MESSAGE)
                 messages += 1
     finally:
@@ -127,7 +129,7 @@ def bare(path: Path) -> JsonObject:
     seen, session, messages = -1, GroupSession(), 0
     start, end = begin()
     time.sleep(max(0.0, start - time.monotonic()))
-    while time.monotonic() < end:
+    while not messages or time.monotonic() < end:  # as above
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         generation = int(store.value("generation"))
         if generation != seen:

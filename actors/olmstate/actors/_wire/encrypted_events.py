@@ -18,7 +18,12 @@ def encrypted_events(sync: JsonObject) -> tuple[tuple[RoomId, JsonObject], ...]:
 
     Args:
         sync: Parsed.
+
+    Raises:
+        TypeError: It isn't.
     """
+    if not is_object(sync):
+        raise TypeError(f"sync must be a parsed JSON object, not {type(sync).__name__}")
     return tuple(
         (RoomId(room_id), event)
         for room_id, room in object_or_empty(object_or_empty(sync.get("rooms")).get("join")).items()
