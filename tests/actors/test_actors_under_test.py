@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from olmstate.actors._account.actor import Create
-from olmstate.actors._devices.actor import CommittedDevices, LookUp, StoreDevices
+from olmstate.actors._devices.actor import LookUp, StoreDevices
 from olmstate.actors.testing import ActorsUnderTest, Faults, MemoryDisk, MemoryStore, run_actor
-from olmstate.messages import ActorStopped, IdentityKeys, NoAccount, StoreBusy, StoreError, StoreFull, UserId
+from olmstate.messages import ActorStopped, Devices, IdentityKeys, NoAccount, StoreBusy, StoreError, StoreFull, UserId
 from olmstate.storage import Fenced, Table
 from tests.operations.peer import Peer
 
@@ -26,7 +26,7 @@ async def test_all_actors_share_a_turn() -> None:
         await devices.ask(said(bob))
         assert await actors.commit() == 1
         assert made == await account.ask(IdentityKeys())
-        assert (bob.keys,) == await devices.ask(CommittedDevices(users=(BOB,)))
+        assert (bob.keys,) == await devices.ask(Devices(user_id=BOB))
     assert (len(disk.rows(Table.ACCOUNT)), len(disk.rows(Table.DEVICES))) == (1, 1)
     assert disk.slot.holder is None
 
@@ -55,28 +55,28 @@ async def test_a_look_drops_what_others_have_written_and_nothing_else() -> None:
     disk, bob = MemoryDisk(), Peer()
     actors, others = ActorsUnderTest(MemoryStore(disk)), ActorsUnderTest(MemoryStore(disk))
     async with run_actor(actors.devices) as devices, run_actor(others.devices) as other:
-        await devices.ask(CommittedDevices(users=(BOB,)))
+        await devices.ask(Devices(user_id=BOB))
         actors.refresh()
-        await devices.ask(CommittedDevices(users=(BOB,)))
+        await devices.ask(Devices(user_id=BOB))
         assert devices.statistics()["devices"].loaded == 1
         await other.ask(said(bob))
         await others.commit()
-        assert () == await devices.ask(CommittedDevices(users=(BOB,)))  # nobody has looked
+        assert () == await devices.ask(Devices(user_id=BOB))  # nobody has looked
         actors.refresh()
-        assert (bob.keys,) == await devices.ask(CommittedDevices(users=(BOB,)))
+        assert (bob.keys,) == await devices.ask(Devices(user_id=BOB))
 
 
 async def test_capacities_are_the_users() -> None:
     actors = ActorsUnderTest(MemoryStore(MemoryDisk()), capacities={Table.DEVICES: 0})
     async with run_actor(actors.devices) as devices:
         for _ in range(2):
-            await devices.ask(CommittedDevices(users=(BOB,)))
+            await devices.ask(Devices(user_id=BOB))
         assert devices.statistics()["devices"].loaded == 2
 
 
 async def test_an_actor_answers_only_while_it_runs() -> None:
     actors = ActorsUnderTest(MemoryStore(MemoryDisk()))
     async with run_actor(actors.devices) as devices:
-        await devices.ask(CommittedDevices(users=(BOB,)))
+        await devices.ask(Devices(user_id=BOB))
     with pytest.raises(ActorStopped):
-        await devices.ask(CommittedDevices(users=(BOB,)))
+        await devices.ask(Devices(user_id=BOB))

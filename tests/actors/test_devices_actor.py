@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import attrs
 import pytest
 
-from olmstate.actors._devices.actor import CommittedDevices, DevicesActor, LookUp, RemoveDevices, StoreDevices, Trust
+from olmstate.actors._devices.actor import DevicesActor, LookUp, RemoveDevices, StoreDevices, Trust
 from olmstate.actors._wire.steps import at_once
 from olmstate.actors.testing import ActorsUnderTest, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import (
@@ -15,6 +15,7 @@ from olmstate.messages import (
     DeviceId,
     DeviceKeyChanged,
     DeviceKeys,
+    Devices,
     DeviceTrust,
     InvalidSignature,
     OlmStateError,
@@ -60,7 +61,7 @@ def laptop() -> Peer:
 
 
 async def test_a_user_of_whom_nothing_is_known_has_no_devices(devices: DevicesActor) -> None:
-    assert () == await devices.ask(CommittedDevices(users=(BOB,)))
+    assert () == await devices.ask(Devices(user_id=BOB))
     assert ({}, {}) == await devices.ask(LookUp(users=(BOB, UserId("@carol:example.org"))))
 
 
@@ -71,7 +72,7 @@ async def test_devices_are_told_by_their_ids(
     await actors.commit()
     assert {phone.address, laptop.address} == set(added.added)
     assert ((), {}) == (added.removed, added.rejected)
-    assert (laptop.keys, phone.keys) == await devices.ask(CommittedDevices(users=(BOB,)))
+    assert (laptop.keys, phone.keys) == await devices.ask(Devices(user_id=BOB))
 
 
 async def test_a_turn_sees_its_own_devices_and_a_query_the_committed_ones(
@@ -79,7 +80,7 @@ async def test_a_turn_sees_its_own_devices_and_a_query_the_committed_ones(
 ) -> None:
     await devices.ask(said(phone))
     assert ({phone.device_id: phone.keys},) == await devices.ask(LookUp(users=(BOB,)))
-    assert () == await devices.ask(CommittedDevices(users=(BOB,)))
+    assert () == await devices.ask(Devices(user_id=BOB))
     actors.roll_back()
     assert ({},) == await devices.ask(LookUp(users=(BOB,)))
 
@@ -91,7 +92,7 @@ async def test_a_device_that_is_removed_is_kept_as_gone(
     await actors.commit()
     await devices.ask(RemoveDevices(devices=(phone.address,)))
     await actors.commit()
-    assert (laptop.keys,) == await devices.ask(CommittedDevices(users=(BOB,)))
+    assert (laptop.keys,) == await devices.ask(Devices(user_id=BOB))
     assert len(disk.rows(Table.DEVICES)) == 2  # it is kept as gone
 
 
@@ -105,7 +106,7 @@ async def test_a_device_that_comes_with_another_key_is_refused_and_the_first_sta
     assert isinstance(error, DeviceKeyChanged)
     assert error.ed25519 == phone.ed25519
     assert at_once(devices.changed_rows()) == {}
-    assert (phone.keys,) == await devices.ask(CommittedDevices(users=(BOB,)))
+    assert (phone.keys,) == await devices.ask(Devices(user_id=BOB))
 
 
 async def test_a_device_that_is_not_believed_stays_as_it_was(
@@ -121,7 +122,7 @@ async def test_a_device_that_is_not_believed_stays_as_it_was(
     assert (laptop.address,) == added.added
     assert () == added.removed
     assert {phone.address, DeviceAddress(user_id=BOB, device_id=DeviceId("THIRD"))} == set(added.rejected)
-    assert (laptop.keys, phone.keys) == await devices.ask(CommittedDevices(users=(BOB,)))
+    assert (laptop.keys, phone.keys) == await devices.ask(Devices(user_id=BOB))
 
 
 async def test_what_a_device_says_anew_of_itself_is_stored_and_is_no_new_device(
@@ -133,7 +134,7 @@ async def test_what_a_device_says_anew_of_itself_is_stored_and_is_no_new_device(
     added = await devices.ask(StoreDevices(users={BOB: {phone.device_id: more}}))
     await actors.commit()
     assert ((), (), {}) == (added.added, added.removed, added.rejected)
-    assert (more,) == await devices.ask(CommittedDevices(users=(BOB,)))
+    assert (more,) == await devices.ask(Devices(user_id=BOB))
 
 
 async def test_nothing_new_writes_nothing(devices: DevicesActor, actors: ActorsUnderTest, phone: Peer) -> None:
@@ -160,7 +161,7 @@ async def test_a_users_devices_are_read_together_and_another_users_are_not(
     await devices.ask(said(carol, user_id=carol.user_id))
     await actors.commit()
     async with run_actor(ActorsUnderTest(MemoryStore(disk)).devices) as another:
-        assert (laptop.keys, phone.keys) == await another.ask(CommittedDevices(users=(BOB,)))
+        assert (laptop.keys, phone.keys) == await another.ask(Devices(user_id=BOB))
         assert another.statistics()["devices"].loaded == 1
 
 
@@ -176,9 +177,9 @@ async def test_another_users_devices_survive_an_invalidation(
         await other.ask(said(phone, laptop))
         await others.commit()
     actors.refresh()
-    assert (carol.keys,) == await devices.ask(CommittedDevices(users=(carol.user_id,)))
+    assert (carol.keys,) == await devices.ask(Devices(user_id=carol.user_id))
     assert devices.statistics()["devices"].loaded == 2  # as before
-    assert (laptop.keys, phone.keys) == await devices.ask(CommittedDevices(users=(BOB,)))
+    assert (laptop.keys, phone.keys) == await devices.ask(Devices(user_id=BOB))
     assert devices.statistics()["devices"].loaded == 3
 
 
@@ -200,5 +201,5 @@ async def test_what_our_user_decides_stays_when_the_device_says_something_new_an
         await devices.ask(Trust(device=phone.address, trust=DeviceTrust.UNSET))
     await devices.ask(said(phone))
     await actors.commit()
-    (known,) = await devices.ask(CommittedDevices(users=(BOB,)))
+    (known,) = await devices.ask(Devices(user_id=BOB))
     assert DeviceTrust.BLOCKED is known.trust

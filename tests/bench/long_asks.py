@@ -59,7 +59,7 @@ SIZES: Mapping[str, int] = {
     "DecryptToDevice, on one session": 1_000,
     "DecryptToDevice, sessions of one device": 500,
     "Devices": 1_000,
-    "Devices, of many users": 3_000,
+    "Devices, of many users": 2_000,
     "EncryptForRoom": 1_000,
     "EncryptForRoom, with a new key": 500,
     "EncryptToDevice": 1_000,

@@ -30,7 +30,6 @@ from tests.cost.longest_step import MOST_CALLS, longest_step
 MANY = {
     "AcknowledgeInbox": 1_000,
     "CancelRoomKeyRequests": 200,
-    "Devices, of many users": 1_000,
     "EncryptForRoom": 400,
     "EncryptForRoom, with a new key": 200,
     "ForgetParkedEvents": 1_000,

@@ -13,7 +13,7 @@ import attrs
 
 from olmstate.actors import Supervisor
 from olmstate.actors._account.actor import AccountActor, Create, MakeKeys
-from olmstate.actors._devices.actor import CommittedDevices, DevicesActor, LookUp
+from olmstate.actors._devices.actor import DevicesActor, LookUp
 from olmstate.actors._engine.capability import Capability, WithoutTurn
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._rooms.actor import GiveBack
@@ -122,7 +122,7 @@ def give_a_message_to_what_takes_another() -> tuple[Route[Turn], ...]:
     return (
         DiscardRoomKey.by(discard),
         PrepareRoomKey.by(discard),  # type: ignore[arg-type]
-        CommittedDevices.answered_by(DevicesActor),  # type: ignore[return-value]
+        Devices.answered_by(DevicesActor),  # type: ignore[return-value]
     )
 
 

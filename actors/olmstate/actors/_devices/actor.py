@@ -30,12 +30,12 @@ from olmstate.messages import (
     DeviceIdentity,
     DeviceKeyChanged,
     DeviceKeys,
+    Devices,
     DevicesAdded,
     DeviceTrust,
     Ed25519Key,
     Message,
     OlmStateError,
-    Query,
     Reply,
     UnknownDevice,
     UserId,
@@ -163,12 +163,6 @@ def _record(device: DeviceKeys, *, gone: bool) -> DeviceRecord:
     )
 
 
-class CommittedDevices(QuietStruct, Query[tuple[DeviceKeys, ...]], kw_only=True, frozen=True):
-    """The devices of these users, user by user, each one's by device id."""
-
-    users: tuple[UserId, ...]
-
-
 class LookUp(QuietStruct, Message[tuple[dict[DeviceId, DeviceKeys], ...]], kw_only=True, frozen=True):
     """The devices of each of these users, as this turn sees them."""
 
@@ -213,7 +207,7 @@ class Trust(QuietStruct, Message[bool], kw_only=True, frozen=True):
     trust: DeviceTrust
 
 
-Asked: TypeAlias = RemoveDevices | Trust | CommittedDevices | LookUp | LookUpSenders | WereKnown | StoreDevices
+Asked: TypeAlias = RemoveDevices | Trust | Devices | LookUp | LookUpSenders | WereKnown | StoreDevices
 
 
 class DevicesActor(Actor[Asked]):
@@ -238,7 +232,7 @@ class DevicesActor(Actor[Asked]):
     def wanted(self, message: Asked) -> Wanted:
         """The users, or the keys, named."""
         match message:
-            case CommittedDevices(users=users) | LookUp(users=users) | LookUpSenders(users=users):
+            case Devices(named=users) | LookUp(users=users) | LookUpSenders(users=users):
                 return ((self._devices, [self._partition(user_id) for user_id in users]),)
             case StoreDevices(users=by_user):
                 return ((self._devices, [self._partition(user_id) for user_id in by_user]),)
@@ -254,7 +248,7 @@ class DevicesActor(Actor[Asked]):
     def handle(self, message: Asked) -> Reply:
         """Answer one message."""
         match message:
-            case CommittedDevices(users=users):
+            case Devices(named=users):
                 of_each = [self._devices.committed(self._partition(user)).by_id for user in users]
                 return message.reply(tuple(by_id[device_id] for by_id in of_each for device_id in sorted(by_id)))
             case LookUp(users=users):

@@ -9,7 +9,6 @@ import attrs
 
 from olmstate.actors._account.operations import own_identity
 from olmstate.actors._devices.actor import (
-    CommittedDevices,
     DevicesActor,
     LookUp,
     LookUpSenders,
@@ -87,15 +86,6 @@ async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
     if replaced is not None:
         turn.events.append(replaced)
     return DevicesAdded(added=tuple(added), removed=tuple(removed), rejected=rejected)
-
-
-async def devices(supervisor: Asking, query: Devices) -> tuple[DeviceKeys, ...]:
-    """What is known of the users' devices, of some users at a time."""
-    found: list[DeviceKeys] = []
-    async for some in SlicesOf(query.named, USERS_AT_ONCE):
-        committed = await supervisor.ask(CommittedDevices(users=some))
-        found += committed
-    return tuple(found)
 
 
 async def set_device_trust(turn: Turn, command: SetDeviceTrust) -> None:
@@ -211,6 +201,14 @@ async def devices_of(turn: Turn, users: Collection[UserId]) -> dict[UserId, dict
     found: dict[UserId, dict[DeviceId, DeviceKeys]] = {}
     async for some in SlicesOf(dict.fromkeys(users), USERS_AT_ONCE):
         found.update(zip(some, await turn[DevicesActor].ask(LookUp(users=some)), strict=True))
+    return found
+
+
+async def committed_devices_of(supervisor: Asking, users: Collection[UserId]) -> list[DeviceKeys]:
+    """The devices of each of ``users``, outside of a turn: not of one state, as `Devices` answers."""
+    found: list[DeviceKeys] = []
+    async for some in SlicesOf(users, USERS_AT_ONCE):
+        found += await supervisor.ask(Devices(users=some))
     return found
 
 

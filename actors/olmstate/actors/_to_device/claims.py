@@ -10,7 +10,7 @@ from typing import Final
 from olmstate.actors._account.actor import ALGORITHM
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._device_lists.operations import SERVER_TIMEOUT, server_of
-from olmstate.actors._devices.operations import MANY_ADDRESSES
+from olmstate.actors._devices.operations import MANY_ADDRESSES, committed_devices_of
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
@@ -33,7 +33,6 @@ from olmstate.messages import (
     DeviceAddress,
     DeviceId,
     DeviceKeys,
-    Devices,
     IdentityKeys,
     JsonObject,
     MissingSessions,
@@ -90,7 +89,7 @@ async def missing_sessions(supervisor: BesideTurns, query: MissingSessions) -> S
     own = await supervisor.ask(IdentityKeys())
     users, named = {*query.users, *([own.user_id] if query.users else [])}, frozenset(query.devices)
     owners = users.union((own.user_id, *(address.user_id for address in named)))
-    devices = await supervisor.ask(Devices(users=tuple(sorted(owners))))
+    devices = await committed_devices_of(supervisor, sorted(owners))
     missing: list[DeviceAddress] = []
     async for some in SlicesOf(devices, DEVICES_AT_ONCE):
         asked = [
