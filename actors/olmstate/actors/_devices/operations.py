@@ -208,7 +208,8 @@ async def committed_devices_of(supervisor: Asking, users: Collection[UserId]) ->
     """The devices of each of ``users``, outside of a turn: not of one state, as `Devices` answers."""
     found: list[DeviceKeys] = []
     async for some in SlicesOf(users, USERS_AT_ONCE):
-        found += await supervisor.ask(Devices(users=some))
+        devices = await supervisor.ask(Devices(users=some))
+        found += devices
     return found
 
 
