@@ -374,6 +374,8 @@ def rejected(peer: Peer) -> dict[str, AddRoomKey]:
         # an import refuses these, so that they could be exported and not be imported again
         "room-no-text": attrs.evolve(good, room_id=RoomId("!\ud800")),
         "sender-no-text": attrs.evolve(good, sender=UserId("@\ud800")),
+        "sender-key-that-is-none": attrs.evolve(good, sender_key=Curve25519Key("hello")),
+        "claimed-key-that-is-none": attrs.evolve(good, sender_ed25519=Ed25519Key("hello")),
         "sender-key-no-text": attrs.evolve(good, sender_key=Curve25519Key("\ud800")),
         "sender-ed25519-no-text": attrs.evolve(good, sender_ed25519=Ed25519Key("\ud800")),
     }

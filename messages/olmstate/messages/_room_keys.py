@@ -27,8 +27,8 @@ class AddRoomKey(Command[RoomKeyChange]):
         RoomKeyChange
 
     Raises:
-        RejectedRoomKey: Not a room key, or its id is not ``session_id``; another id or key is no text that UTF-8 can
-            hold; or a key is this device's own, which sends itself none.
+        RejectedRoomKey: Not a room key, or its id is not ``session_id``; the room or the sender is no text that UTF-8
+            can hold; one of the sender's keys is none, or is this device's own, which sends itself none.
     """
 
     room_id: RoomId

@@ -90,12 +90,11 @@ PAGE = 32
 
 async def add_room_key(turn: Turn, command: AddRoomKey) -> RoomKeyChange:
     """Store one room key."""
-    _check_texts(command)
+    claim = _claim_of(command)
     own = await own_identity(turn)
-    if own is not None and (command.sender_key == own.curve25519 or command.sender_ed25519 == own.ed25519):
+    if own is not None and (claim.sender_key == own.curve25519 or claim.ed25519 == own.ed25519):
         raise RejectedRoomKey(reason="its sender's keys are this device's own")
     copy = RoomKeyCopy(session=session_from_room_key(command.session_key, command.session_id), signed=True)
-    claim = Claim(sender_key=command.sender_key, ed25519=command.sender_ed25519, sender=command.sender)
     new = NewRoomKey(room_id=command.room_id, session_id=command.session_id, copy=copy, claim=claim)
     (change,) = await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=(new,)))
     if change != "known":
@@ -103,12 +102,17 @@ async def add_room_key(turn: Turn, command: AddRoomKey) -> RoomKeyChange:
     return change
 
 
-def _check_texts(command: AddRoomKey) -> None:
+def _claim_of(command: AddRoomKey) -> Claim:
     """Refuse what an import would refuse: what was stored can be exported, and an export can be imported."""
     given = attrs.asdict(command)
     try:
-        for field in ("room_id", "sender_key", "sender_ed25519", "sender"):
+        for field in ("room_id", "sender"):
             string(given, field)
+        return Claim(
+            sender_key=curve25519_key(command.sender_key, "sender_key"),
+            ed25519=ed25519_key(command.sender_ed25519, "sender_ed25519"),
+            sender=command.sender,
+        )
     except MalformedMessage as error:
         raise RejectedRoomKey(reason=error.reason) from None
 
