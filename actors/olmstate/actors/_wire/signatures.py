@@ -189,9 +189,11 @@ def _check_canonical(value: JsonObject) -> None:
 
 
 def _ed25519(text: str) -> Ed25519PublicKey | None:
-    # Longer text is kept from vodozemac 0.10, which panics if 33 bytes come out.
+    # Shorter and longer text is kept from vodozemac 0.10, which panics if 31 or 33 bytes come out.
     digits = text.rstrip("=")
-    return _remembered(digits) if len(digits) == _KEY_LENGTH >= len(text) - 1 else None
+    if len(digits) != _KEY_LENGTH or len(text) > _KEY_LENGTH + 1:
+        return None
+    return _remembered(digits)
 
 
 @lru_cache(1024)
