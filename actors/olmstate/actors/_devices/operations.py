@@ -69,7 +69,7 @@ async def add_devices(turn: Turn, command: AddDevices) -> DevicesAdded:
     users: dict[UserId, dict[DeviceId, DeviceKeys | OlmStateError]] = {}
     told = {UserId(user_id): devices for user_id, devices in entries(response.get("device_keys"), "device_keys")}
     identities = await known_identities(turn, told)
-    async for some in SlicesOf(_told(told, users), DEVICES_AT_ONCE, _work_to_check):
+    async for some in SlicesOf(_told(told, users), DEVICES_AT_ONCE, lambda each: weight(each[-1])):
         for user_id, device_id, device in some:
             is_own = own is not None and user_id == own.user_id
             users[user_id][device_id] = _checked(user_id, device_id, device, identities[user_id], is_own=is_own)
@@ -105,10 +105,6 @@ def _told(
         users[user_id] = {}
         for device_id, device in entries(devices, "a user's devices"):
             yield user_id, DeviceId(device_id), device
-
-
-def _work_to_check(told: tuple[UserId, DeviceId, Json]) -> int:
-    return weight(told[-1])
 
 
 def _one_by_one(users: Mapping[UserId, Mapping[DeviceId, V]]) -> Iterator[tuple[UserId, DeviceId | None, V | None]]:

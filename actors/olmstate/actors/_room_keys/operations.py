@@ -45,7 +45,7 @@ from olmstate.actors._wire.untrusted_json import (
     string,
     strings,
 )
-from olmstate.actors._wire.weight import weight
+from olmstate.actors._wire.weight import CHARACTERS_AS_ONE, weight
 from olmstate.messages import (
     AddRoomKey,
     Command,
@@ -78,8 +78,6 @@ EVENTS_AT_ONCE = 28
 """Decrypted without giving other tasks a chance: a millisecond."""
 STEPS_AS_ONE = 250
 """Of the ratchet. Its sender decides how far it has to go for an event, and it may be a thousand steps."""
-CHARACTERS_AS_ONE = 4096
-"""Of an event that is large: to decrypt so many more takes as long as to decrypt another event."""
 CHUNK = 200
 """Keys a turn: about 10 ms of checking, so that others get theirs in between."""
 AT_ONCE = 16

@@ -170,14 +170,13 @@ async def _share(
         current = None
     carrying = [] if current is None else await _carried_on(turn, room_id, current.session_id)
     lacking = list(wanted) if current is None else await _lacking(wanted, known, current, under_way=bool(carrying))
-    missing, nobody = list[DeviceAddress](), False
+    able, missing = list[DeviceKeys](), list[DeviceAddress]()
     if current is not None:
         able = [known[each] async for some in SlicesOf(lacking, MANY_ADDRESSES) for each in some if each in known]
         missing = await without_session(turn, able)
-        nobody = len(missing) == len(able)
     session_id, requests = None if current is None else current.session_id, list[NewRequest]()
     reached: Collection[DeviceAddress] = ()
-    if not nobody:
+    if current is None or len(missing) < len(able):
         # None if another's write was seen in between: then the fence turns this turn back in the end
         shared = None if current is None else await outbound.ask(Export(room_id=room_id))
         if shared is None:

@@ -56,7 +56,7 @@ async def create_olm_sessions(turn: Turn, command: CreateOlmSessions) -> OlmSess
     claimed = await in_slices(_claimed(await in_slices(_one_time_keys(command.one_time_keys))))
     created: list[DeviceAddress] = []
     rejected: dict[DeviceAddress, OlmStateError] = {}
-    async for some in SlicesOf(claimed.items(), KEYS_AT_ONCE, _work_to_check):
+    async for some in SlicesOf(claimed.items(), KEYS_AT_ONCE, lambda key: weight(key[-1])):
         created += await _start_sessions(turn, dict(some), rejected)
     for trouble in turn.additions[OLM_TROUBLE]:
         if created:
@@ -107,10 +107,6 @@ def _one_time_keys(response: JsonObject | str | bytes) -> Steps[JsonObject]:
         if not user_id.startswith("@"):
             raise MalformedMessage(reason="neither the answer to a claim nor its one_time_keys")
     return one_time_keys
-
-
-def _work_to_check(claimed: tuple[DeviceAddress, Json]) -> int:
-    return weight(claimed[-1])
 
 
 def _claimed(one_time_keys: JsonObject) -> Steps[dict[DeviceAddress, Json]]:

@@ -14,7 +14,7 @@ from typing import Final
 from olmstate.messages import Json
 
 CHARACTERS_AS_ONE: Final = 4096
-"""To check, sign or encrypt so many more takes as long as another small value does."""
+"""To check, sign, encrypt or decrypt so many more takes as long as another small value does."""
 ALONE: Final = 1000
 """What is larger than `LARGE` weighs so much: more than any slice."""
 LARGE: Final = 65_536
