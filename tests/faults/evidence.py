@@ -140,10 +140,22 @@ class Evidence:
                 written[commit.generation].append(commit)
         for generation in range(self._oldest + 1, self.top + 1):
             if generation not in written:
+                unknown = [commit for commit in self.commits if commit.outcome == "unknown"]
                 written[generation] = [
-                    commit for commit in self.commits if commit.outcome == "unknown" and commit.seen + 1 == generation
+                    commit for commit in unknown if commit.seen + 1 == generation and not self._came_to_nothing(commit)
                 ]
         return written
+
+    def _came_to_nothing(self, commit: Commit) -> bool:
+        """Whether its process was killed at it, and whoever had the lock next has seen that nothing was written."""
+        if commit.ended is not None:
+            return False
+        locked = next((entry for entry in self.of("locked") if entry.t > commit.begun.t), None)
+        return locked is not None and any(
+            entry.data["generation"] == commit.seen
+            for entry in self.by_process[locked.process]
+            if entry.kind == "seen" and entry.data.get("begun", entry.t) > locked.t
+        )
 
     def _find_out_what_was_refused(self) -> None:
         """Nobody was told of it, but its generation is another's: so the fence has turned it back."""

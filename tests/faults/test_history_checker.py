@@ -14,7 +14,7 @@ from vodozemac import GroupSession
 from tests.faults.checker import RULES, check, name_of
 from tests.faults.history import Entry, FileSink, Json, Kind, Log, digest, in_order, open_log, read_history
 
-A, B, WORLD = "1-a", "2-b", "0-world"
+A, B, C, WORLD = "1-a", "2-b", "3-c", "0-world"
 ACCOUNT, SYNC, OLM = "account", "sync", "olm_sessions"
 INBOUND, OUTBOUND, DEVICES = "inbound_group_sessions", "outbound_group_sessions", "devices"
 
@@ -557,6 +557,23 @@ def test_who_was_killed_has_not_written_the_generation_that_is_anothers() -> Non
     ask = forge.asked()
     forge.say(ask, group)
     forge.reply(ask, 6)
+    assert [] == check(forge.entries)
+
+
+def test_of_two_who_were_killed_at_the_same_commit_it_is_the_one_that_can_have_written_it() -> None:
+    # it could have been either, so nothing of it counted as stored, and whoever told of it later was accused
+    forge, group = good(), GroupSession()
+    forge.write(A, "locked")
+    forge.write(A, "committing", seen=5, rows=[row(SYNC, "s2")])
+    forge.write(B, "locked")
+    forge.write(B, "seen", generation=5)
+    rows = [outbound(group.session_id, 0), row(INBOUND, group.session_id, key="new")]
+    forge.write(B, "committing", seen=5, rows=rows)
+    ask = forge.asked(C, "PrepareRoomKey")
+    forge.write(C, "seen", generation=6)
+    key = group.session_key.to_base64()
+    forge.write(C, "room_key", ask=ask, session=group.session_id, index=0, session_key=key, reader=f"{C} {ask}")
+    forge.reply(ask, 6, C)
     assert [] == check(forge.entries)
 
 

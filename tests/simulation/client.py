@@ -53,6 +53,7 @@ from olmstate.messages import (
     MarkRoomKeyShared,
     MarkVerificationMessageRefused,
     MarkVerificationMessageSent,
+    MismatchedSecret,
     MissingSessions,
     NoTransport,
     OutdatedUsers,
@@ -372,7 +373,10 @@ class Client:
         own = PeerIdentity(USER, {usage: bytes([7, at]) * 16 for at, usage in enumerate(USAGES)})
         await self.supervisor.ask(AddDevices(response={"device_keys": {}, **own.answer(own=True)}))
         seeds = CrossSigningSeeds(**unpadded_seeds(own))
-        await self.supervisor.ask(ImportCrossSigningKeys(seeds=seeds))
+        try:
+            await self.supervisor.ask(ImportCrossSigningKeys(seeds=seeds))
+        except MismatchedSecret:
+            return  # another process has published a new identity meanwhile
         assert (await self.supervisor.ask(CrossSigningStatus())).complete
         assert seeds == await self.supervisor.ask(ExportCrossSigningKeys())
         with contextlib.suppress(NoTransport, RequestDelayed):

@@ -235,7 +235,7 @@ class _Simulation:
         def strike() -> None:
             if not self.calm.is_set():
                 self.struck[f"{type(error).__name__} at {operation}"] += 1
-                raise error
+                raise attrs.evolve(error)  # one that is raised again keeps all that it was raised in
 
         process.faults.at(operation, strike, when="after" if after else "before")
 
