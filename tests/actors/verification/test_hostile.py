@@ -17,6 +17,7 @@ from olmstate.messages import (
     DeviceId,
     IdentityState,
     JsonObject,
+    ReceiveVerificationEvent,
     RequestVerification,
     StartSas,
     UpdateDevices,
@@ -199,3 +200,43 @@ async def test_a_third_users_events_are_answered_and_change_nothing(autojump_clo
         assert "m.unknown_transaction" == answer["content"]["code"]
         await two.confirm()
         assert [DONE, DONE] == await two.stages()
+
+
+async def test_in_a_room_nobody_elses_event_waits_as_the_peers(autojump_clock: MockClock) -> None:
+    """Bob takes the request with a device that isn't known yet, and Eve, who is in the room, refers to the flow.
+
+    What waited for Bob's devices was taken for Bob's, whoever had sent it: Eve's cancellation ended it. And her events
+    could take the room that Bob's need.
+    """
+    async with two_devices(processes=2) as two, trio.open_nursery() as nursery:
+        await two.know_each_other()
+        await two.alice.process.ask(RequestVerification(user_id=BOB, room_id=two.room_id))
+        await two.alice.send_to_rooms()
+        event_id = (await two.alice.flow()).event_id
+        assert event_id is not None
+        new = Device(two.homeserver, BOB, "BOBSNEW")
+        await new.start(nursery, 1)
+        two.alice.unsent = "keys/query"
+
+        async def comes(sender: str, number: int, kind: str, content: JsonObject) -> None:
+            relation = {"m.relates_to": {"rel_type": "m.reference", "event_id": event_id}}
+            event: JsonObject = {
+                "type": f"m.key.verification.{kind}",
+                "sender": sender,
+                "event_id": f"${sender} {number}",
+                "origin_server_ts": round(trio.current_time() * 1000),
+                "content": content | relation,
+            }
+            received = ReceiveVerificationEvent(room_id=two.room_id, event=event)
+            await two.alice.process.ask(received)
+
+        await comes(BOB, 0, "ready", {"from_device": "BOBSNEW", "methods": ["m.sas.v1"]})
+        for number in range(20):
+            await comes("@eve:example.org", number, "cancel", {"code": "m.user", "reason": ""})
+        _, start = Verifier(BOB, "BOBSNEW", room_id=two.room_id, flow_id=event_id).start()
+        await comes(BOB, 1, "start", start)
+        two.alice.unsent = "nothing"
+        await trio.sleep(60)
+        flow = await two.alice.flow()
+        assert (VerificationStage.STARTED, "BOBSNEW") == (flow.stage, flow.device_id)
+        nursery.cancel_scope.cancel()

@@ -195,8 +195,8 @@ async def _receive(turn: Turn, came: WaitingEventRecord, sender: UserId, *, quer
         return  # there is nothing to answer
     flows = await turn[VerificationsActor].ask(Flows())
     record = _of(flows, event)
-    if record is not None and record.waiting:
-        await _wait(turn, record, came)
+    if record is not None and record.waiting and record.user_id == sender:
+        await _wait(turn, record, came)  # what waits is the peer's: in a room, others name the flow, too
     elif record is not None and record.flow is not None:
         await _take(turn, record, event, came, queried=queried)
     elif isinstance(event, events.Request | events.Start):
