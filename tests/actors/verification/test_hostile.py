@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from olmstate.actors._verification import receiving
 from olmstate.messages import (
     AcceptVerification,
     BootstrapCrossSigning,
@@ -23,6 +24,7 @@ from olmstate.messages import (
     UpdateDevices,
     UserId,
     Verification,
+    VerificationChanged,
     VerificationStage,
 )
 from tests.actors.verification.conftest import ALICE, BOB, WHILE_IT_IS_SENT, Device, Two, two_devices
@@ -239,4 +241,36 @@ async def test_in_a_room_nobody_elses_event_waits_as_the_peers(autojump_clock: M
         await trio.sleep(60)
         flow = await two.alice.flow()
         assert (VerificationStage.STARTED, "BOBSNEW") == (flow.stage, flow.device_id)
+        nursery.cancel_scope.cancel()
+
+
+async def test_nobody_keeps_others_from_asking_by_asking_many_times(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sent 256 requests first was the last to be heard for ten minutes: all others were passed over."""
+    monkeypatch.setattr(receiving, "MOST_FLOWS", 4)
+    async with two_devices() as two, trio.open_nursery() as nursery:
+        eve = Device(two.homeserver, UserId("@eve:example.org"), "EVE")
+        await eve.start(nursery, 1)
+
+        async def flood(name: str) -> None:
+            for number in range(8):
+                content = {"from_device": "EVE", "methods": ["m.sas.v1"], "transaction_id": f"{name} {number}"}
+                made = {"timestamp": round(trio.current_time() * 1000)}
+                messages = {BOB: {two.bob.device_id: content | made}}
+                await eve.session.send_to_device("m.key.verification.request", messages)
+            await two.deliver()
+
+        await two.bob.process.ask(UpdateDevices(users=(eve.user_id,)))
+        await flood("before")
+        flow_id = await two.request()
+        await flood("after")
+        flows = {flow.user_id: flow for flow in await two.bob.flows()}
+        assert (flow_id, VerificationStage.ASKED) == (flows[ALICE].flow_id, flows[ALICE].stage)
+        assert 4 == len(await two.bob.flows())
+        with two.bob.process.subscribe(VerificationChanged) as changed:
+            monkeypatch.setattr(receiving, "MOST_FLOWS", 1)
+            await flood("last")
+            told = [changed.receive_nowait() for _ in range(changed.statistics().current_buffer_used)]
+            assert VerificationStage.DISMISSED in [each.stage for each in told if each.user_id == ALICE]
         nursery.cancel_scope.cancel()
