@@ -28,7 +28,7 @@ class ParkedEvent:
     """When: milliseconds since 1970."""
     cause: DecryptionError | None
     """Why it can't be decrypted: `MissingRoomKey`, `RoomKeyWithheld` or `UnknownMessageIndex`. None: its key is there
-    by now."""
+    by now. A key that only others have sent, as theirs, is missing: it doesn't count for this event's sender."""
     event: JsonObject = attrs.field(repr=False)
     """As it was parked."""
 
