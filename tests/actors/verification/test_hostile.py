@@ -274,3 +274,18 @@ async def test_nobody_keeps_others_from_asking_by_asking_many_times(
             told = [changed.receive_nowait() for _ in range(changed.statistics().current_buffer_used)]
             assert VerificationStage.DISMISSED in [each.stage for each in told if each.user_id == ALICE]
         nursery.cancel_scope.cancel()
+
+
+async def test_whoever_sends_much_is_not_answered_each_time(autojump_clock: MockClock) -> None:
+    """Each event of no flow was answered, each request that was one too many twice; all else waited for those."""
+    async with two_devices() as two:
+        eve = two.homeserver.log_in("@eve:example.org", "EVE")
+        two.bob.unsent = "sendToDevice"
+        for number in range(receiving.MOST_ANSWERS + 8):
+            content = {"transaction_id": f"{number}", "key": fake_key("eve")}
+            await eve.send_to_device("m.key.verification.key", {BOB: {two.bob.device_id: content}})
+        await two.deliver()
+        two.bob.unsent = "nothing"
+        await trio.sleep(600)
+        assert receiving.MOST_ANSWERS == len(two.homeserver.queued_for(eve))
+        await two.compare()

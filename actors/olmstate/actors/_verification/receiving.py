@@ -16,7 +16,7 @@ from olmstate.actors._device_lists.actor import DeviceListsActor, Invalidated, I
 from olmstate.actors._device_lists.operations import track_users
 from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._requests.actor import AnsweredRequest
+from olmstate.actors._requests.actor import AnsweredRequest, PendingRequests, RequestsActor
 from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
 from olmstate.actors._wire.algorithms import ENCRYPTED
 from olmstate.actors._wire.quiet_struct import QuietStruct
@@ -29,6 +29,7 @@ from olmstate.messages import (
     JsonObject,
     MalformedMessage,
     ReceiveVerificationEvent,
+    RequestKind,
     RoomId,
     TrackUsers,
     UserId,
@@ -41,7 +42,7 @@ from . import begin, events
 from .actor import DropFlow, FlowKey, Flows, PutFlow, VerificationsActor
 from .effects import AskForKeys, Effect
 from .flow import State
-from .operations import carry_out, go_on, keep, known_keys, message_is_sent, own_address, take_step
+from .operations import carry_out, go_on, is_about, keep, known_keys, message_is_sent, own_address, take_step
 from .stored import VerificationRecord, WaitingEventRecord
 from .view import verification
 
@@ -58,6 +59,9 @@ TYPES: Final = (
 MOST_FLOWS: Final = 256
 """At a time, so that nobody fills the store. What others begin beyond that goes in the place of what the user has begun
 who has the most; what our user has done something about, never goes."""
+MOST_ANSWERS: Final = 16
+"""To a user that wait to be sent. Whoever has more coming is answered no more where there is no flow, and begins none:
+each event would have us send one or two, and what else we send would wait for those."""
 MOST_WAITING: Final = 16
 """Events of one flow; more than one has in all."""
 
@@ -204,11 +208,18 @@ async def _receive(turn: Turn, came: WaitingEventRecord, sender: UserId, *, quer
         await _wait(turn, record, came)  # what waits is the peer's: in a room, others name the flow, too
     elif record is not None and record.flow is not None:
         await _take(turn, record, event, came, queried=queried)
+    elif await _waits_for_answers(turn, sender):
+        return
     elif isinstance(event, events.Request | events.Start):
         if (sender, event.flow_id) not in flows and await _has_room(turn, flows):
             await _begin(turn, flows.values(), event, came, queried=queried)
     else:
         await carry_out(turn, (sender, event.flow_id), begin.receive_unknown(event))
+
+
+async def _waits_for_answers(turn: Turn, user_id: UserId) -> bool:
+    pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
+    return sum(is_about(user_id, subject) for each in pending for subject in each.subjects) >= MOST_ANSWERS
 
 
 async def _has_room(turn: Turn, flows: dict[FlowKey, VerificationRecord]) -> bool:
