@@ -498,7 +498,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
             if known is not None:
                 yield self._more_claims, [self._exported_name(room_id, session_id, keys) for keys in known.both_keys]
 
-    def _wanted_to_look_up(self, sessions: Iterable[tuple[RoomId, MegolmSessionId, str | None]]) -> Wanted:
+    def _wanted_to_look_up(self, sessions: Sequence[tuple[RoomId, MegolmSessionId, str | None]]) -> Wanted:
         yield self._room_keys, [self._partition(room_id, session_id) for room_id, session_id, _ in sessions]
         notices: list[bytes] = []
         more_claims: list[bytes] = []
