@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from olmstate.actors import Supervisor, open_supervisor
+from olmstate.cli._verify import who
 from olmstate.messages import (
     AcceptVerification,
     CancelVerification,
@@ -50,6 +51,26 @@ def as_seen(shown: str) -> list[str]:
     lines = [line.split("\r")[-1].rstrip() for line in shown.replace("\r\n", "\n").split("\n")]
     lines = [re.sub(r"^\S+  [A-Z][A-Za-z ]+$", "(an emoji)", line) for line in lines]
     return [re.sub(r"^or \d{4} \d{4} \d{4}$", "or (numbers)", line) for line in lines if line]
+
+
+@pytest.mark.parametrize(
+    "device_id", ["PHONE of @bob:example.org\x1b[8m", "PHONE of @bob:example.org", "PHONE\u202e", "\r@bob:example.org"]
+)
+def test_nobody_is_named_in_a_way_that_a_terminal_or_a_reader_takes_for_another(device_id: str) -> None:
+    """Whoever asks has chosen the name of their device: it could hide, or stand for, that of the user."""
+    flow = Verification(
+        user_id=UserId("@mallory:elsewhere.example"),
+        flow_id="flow",
+        device_id=DeviceId(device_id),
+        we_requested=False,
+        stage=VerificationStage.ASKED,
+        room_id=None,
+        event_id=None,
+        methods=(),
+        until=0,
+    )
+    assert f"{device_id!a} of @mallory:elsewhere.example" == who(flow)
+    assert "PHONE of @mallory:elsewhere.example" == who(attrs.evolve(flow, device_id=DeviceId("PHONE")))
 
 
 @attrs.define

@@ -14,10 +14,12 @@ from olmstate.messages import (
     DeviceAddress,
     DeviceId,
     DeviceKeyChanged,
+    EventsReadable,
     ExportRoomKeys,
     ImportRoomKeys,
     JsonObject,
     MismatchedSender,
+    ParkEvents,
     SenderState,
     UserId,
 )
@@ -93,6 +95,34 @@ async def test_a_device_that_was_left_out_cannot_come_back_as_another(
             assert isinstance(error, DeviceKeyChanged)
             assert bob.ed25519 == error.ed25519
     assert (bob.address,) == (await other.ask(AddDevices(response=keys_query(bob)))).added
+
+
+@pytest.mark.parametrize("others", [1, USERS_A_SESSION + 1])
+@pytest.mark.parametrize("imported", [False, True])
+async def test_an_event_waits_until_its_own_senders_key_is_there(
+    us: Us, other: Supervisor, bob: Peer, others: int, *, imported: bool
+) -> None:
+    """Whoever was given the key sends it on as theirs, before it comes from its maker, or before the event does.
+
+    The event then was said to be readable, so that it wasn't parked, or was told of too early; it was not, and when its
+    key came, nobody heard of it.
+    """
+    room = conversation(bob)
+    before, after = (ROOM, room.events[0]), (ROOM, room.events[1])
+    await us.supervisor.ask(ParkEvents(events=(before,)))
+    with us.supervisor.subscribe(EventsReadable) as readable:
+        for number in range(others):
+            await us.give(Peer(f"@mallory{number}:elsewhere.example"), room)
+        parked = await other.ask(ParkEvents(events=(after,)))
+        assert () == parked.readable
+        assert 0 == readable.statistics().current_buffer_used
+        if imported:
+            await us.supervisor.ask(ImportRoomKeys(keys=(room.export(),)))
+        else:
+            await us.give(bob, room)
+        heard = readable.receive_nowait().events
+    assert {"$0", "$1"} == {event_id for _, event_id in heard}
+    assert isinstance(await read(other, room.events[0]), DecryptedRoomEvent)
 
 
 # --- the homeserver

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -72,6 +73,8 @@ _REASONS: Final[Mapping[str, str]] = {
     "m.unknown_method": "the two devices have no way to verify in common",
     "m.unexpected_message": "the two devices got out of step, or the other one began anew",
 }
+_PLAIN_NAME: Final = re.compile(r"[!-~]+")
+"""Letters, digits and signs of ASCII, and no space."""
 _ENDS: Final = {
     VerificationStage.DONE,
     VerificationStage.CANCELLED,
@@ -80,8 +83,15 @@ _ENDS: Final = {
 }
 
 
-def _who(flow: Verification) -> str:
-    return flow.user_id if flow.device_id is None else f"{flow.device_id} of {flow.user_id}"
+def who(flow: Verification) -> str:
+    """The other side, in words."""
+    user = _shown(flow.user_id)
+    return user if flow.device_id is None else f"{_shown(flow.device_id)} of {user}"
+
+
+def _shown(name: str) -> str:
+    """A name that others have chosen: as a literal, if a terminal, or a reader, could take it for something else."""
+    return name if _PLAIN_NAME.fullmatch(name) else ascii(name)
 
 
 def _why(flow: Verification) -> str:
@@ -137,12 +147,10 @@ class _Talk:
         return flow
 
     async def _now(self, flow: Verification) -> Verification:
-        (now,) = [
-            each
-            for each in await self.supervisor.ask(Verifications())
-            if (each.user_id, each.flow_id) == (flow.user_id, flow.flow_id)
-        ]
-        return now
+        for each in await self.supervisor.ask(Verifications()):
+            if (each.user_id, each.flow_id) == (flow.user_id, flow.flow_id):
+                return each
+        return attrs.evolve(flow, stage=VerificationStage.DISMISSED)  # it has gone, for others that have asked
 
     async def _step(self, flow: Verification) -> None:
         """What our user has to do, if anything."""
@@ -150,7 +158,7 @@ class _Talk:
         with suppress(VerificationError):  # it has gone on, or has ended: that is seen at the next look
             match flow.stage:
                 case VerificationStage.ASKED:
-                    agreed = await self._answer(flow, f"{_who(flow)} asks to verify. Do you want that?")
+                    agreed = await self._answer(flow, f"{who(flow)} asks to verify. Do you want that?")
                     if agreed is not None:
                         await self.supervisor.ask(AcceptVerification(**its) if agreed else CancelVerification(**its))
                 case VerificationStage.READY:
@@ -292,5 +300,5 @@ def verify(
     flow = run(work)
     if flow.stage is not VerificationStage.DONE:
         raise click.ClickException(_why(flow))
-    output.say(f"{_who(flow)} is verified")
+    output.say(f"{who(flow)} is verified")
     output.finish({"store": str(store), "user_id": flow.user_id, "device_id": flow.device_id})

@@ -28,7 +28,7 @@ class ParkedEvent:
     """When: milliseconds since 1970."""
     cause: DecryptionError | None
     """Why it can't be decrypted: `MissingRoomKey`, `RoomKeyWithheld` or `UnknownMessageIndex`. None: its key is there
-    by now."""
+    by now. A key that only others have sent, as theirs, is missing: it doesn't count for this event's sender."""
     event: JsonObject = attrs.field(repr=False)
     """As it was parked."""
 
@@ -44,12 +44,13 @@ class EventsParked:
     rejected: tuple[MalformedMessage, ...]
     """Why others were not parked: no encrypted event with an ``event_id``, or one of more than 256 KiB."""
     dropped: tuple[tuple[RoomId, EventId], ...]
-    """There was no room for all: these, which had waited the longest, are parked no more."""
+    """There was no room for all: these are parked no more. They had waited the longest of the sender who has the most
+    there, so that nobody can have another's events go by sending many."""
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class ParkEvents(Command[EventsParked]):
-    """Keep room events until their keys come. At most 1,000 are kept, and 8 MiB of them.
+    """Keep room events until their keys come. At most 1,000 are kept, and 8 MiB of them: see `EventsParked.dropped`.
 
     Once a key is there, `EventsReadable` tells of its events. They stay parked until you have read them and
     `ForgetParkedEvents`.

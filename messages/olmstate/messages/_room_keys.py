@@ -14,7 +14,8 @@ from ._senders import EncryptionInfo, RequiredTrust
 
 RoomKeyChange: TypeAlias = Literal["new", "better", "known", "unconnected"]
 """``better``: starts at a lower index than our copy and connects to it. ``unconnected``: kept apart from our copy,
-since nothing proves that it is the same ratchet; or it is the same, and another user says to have made it."""
+since nothing proves that it is the same ratchet; or it is the same, and another user says to have made it, or an export
+says that others have."""
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)

@@ -181,6 +181,9 @@ class WriteSecret(Procedure[None]):
 
     Raises:
         MalformedContent: It would be more than 64 KiB, with what is kept beside it.
+        UnsupportedSecretStorage: Also if the storage key's description doesn't show whether ``key`` is right. Old
+            clients made such; but the homeserver can make one that has a passphrase worked out in a moment, and then
+            try passphrases on what was encrypted.
         OlmStateError: As `OpenSecretStorage`. With `NoTransport` and `RequestDelayed` of the last request, which
             `OutgoingRequests` has then, it is stored and goes out later.
     """

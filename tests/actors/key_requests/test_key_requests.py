@@ -10,6 +10,7 @@ from vodozemac import ExportedSessionKey, GroupSession, InboundGroupSession
 from olmstate.actors._key_requests.actor import MOST_REQUESTS
 from olmstate.actors.testing import DEVICE, USER
 from olmstate.messages import (
+    AddRoomKey,
     CancelRoomKeyRequests,
     DecryptionError,
     DecryptRoomEvent,
@@ -19,6 +20,7 @@ from olmstate.messages import (
     JsonObject,
     MegolmSessionId,
     MissingRoomKey,
+    PrepareRoomKey,
     RequestRoomKeys,
     RoomId,
     RoomKeyRequestRefused,
@@ -243,6 +245,46 @@ async def test_a_verified_device_is_sent_the_key_once_there_is_an_olm_session(
         assert forwarded(bob, first, session_key=content["session_key"]) == content
         session = InboundGroupSession.import_session(ExportedSessionKey(content["session_key"]))
         assert (group.session_id, 0) == (session.session_id, session.first_known_index)
+
+
+async def test_a_key_is_sent_as_everybodys_who_has_claimed_it(world: World, autojump_clock: MockClock) -> None:
+    """Mallory was given the key, and is quicker than Bob, who has made it.
+
+    It was sent on as Mallory's alone. The device that had asked read Bob's messages as nobody's, and refused them as
+    repetitions where Mallory had sent them on as hers.
+    """
+    mallory, bob, group = Peer(UserId("@mallory:elsewhere.example")), Peer(), GroupSession()
+    session = ROOM, MegolmSessionId(group.session_id)
+    async with own(world) as its:
+        for claimant in (mallory, bob):
+            await its.device.ask(claimant.add_room_key(ROOM, group))
+        await its.trust()
+        await its.send(its.other, "m.room_key_request", request(session))
+        payloads = list(map(its.other.peer.read, await came(its.other, "m.room.encrypted")))
+    sent = [payload["content"] for payload in payloads if payload["type"] == "m.forwarded_room_key"]
+    assert [(peer.curve25519, peer.ed25519) for peer in (mallory, bob)] == [
+        (content["sender_key"], content["sender_claimed_ed25519_key"]) for content in sent
+    ]
+    assert {group.session_id} == {content["session_id"] for content in sent}
+
+
+async def test_what_this_device_has_made_is_sent_as_its_own_alone(world: World, autojump_clock: MockClock) -> None:
+    mallory = Peer(UserId("@mallory:elsewhere.example"))
+    async with own(world) as its:
+        made = await its.device.ask(PrepareRoomKey(room_id=ROOM))
+        claimed = AddRoomKey(
+            room_id=ROOM,
+            session_id=made.session_id,
+            session_key=made.session_key,
+            sender_key=mallory.curve25519,
+            sender_ed25519=mallory.ed25519,
+            sender=mallory.user_id,
+        )
+        await its.device.ask(claimed)
+        await its.trust()
+        await its.send(its.other, "m.room_key_request", request((ROOM, made.session_id)))
+        (payload,) = map(its.other.peer.read, await came(its.other, "m.room.encrypted"))
+        assert its.me.curve25519 == payload["content"]["sender_key"]
 
 
 async def test_what_this_device_lacks_or_may_not_send_is_refused(world: World, autojump_clock: MockClock) -> None:

@@ -200,6 +200,29 @@ async def test_the_oldest_go_when_they_are_too_large(
     assert ["$two", "$three"] == [each.event_id for each in await device.ask(ParkedEvents())]
 
 
+async def test_nobodys_events_go_for_those_of_whoever_sends_many(
+    device: Supervisor, bob: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest went, whoever had sent them: any member of a room could have the others' be forgotten."""
+    monkeypatch.setattr(parked_events, "MOST_EVENTS", 4)
+    mallory = Peer("@mallory:elsewhere.example")
+    await device.ask(ParkEvents(events=(said(bob, GroupSession(), "$bob"),)))
+    many = tuple(said(mallory, GroupSession(), f"${number}") for number in range(20))
+    parked = await device.ask(ParkEvents(events=many))
+    assert tuple(name(f"${number}") for number in range(17)) == parked.dropped
+    assert ["$bob", "$17", "$18", "$19"] == [each.event_id for each in await device.ask(ParkedEvents())]
+
+
+async def test_nobodys_events_go_for_those_of_many_users_of_one_homeserver(
+    device: Supervisor, bob: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parked_events, "MOST_EVENTS", 4)
+    many = [Peer(f"@{number}:elsewhere.example") for number in range(20)]
+    await device.ask(ParkEvents(events=(said(bob, GroupSession(), "$bob"),)))
+    await device.ask(ParkEvents(events=tuple(said(each, GroupSession(), f"${each.user_id}") for each in many)))
+    assert "$bob" in {each.event_id for each in await device.ask(ParkedEvents())}
+
+
 async def test_rooms_are_told_apart(device: Supervisor, bob: Peer) -> None:
     group = GroupSession()
     await device.ask(ParkEvents(events=(said(bob, group, "$one"), said(bob, group, "$one", OTHER))))

@@ -220,6 +220,26 @@ async def test_a_secret_that_was_changed_or_came_under_another_name_is_refused(
                 await device.ask(ReadSecret(name=name, key=key.recovery_key))
 
 
+@pytest.mark.parametrize("missing", ["iv", "mac"])
+async def test_nothing_is_encrypted_with_a_key_that_nothing_shows_to_be_right(
+    world: Careful, missing: str, autojump_clock: MockClock
+) -> None:
+    """The homeserver describes the default key anew: any passphrase is taken for right, and is worked out in a moment.
+
+    A secret was encrypted with that, so that far more passphrases could be tried on it.
+    """
+    async with world.process() as device:
+        key_id = (await device.ask(CreateSecretStorage(passphrase=PASSPHRASE))).key.key_id
+        described = await world.get(f"m.secret_storage.key.{key_id}")
+        described["passphrase"] = {"algorithm": "m.pbkdf2", "salt": "s", "iterations": 1}
+        del described[missing]
+        await world.put(f"m.secret_storage.key.{key_id}", described)
+        before = len(written(world))
+        with pytest.raises(UnsupportedSecretStorage):
+            await device.ask(WriteSecret(name="m.mine", secret="what I know", key=PASSPHRASE))
+        assert before == len(written(world))
+
+
 async def test_a_key_is_changed_without_losing_anything_and_the_old_one_goes_when_it_is_removed(
     world: Careful, autojump_clock: MockClock
 ) -> None:

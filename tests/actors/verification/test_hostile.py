@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from olmstate.actors._verification import receiving
 from olmstate.messages import (
     AcceptVerification,
     BootstrapCrossSigning,
@@ -17,11 +18,13 @@ from olmstate.messages import (
     DeviceId,
     IdentityState,
     JsonObject,
+    ReceiveVerificationEvent,
     RequestVerification,
     StartSas,
     UpdateDevices,
     UserId,
     Verification,
+    VerificationChanged,
     VerificationStage,
 )
 from tests.actors.verification.conftest import ALICE, BOB, WHILE_IT_IS_SENT, Device, Two, two_devices
@@ -199,3 +202,90 @@ async def test_a_third_users_events_are_answered_and_change_nothing(autojump_clo
         assert "m.unknown_transaction" == answer["content"]["code"]
         await two.confirm()
         assert [DONE, DONE] == await two.stages()
+
+
+async def test_in_a_room_nobody_elses_event_waits_as_the_peers(autojump_clock: MockClock) -> None:
+    """Bob takes the request with a device that isn't known yet, and Eve, who is in the room, refers to the flow.
+
+    What waited for Bob's devices was taken for Bob's, whoever had sent it: Eve's cancellation ended it. And her events
+    could take the room that Bob's need.
+    """
+    async with two_devices(processes=2) as two, trio.open_nursery() as nursery:
+        await two.know_each_other()
+        await two.alice.process.ask(RequestVerification(user_id=BOB, room_id=two.room_id))
+        await two.alice.send_to_rooms()
+        event_id = (await two.alice.flow()).event_id
+        assert event_id is not None
+        new = Device(two.homeserver, BOB, "BOBSNEW")
+        await new.start(nursery, 1)
+        two.alice.unsent = "keys/query"
+
+        async def comes(sender: str, number: int, kind: str, content: JsonObject) -> None:
+            relation = {"m.relates_to": {"rel_type": "m.reference", "event_id": event_id}}
+            event: JsonObject = {
+                "type": f"m.key.verification.{kind}",
+                "sender": sender,
+                "event_id": f"${sender} {number}",
+                "origin_server_ts": round(trio.current_time() * 1000),
+                "content": content | relation,
+            }
+            received = ReceiveVerificationEvent(room_id=two.room_id, event=event)
+            await two.alice.process.ask(received)
+
+        await comes(BOB, 0, "ready", {"from_device": "BOBSNEW", "methods": ["m.sas.v1"]})
+        for number in range(20):
+            await comes("@eve:example.org", number, "cancel", {"code": "m.user", "reason": ""})
+        _, start = Verifier(BOB, "BOBSNEW", room_id=two.room_id, flow_id=event_id).start()
+        await comes(BOB, 1, "start", start)
+        two.alice.unsent = "nothing"
+        await trio.sleep(60)
+        flow = await two.alice.flow()
+        assert (VerificationStage.STARTED, "BOBSNEW") == (flow.stage, flow.device_id)
+        nursery.cancel_scope.cancel()
+
+
+async def test_nobody_keeps_others_from_asking_by_asking_many_times(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sent 256 requests first was the last to be heard for ten minutes: all others were passed over."""
+    monkeypatch.setattr(receiving, "MOST_FLOWS", 4)
+    async with two_devices() as two, trio.open_nursery() as nursery:
+        eve = Device(two.homeserver, UserId("@eve:example.org"), "EVE")
+        await eve.start(nursery, 1)
+
+        async def flood(name: str) -> None:
+            for number in range(8):
+                content = {"from_device": "EVE", "methods": ["m.sas.v1"], "transaction_id": f"{name} {number}"}
+                made = {"timestamp": round(trio.current_time() * 1000)}
+                messages = {BOB: {two.bob.device_id: content | made}}
+                await eve.session.send_to_device("m.key.verification.request", messages)
+            await two.deliver()
+
+        await two.bob.process.ask(UpdateDevices(users=(eve.user_id,)))
+        await flood("before")
+        flow_id = await two.request()
+        await flood("after")
+        flows = {flow.user_id: flow for flow in await two.bob.flows()}
+        assert (flow_id, VerificationStage.ASKED) == (flows[ALICE].flow_id, flows[ALICE].stage)
+        assert 4 == len(await two.bob.flows())
+        with two.bob.process.subscribe(VerificationChanged) as changed:
+            monkeypatch.setattr(receiving, "MOST_FLOWS", 1)
+            await flood("last")
+            told = [changed.receive_nowait() for _ in range(changed.statistics().current_buffer_used)]
+            assert VerificationStage.DISMISSED in [each.stage for each in told if each.user_id == ALICE]
+        nursery.cancel_scope.cancel()
+
+
+async def test_whoever_sends_much_is_not_answered_each_time(autojump_clock: MockClock) -> None:
+    """Each event of no flow was answered, each request that was one too many twice; all else waited for those."""
+    async with two_devices() as two:
+        eve = two.homeserver.log_in("@eve:example.org", "EVE")
+        two.bob.unsent = "sendToDevice"
+        for number in range(receiving.MOST_ANSWERS + 8):
+            content = {"transaction_id": f"{number}", "key": fake_key("eve")}
+            await eve.send_to_device("m.key.verification.key", {BOB: {two.bob.device_id: content}})
+        await two.deliver()
+        two.bob.unsent = "nothing"
+        await trio.sleep(600)
+        assert receiving.MOST_ANSWERS == len(two.homeserver.queued_for(eve))
+        await two.compare()

@@ -27,6 +27,7 @@ from olmstate.actors._engine.records import OneRecordCodec
 from olmstate.actors._identities.actor import IdentityCodec
 from olmstate.actors._identities.known import KnownIdentity
 from olmstate.actors._wire.quiet_struct import QuietStruct
+from olmstate.actors._wire.shares import surplus
 from olmstate.messages import (
     Curve25519Key,
     DecryptedToDevice,
@@ -263,20 +264,11 @@ def _page(waiting: _Waiting, asked: Inbox) -> tuple[list[InboxRecord], bool]:
 
 def _over(waiting: _Waiting) -> list[int]:
     """For which there is no room."""
-    number, size = len(waiting.by_name), sum(record.size for record in waiting.by_name.values())
-    if number <= MOST_EVENTS and size <= MOST_BYTES:
-        return []
-    of_sender: dict[tuple[bool, UserId | None], list[InboxRecord]] = {}
-    for record in reversed(waiting.by_name.values()):
-        of_sender.setdefault((record.encrypted, record.sender), []).append(record)
-    has = {whose: sum(SHARE + record.size for record in records) for whose, records in of_sender.items()}
-    over: list[int] = []
-    while number > MOST_EVENTS or size > MOST_BYTES:
-        whose = max(has, key=lambda each: (not each[0], has[each]))
-        oldest = of_sender[whose].pop()
-        over.append(oldest.number)
-        number, size = number - 1, size - oldest.size
-        has[whose] -= SHARE + oldest.size
-        if not of_sender[whose]:
-            del has[whose]
-    return over
+    entries: dict[bool, list[tuple[int, str | None, int]]] = {False: [], True: []}
+    for record in waiting.by_name.values():
+        entries[record.encrypted].append((record.number, record.sender, record.size))
+    number, size = MOST_EVENTS - len(entries[True]), MOST_BYTES - sum(size for *_, size in entries[True])
+    return [
+        *surplus(entries[False], number=number, size=size, least=SHARE),
+        *surplus(entries[True], number=MOST_EVENTS, size=MOST_BYTES, least=SHARE),
+    ]

@@ -46,7 +46,8 @@ class Answer(QuietStruct, kw_only=True, frozen=True):
     """What a device that asks is sent."""
 
     type: str
-    content: JsonObject
+    contents: tuple[JsonObject, ...]
+    """Each is an event of its own; they go out one after another."""
     encrypted: bool
 
 
@@ -138,24 +139,29 @@ class Answering(Generic[W]):
                 answer = await self.answer(turn, record, record.device_id in verified)
                 if answer is None:
                     continue
-                request = await _request_with(turn, device, answer, about)
-                if request is None:
+                carrying = await _requests_with(turn, device, answer, about)
+                if carrying is None:
                     waiting.append(record)
                 else:
-                    requests.append(request)
-                    subjects += request.subjects
+                    requests += carrying
+                    subjects += [subject for request in carrying for subject in request.subjects]
         await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
         if waiting:
             await self.change(turn, waiting, ())
             await claim_keys(turn, {known[record.device_id].address for record in waiting})
 
 
-async def _request_with(turn: Turn, device: DeviceKeys, answer: Answer, about: str) -> NewRequest | None:
+async def _requests_with(turn: Turn, device: DeviceKeys, answer: Answer, about: str) -> list[NewRequest] | None:
     """None: there is no Olm session to send it on."""
     subjects = (about + secrets.token_hex(4),)
-    if not answer.encrypted:
-        return await to_device_request([(device.address, answer.content)], event_type=answer.type, subjects=subjects)
-    encrypted = await encrypt_to(turn, [device.address], answer.type, answer.content, {device.address: device})
-    if encrypted.missing:
-        return None
-    return await to_device_request(encrypted.contents.items(), subjects=subjects)
+    requests: list[NewRequest] = []
+    for content in answer.contents:
+        if not answer.encrypted:
+            told = [(device.address, content)]
+            requests.append(await to_device_request(told, event_type=answer.type, subjects=subjects))
+            continue
+        encrypted = await encrypt_to(turn, [device.address], answer.type, content, {device.address: device})
+        if encrypted.missing:
+            return None
+        requests.append(await to_device_request(encrypted.contents.items(), subjects=subjects))
+    return requests

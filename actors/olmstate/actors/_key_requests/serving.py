@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, LookUpRoomKeys
-from olmstate.actors._room_keys.operations import exported_key
+from olmstate.actors._room_keys.operations import forwarded_keys
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.untrusted_json import json_object, string
 from olmstate.messages import DeviceId, JsonObject, MegolmSessionId, RoomId
@@ -43,7 +43,8 @@ async def _answer(turn: Turn, record: WaitingForwardRecord, is_verified: bool) -
         asked = LookUpRoomKeys(sessions=((record.room_id, record.session_id),))
         (entry,) = await turn[InboundGroupSessionsActor].ask(asked)
     if entry is not None:
-        return Answer(type="m.forwarded_room_key", content=_forward(exported_key(entry)), encrypted=True)
+        contents = tuple(map(_forward, forwarded_keys(entry)))
+        return Answer(type="m.forwarded_room_key", contents=contents, encrypted=True)
     refusal: JsonObject = {
         "algorithm": MEGOLM,
         "room_id": record.room_id,
@@ -51,7 +52,7 @@ async def _answer(turn: Turn, record: WaitingForwardRecord, is_verified: bool) -
         "sender_key": (await own_device(turn)).identity.curve25519,
         "code": "m.unavailable" if is_verified else "m.unverified",
     }
-    return Answer(type="m.room_key.withheld", content=refusal, encrypted=False)
+    return Answer(type="m.room_key.withheld", contents=(refusal,), encrypted=False)
 
 
 def _forward(exported: JsonObject) -> JsonObject:

@@ -2,7 +2,8 @@
 
 Its invariants:
 
-- They are bounded, in number and in size; the oldest go first.
+- They are bounded, in number and in size. Those of the sender who has the most go first: any member of a room can send
+  events whose keys never come.
 - Whether one can be read by now is marked in the commit that brought its key.
 
 What is known of them is one partition: a key that comes is looked up among all, and there are few. The events
@@ -20,6 +21,7 @@ from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
 from olmstate.actors._engine.records import OneRecordCodec
 from olmstate.actors._wire.quiet_struct import QuietStruct
+from olmstate.actors._wire.shares import surplus
 from olmstate.messages import (
     EventId,
     MegolmSessionId,
@@ -186,11 +188,7 @@ def _asked_for(parked: _Parked, asked: ParkedRecords) -> list[ParkedEventRecord]
     ]
 
 
-def _over(records: Collection[ParkedEventRecord]) -> Iterable[EventName]:
+def _over(records: Iterable[ParkedEventRecord]) -> Iterable[EventName]:
     """For which there is no room."""
-    number, size = len(records), sum(record.size for record in records)
-    for record in records:
-        if number <= MOST_EVENTS and size <= MOST_BYTES:
-            return
-        number, size = number - 1, size - record.size
-        yield _name(record)
+    entries = ((_name(record), record.sender, record.size) for record in records)
+    return surplus(entries, number=MOST_EVENTS, size=MOST_BYTES, least=MOST_BYTES // MOST_EVENTS)

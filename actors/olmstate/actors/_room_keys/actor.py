@@ -136,7 +136,7 @@ class RoomKeyEntry(QuietStruct, kw_only=True, frozen=True, gc=False):
     @property
     def exported(self) -> bool:
         """Whether an export says whose it is, and so no user is named."""
-        return self.only_claim is None and any(copy.exported for copy in self.copies)
+        return self.only_claim is None and _is_exported(self.copies)
 
 
 class MoreClaims(QuietStruct, kw_only=True, frozen=True):
@@ -299,7 +299,7 @@ class KnownOfSession(QuietStruct, kw_only=True, frozen=True):
     """How far a session can be read, and why not."""
 
     first_known_index: int | None
-    """None: its key is not there."""
+    """None: its key is not there; or nobody says that it is the sender's, if one was named."""
     withheld: WithheldRecord | None
     """Its sender's notice."""
 
@@ -498,14 +498,20 @@ class InboundGroupSessionsActor(Actor[Asked]):
             if known is not None:
                 yield self._more_claims, [self._exported_name(room_id, session_id, keys) for keys in known.both_keys]
 
-    def _wanted_to_look_up(self, sessions: Iterable[tuple[RoomId, MegolmSessionId, str | None]]) -> Wanted:
-        partitions: list[bytes] = []
+    def _wanted_to_look_up(self, sessions: Sequence[tuple[RoomId, MegolmSessionId, str | None]]) -> Wanted:
+        yield self._room_keys, [self._partition(room_id, session_id) for room_id, session_id, _ in sessions]
         notices: list[bytes] = []
+        more_claims: list[bytes] = []
         for room_id, session_id, sender in sessions:
-            partitions.append(self._partition(room_id, session_id))
-            if sender is not None:
-                notices.append(self._notice(room_id, session_id, sender))
-        return (self._room_keys, partitions), (self._withheld, notices)
+            if sender is None:
+                continue
+            notices.append(self._notice(room_id, session_id, sender))
+            entry = self._room_keys.peek(self._partition(room_id, session_id), committed=False)
+            if entry is not None and entry.more_claims:
+                more_claims.append(self._claims_name(room_id, session_id, sender))
+        yield self._withheld, notices
+        if more_claims:
+            yield self._more_claims, more_claims
 
     def _wanted_to_add(self, room_keys: Sequence[NewRoomKey]) -> Wanted:
         partitions = [self._partition(new.room_id, new.session_id) for new in room_keys]
@@ -563,10 +569,21 @@ class InboundGroupSessionsActor(Actor[Asked]):
 
     def _known_of(self, room_id: RoomId, session_id: MegolmSessionId, sender: str | None) -> KnownOfSession:
         entry = self._room_keys.current(self._partition(room_id, session_id))
+        if entry is None or (sender is not None and not self._may_be_theirs(entry, room_id, session_id, sender)):
+            first_known_index = None
+        else:
+            first_known_index = entry.first_known_index
         return KnownOfSession(
-            first_known_index=None if entry is None else entry.first_known_index,
+            first_known_index=first_known_index,
             withheld=None if sender is None else self._withheld.current(self._notice(room_id, session_id, sender)),
         )
+
+    def _may_be_theirs(self, entry: RoomKeyEntry, room_id: RoomId, session_id: str, sender: str) -> bool:
+        """Whether a user has sent a session's key, or an export has brought it, which names nobody."""
+        if entry.exported or any(claim.sender == sender for claim in entry.claims):
+            return True
+        more = entry.more_claims and self._more_claims.current(self._claims_name(room_id, session_id, sender))
+        return bool(more)
 
     def _add(self, new: NewRoomKey) -> RoomKeyChange:
         partition = self._partition(new.room_id, new.session_id)
@@ -581,6 +598,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
             claims, more_claims, another = self._add_claim(entry, new.room_id, new.session_id, new.claim)
             if change == "known" and another and not _said_before(entry, new.claim):
                 change = "unconnected"
+        elif change == "known" and not _is_exported(before) and _is_exported(copies):
+            change = "unconnected"
         if any(len(copy.exported) > EXPORTED_CLAIMS for copy in copies):
             copies, more_claims = self._set_apart(new.room_id, new.session_id, copies), True
         if copies is not before or claims is not entry.claims or more_claims != entry.more_claims:
@@ -827,6 +846,11 @@ def _sender_of(event: JsonObject) -> str | None:
 
 
 _NOT_THEIRS = "the room key is not from the event's sender"
+
+
+def _is_exported(copies: Iterable[RoomKeyCopy]) -> bool:
+    """Whether an export says whose one of them is."""
+    return any(copy.exported for copy in copies)
 
 
 def _said_before(entry: RoomKeyEntry, claim: Claim) -> bool:

@@ -323,9 +323,16 @@ async def _more_claims(
     return found
 
 
-def exported_key(entry: RoomKeyEntry) -> JsonObject:
-    """The most trusted copy, with the first claim on it, as an entry of an export."""
-    return next(iter(_exports(entry, {})))
+def forwarded_keys(entry: RoomKeyEntry) -> list[JsonObject]:
+    """The most trusted copy as entries of an export: once for each claim that is kept with it.
+
+    Whoever was given the key can have claimed it first, and an entry names no user. With that one alone, its maker's
+    messages would be nobody's where it arrives. What this device has made is nobody else's.
+    """
+    exports = list(_exports(entry, {}))
+    if entry.claims and entry.claims[0].own:
+        return exports[:1]
+    return [exported for exported in exports if exported["session_key"] == exports[0]["session_key"]]
 
 
 def _exports(entry: RoomKeyEntry, more_claims: Mapping[tuple[RoomId, str], tuple[Claim, ...]]) -> Iterable[JsonObject]:

@@ -86,6 +86,8 @@ class OpenKey(QuietStruct, kw_only=True, frozen=True):
 
     key_id: str
     key: bytes
+    is_right: bool = True
+    """False: its description has nothing to check it by. With the right one, some secret can be read."""
 
     @property
     def told(self) -> SecretStorageKey:
@@ -109,7 +111,7 @@ async def open_key(supervisor: BesideTurns, text: str, key_id: str | None, *, pa
         raise UnsupportedSecretStorage(reason=f"its key has {len(key)} bytes")
     if not is_right_key(key, description):
         raise WrongSecretStorageKey(key_id=key_id)
-    return OpenKey(key_id=key_id, key=key)
+    return OpenKey(key_id=key_id, key=key, is_right=description.has_check)
 
 
 async def _key(text: str, description: KeyDescription) -> bytes:
@@ -272,6 +274,8 @@ async def read_secret(supervisor: BesideTurns, procedure: ReadSecret) -> str:
 async def write_secret(supervisor: BesideTurns, procedure: WriteSecret) -> None:
     """Open, learn what other keys have, and write one."""
     opened = await open_key(supervisor, procedure.key, procedure.key_id, patience=procedure.patience)
+    if not opened.is_right:
+        raise UnsupportedSecretStorage(reason="nothing in its description shows whether the key is right")
     await account_data(supervisor, (procedure.name,), patience=procedure.patience)
     request_ids = await supervisor.ask(
         StoreSecret(

@@ -81,6 +81,15 @@ class KeyDescription(QuietStruct, frozen=True, kw_only=True):
     """With ``mac`` for checking a key; where one is missing, any key has to be taken for right."""
     mac: bytes | None = None
 
+    @property
+    def has_check(self) -> bool:
+        """Whether it shows that a key is right.
+
+        If not, nothing may be encrypted with one. The homeserver could have made it, so that a passphrase is worked out
+        in one iteration, and could try many on what was.
+        """
+        return self.iv is not None and self.mac is not None
+
 
 # --- account data -------------------------------------------------------------------------------------------------
 
@@ -185,7 +194,7 @@ def describe_key(
 def is_right_key(key: bytes, description: KeyDescription) -> bool:
     """Whether a key is the described one, as far as its description allows to tell."""
     if description.iv is None or description.mac is None:
-        return True
+        return True  # see `has_check`
     return hmac.compare_digest(_check_mac(key, description.iv), description.mac)
 
 

@@ -270,3 +270,8 @@ def _request(key: FlowKey, send: Send) -> NewRequest:
 def _subjects(key: FlowKey) -> tuple[str, ...]:
     """Of a flow's requests, so that they go out one after another."""
     return (json.dumps(["verification", *key]),)
+
+
+def is_about(user_id: UserId, subject: str) -> bool:
+    """Whether a subject is of a flow with that user."""
+    return subject.startswith(json.dumps(["verification", user_id])[:-1] + ",")

@@ -16,10 +16,11 @@ from olmstate.actors._device_lists.actor import DeviceListsActor, Invalidated, I
 from olmstate.actors._device_lists.operations import track_users
 from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._requests.actor import AnsweredRequest
+from olmstate.actors._requests.actor import AnsweredRequest, PendingRequests, RequestsActor
 from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
 from olmstate.actors._wire.algorithms import ENCRYPTED
 from olmstate.actors._wire.quiet_struct import QuietStruct
+from olmstate.actors._wire.shares import surplus
 from olmstate.actors._wire.untrusted_json import as_object, dumps, if_sound, integer, json_object, string
 from olmstate.messages import (
     Command,
@@ -28,16 +29,20 @@ from olmstate.messages import (
     JsonObject,
     MalformedMessage,
     ReceiveVerificationEvent,
+    RequestKind,
     RoomId,
     TrackUsers,
     UserId,
     Verification,
+    VerificationChanged,
+    VerificationStage,
 )
 
 from . import begin, events
 from .actor import DropFlow, FlowKey, Flows, PutFlow, VerificationsActor
 from .effects import AskForKeys, Effect
-from .operations import carry_out, go_on, keep, known_keys, message_is_sent, own_address, take_step
+from .flow import State
+from .operations import carry_out, go_on, is_about, keep, known_keys, message_is_sent, own_address, take_step
 from .stored import VerificationRecord, WaitingEventRecord
 from .view import verification
 
@@ -52,7 +57,11 @@ TYPES: Final = (
     events.CANCEL,
 )
 MOST_FLOWS: Final = 256
-"""At a time. What others begin beyond that is passed over, so that nobody fills the store."""
+"""At a time, so that nobody fills the store. What others begin beyond that goes in the place of what the user has begun
+who has the most; what our user has done something about, never goes."""
+MOST_ANSWERS: Final = 16
+"""To a user that wait to be sent. Whoever has more coming is answered no more where there is no flow, and begins none:
+each event would have us send one or two, and what else we send would wait for those."""
 MOST_WAITING: Final = 16
 """Events of one flow; more than one has in all."""
 
@@ -195,15 +204,45 @@ async def _receive(turn: Turn, came: WaitingEventRecord, sender: UserId, *, quer
         return  # there is nothing to answer
     flows = await turn[VerificationsActor].ask(Flows())
     record = _of(flows, event)
-    if record is not None and record.waiting:
-        await _wait(turn, record, came)
+    if record is not None and record.waiting and record.user_id == sender:
+        await _wait(turn, record, came)  # what waits is the peer's: in a room, others name the flow, too
     elif record is not None and record.flow is not None:
         await _take(turn, record, event, came, queried=queried)
+    elif await _waits_for_answers(turn, sender):
+        return
     elif isinstance(event, events.Request | events.Start):
-        if len(flows) < MOST_FLOWS and (sender, event.flow_id) not in flows:
+        if (sender, event.flow_id) not in flows and await _has_room(turn, flows):
             await _begin(turn, flows.values(), event, came, queried=queried)
     else:
         await carry_out(turn, (sender, event.flow_id), begin.receive_unknown(event))
+
+
+async def _waits_for_answers(turn: Turn, user_id: UserId) -> bool:
+    pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
+    return sum(is_about(user_id, subject) for each in pending for subject in each.subjects) >= MOST_ANSWERS
+
+
+async def _has_room(turn: Turn, flows: dict[FlowKey, VerificationRecord]) -> bool:
+    """Whether one more may begin; others go for it, if need be."""
+    idle = sorted(filter(_is_idle, flows.values()), key=lambda record: (_is_live(record), record.due_at))
+    room = MOST_FLOWS - 1 - (len(flows) - len(idle))
+    for record in surplus(((each, each.user_id, 0) for each in idle), number=room):
+        key = record.user_id, record.flow_id
+        del flows[key]
+        await turn[VerificationsActor].ask(DropFlow(key=key))
+        if _is_live(record):
+            stage = VerificationStage.DISMISSED
+            turn.events.append(VerificationChanged(user_id=record.user_id, flow_id=record.flow_id, stage=stage))
+    return len(flows) < MOST_FLOWS
+
+
+def _is_live(record: VerificationRecord) -> bool:
+    return record.flow is not None and not record.flow.ended
+
+
+def _is_idle(record: VerificationRecord) -> bool:
+    """Whether it is over, or our user has done nothing about it yet."""
+    return record.flow is None or record.flow.ended or record.flow.state in (State.REQUESTED, State.START_RECEIVED)
 
 
 async def _take(
