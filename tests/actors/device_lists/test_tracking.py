@@ -23,12 +23,14 @@ from olmstate.messages import (
     ReceiveSync,
     Request,
     RequestKind,
+    RequestRefused,
     Statistics,
     TrackUsers,
     UpdateDevices,
     UserId,
 )
 from tests.actors.world import World
+from tests.peer.session import RequestRefused as Refusal
 
 BOB, CAROL, DAVE = UserId("@bob:example.org"), UserId("@carol:example.org"), UserId("@dave:far.example")
 
@@ -124,6 +126,48 @@ async def test_a_server_that_fails_is_left_alone_by_all_and_costs_the_others_not
         monkeypatch.setattr(world.homeserver.keys, "query", answer)
         await trio.sleep(120)
         assert () == await one.ask(UpdateDevices(users=(BOB, DAVE)))
+
+
+@pytest.mark.parametrize("failures", [{}, {"failures": {"far.example": {}}}])
+async def test_an_answer_may_leave_out_that_nobody_has_devices(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, failures: JsonObject
+) -> None:
+    """Conduit and its kin leave out what is empty: the query was made again for ever, and whoever sent waited."""
+    monkeypatch.setattr(world.homeserver.keys, "query", lambda *_: failures)
+    async with world.process() as device:
+        with trio.fail_after(5):
+            assert (() if not failures else (DAVE,)) == await device.ask(UpdateDevices(users=(DAVE,)))
+        assert 1 == len(world.queries)
+        assert () == await device.ask(UpdateDevices(users=(BOB,)))
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 413])
+async def test_a_homeserver_that_refuses_a_query_is_asked_less_and_less(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Another query followed each that was refused, as quickly as answers came."""
+    query, refusals = world.homeserver.keys.query, 0
+
+    def refuse(*_: object) -> JsonObject:
+        nonlocal refusals
+        refusals += 1
+        raise Refusal(status, {"errcode": "M_UNRECOGNIZED"})
+
+    monkeypatch.setattr(world.homeserver.keys, "query", refuse)
+    await world.log_in(BOB)
+    async with world.process() as one, world.process() as other:
+        with pytest.raises(RequestRefused):
+            await one.ask(UpdateDevices(users=(BOB,)))
+        assert (BOB,) == await other.ask(UpdateDevices(users=(BOB,)))
+        assert 1 == refusals
+        await trio.sleep(110)
+        assert 4 == refusals  # after 15, 30, and 60 seconds
+        monkeypatch.setattr(world.homeserver.keys, "query", query)
+        await trio.sleep(120)
+        assert ["DEV"] == await known(one, BOB)
+        await one.ask(ReceiveSync(sync=sync([BOB]), since="s0"))
+        await trio.sleep(1)
+        assert () == await one.ask(OutdatedUsers())
 
 
 async def test_ones_patience_ends_and_what_was_known_stays(world: World, autojump_clock: MockClock) -> None:
@@ -267,7 +311,7 @@ async def test_nobody_is_believed_of_whom_nobody_asked(world: World) -> None:
         assert [] == await known(device, CAROL)
 
 
-@pytest.mark.parametrize("answer", [{}, {"device_keys": []}, {"device_keys": {}, "failures": []}])
+@pytest.mark.parametrize("answer", [{"device_keys": None}, {"device_keys": []}, {"device_keys": {}, "failures": []}])
 async def test_an_answer_of_the_wrong_shape_is_none(world: World, answer: JsonObject) -> None:
     async with world.process(transport=False) as device:
         await device.ask(TrackUsers(users=(BOB,)))

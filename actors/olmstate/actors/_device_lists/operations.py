@@ -49,6 +49,8 @@ SERVER_TIMEOUT: Final = 10_000
 """Milliseconds that the homeserver may wait for others (spec: POST /keys/query)."""
 CHANGES: Final = "device lists"
 """Subject of requests for ``/keys/changes``."""
+QUERY: Final = "keys query"
+"""What is backed off when the own homeserver has refused a query."""
 
 
 class PrepareQueries(QuietStruct, Command[tuple[RequestId, ...]], kw_only=True, frozen=True):
@@ -137,7 +139,8 @@ async def queries_due(supervisor: BesideTurns) -> bool:
         return False
     pending = await supervisor.ask(CommittedRequests())
     servers = {*(await _servers(await _not_asked_for(outdated, pending))).values()}
-    return not servers <= (await committed_back_offs(supervisor, servers)).keys()
+    failing = await committed_back_offs(supervisor, {QUERY, *servers})
+    return QUERY not in failing and not servers <= failing.keys()
 
 
 async def make_queries(turn: Turn) -> None:
@@ -158,10 +161,11 @@ async def _ask_for(turn: Turn, invalidations: Mapping[UserId, str]) -> tuple[Req
     own = tuple(each.request_id for each in pending if each.own and not invalidations.keys().isdisjoint(each.subjects))
     waiting = await _not_asked_for(invalidations, pending)
     servers = await _servers(waiting)
-    failing = await backed_off(turn, {*servers.values()})
-    users = [user_id for user_id in waiting if servers[user_id] not in failing] if failing else waiting
+    failing = await backed_off(turn, {QUERY, *servers.values()})
+    if failing:
+        waiting = [user_id for user_id in waiting if failing.keys().isdisjoint((QUERY, servers[user_id]))]
     requests = [
-        _query({user_id: invalidations[user_id] for user_id in some}) async for some in SlicesOf(users, USERS_A_QUERY)
+        _query({user_id: invalidations[user_id] for user_id in some}) async for some in SlicesOf(waiting, USERS_A_QUERY)
     ]
     return own + await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
 
@@ -201,7 +205,7 @@ async def take_query_answer(turn: Turn, answered: AnsweredRequest, response: Jso
     is known of them stays.
     """
     invalidations: dict[UserId, str] = json.loads(answered.context)
-    told = json_object(response, "device_keys")
+    told = {} if "device_keys" not in response else json_object(response, "device_keys")  # some leave it out if empty
     # a remote server's garbage must not cost the others of its answer
     garbage = {server_of(UserId(user_id)) for user_id, devices in told.items() if not is_object(devices)}
     believed = {user_id: told[user_id] for user_id in invalidations if is_object(told.get(user_id))}
@@ -211,8 +215,14 @@ async def take_query_answer(turn: Turn, answered: AnsweredRequest, response: Jso
     failed = {*(optional(json_object, response, "failures") or {}), *garbage} - {server_of(own.user_id)}
     learned = {user_id: token for user_id, token in invalidations.items() if server_of(user_id) not in failed}
     asked = {server_of(user_id) for user_id in invalidations}
-    await turn[RequestsActor].ask(BackOff(failed=tuple(asked & failed), succeeded=tuple(asked - failed), now=turn.now))
+    succeeded = (QUERY, *(asked - failed))
+    await turn[RequestsActor].ask(BackOff(failed=tuple(asked & failed), succeeded=succeeded, now=turn.now))
     await turn[DeviceListsActor].ask(UpToDate(invalidations=learned))
+
+
+async def query_refused(turn: Turn, refused: AnsweredRequest, why: Refused) -> None:  # noqa: ARG001 - a refusal's function
+    """Its users stay outdated: they are asked for again, and not at once."""
+    await turn[RequestsActor].ask(BackOff(failed=(QUERY,), succeeded=(), now=turn.now))
 
 
 def _of_users(response: JsonObject, field: str, users: Collection[UserId]) -> JsonObject:
