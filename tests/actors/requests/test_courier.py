@@ -146,11 +146,11 @@ async def test_a_refusal_is_told_to_whoever_waits_and_the_request_is_gone(
         assert 2 == len(homeserver.requests)
 
 
-@pytest.mark.parametrize("status", [401, 403])
-async def test_a_wrong_access_token_is_told_to_whoever_waits_and_the_request_stays(
-    disk: MemoryDisk, homeserver: Homeserver, autojump_clock: MockClock, status: int
+@pytest.mark.parametrize(("status", "body"), [(401, b"{}"), (403, b"{}"), (302, b""), (404, b"404 page not found")])
+async def test_a_wrong_access_token_or_address_is_told_to_whoever_waits_and_the_request_stays(
+    disk: MemoryDisk, homeserver: Homeserver, autojump_clock: MockClock, status: int, body: bytes
 ) -> None:
-    homeserver.answer = lambda _: Response(status=status, body=b"{}")
+    homeserver.answer = lambda _: Response(status=status, body=body)
     async with process(disk, homeserver) as device:
         request_ids = await put(device)
         with pytest.raises(RequestRefused):

@@ -59,12 +59,15 @@ KEY = bytes(range(32))
 
 @attrs.define(slots=False)
 class Careful(World):
-    """Its homeserver refuses to write account data of one type, or nobody hears its answers."""
+    """Its homeserver refuses to write account data of one type, nobody hears its answers, or a proxy loses reads."""
 
     refuses: str | None = None
     deaf: bool = False
+    lost: bool = False
 
     async def send(self, request: Request) -> Response:
+        if self.lost and request.kind is RequestKind.ACCOUNT_DATA_GET:
+            return Response(status=404, body=b"404 page not found")
         if request.kind is RequestKind.ACCOUNT_DATA:
             if self.refuses is not None and request.path.endswith(self.refuses):
                 return Response(status=413, body=b'{"errcode": "M_TOO_LARGE", "error": "no"}')
@@ -218,6 +221,20 @@ async def test_a_secret_that_was_changed_or_came_under_another_name_is_refused(
             await world.put(name, {"encrypted": {key.key_id: encrypted}})
             with pytest.raises(DamagedSecret):
                 await device.ask(ReadSecret(name=name, key=key.recovery_key))
+
+
+async def test_a_proxys_404_does_not_say_that_there_is_no_storage(world: Careful, autojump_clock: MockClock) -> None:
+    """Another storage was made in the place of the one behind it."""
+    async with world.process() as device:
+        key = (await device.ask(CreateSecretStorage(passphrase=PASSPHRASE))).key
+        world.lost = True
+        with pytest.raises(RequestRefused) as refused:
+            await device.ask(CreateSecretStorage())
+        assert (404, None) == (refused.value.status, refused.value.errcode)
+        world.lost = False
+        with pytest.raises(SecretStorageExists):
+            await device.ask(CreateSecretStorage())
+        assert key.key_id == (await device.ask(DescribeSecretStorage())).default_key_id
 
 
 async def test_a_key_is_changed_without_losing_anything_and_the_old_one_goes_when_it_is_removed(
