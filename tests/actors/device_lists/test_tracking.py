@@ -250,6 +250,17 @@ async def test_nobody_tracks_users_with_whom_no_room_is_shared_any_more(world: W
         assert BOB in await device.ask(OutdatedUsers())
 
 
+async def test_our_own_user_is_tracked_though_in_no_room_any_more(world: World) -> None:
+    """New devices of one's own were not learned of then."""
+    async with world.process(transport=False) as device:
+        await device.ask(TrackUsers(users=(BOB,)))
+        (query,) = await queries(device)
+        await device.ask(MarkRequestSent(request_id=query.request_id, response={"device_keys": {}}))
+        await device.ask(ReceiveSync(sync=sync(left=[USER]), since="s0"))
+        await device.ask(ReceiveSync(sync=sync([USER], token="s2"), since="s1"))
+        assert (USER,) == await device.ask(OutdatedUsers())
+
+
 async def test_a_user_who_left_and_changed_in_one_sync_is_not_tracked(world: World) -> None:
     async with world.process(transport=False) as device:
         await device.ask(TrackUsers(users=(BOB,)))

@@ -80,10 +80,13 @@ async def track_users(turn: Turn, command: TrackUsers) -> tuple[UserId, ...]:
 async def receive_device_lists(turn: Turn, told: JsonObject) -> None:
     """Take in what a sync, or ``/keys/changes``, tells of device lists (spec: Extensions to /sync).
 
+    Our own user, who has left the last room, has other devices all the same.
+
     Raises:
         MalformedMessage: It is of the wrong shape.
     """
-    left = optional(strings, told, "left") or ()
+    own = (await own_device(turn)).identity.user_id
+    left = [user_id for user_id in optional(strings, told, "left") or () if user_id != own]
     changed = optional(strings, told, "changed") or ()
     async for some in SlicesOf(map(UserId, left), USERS_AT_ONCE):
         await turn[DeviceListsActor].ask(Untrack(users=some))
