@@ -118,6 +118,25 @@ async def test_a_busy_homeserver_is_asked_again_when_it_says(
         assert 2 == int(second - first)
 
 
+@pytest.mark.parametrize(
+    "response",
+    [
+        Response(status=429, body=b'{"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 0}'),
+        Response(status=429, body=b'{"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": -5000}'),
+        Response(status=503, body=b"", retry_after=0),
+    ],
+)
+async def test_a_busy_homeserver_that_asks_for_no_pause_is_given_one(
+    disk: MemoryDisk, homeserver: Homeserver, autojump_clock: MockClock, response: Response
+) -> None:
+    """It was asked again as quickly as it answered."""
+    homeserver.answer = lambda _: response
+    async with process(disk, homeserver) as device:
+        await put(device)
+        await trio.sleep(5)
+    assert len(homeserver.requests) in range(3, 7)
+
+
 async def test_a_large_refusal_is_parsed_a_little_at_a_time(
     disk: MemoryDisk, homeserver: Homeserver, autojump_clock: MockClock
 ) -> None:
