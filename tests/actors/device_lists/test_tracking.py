@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from olmstate.actors import Supervisor
+from olmstate.actors._device_lists.operations import is_user_id
 from olmstate.actors.testing import USER
 from olmstate.messages import (
     Devices,
@@ -188,6 +189,25 @@ async def test_a_query_has_at_most_250_users(world: World, autojump_clock: MockC
         assert () == await device.ask(UpdateDevices(users=users))
         assert [250, 250, 101] == sorted((len(query) for query in world.queries), reverse=True)
         assert {*users, USER} == set[str]().union(*world.queries)
+
+
+@pytest.mark.parametrize(
+    "no_id", ["", "bob", "@bob", "#bob:a.example", "@bob:", "@b:a b", "@\ud800:a", f"@{'b' * 253}:a"]
+)
+async def test_what_is_no_user_id_is_asked_of_nobody(world: World, autojump_clock: MockClock, no_id: str) -> None:
+    """A homeserver refuses a query that has one, and nobody's devices were learned any more."""
+    await world.log_in(BOB)
+    async with world.process() as device:
+        assert (no_id,) == await device.ask(UpdateDevices(users=(UserId(no_id), BOB)))
+        await device.ask(ReceiveSync(sync=sync([BOB]), since="s0"))
+        assert (no_id,) == await device.ask(UpdateDevices(users=(UserId(no_id), BOB)))
+        assert ["DEV"] == await known(device, BOB)
+        assert not any(no_id in query for query in world.queries)
+
+
+@pytest.mark.parametrize("user_id", ["@Bob:a.example", "@bob/+=:a", "@bü:a.example:8448", "@:1.2.3.4", "@b:[::1]:80"])
+def test_users_have_had_ids_of_many_kinds(user_id: str) -> None:
+    assert is_user_id(user_id)
 
 
 # --- by hand ------------------------------------------------------------------------------------------------
