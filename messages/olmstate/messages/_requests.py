@@ -115,7 +115,8 @@ class MarkRequestFailed(Command[None]):
 
     Without a status, with 429, or with a status of 500 and above, it is due again later: after 15 s, then twice as long
     each time up to 15 minutes, or after what the server asks for. So is one that was refused with 401 or 403: the
-    access token may be a new one by then. Any other refusal is for good, and the request is given up.
+    access token may be a new one by then; and one whose ``response`` has no ``errcode``: it isn't the homeserver's, but
+    a proxy's. Any other refusal is for good, and the request is given up.
 
     Returns:
         None: It was done, and is on the disk.

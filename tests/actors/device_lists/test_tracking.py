@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from olmstate.actors import Supervisor
+from olmstate.actors._device_lists.operations import is_user_id
 from olmstate.actors.testing import USER
 from olmstate.messages import (
     Devices,
@@ -23,12 +24,14 @@ from olmstate.messages import (
     ReceiveSync,
     Request,
     RequestKind,
+    RequestRefused,
     Statistics,
     TrackUsers,
     UpdateDevices,
     UserId,
 )
 from tests.actors.world import World
+from tests.peer.session import RequestRefused as Refusal
 
 BOB, CAROL, DAVE = UserId("@bob:example.org"), UserId("@carol:example.org"), UserId("@dave:far.example")
 
@@ -126,6 +129,48 @@ async def test_a_server_that_fails_is_left_alone_by_all_and_costs_the_others_not
         assert () == await one.ask(UpdateDevices(users=(BOB, DAVE)))
 
 
+@pytest.mark.parametrize("failures", [{}, {"failures": {"far.example": {}}}])
+async def test_an_answer_may_leave_out_that_nobody_has_devices(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, failures: JsonObject
+) -> None:
+    """Conduit and its kin leave out what is empty: the query was made again for ever, and whoever sent waited."""
+    monkeypatch.setattr(world.homeserver.keys, "query", lambda *_: failures)
+    async with world.process() as device:
+        with trio.fail_after(5):
+            assert (() if not failures else (DAVE,)) == await device.ask(UpdateDevices(users=(DAVE,)))
+        assert 1 == len(world.queries)
+        assert () == await device.ask(UpdateDevices(users=(BOB,)))
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 413])
+async def test_a_homeserver_that_refuses_a_query_is_asked_less_and_less(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Another query followed each that was refused, as quickly as answers came."""
+    query, refusals = world.homeserver.keys.query, 0
+
+    def refuse(*_: object) -> JsonObject:
+        nonlocal refusals
+        refusals += 1
+        raise Refusal(status, {"errcode": "M_UNRECOGNIZED"})
+
+    monkeypatch.setattr(world.homeserver.keys, "query", refuse)
+    await world.log_in(BOB)
+    async with world.process() as one, world.process() as other:
+        with pytest.raises(RequestRefused):
+            await one.ask(UpdateDevices(users=(BOB,)))
+        assert (BOB,) == await other.ask(UpdateDevices(users=(BOB,)))
+        assert 1 == refusals
+        await trio.sleep(110)
+        assert 4 == refusals  # after 15, 30, and 60 seconds
+        monkeypatch.setattr(world.homeserver.keys, "query", query)
+        await trio.sleep(120)
+        assert ["DEV"] == await known(one, BOB)
+        await one.ask(ReceiveSync(sync=sync([BOB]), since="s0"))
+        await trio.sleep(1)
+        assert () == await one.ask(OutdatedUsers())
+
+
 async def test_ones_patience_ends_and_what_was_known_stays(world: World, autojump_clock: MockClock) -> None:
     await world.log_in(BOB)
     async with world.process() as device:
@@ -144,6 +189,25 @@ async def test_a_query_has_at_most_250_users(world: World, autojump_clock: MockC
         assert () == await device.ask(UpdateDevices(users=users))
         assert [250, 250, 101] == sorted((len(query) for query in world.queries), reverse=True)
         assert {*users, USER} == set[str]().union(*world.queries)
+
+
+@pytest.mark.parametrize(
+    "no_id", ["", "bob", "@bob", "#bob:a.example", "@bob:", "@b:a b", "@\ud800:a", f"@{'b' * 253}:a"]
+)
+async def test_what_is_no_user_id_is_asked_of_nobody(world: World, autojump_clock: MockClock, no_id: str) -> None:
+    """A homeserver refuses a query that has one, and nobody's devices were learned any more."""
+    await world.log_in(BOB)
+    async with world.process() as device:
+        assert (no_id,) == await device.ask(UpdateDevices(users=(UserId(no_id), BOB)))
+        await device.ask(ReceiveSync(sync=sync([BOB]), since="s0"))
+        assert (no_id,) == await device.ask(UpdateDevices(users=(UserId(no_id), BOB)))
+        assert ["DEV"] == await known(device, BOB)
+        assert not any(no_id in query for query in world.queries)
+
+
+@pytest.mark.parametrize("user_id", ["@Bob:a.example", "@bob/+=:a", "@bü:a.example:8448", "@:1.2.3.4", "@b:[::1]:80"])
+def test_users_have_had_ids_of_many_kinds(user_id: str) -> None:
+    assert is_user_id(user_id)
 
 
 # --- by hand ------------------------------------------------------------------------------------------------
@@ -204,6 +268,17 @@ async def test_nobody_tracks_users_with_whom_no_room_is_shared_any_more(world: W
         assert BOB not in await device.ask(OutdatedUsers())
         assert (BOB,) == await device.ask(TrackUsers(users=(BOB,)))
         assert BOB in await device.ask(OutdatedUsers())
+
+
+async def test_our_own_user_is_tracked_though_in_no_room_any_more(world: World) -> None:
+    """New devices of one's own were not learned of then."""
+    async with world.process(transport=False) as device:
+        await device.ask(TrackUsers(users=(BOB,)))
+        (query,) = await queries(device)
+        await device.ask(MarkRequestSent(request_id=query.request_id, response={"device_keys": {}}))
+        await device.ask(ReceiveSync(sync=sync(left=[USER]), since="s0"))
+        await device.ask(ReceiveSync(sync=sync([USER], token="s2"), since="s1"))
+        assert (USER,) == await device.ask(OutdatedUsers())
 
 
 async def test_a_user_who_left_and_changed_in_one_sync_is_not_tracked(world: World) -> None:
@@ -267,7 +342,7 @@ async def test_nobody_is_believed_of_whom_nobody_asked(world: World) -> None:
         assert [] == await known(device, CAROL)
 
 
-@pytest.mark.parametrize("answer", [{}, {"device_keys": []}, {"device_keys": {}, "failures": []}])
+@pytest.mark.parametrize("answer", [{"device_keys": None}, {"device_keys": []}, {"device_keys": {}, "failures": []}])
 async def test_an_answer_of_the_wrong_shape_is_none(world: World, answer: JsonObject) -> None:
     async with world.process(transport=False) as device:
         await device.ask(TrackUsers(users=(BOB,)))

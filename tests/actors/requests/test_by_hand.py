@@ -152,6 +152,32 @@ async def test_what_is_refused_for_good_is_given_up_and_told(disk: MemoryDisk, s
             assert expected == events.receive_nowait()
 
 
+@pytest.mark.parametrize("status", [302, 400, 404, 405])
+@pytest.mark.parametrize("response", [b"", b"404 page not found", b"<html>", b"[]", "{}", {"errcode": None}])
+async def test_what_a_proxy_refuses_is_tried_again(
+    disk: MemoryDisk, mock_clock: MockClock, status: int, response: JsonObject | str | bytes
+) -> None:
+    """One that has lost its homeserver for a moment says 404, and a room key was given up for that."""
+    async with process(disk) as device:
+        (request_id,) = await put(device)
+        await device.supervisor.ask(MarkRequestFailed(request_id=request_id, status=status, response=response))
+        assert [] == await outgoing(device)
+        mock_clock.jump(15)
+        assert [request_id] == await outgoing(device)
+        body = b'{"errcode": "M_UNRECOGNIZED"}'
+        await device.supervisor.ask(MarkRequestFailed(request_id=request_id, status=status, response=body))
+        mock_clock.jump(900)
+        assert [] == await outgoing(device)
+
+
+async def test_what_is_too_large_for_a_proxy_stays_so(disk: MemoryDisk, mock_clock: MockClock) -> None:
+    async with process(disk) as device:
+        (request_id,) = await put(device)
+        await device.supervisor.ask(MarkRequestFailed(request_id=request_id, status=413, response=b"<html>"))
+        mock_clock.jump(900)
+        assert [] == await outgoing(device)
+
+
 async def test_what_is_due_is_made_once_whoever_asks(disk: MemoryDisk) -> None:
     async with process(disk) as one, process(disk) as other:
         one.heard.due = other.heard.due = True

@@ -118,6 +118,25 @@ async def test_a_busy_homeserver_is_asked_again_when_it_says(
         assert 2 == int(second - first)
 
 
+@pytest.mark.parametrize(
+    "response",
+    [
+        Response(status=429, body=b'{"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 0}'),
+        Response(status=429, body=b'{"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": -5000}'),
+        Response(status=503, body=b"", retry_after=0),
+    ],
+)
+async def test_a_busy_homeserver_that_asks_for_no_pause_is_given_one(
+    disk: MemoryDisk, homeserver: Homeserver, autojump_clock: MockClock, response: Response
+) -> None:
+    """It was asked again as quickly as it answered."""
+    homeserver.answer = lambda _: response
+    async with process(disk, homeserver) as device:
+        await put(device)
+        await trio.sleep(5)
+    assert len(homeserver.requests) in range(3, 7)
+
+
 async def test_a_large_refusal_is_parsed_a_little_at_a_time(
     disk: MemoryDisk, homeserver: Homeserver, autojump_clock: MockClock
 ) -> None:
@@ -146,11 +165,11 @@ async def test_a_refusal_is_told_to_whoever_waits_and_the_request_is_gone(
         assert 2 == len(homeserver.requests)
 
 
-@pytest.mark.parametrize("status", [401, 403])
-async def test_a_wrong_access_token_is_told_to_whoever_waits_and_the_request_stays(
-    disk: MemoryDisk, homeserver: Homeserver, autojump_clock: MockClock, status: int
+@pytest.mark.parametrize(("status", "body"), [(401, b"{}"), (403, b"{}"), (302, b""), (404, b"404 page not found")])
+async def test_a_wrong_access_token_or_address_is_told_to_whoever_waits_and_the_request_stays(
+    disk: MemoryDisk, homeserver: Homeserver, autojump_clock: MockClock, status: int, body: bytes
 ) -> None:
-    homeserver.answer = lambda _: Response(status=status, body=b"{}")
+    homeserver.answer = lambda _: Response(status=status, body=body)
     async with process(disk, homeserver) as device:
         request_ids = await put(device)
         with pytest.raises(RequestRefused):

@@ -21,6 +21,7 @@ from olmstate.messages import (
     ReceiveSync,
     Request,
     RequestDelayed,
+    RequestKind,
     RequestRefused,
     Response,
     RoomId,
@@ -240,6 +241,38 @@ async def test_what_the_homeserver_refuses_is_an_error(
         monkeypatch.setattr(world.homeserver.keys, "claim", refuse)
         with pytest.raises(RequestRefused):
             await send(device, BOB)
+
+
+async def test_what_is_refused_of_a_share_is_an_error_for_whoever_waits_for_it(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process that waited for the share took what was left of it for all, and sent what some could not read."""
+    monkeypatch.setattr("olmstate.actors._rooms.sharing.DEVICES_A_REQUEST", 1)
+    others = [await world.log_in(user, one_time_keys=1) for user in (BOB, CAROL)]
+    real, refused = world.send, trio.Event()
+
+    async def refuse(request: Request) -> Response:
+        if request.kind is RequestKind.TO_DEVICE:
+            if BOB in request.body.decode():
+                refused.set()
+                return Response(status=413, body=b'{"errcode": "M_TOO_LARGE"}')
+            await trio.sleep(5)
+        return await real(request)
+
+    async def be_refused(device: Supervisor) -> None:
+        with pytest.raises(RequestRefused):
+            await send(device, BOB, CAROL)
+
+    world.send = refuse  # type: ignore[method-assign] # of the processes to come
+    async with world.process() as one, world.process() as other, trio.open_nursery() as nursery:
+        nursery.start_soon(be_refused, one)
+        await refused.wait()
+        await trio.sleep(1)
+        nursery.start_soon(be_refused, other)
+    world.send = real  # type: ignore[method-assign] # as it was
+    async with world.process() as device:
+        event = await send(device, BOB, CAROL)
+        assert [HELLO] * 2 == [await each.read(event) for each in others]
 
 
 @pytest.mark.parametrize("key", [{}, {"key": "garbage"}, "text", None])

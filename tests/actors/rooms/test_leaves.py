@@ -60,6 +60,13 @@ def test_the_state_before_a_gap_counts_too_and_rooms_that_the_user_left() -> Non
     assert (ROOM,) == at_once(rooms_with_leaves({"rooms": {"leave": {ROOM: {}}}}))
 
 
+@pytest.mark.parametrize("field", ["state_after", "org.matrix.msc4222.state_after"])
+def test_so_does_the_state_behind_it(field: str) -> None:
+    """A client that asks for that gets no other, and a leave in the gap went unseen."""
+    room: JsonObject = {"timeline": {"events": [], "limited": True}, field: {"events": [member("leave", None)]}}
+    assert (ROOM,) == at_once(rooms_with_leaves({"rooms": {"join": {ROOM: room}}}))
+
+
 @pytest.mark.parametrize(
     "garbage",
     [

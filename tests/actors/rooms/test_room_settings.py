@@ -56,8 +56,9 @@ def member(user: UserId, membership: str, before: str | None = None, name: str =
     return event if before is None else {**event, "unsigned": {"prev_content": {"membership": before}}}
 
 
-def sync_of(*events: Json, before: tuple[Json, ...] = ()) -> JsonObject:
-    return {"rooms": {"join": {ROOM: {"timeline": {"events": list(events)}, "state": {"events": list(before)}}}}}
+def sync_of(*events: Json, before: tuple[Json, ...] = (), after: tuple[Json, ...] = ()) -> JsonObject:
+    parts = {"timeline": events, "state": before, "state_after": after}
+    return {"rooms": {"join": {ROOM: {part: {"events": list(events)} for part, events in parts.items()}}}}
 
 
 async def told(device: Supervisor, *events: JsonObject) -> None:
@@ -89,6 +90,11 @@ async def send(device: Supervisor, *members: UserId) -> EncryptedRoomEvent:
         (
             sync_of(visible("world_readable"), before=(visible("joined"), encryption())),
             {ROOM: Told(rotation=RotationPeriod(), shared_history=True)},
+        ),
+        (
+            # in the place of the state before, and newer than what is in the timeline
+            sync_of(visible("joined"), after=(visible("world_readable"), encryption(rotation_period_msgs=2))),
+            {ROOM: Told(rotation=SHORT, shared_history=True)},
         ),
         (sync_of(visible("joined")), {ROOM: Told(shared_history=False)}),
         (sync_of(visible("custom")), {ROOM: Told(shared_history=False)}),

@@ -59,12 +59,15 @@ KEY = bytes(range(32))
 
 @attrs.define(slots=False)
 class Careful(World):
-    """Its homeserver refuses to write account data of one type, or nobody hears its answers."""
+    """Its homeserver refuses to write account data of one type, nobody hears its answers, or a proxy loses reads."""
 
     refuses: str | None = None
     deaf: bool = False
+    lost: bool = False
 
     async def send(self, request: Request) -> Response:
+        if self.lost and request.kind is RequestKind.ACCOUNT_DATA_GET:
+            return Response(status=404, body=b"404 page not found")
         if request.kind is RequestKind.ACCOUNT_DATA:
             if self.refuses is not None and request.path.endswith(self.refuses):
                 return Response(status=413, body=b'{"errcode": "M_TOO_LARGE", "error": "no"}')
@@ -238,6 +241,20 @@ async def test_nothing_is_encrypted_with_a_key_that_nothing_shows_to_be_right(
         with pytest.raises(UnsupportedSecretStorage):
             await device.ask(WriteSecret(name="m.mine", secret="what I know", key=PASSPHRASE))
         assert before == len(written(world))
+
+
+async def test_a_proxys_404_does_not_say_that_there_is_no_storage(world: Careful, autojump_clock: MockClock) -> None:
+    """Another storage was made in the place of the one behind it."""
+    async with world.process() as device:
+        key = (await device.ask(CreateSecretStorage(passphrase=PASSPHRASE))).key
+        world.lost = True
+        with pytest.raises(RequestRefused) as refused:
+            await device.ask(CreateSecretStorage())
+        assert (404, None) == (refused.value.status, refused.value.errcode)
+        world.lost = False
+        with pytest.raises(SecretStorageExists):
+            await device.ask(CreateSecretStorage())
+        assert key.key_id == (await device.ask(DescribeSecretStorage())).default_key_id
 
 
 async def test_a_key_is_changed_without_losing_anything_and_the_old_one_goes_when_it_is_removed(

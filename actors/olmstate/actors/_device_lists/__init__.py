@@ -13,6 +13,7 @@ from .operations import (
     make_queries,
     prepare_queries,
     queries_due,
+    query_refused,
     take_changes,
     take_query_answer,
     track_users,
@@ -28,6 +29,7 @@ CAPABILITY = Capability(
         ANSWERS.add(Answer(kind=RequestKind.KEYS_QUERY, take=take_query_answer)),
         ANSWERS.add(Answer(kind=RequestKind.KEYS_CHANGES, take=take_changes)),
         REFUSALS.add(Refusal(kind=RequestKind.KEYS_CHANGES, take=changes_refused)),
+        REFUSALS.add(Refusal(kind=RequestKind.KEYS_QUERY, take=query_refused)),
         UPKEEP.add(Upkeep(due=queries_due, make=make_queries)),
     ),
 )

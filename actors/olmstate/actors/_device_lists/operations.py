@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 from urllib.parse import urlencode
@@ -49,6 +50,8 @@ SERVER_TIMEOUT: Final = 10_000
 """Milliseconds that the homeserver may wait for others (spec: POST /keys/query)."""
 CHANGES: Final = "device lists"
 """Subject of requests for ``/keys/changes``."""
+QUERY: Final = "keys query"
+"""What is backed off when the own homeserver has refused a query."""
 
 
 class PrepareQueries(QuietStruct, Command[tuple[RequestId, ...]], kw_only=True, frozen=True):
@@ -78,10 +81,13 @@ async def track_users(turn: Turn, command: TrackUsers) -> tuple[UserId, ...]:
 async def receive_device_lists(turn: Turn, told: JsonObject) -> None:
     """Take in what a sync, or ``/keys/changes``, tells of device lists (spec: Extensions to /sync).
 
+    Our own user, who has left the last room, has other devices all the same.
+
     Raises:
         MalformedMessage: It is of the wrong shape.
     """
-    left = optional(strings, told, "left") or ()
+    own = (await own_device(turn)).identity.user_id
+    left = [user_id for user_id in optional(strings, told, "left") or () if user_id != own]
     changed = optional(strings, told, "changed") or ()
     async for some in SlicesOf(map(UserId, left), USERS_AT_ONCE):
         await turn[DeviceListsActor].ask(Untrack(users=some))
@@ -137,7 +143,8 @@ async def queries_due(supervisor: BesideTurns) -> bool:
         return False
     pending = await supervisor.ask(CommittedRequests())
     servers = {*(await _servers(await _not_asked_for(outdated, pending))).values()}
-    return not servers <= (await committed_back_offs(supervisor, servers)).keys()
+    failing = await committed_back_offs(supervisor, {QUERY, *servers})
+    return QUERY not in failing and not servers <= failing.keys()
 
 
 async def make_queries(turn: Turn) -> None:
@@ -158,10 +165,11 @@ async def _ask_for(turn: Turn, invalidations: Mapping[UserId, str]) -> tuple[Req
     own = tuple(each.request_id for each in pending if each.own and not invalidations.keys().isdisjoint(each.subjects))
     waiting = await _not_asked_for(invalidations, pending)
     servers = await _servers(waiting)
-    failing = await backed_off(turn, {*servers.values()})
-    users = [user_id for user_id in waiting if servers[user_id] not in failing] if failing else waiting
+    failing = await backed_off(turn, {QUERY, *servers.values()})
+    if failing:
+        waiting = [user_id for user_id in waiting if failing.keys().isdisjoint((QUERY, servers[user_id]))]
     requests = [
-        _query({user_id: invalidations[user_id] for user_id in some}) async for some in SlicesOf(users, USERS_A_QUERY)
+        _query({user_id: invalidations[user_id] for user_id in some}) async for some in SlicesOf(waiting, USERS_A_QUERY)
     ]
     return own + await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
 
@@ -190,7 +198,8 @@ async def _not_asked_for(users: Collection[UserId], pending: Collection[PendingR
     asked_for = frozenset[str]().union(*(each.subjects for each in pending if each.kind == RequestKind.KEYS_QUERY))
     waiting: list[UserId] = []
     async for some in SlicesOf(users, USERS_A_QUERY):
-        waiting += [user_id for user_id in some if user_id not in asked_for]
+        # one that is none has a homeserver refuse the whole query: Synapse, Conduit
+        waiting += [user_id for user_id in some if user_id not in asked_for and is_user_id(user_id)]
     return waiting
 
 
@@ -201,7 +210,7 @@ async def take_query_answer(turn: Turn, answered: AnsweredRequest, response: Jso
     is known of them stays.
     """
     invalidations: dict[UserId, str] = json.loads(answered.context)
-    told = json_object(response, "device_keys")
+    told = {} if "device_keys" not in response else json_object(response, "device_keys")  # some leave it out if empty
     # a remote server's garbage must not cost the others of its answer
     garbage = {server_of(UserId(user_id)) for user_id, devices in told.items() if not is_object(devices)}
     believed = {user_id: told[user_id] for user_id in invalidations if is_object(told.get(user_id))}
@@ -211,14 +220,31 @@ async def take_query_answer(turn: Turn, answered: AnsweredRequest, response: Jso
     failed = {*(optional(json_object, response, "failures") or {}), *garbage} - {server_of(own.user_id)}
     learned = {user_id: token for user_id, token in invalidations.items() if server_of(user_id) not in failed}
     asked = {server_of(user_id) for user_id in invalidations}
-    await turn[RequestsActor].ask(BackOff(failed=tuple(asked & failed), succeeded=tuple(asked - failed), now=turn.now))
+    succeeded = (QUERY, *(asked - failed))
+    await turn[RequestsActor].ask(BackOff(failed=tuple(asked & failed), succeeded=succeeded, now=turn.now))
     await turn[DeviceListsActor].ask(UpToDate(invalidations=learned))
+
+
+async def query_refused(turn: Turn, refused: AnsweredRequest, why: Refused) -> None:  # noqa: ARG001 - a refusal's function
+    """Its users stay outdated: they are asked for again, and not at once."""
+    await turn[RequestsActor].ask(BackOff(failed=(QUERY,), succeeded=(), now=turn.now))
 
 
 def _of_users(response: JsonObject, field: str, users: Collection[UserId]) -> JsonObject:
     """What an answer has for those who were asked for; nothing where it is garbage."""
     told = if_sound(json_object, response, field) or {}
     return {user_id: told[user_id] for user_id in users if user_id in told}
+
+
+_USER_ID: Final = re.compile(r"@[^:\0\ud800-\udfff]*:([0-9A-Za-z.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+"""Historical ones, too (spec: User Identifiers, Server Name)."""
+LONGEST: Final = 255
+"""Bytes of an id (spec: Common Identifier Format)."""
+
+
+def is_user_id(text: str) -> bool:
+    """Whether a user can have this id. Members of a room are what others wrote."""
+    return _USER_ID.fullmatch(text) is not None and len(text.encode()) <= LONGEST
 
 
 def server_of(user_id: UserId) -> str:

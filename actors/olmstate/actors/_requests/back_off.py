@@ -6,6 +6,7 @@ from typing import Final
 
 FIRST: Final = 15_000
 LONGEST: Final = 15 * 60_000
+LEAST: Final = 1_000
 """Milliseconds."""
 _DOUBLINGS: Final = 6
 """After which the longest is reached, so that no power of two grows large."""
@@ -16,9 +17,10 @@ def delay(failures: int, retry_after: float | None = None) -> int:
 
     Args:
         failures: 1 or more.
-        retry_after: Seconds that the server asks for. It may ask for longer, not for more than the longest.
+        retry_after: Seconds that the server asks for. It may ask for longer, not for more than the longest, and not for
+            none: who does so each time would be asked without a pause.
     """
     computed = min(FIRST << min(failures - 1, _DOUBLINGS), LONGEST)
     if retry_after is None:
         return computed
-    return round(max(0.0, min(retry_after * 1000, LONGEST)))
+    return round(max(LEAST, min(retry_after * 1000, LONGEST)))

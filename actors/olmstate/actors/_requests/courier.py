@@ -48,7 +48,7 @@ from olmstate.messages import (
 
 from .actor import CommittedRequests, PendingRequest, RequestContents, RequestsActor
 from .back_off import delay
-from .operations import MakeDueRequests, TakeOverRequests, challenge_of, is_answer, is_refusal
+from .operations import MakeDueRequests, TakeOverRequests, challenge_of, is_answer, is_for_good, is_refusal
 from .points import ANSWERS, TRANSPORT, UPKEEP
 
 POLL: Final = 0.25
@@ -283,7 +283,7 @@ class Courier:
         refused = RequestRefused(kind=request.kind, status=failed.status, errcode=failed.errcode)
         if challenge is not None:
             self._settle(request_id, AuthenticationRequired(kind=request.kind, challenge=challenge))
-        elif is_refusal(failed.status):
+        elif await is_for_good(failed):
             is_answered = is_answer(self._supervisor.additions, request.kind, failed.status)
             self._settle(request_id, None if is_answered else refused)
         else:

@@ -12,7 +12,7 @@ from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.json_parts import answer
 from olmstate.actors._wire.quiet_struct import QuietStruct
-from olmstate.actors._wire.untrusted_json import is_array
+from olmstate.actors._wire.untrusted_json import if_sound, is_array, string
 from olmstate.messages import (
     Command,
     JsonObject,
@@ -55,8 +55,25 @@ class TakeOverRequests(QuietStruct, Command[None], kw_only=True, frozen=True):
 
 
 def is_refusal(status: int | None) -> bool:
-    """Whether an HTTP status says no for good."""
+    """Whether an HTTP status says no, and not for now only."""
     return status is not None and 300 <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in PASSING  # noqa: PLR2004 - HTTP's
+
+
+async def is_for_good(failed: MarkRequestFailed) -> bool:
+    """Whether the homeserver says no for good.
+
+    It gives an ``errcode`` (spec: Standard error response). An answer without one is a proxy's, which says so while the
+    homeserver behind it begins anew; but what is too large for it stays so.
+    """
+    if not is_refusal(failed.status):
+        return False
+    if failed.errcode is not None or failed.response is None or failed.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return True
+    try:
+        response = await in_slices(answer(failed.response, "the answer"))
+    except MalformedMessage:
+        return False
+    return if_sound(string, response, "errcode") is not None
 
 
 async def challenge_of(failed: MarkRequestFailed) -> JsonObject | None:
@@ -84,7 +101,7 @@ async def mark_request_sent(turn: Turn, command: MarkRequestSent) -> None:
 async def mark_request_failed(turn: Turn, command: MarkRequestFailed) -> None:
     """Send it again later, or give it up."""
     challenge = await challenge_of(command)
-    if command.status is None or not (is_refusal(command.status) or challenge):
+    if command.status is None or not (challenge or await is_for_good(command)):
         await turn[RequestsActor].ask(
             PostponeRequest(
                 request_id=command.request_id,

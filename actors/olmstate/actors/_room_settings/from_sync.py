@@ -14,7 +14,7 @@ import msgspec
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.steps import Steps
 from olmstate.actors._wire.untrusted_json import is_array, object_or_empty
-from olmstate.messages import Json, JsonObject, RoomId, RotationPeriod
+from olmstate.messages import JsonObject, RoomId, RotationPeriod
 
 from .actor import Told
 
@@ -23,15 +23,14 @@ SHARED: Final = ("shared", "world_readable")
 
 
 def settings_in(sync: JsonObject) -> Steps[dict[RoomId, Told]]:
-    """What the rooms that the user is in have said, by the state before the timeline and the timeline."""
+    """What the rooms that the user is in have said, by their states and timelines."""
     found: dict[RoomId, Told] = {}
     number = 0
     for room_id, room in object_or_empty(object_or_empty(sync.get("rooms")).get("join")).items():
         number += 1
         if number % EVENTS_AT_ONCE == 0:
             yield
-        parts = [object_or_empty(object_or_empty(room).get(part)).get("events") for part in ("state", "timeline")]
-        for event in _events(parts):
+        for event in events_of(object_or_empty(room)):
             number += 1
             if number % EVENTS_AT_ONCE == 0:
                 yield
@@ -58,7 +57,13 @@ def _after(told: Told, event: JsonObject) -> Told:
             return told
 
 
-def _events(lists: Iterable[Json]) -> Iterable[JsonObject]:
-    for events in lists:
+def events_of(room: JsonObject) -> Iterable[JsonObject]:
+    """A room's events in a sync's response; what its state is behind them comes last."""
+    for part in _PARTS:
+        events = object_or_empty(room.get(part)).get("events")
         if is_array(events):
             yield from map(object_or_empty, events)
+
+
+_PARTS: Final = ("state", "timeline", "org.matrix.msc4222.state_after", "state_after")
+"""A client that asks for ``use_state_after`` gets one of the last two in the place of the first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from olmstate.actors._engine.capability import Capability, WithoutTurn
-from olmstate.actors._requests.points import ANSWERS, Answer
+from olmstate.actors._requests.points import ANSWERS, REFUSALS, Answer, Refusal
 from olmstate.messages import (
     DiscardRoomKey,
     EncryptForRoom,
@@ -25,7 +25,15 @@ from .operations import (
 )
 from .room_encryption import RoomEncryption
 from .room_sending import RoomSending, encrypt_for_room
-from .sharing import ClaimForRoom, PrepareShare, claim_for_room, prepare_share, share_room_key, take_delivery
+from .sharing import (
+    ClaimForRoom,
+    PrepareShare,
+    claim_for_room,
+    delivery_refused,
+    prepare_share,
+    share_room_key,
+    take_delivery,
+)
 
 CAPABILITY = Capability(
     actor=OutboundGroupSessionsActor,
@@ -42,5 +50,8 @@ CAPABILITY = Capability(
     without_turn=(WithoutTurn(RoomEncryption, (EncryptRoomEvent.by(RoomEncryption.encrypt),)),),
     procedures=(EncryptForRoom.by(encrypt_for_room),),
     services=(RoomSending,),
-    additions=(ANSWERS.add(Answer(kind=RequestKind.TO_DEVICE, take=take_delivery)),),
+    additions=(
+        ANSWERS.add(Answer(kind=RequestKind.TO_DEVICE, take=take_delivery)),
+        REFUSALS.add(Refusal(kind=RequestKind.TO_DEVICE, take=delivery_refused)),
+    ),
 )

@@ -288,6 +288,8 @@ class Discard(QuietStruct, Message[None], kw_only=True, frozen=True):
     """Forget the room's session."""
 
     room_id: RoomId
+    session_id: MegolmSessionId | None = None
+    """Only this one; None: whichever it is."""
 
 
 class Offer(QuietStruct, Message[None], kw_only=True, frozen=True):
@@ -434,7 +436,7 @@ class OutboundGroupSessionsActor(Actor[Asked]):
             case Replace():
                 return message.reply(self._replace(message))
             case Discard():
-                self._discard(message.room_id)
+                self._discard(message)
                 return message.reply(None)
             case Offer():
                 self._offer(message)
@@ -515,10 +517,11 @@ class OutboundGroupSessionsActor(Actor[Asked]):
         self._recipients.put(self._recipients_partition(asked.room_id, session.session_id), Recipients())
         return self._room_key(asked.room_id, session, new)
 
-    def _discard(self, room_id: RoomId) -> None:
-        partition = self._partition(room_id)
-        if self._sessions.current(partition) is not None:
-            self._forget_recipients(room_id)
+    def _discard(self, asked: Discard) -> None:
+        partition = self._partition(asked.room_id)
+        session = self._sessions.current(partition)
+        if session is not None and asked.session_id in (None, session.session_id):
+            self._forget_recipients(asked.room_id)
             self._sessions.put(partition, None)
 
     def _room_key(self, room_id: RoomId, stored: OutboundSession, session: GroupSession) -> OutboundRoomKey:

@@ -10,12 +10,12 @@ Pure. What isn't of the right shape tells nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
+from olmstate.actors._room_settings.from_sync import events_of
 from olmstate.actors._wire.steps import Steps
-from olmstate.actors._wire.untrusted_json import is_array, object_or_empty
-from olmstate.messages import Json, JsonObject, RoomId
+from olmstate.actors._wire.untrusted_json import object_or_empty
+from olmstate.messages import JsonObject, RoomId
 
 EVENTS_AT_ONCE: Final = 128
 _WERE_IN: Final = ("join", "invite", None)
@@ -27,14 +27,13 @@ def rooms_with_leaves(sync: JsonObject) -> Steps[tuple[RoomId, ...]]:
     rooms = object_or_empty(sync.get("rooms"))
     found: dict[RoomId, None] = {RoomId(room_id): None for room_id in object_or_empty(rooms.get("leave"))}
     number = 0
-    for room_id, room in object_or_empty(rooms.get("join")).items():
+    for room_id, joined in object_or_empty(rooms.get("join")).items():
         number += 1
         if number % EVENTS_AT_ONCE == 0:
             yield
-        timeline = object_or_empty(object_or_empty(room).get("timeline"))
-        limited = timeline.get("limited") is True
-        state = object_or_empty(object_or_empty(room).get("state"))
-        for event in _events(timeline.get("events"), state.get("events")):
+        room = object_or_empty(joined)
+        limited = object_or_empty(room.get("timeline")).get("limited") is True
+        for event in events_of(room):
             number += 1
             if number % EVENTS_AT_ONCE == 0:
                 yield
@@ -42,12 +41,6 @@ def rooms_with_leaves(sync: JsonObject) -> Steps[tuple[RoomId, ...]]:
                 found[RoomId(room_id)] = None
                 break
     return tuple(found)
-
-
-def _events(*lists: Json) -> Iterable[JsonObject]:
-    for events in lists:
-        if is_array(events):
-            yield from map(object_or_empty, events)
 
 
 def _is_leave(event: JsonObject, *, limited: bool) -> bool:

@@ -27,6 +27,7 @@ from olmstate.actors._requests.actor import (
     TakeOver,
 )
 from olmstate.actors._requests.operations import stored_requests
+from olmstate.actors._requests.points import Refused
 from olmstate.actors._to_device.claims import PreparedClaims, claim_keys, next_try, without_session
 from olmstate.actors._to_device.sending import DEVICES_A_REQUEST, Encrypted, encrypt_to, to_device_request
 from olmstate.actors._wire.algorithms import OLM
@@ -52,7 +53,7 @@ from olmstate.messages import (
     UserId,
 )
 
-from .actor import CurrentSession, Export, MarkShared, Offer, OutboundGroupSessionsActor
+from .actor import CurrentSession, Discard, Export, MarkShared, Offer, OutboundGroupSessionsActor
 from .operations import RECIPIENTS_A_ROW, WantedSettings, new_room_key, wanted_settings
 from .recipients import chosen_of, devices_of_users, recipients, withhold
 from .strategies import Chosen
@@ -293,6 +294,18 @@ async def take_delivery(turn: Turn, answered: AnsweredRequest, response: JsonObj
         for user_id, device_id in carried["devices"]
     )
     await _mark(turn, room_id, session_id, devices)
+
+
+async def delivery_refused(turn: Turn, refused: AnsweredRequest, why: Refused) -> None:  # noqa: ARG001 - a refusal's function
+    """It has refused one for good.
+
+    What else carries the key may still be delivered, and then it would seem that all have it who are to. So the room
+    gets another.
+    """
+    if refused.context.startswith(_CARRIES):
+        carried = json.loads(refused.context)[_MARK]
+        discard = Discard(room_id=RoomId(carried["room_id"]), session_id=MegolmSessionId(carried["session_id"]))
+        await turn[OutboundGroupSessionsActor].ask(discard)
 
 
 async def _mark(turn: Turn, room_id: RoomId, session_id: MegolmSessionId, devices: Iterable[DeviceAddress]) -> None:
