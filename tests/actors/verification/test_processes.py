@@ -155,6 +155,27 @@ async def test_a_second_request_of_one_device_ends_both(autojump_clock: MockCloc
             assert [(CANCELLED, "m.unexpected_message")] * 2 == [(flow.stage, flow.cancel_code) for flow in flows]
 
 
+async def test_a_request_whose_time_was_over_while_nobody_looked_does_not_end_the_next_one(
+    autojump_clock: MockClock,
+) -> None:
+    """It did: who had asked, given up without a word, and asked again when Bob's processes ran again, was refused."""
+
+    async def ask(flow_id: str) -> None:
+        now = round(trio.current_time() * 1000)
+        kind, content = Verifier(ALICE, two.alice.device_id, flow_id=flow_id).request("m.sas.v1", now=now)
+        await two.alice.session.send_to_device(kind, {BOB: {two.bob.device_id: content}})
+        await two.bob.sync()
+
+    async with two_devices() as two:
+        await two.know_each_other()
+        await ask("first")
+        await two.bob.replace(after=11 * 60)
+        await ask("second")
+        await trio.sleep(WHILE_IT_IS_SENT)
+        first, second = await two.bob.flows()
+        assert (VerificationStage.DISMISSED, VerificationStage.ASKED) == (first.stage, second.stage)
+
+
 async def test_a_verification_that_takes_too_long_ends_on_both_sides_and_is_forgotten(
     autojump_clock: MockClock,
 ) -> None:
