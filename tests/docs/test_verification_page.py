@@ -43,6 +43,27 @@ async def test_two_programs_that_answer_verify_each_other(*, same: bool, autojum
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "m.key.verification.done", "content": {}},  # it was redacted
+        {"type": "m.key.verification.org.example.dance", "content": {}},
+        {"type": "m.room.encrypted", "content": {}},
+        {"type": "m.room.encrypted", "content": {"algorithm": "m.megolm.v1.aes-sha2", "session_id": "?"}},
+        {"type": "m.room.message"},
+    ],
+)
+async def test_a_sync_loop_goes_on_whatever_somebody_sends(event: JsonObject, autojump_clock: MockClock) -> None:
+    """The page's loop ended with an error that anybody in the room could cause."""
+
+    async def send(room_id: RoomId, type_: str, transaction_id: str, content: JsonObject) -> EventId:
+        raise AssertionError
+
+    async with two_devices() as two:
+        came = {"event_id": "$event", "sender": ALICE, "origin_server_ts": 0, **event}
+        await after_sync(two.bob.process, two.room_id, [came], (ALICE, BOB), send)
+
+
 async def test_a_sync_loop_carries_a_verification_in_a_room(autojump_clock: MockClock) -> None:
     async def yes(question: str) -> bool:
         return True
