@@ -53,6 +53,8 @@ TYPES: Final = (
 )
 MOST_FLOWS: Final = 256
 """At a time. What others begin beyond that is passed over, so that nobody fills the store."""
+MOST_FLOWS_OF_ONE: Final = 32
+"""Of them with one user, so that nobody keeps others out. For our own user's devices, only this counts."""
 MOST_WAITING: Final = 16
 """Events of one flow; more than one has in all."""
 
@@ -200,10 +202,17 @@ async def _receive(turn: Turn, came: WaitingEventRecord, sender: UserId, *, quer
     elif record is not None and record.flow is not None:
         await _take(turn, record, event, came, queried=queried)
     elif isinstance(event, events.Request | events.Start):
-        if len(flows) < MOST_FLOWS and (sender, event.flow_id) not in flows:
+        if (sender, event.flow_id) not in flows and await _is_room_for(turn, sender, flows):
             await _begin(turn, flows.values(), event, came, queried=queried)
     else:
         await carry_out(turn, (sender, event.flow_id), begin.receive_unknown(event))
+
+
+async def _is_room_for(turn: Turn, sender: UserId, flows: Mapping[FlowKey, VerificationRecord]) -> bool:
+    of_sender = sum(user_id == sender for user_id, _ in flows)
+    if of_sender >= MOST_FLOWS_OF_ONE:
+        return False
+    return len(flows) < MOST_FLOWS or sender == (await own_address(turn)).user_id
 
 
 async def _take(
