@@ -37,13 +37,14 @@ from olmstate.messages import (
     UserId,
     Verification,
     VerificationError,
+    VerificationMethod,
     Verifications,
     VerificationStage,
 )
 
 from ._commands import commands, run
 from ._device import NOT_TAKEN, Device, device_of, homeserver_option, is_token_refused, token_option
-from ._output import Output, json_option
+from ._output import Output, json_option, printable
 from ._paths import store_argument
 from ._secrets import store_secret_options
 from ._status_line import StatusLine
@@ -81,7 +82,7 @@ _ENDS: Final = {
 
 
 def _who(flow: Verification) -> str:
-    return flow.user_id if flow.device_id is None else f"{flow.device_id} of {flow.user_id}"
+    return printable(flow.user_id if flow.device_id is None else f"{flow.device_id} of {flow.user_id}")
 
 
 def _why(flow: Verification) -> str:
@@ -113,10 +114,14 @@ class _Talk:
     async def wait_for_request(self) -> Verification:
         """Until somebody asks, and our user agrees."""
         while True:
-            self._wait("waiting for a request: start the verification on the other device")
+            what = "waiting for a request: start the verification on the other device"
             for flow in await self.supervisor.ask(Verifications()):
                 if flow.stage is VerificationStage.ASKED:
-                    return flow
+                    if VerificationMethod.SAS in flow.methods:
+                        return flow
+                    # it isn't cancelled: another device may be able to
+                    what = f"{_who(flow)} asks to verify, and can't compare emoji: take it on another device"
+            self._wait(what)
             await trio.sleep(LOOK_AGAIN)
 
     async def follow(self, flow: Verification) -> Verification:
