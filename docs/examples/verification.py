@@ -44,7 +44,9 @@ async def next_step(supervisor: Supervisor, flow: Verification, ask: Ask) -> Non
         case VerificationStage.COMPARING:
             confirm = ConfirmVerification(user_id=user_id, flow_id=flow_id)
             differ = CancelVerification(user_id=user_id, flow_id=flow_id, mismatch=True)
-            shown = " ".join(emoji.symbol for emoji in flow.emoji or ())
+            emoji = " ".join(each.symbol for each in flow.emoji or ())
+            # not all have emoji
+            shown = emoji or " ".join(map(str, flow.decimals or ()))
             same = await ask(f"Does the other device show {shown}?")
             await supervisor.ask(confirm if same else differ)
         case _:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 
 from olmstate.actors import Supervisor
 from olmstate.messages import (
+    DecryptionError,
     EncryptForRoom,
     EventId,
     JsonObject,
+    MalformedMessage,
     MarkVerificationMessageSent,
     ReceiveVerificationEvent,
     RoomId,
@@ -29,7 +32,10 @@ async def after_sync(
 ) -> None:
     for event in events:
         if "state_key" not in event:
-            await supervisor.ask(ReceiveVerificationEvent(room_id=room_id, event=event))
+            received = ReceiveVerificationEvent(room_id=room_id, event=event)
+            # it can't be decrypted, was redacted, or makes no sense
+            with contextlib.suppress(DecryptionError, MalformedMessage):
+                await supervisor.ask(received)
     while messages := await supervisor.ask(VerificationMessages()):
         for message in messages:
             encrypt = EncryptForRoom(

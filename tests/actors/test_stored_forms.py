@@ -377,12 +377,13 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             was_verified=True,
             withdrawn_signer=Ed25519Key("one more"),
             compared_again=Ed25519Key("another"),
+            unusable=True,
         ),
         (
             b'{"user_id":"@bob:example.org","master":"e30=","self_signing":"e30=","user_signing":"e30=",'
             b'"trusted_master_key":"a master key","trusted_signers":["a user-signing key"],'
             b'"pinned_master_key":"another","was_verified":true,"withdrawn_signer":"one more",'
-            b'"compared_again":"another"}'
+            b'"compared_again":"another","unusable":true}'
         ),
     ),
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -13,9 +14,12 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
 
 from olmstate.actors import Supervisor, open_supervisor
-from olmstate.cli._verify import who
+from olmstate.cli._output import Output
+from olmstate.cli._status_line import StatusLine
+from olmstate.cli._verify import _Talk, who  # pyright: ignore[reportPrivateUsage] - what is said, without a terminal
 from olmstate.messages import (
     AcceptVerification,
     CancelVerification,
@@ -29,9 +33,11 @@ from olmstate.messages import (
     UpdateDevices,
     UserId,
     Verification,
+    VerificationMethod,
     Verifications,
     VerificationStage,
 )
+from tests.actors.verification.conftest import two_devices
 from tests.cli.conftest import ALICE, KEY, PHONE, Olmstate, complaint, make_store
 from tests.cli.served import serving
 from tests.operations.transport import transport_of
@@ -223,6 +229,21 @@ async def test_who_is_asked_says_yes_first_and_differing_emoji_end_it(meeting: M
         assert "m.mismatched_sas" == (await meeting.bobs(VerificationStage.CANCELLED)).cancel_code
         assert 1 == await terminal.end()
         assert "Error: the verification was cancelled: the emoji differ" in terminal.shown
+
+
+async def test_who_cannot_compare_emoji_is_named_and_left_to_other_devices(autojump_clock: MockClock) -> None:
+    """The question came again and again, whoever said yes."""
+    shown = io.StringIO()
+    async with two_devices() as two, trio.open_nursery() as nursery:
+        two.methods = (VerificationMethod.SHOW_QR,)
+        await two.request()
+        talk = _Talk(two.bob.process, Output(as_json=False), StatusLine(shown))
+        nursery.start_soon(talk.wait_for_request)
+        await trio.sleep(1)
+        named = "ALICEDEVICE of @alice:example.org asks to verify, and can't compare emoji"
+        assert f"{named}: take it on another device\n" == shown.getvalue()
+        assert VerificationStage.ASKED is (await two.bob.flow()).stage
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_question_goes_away_when_the_other_side_gives_up(meeting: Meeting) -> None:

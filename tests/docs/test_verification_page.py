@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 import trio
-from docs.examples.verification import answer_requests
+from docs.examples.verification import answer_requests, next_step
 from docs.examples.verification_in_a_room import after_sync
 from trio.testing import MockClock
 
@@ -41,6 +42,43 @@ async def test_two_programs_that_answer_verify_each_other(*, same: bool, autojum
         assert 1 == len(shown)
         assert f"ALICEDEVICE of {ALICE} asks to verify. Do you?" in questions
         nursery.cancel_scope.cancel()
+
+
+async def test_numbers_are_shown_where_the_other_side_has_no_emoji(autojump_clock: MockClock) -> None:
+    """Nothing was, and people who said yes had compared nothing."""
+    questions: list[str] = []
+
+    async def no(question: str) -> bool:
+        questions.append(question)
+        return False
+
+    async with two_devices() as two:
+        await two.compare()
+        flow = attrs.evolve(await two.alice.flow(), emoji=None)
+        await next_step(two.alice.process, flow, no)
+    assert flow.decimals is not None
+    assert [f"Does the other device show {' '.join(map(str, flow.decimals))}?"] == questions
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "m.key.verification.done", "content": {}},  # it was redacted
+        {"type": "m.key.verification.org.example.dance", "content": {}},
+        {"type": "m.room.encrypted", "content": {}},
+        {"type": "m.room.encrypted", "content": {"algorithm": "m.megolm.v1.aes-sha2", "session_id": "?"}},
+        {"type": "m.room.message"},
+    ],
+)
+async def test_a_sync_loop_goes_on_whatever_somebody_sends(event: JsonObject, autojump_clock: MockClock) -> None:
+    """The page's loop ended with an error that anybody in the room could cause."""
+
+    async def send(room_id: RoomId, type_: str, transaction_id: str, content: JsonObject) -> EventId:
+        raise AssertionError
+
+    async with two_devices() as two:
+        came = {"event_id": "$event", "sender": ALICE, "origin_server_ts": 0, **event}
+        await after_sync(two.bob.process, two.room_id, [came], (ALICE, BOB), send)
 
 
 async def test_a_sync_loop_carries_a_verification_in_a_room(autojump_clock: MockClock) -> None:

@@ -17,6 +17,8 @@ import trio
 
 from olmstate.messages import OlmStateError
 
+from ._output import printable
+
 T = TypeVar("T")
 
 
@@ -28,7 +30,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except OlmStateError as error:
-            raise click.ClickException(" ".join(str(error).split())) from error
+            raise click.ClickException(printable(" ".join(str(error).split()))) from error
         except RuntimeError as error:
             if _is_interrupt(error):
                 raise KeyboardInterrupt from None

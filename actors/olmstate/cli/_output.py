@@ -12,6 +12,12 @@ import click
 
 from olmstate.messages import JsonObject
 
+
+def printable(text: str) -> str:
+    """What others have written, without what moves a terminal's cursor or turns text around."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object as the last line of standard output."
 )

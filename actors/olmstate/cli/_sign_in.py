@@ -32,7 +32,7 @@ from olmstate.messages import (
 
 from ._commands import commands, run
 from ._device import Device, device_of, homeserver_option, token_option
-from ._output import Output, json_option
+from ._output import Output, json_option, printable
 from ._paths import FILE, store_argument
 from ._secrets import Secret, store_secret_options
 
@@ -162,8 +162,8 @@ def bootstrap(
     try:
         created = _run(device, set_up)
     except SecretStorageExists as exists:
-        hint = f"{exists}. olmstate recover uses it; --replace makes another, if nobody knows its recovery key"
-        raise click.ClickException(hint) from None
+        hint = "olmstate recover uses it; --replace makes another, if nobody knows its recovery key"
+        raise click.ClickException(f"{printable(str(exists))}. {hint}") from None
     _show(created, output, store, device)
 
 

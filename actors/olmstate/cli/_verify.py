@@ -38,6 +38,7 @@ from olmstate.messages import (
     UserId,
     Verification,
     VerificationError,
+    VerificationMethod,
     Verifications,
     VerificationStage,
 )
@@ -123,10 +124,14 @@ class _Talk:
     async def wait_for_request(self) -> Verification:
         """Until somebody asks, and our user agrees."""
         while True:
-            self._wait("waiting for a request: start the verification on the other device")
+            what = "waiting for a request: start the verification on the other device"
             for flow in await self.supervisor.ask(Verifications()):
                 if flow.stage is VerificationStage.ASKED:
-                    return flow
+                    if VerificationMethod.SAS in flow.methods:
+                        return flow
+                    # it isn't cancelled: another device may be able to
+                    what = f"{who(flow)} asks to verify, and can't compare emoji: take it on another device"
+            self._wait(what)
             await trio.sleep(LOOK_AGAIN)
 
     async def follow(self, flow: Verification) -> Verification:

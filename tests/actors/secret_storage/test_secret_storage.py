@@ -175,6 +175,17 @@ async def test_a_passphrase_that_would_take_long_is_not_worked_out(world: Carefu
                 await device.ask(OpenSecretStorage(key=PASSPHRASE, key_id=key_id))
 
 
+async def test_a_recovery_key_opens_what_has_a_passphrase_of_another_algorithm(
+    world: Careful, autojump_clock: MockClock
+) -> None:
+    await world.describe("new", KEY, passphrase={"algorithm": "m.argon2", "salt": "s", "memory": 1})
+    async with world.process() as device:
+        opened = await device.ask(OpenSecretStorage(key=secret_storage.recovery_key(KEY), key_id="new"))
+        assert "new" == opened.key_id
+        with pytest.raises(UnsupportedSecretStorage, match="another algorithm"):
+            await device.ask(OpenSecretStorage(key=PASSPHRASE, key_id="new"))
+
+
 async def test_secrets_are_written_and_read_and_what_other_keys_have_of_an_old_one_goes(
     world: Careful, autojump_clock: MockClock
 ) -> None:

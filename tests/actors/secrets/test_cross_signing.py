@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 
 import attrs
@@ -168,6 +169,50 @@ async def test_an_identity_whose_private_keys_are_not_here_is_not_replaced(
             await device.ask(BootstrapCrossSigning())
         assert ("m.cross_signing.master",) == caught.value.names
     assert [] == uploads(world, RequestKind.SIGNING_KEYS_UPLOAD)
+
+
+def without(identity: PeerIdentity, key: str) -> JsonObject:
+    """What the homeserver has of it, but for a key."""
+    return {name: each for name, each in identity.upload().items() if name != key}
+
+
+def unsigned(identity: PeerIdentity, key: str) -> JsonObject:
+    """What the homeserver has of it; the master key's signature on a key got lost."""
+    return {**identity.upload(), key: {**identity.objects[key.removesuffix("_key")], "signatures": {}}}
+
+
+@pytest.mark.parametrize("spoil", [without, unsigned])
+@pytest.mark.parametrize("key", ["self_signing_key", "user_signing_key"])
+async def test_an_identity_that_is_not_whole_or_makes_no_sense_is_not_replaced_either(
+    spoil: Callable[[PeerIdentity, str], JsonObject], key: str, world: Strict, autojump_clock: MockClock
+) -> None:
+    """It was: what can't be taken in counted as none. Keys may be published one by one."""
+    identities = world.homeserver.keys.identities
+    identities[USER] = spoil(PeerIdentity(USER), key)
+    async with world.process() as device, world.process() as other:
+        with pytest.raises(MissingCrossSigningKeys) as caught:
+            await device.ask(BootstrapCrossSigning())
+        assert 3 == len(caught.value.names)
+        with pytest.raises(MissingCrossSigningKeys):
+            await other.ask(BootstrapCrossSigning(auth=AUTH))
+        assert [] == uploads(world, RequestKind.SIGNING_KEYS_UPLOAD)
+        assert None is await device.ask(Identity(user_id=USER))
+        # who wants another one says so
+        await device.ask(ResetCrossSigning())
+        assert await is_done(device)
+
+
+async def test_once_an_identity_that_made_no_sense_is_gone_another_is_made(
+    world: Strict, autojump_clock: MockClock
+) -> None:
+    identities = world.homeserver.keys.identities
+    identities[USER] = without(PeerIdentity(USER), "self_signing_key")
+    async with world.process() as device:
+        with pytest.raises(MissingCrossSigningKeys):
+            await device.ask(BootstrapCrossSigning())
+        del identities[USER]
+        await device.ask(BootstrapCrossSigning())
+        assert await is_done(device)
 
 
 async def test_with_imported_keys_a_new_device_is_signed_and_the_identity_verified(

@@ -103,8 +103,11 @@ class Device:
             raise ConnectionError
         return await self._transport(request)
 
-    async def replace(self) -> None:
-        """Cancel all processes wherever they are, and have as many new ones: nothing is left but what is stored."""
+    async def replace(self, *, after: float = 0) -> None:
+        """Cancel all processes wherever they are, and have as many new ones: nothing is left but what is stored.
+
+        For ``after`` seconds there is none.
+        """
         count = len(self.processes)
         self.processes.clear()
         for scope, _ in self._running:
@@ -112,6 +115,7 @@ class Device:
         for _, ended in self._running:
             await ended.wait()
         self._running.clear()
+        await trio.sleep(after)
         for _ in range(count):
             self.processes.append(await self._nursery.start(self._run))
 

@@ -236,7 +236,9 @@ def test_a_device_that_begins_twice_has_all_its_flows_cancelled() -> None:
     other = Bench(device="ANOTHER")
     other.ready()
     flows = [first.known, second.known, ours.known, over, other.known]
-    assert [first.known] == begin.other_attempts(flows, event)
+    assert [first.known] == begin.other_attempts(flows, event, now=NOW)
+    assert [first.known] == begin.other_attempts(flows, event, now=first.known.deadline - 1)
+    assert [] == begin.other_attempts(flows, event, now=first.known.deadline)
     for bench in (first, second):
         bench.take(events.SecondAttempt())
         assert "m.unexpected_message" == bench.last("cancel")["code"]

@@ -84,6 +84,17 @@ def test_a_relation_that_is_no_reference_is_no_flows() -> None:
         parse(kind, content, IN_ROOM)
 
 
+@pytest.mark.parametrize("kind", messages(PEER))
+def test_an_empty_id_names_no_flow(kind: type[events.Incoming]) -> None:
+    """It did, of a verification that no user's message could name: a program that took it got a ValueError."""
+    of_device = Verifier(BOB, "BOBDEVICE", flow_id="")
+    in_room = Verifier(BOB, "BOBDEVICE", room_id=ROOM, flow_id="")
+    of_device.peer_key = in_room.peer_key = PEER.public
+    for peer, envelope in ((of_device, TO_DEVICE), (in_room, Envelope(sender=BOB, room_id=ROOM, event_id=""))):
+        with pytest.raises(MalformedMessage, match="names no flow"):
+            parse(*messages(peer)[kind], envelope)
+
+
 def test_only_the_same_type_with_the_same_content_is_the_same_event() -> None:
     digests = [parse(*message, TO_DEVICE).digest for message in messages(PEER).values()]
     digests.append(parse("m.key.verification.done", {**PEER.done()[1], "more": 1}, TO_DEVICE).digest)

@@ -11,9 +11,12 @@ from olmstate.messages import (
     ConfirmVerification,
     Devices,
     DeviceTrust,
+    JsonObject,
     NoCommonMethod,
+    ReceiveSync,
     RequestVerification,
     StartSas,
+    SyncToken,
     UnknownVerification,
     UpdateDevices,
     UserId,
@@ -153,6 +156,52 @@ async def test_a_second_request_of_one_device_ends_both(autojump_clock: MockCloc
         for device in (two.alice, two.bob):
             flows = await device.flows()
             assert [(CANCELLED, "m.unexpected_message")] * 2 == [(flow.stage, flow.cancel_code) for flow in flows]
+
+
+@pytest.mark.parametrize(("strangers", "asker"), [(1, BOB), (10, ALICE)])
+async def test_strangers_who_begin_many_keep_others_out_as_little_as_they_can(
+    strangers: int, asker: UserId, autojump_clock: MockClock
+) -> None:
+    """One could keep out everybody, our user's own devices too. Now it takes several, and those get through."""
+    async with two_devices(user_ids=(asker, ALICE)) as two:
+        await two.know_each_other()
+        now = round(trio.current_time() * 1000)
+        kind, content = Verifier(asker, two.alice.device_id, flow_id="wanted").request("m.sas.v1", now=now)
+        for number in range(300):
+            stranger = two.homeserver.log_in(f"@eve{number % strangers}:example.org", "EVE")
+            begun = content | {"transaction_id": str(number), "from_device": f"GHOST{number}"}
+            await stranger.send_to_device(kind, {ALICE: {two.bob.device_id: begun}})
+        await two.alice.session.send_to_device(kind, {ALICE: {two.bob.device_id: content}})
+        since = at = await two.bob.process.ask(SyncToken())
+        came: list[JsonObject] = []
+        while some := (answer := await two.bob.session.sync(at))["to_device"]["events"]:
+            came += some
+            at = answer["next_batch"]
+        # all at once, before anybody's devices can be queried
+        sync: JsonObject = {"next_batch": at, "to_device": {"events": came}}
+        await two.bob.process.ask(ReceiveSync(sync=sync, since=since))
+        assert ["wanted"] == [flow.flow_id for flow in await two.bob.flows()]
+
+
+async def test_a_request_whose_time_was_over_while_nobody_looked_does_not_end_the_next_one(
+    autojump_clock: MockClock,
+) -> None:
+    """It did: who had asked, given up without a word, and asked again when Bob's processes ran again, was refused."""
+
+    async def ask(flow_id: str) -> None:
+        now = round(trio.current_time() * 1000)
+        kind, content = Verifier(ALICE, two.alice.device_id, flow_id=flow_id).request("m.sas.v1", now=now)
+        await two.alice.session.send_to_device(kind, {BOB: {two.bob.device_id: content}})
+        await two.bob.sync()
+
+    async with two_devices() as two:
+        await two.know_each_other()
+        await ask("first")
+        await two.bob.replace(after=11 * 60)
+        await ask("second")
+        await trio.sleep(WHILE_IT_IS_SENT)
+        first, second = await two.bob.flows()
+        assert (VerificationStage.DISMISSED, VerificationStage.ASKED) == (first.stage, second.stage)
 
 
 async def test_a_verification_that_takes_too_long_ends_on_both_sides_and_is_forgotten(

@@ -88,7 +88,8 @@ def test_whatever_is_scanned_a_code_or_the_typed_error_comes_out(data: bytes) ->
 
 def test_what_does_not_fit_is_not_written() -> None:
     with pytest.raises(MalformedQrCode, match="too long"):
-        qr.encode(code(flow_id="é" * 2**15))
+        qr.encode(code(flow_id="$" * (qr.LONGEST_FLOW_ID + 1)))
+    assert 2953 == len(qr.encode(code(flow_id="$" * qr.LONGEST_FLOW_ID, secret=bytes(qr.SECRET_BYTES))))
     for key in ("", "A" * 42, FIRST + "A", "not base64!"):
         with pytest.raises(MalformedQrCode, match="32 bytes"):
             qr.encode(

@@ -278,6 +278,20 @@ def test_without_the_identities_no_code_can_be_shown_and_sas_still_works(peer: s
     assert State.STARTED is bench.state
 
 
+def test_an_id_that_no_code_has_room_for_is_an_error_of_who_wants_one() -> None:
+    """The code was shown, and could not be drawn; with a longer id, the error was none of the message's."""
+    for number, is_shown in ((qr.LONGEST_FLOW_ID, True), (qr.LONGEST_FLOW_ID + 1, False), (2**16, False)):
+        bench = Bench()
+        bench.peer.flow_id = "i" * number
+        bench.ready()
+        if is_shown:
+            bench.take(events.ShowQr())
+            continue
+        with pytest.raises(QrUnavailable, match="no code has room"):
+            bench.take(events.ShowQr())
+        bench.take(events.StartSas())
+
+
 def test_without_an_identity_of_ours_no_code_is_right() -> None:
     bench = Bench()
     bench.keys = replace(bench.keys, own_master_key=None)

@@ -45,6 +45,12 @@ def test_the_commitment_is_that_of_the_spec() -> None:
     assert sas.is_committed(expected, key, canonical(START).encode())
 
 
+def test_a_commitment_may_be_padded() -> None:
+    """It was taken for a wrong one. The spec has every reader of base64 put up with padding."""
+    key = sas.public_key(b"a" * 32)
+    assert sas.is_committed(sas.commitment(key, b"{}") + "=", key, b"{}")
+
+
 @pytest.mark.parametrize("field", START)
 def test_another_start_or_another_key_is_not_committed_to(field: str) -> None:
     key = sas.public_key(b"a" * 32)

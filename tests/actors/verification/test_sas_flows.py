@@ -323,6 +323,16 @@ def test_of_two_starts_that_of_the_larger_user_is_ignored(*, room: bool) -> None
     assert formulas.decimals(theirs.peer.sas) == shown(theirs).decimals
 
 
+def test_starts_that_lose_do_not_make_a_row_larger_and_larger() -> None:
+    bench = bench_in(State.STARTED)
+    sizes: list[int] = []
+    for number in range(100):
+        bench.hear(bench.peer.start(hashes=["sha256", str(number)]))
+        sizes.append(len(bench.known.taken))
+    assert (State.STARTED, 32) == (bench.state, max(sizes))
+    assert (Move.REPLAYED,) == bench.hear(bench.peer.start(hashes=["sha256", "99"])).moves
+
+
 @pytest.mark.parametrize(("device", "expected"), [("ZDEVICE", State.STARTED), ("AADEVICE", State.ACCEPTED)])
 def test_of_two_starts_of_one_user_that_of_the_larger_device_is_ignored(device: str, expected: State) -> None:
     bench = Bench(peer=ALICE, device=device)

@@ -70,6 +70,7 @@ def _known(record: IdentityRecord) -> KnownIdentity:
         trusted_signers=record.trusted_signers,
         withdrawn_signer=record.withdrawn_signer,
         compared_again=record.compared_again,
+        unusable=record.unusable,
     )
 
 
@@ -100,6 +101,7 @@ def _record(known: KnownIdentity) -> IdentityRecord:
         was_verified=known.other.was_verified,
         withdrawn_signer=known.withdrawn_signer,
         compared_again=known.compared_again,
+        unusable=known.unusable,
     )
 
 
@@ -116,6 +118,13 @@ class StoreIdentities(QuietStruct, Message[tuple[UserId, ...]], kw_only=True, fr
     """Checked identities have come, or were published by us; whose differ from what was known."""
 
     identities: tuple[Keys, ...]
+
+
+class OwnIdentityAnswered(QuietStruct, Message[None], kw_only=True, frozen=True):
+    """The homeserver was asked for our own identity, and `StoreIdentities` has taken it, if it can be."""
+
+    refused: bool
+    """There is one, and it can't."""
 
 
 class TrustIdentity(QuietStruct, Message[bool], kw_only=True, frozen=True):
@@ -145,7 +154,15 @@ class CommittedIdentity(QuietStruct, Query[KnownIdentity | None], kw_only=True, 
     user_id: UserId
 
 
-Asked: TypeAlias = Identity | CommittedIdentity | LookUpIdentities | StoreIdentities | TrustIdentity | AgreeToIdentity
+Asked: TypeAlias = (
+    Identity
+    | CommittedIdentity
+    | LookUpIdentities
+    | StoreIdentities
+    | OwnIdentityAnswered
+    | TrustIdentity
+    | AgreeToIdentity
+)
 
 
 class IdentitiesActor(Actor[Asked]):
@@ -170,6 +187,8 @@ class IdentitiesActor(Actor[Asked]):
                 users: Iterable[UserId] = (user_id, self._own)
             case CommittedIdentity(user_id=user_id):
                 users = (user_id,)
+            case OwnIdentityAnswered():
+                users = (self._own,)
             case LookUpIdentities(users=users):
                 pass
             case StoreIdentities(identities=identities):
@@ -190,6 +209,9 @@ class IdentitiesActor(Actor[Asked]):
                 return message.reply(tuple(self._identities.current(self._partition(user)) for user in users))
             case StoreIdentities(identities=identities):
                 return message.reply(tuple(keys.user_id for keys in identities if self._seen(keys)))
+            case OwnIdentityAnswered(refused=refused):
+                self._put(self._known(self._own).own_answered(refused=refused))
+                return message.reply(None)
             case TrustIdentity(user_id=user_id, master_key=master_key):
                 known = self._known(user_id)
                 return message.reply(

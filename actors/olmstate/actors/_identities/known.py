@@ -34,12 +34,19 @@ class KnownIdentity(QuietStruct, frozen=True, kw_only=True):
     """Another's: of `trusted_signers`, the last one whose signatures our user has given up."""
     compared_again: Ed25519Key | None = None
     """Another's: the master key that our user has compared since then. Signatures on it count."""
+    unusable: bool = False
+    """Our own: one is published that isn't whole, or isn't rightly signed; none was taken before."""
 
     # --- our own --------------------------------------------------------------------------------------------
 
     def own_seen(self, identity: Identity) -> KnownIdentity:
         """Ours was published, by this device or by another."""
-        return _with_signer(replace(self, identity=identity, own=self.own.seen(identity.master.public_key)))
+        own = self.own.seen(identity.master.public_key)
+        return _with_signer(replace(self, identity=identity, own=own, unusable=False))
+
+    def own_answered(self, *, refused: bool) -> KnownIdentity:
+        """The homeserver was asked for ours; what it has can't be taken, or it may have none."""
+        return replace(self, unusable=refused and self.identity is None)
 
     def own_verified(self, master_key: Ed25519Key) -> KnownIdentity:
         """Ours was verified, or made or imported here."""

@@ -23,7 +23,14 @@ from olmstate.messages import (
     WithdrawVerification,
 )
 
-from .actor import AgreeToIdentity, IdentitiesActor, LookUpIdentities, StoreIdentities, TrustIdentity
+from .actor import (
+    AgreeToIdentity,
+    IdentitiesActor,
+    LookUpIdentities,
+    OwnIdentityAnswered,
+    StoreIdentities,
+    TrustIdentity,
+)
 from .identity import Identity, check_identity
 from .known import KnownIdentity
 
@@ -81,6 +88,9 @@ async def take_identities(turn: Turn, response: JsonObject) -> None:
     changed: list[UserId] = []
     async for part in SlicesOf(identities, STORED_AT_ONCE):
         changed += await turn[IdentitiesActor].ask(StoreIdentities(identities=part))
+    asked_for = if_sound(json_object, response, "device_keys") or {}
+    if own is not None and own.user_id in asked_for:
+        await turn[IdentitiesActor].ask(OwnIdentityAnswered(refused=own.user_id in refused))
     if changed or refused:
         turn.events.append(IdentitiesChanged(users=tuple(changed), refused=tuple(refused)))
 

@@ -31,3 +31,5 @@ class IdentityRecord(Record, kw_only=True, frozen=True):
     """Another's: the last of our user-signing keys whose signatures our user has given up."""
     compared_again: Ed25519Key | None = None
     """Another's: the master key that our user has compared since then."""
+    unusable: bool = False
+    """Our own: one is published that isn't whole, or isn't rightly signed; none was taken before."""

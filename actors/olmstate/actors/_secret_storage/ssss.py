@@ -68,6 +68,8 @@ class Passphrase(QuietStruct, frozen=True, kw_only=True):
     """Its UTF-8 is what counts."""
     iterations: int
     bits: int = _DEFAULT_BITS
+    is_known: bool = True
+    """False: it is of an algorithm that we don't know, and the rest is made up. The recovery key opens all the same."""
 
 
 class KeyDescription(QuietStruct, frozen=True, kw_only=True):
@@ -114,13 +116,13 @@ def read_key_description(key_id: str, content: Json) -> KeyDescription:
     """Read ``m.secret_storage.key.KEY_ID``.
 
     Raises:
-        UnsupportedSecretStorage: Another algorithm, of the key or of its passphrase.
+        UnsupportedSecretStorage: Another algorithm. Of the passphrase, it matters to `key_from_passphrase` only.
         MalformedSecret: The wrong shape.
     """
     try:
         obj = as_object(content, "the description")
         algorithm, passphrase = string(obj, "algorithm"), optional(json_object, obj, "passphrase")
-        if algorithm == ALGORITHM and (passphrase is None or string(passphrase, "algorithm") == PBKDF2):
+        if algorithm == ALGORITHM:
             return KeyDescription(
                 key_id=key_id,
                 name=optional(string, obj, "name"),
@@ -207,8 +209,10 @@ def key_from_passphrase(passphrase: str, how: Passphrase, *, max_iterations: int
         max_iterations: The most that account data may ask for.
 
     Raises:
-        UnsupportedSecretStorage: It asks for more, for none, or for a key of an odd length.
+        UnsupportedSecretStorage: It asks for more, for none, or for a key of an odd length, or is of another algorithm.
     """
+    if not how.is_known:
+        raise UnsupportedSecretStorage(reason="its passphrase is of another algorithm")
     if not 1 <= how.iterations <= max_iterations:
         reason = f"its passphrase asks for {how.iterations} iterations, allowed are 1 to {max_iterations}"
         raise UnsupportedSecretStorage(reason=reason)
@@ -295,6 +299,8 @@ def _decrypted(key: bytes, name: str, iv: bytes, ciphertext: bytes, mac: bytes) 
 
 
 def _passphrase(obj: JsonObject) -> Passphrase:
+    if string(obj, "algorithm") != PBKDF2:
+        return Passphrase(salt="", iterations=0, is_known=False)
     bits = optional(integer, obj, "bits")
     return Passphrase(
         salt=string(obj, "salt"),

@@ -14,7 +14,7 @@ from olmstate.actors._devices.operations import devices_of
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._identities.actor import IdentitiesActor, StoreIdentities
 from olmstate.actors._identities.identity import Identity, Usage, check_identity
-from olmstate.actors._identities.operations import MarkVerified, mark_verified
+from olmstate.actors._identities.operations import MarkVerified, known_identities, mark_verified
 from olmstate.actors._identities.signing import (
     SEED_BYTES,
     Seeds,
@@ -163,8 +163,15 @@ async def refresh_own_identity(turn: Turn, command: RefreshOwnIdentity) -> None:
 
 
 async def _to_be_published(turn: Turn, user_id: UserId) -> Identity:
-    """What was made before, or, if nothing is there at all, a new identity; its private keys are stored."""
+    """What was made before, or, if nothing is there at all, a new identity; its private keys are stored.
+
+    Raises:
+        MissingCrossSigningKeys: Not all are here, and some are, or an identity is published that we can't take.
+    """
     keys = await turn[SecretsActor].ask(LookUpPrivateKeys())
+    known = (await known_identities(turn, (user_id,)))[user_id]
+    if known is not None and known.unusable and not keys.seeds.complete:
+        raise MissingCrossSigningKeys(names=_missing(keys.seeds))
     seeds = keys.pending if keys.pending.complete else keys.seeds
     if not seeds.complete:
         missing = _missing(seeds)

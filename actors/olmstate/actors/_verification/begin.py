@@ -181,16 +181,18 @@ def receive_unknown(event: events.Incoming) -> tuple[Effect, ...]:
     return (_answer(event, code),)
 
 
-def other_attempts(flows: Iterable[Flow], event: events.Request | events.Start) -> list[Flow]:
+def other_attempts(flows: Iterable[Flow], event: events.Request | events.Start, *, now: int) -> list[Flow]:
     """The live flows that the same device has begun.
 
     If there are any, each takes `events.SecondAttempt`, and so does the new one (spec: Error and exception handling).
+    One whose time is over is none, though nobody may have looked yet: its device has given it up.
     """
     began = (event.envelope.sender, event.from_device)
     return [
         flow
         for flow in flows
         if not flow.ended
+        and now < flow.due_at
         and not flow.we_requested
         and flow.peer is not None
         and (flow.peer.user_id, flow.peer.device_id) == began

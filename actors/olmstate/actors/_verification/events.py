@@ -242,6 +242,13 @@ def parse(type: str, content: Json, envelope: Envelope) -> Incoming:  # noqa: A0
 
 
 def _flow_id(kind: str, content: JsonObject, envelope: Envelope) -> str:
+    flow_id = _named_flow(kind, content, envelope)
+    if flow_id:
+        return flow_id
+    raise MalformedMessage(reason="an empty id names no flow")  # and nobody could ask for anything by it
+
+
+def _named_flow(kind: str, content: JsonObject, envelope: Envelope) -> str:
     if envelope.room_id is None:
         return string(content, "transaction_id")
     if kind == REQUEST:

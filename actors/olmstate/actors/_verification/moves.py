@@ -86,6 +86,8 @@ def _show(flow: Flow, keys: Keys) -> Move:
         return Move.SHOW_QR
     if not methods.can_show(flow.own_methods, flow.peer_methods):
         raise QrUnavailable(reason="the peer can't scan one, or this device can't show one")
+    if len((flow.flow_id or "").encode()) > qr.LONGEST_FLOW_ID:
+        raise QrUnavailable(reason="no code has room for this verification's id")
     if keying.mode_to_show(flow, keys) is None:
         raise QrUnavailable(reason="a cross-signing identity is missing, or our own isn't verified")
     return Move.SHOW_QR

@@ -19,7 +19,10 @@ _MAGIC: Final = b"MATRIX"
 _VERSION: Final = b"\x02"
 _FLOW_ID_START: Final = 10
 _KEY_BYTES: Final = 32
-_LONGEST_FLOW_ID: Final = 2**16 - 1
+_MOST_BYTES: Final = 2953
+"""In byte mode (ISO/IEC 18004, version 40-L)."""
+LONGEST_FLOW_ID: Final = _MOST_BYTES - _FLOW_ID_START - 2 * _KEY_BYTES - SECRET_BYTES
+"""UTF-8 bytes; no code has room for more."""
 
 
 class Mode(enum.IntEnum):
@@ -52,7 +55,7 @@ def encode(code: QrCode) -> bytes:
         MalformedQrCode: A key isn't 32 bytes, or the flow's id doesn't fit.
     """
     flow_id = code.flow_id.encode()
-    if len(flow_id) > _LONGEST_FLOW_ID:
+    if len(flow_id) > LONGEST_FLOW_ID:
         raise MalformedQrCode(reason="the flow's id is too long")
     keys = [_key_bytes(key) for key in (code.first_key, code.second_key)]
     length = len(flow_id).to_bytes(2, "big")

@@ -275,7 +275,8 @@ async def _begin(
     record = VerificationRecord(user_id=sender, flow_id=event.flow_id, waiting=waiting)
     if began.flow is not None:
         begun = await keep(turn, record, began)
-        attempts = begin.other_attempts((each.flow for each in known if each.flow is not None), event)
+        begun_before = (each.flow for each in known if each.flow is not None)
+        attempts = begin.other_attempts(begun_before, event, now=turn.now)
         others = [each for each in known if each.flow in attempts]
         for each in (*others, begun) if others else ():
             await go_on(turn, each, events.SecondAttempt())

@@ -95,7 +95,7 @@ def commitment(accepter_key: str, start_content: bytes) -> str:
 
 def is_committed(commitment_sent: str, accepter_key: str, start_content: bytes) -> bool:
     """Whether the key is the one that was committed to. In constant time."""
-    return _same(commitment_sent, commitment(accepter_key, start_content))
+    return _same(commitment_sent.rstrip("="), commitment(accepter_key, start_content))
 
 
 def shared_secret(private: bytes, peer_key: Curve25519Key) -> bytes:

@@ -22,6 +22,8 @@ from .flow import Move, Outcome, is_expected, outcome
 from .record import Flow, Keys
 
 FRESH_BYTES: Final = 32
+MOST_TAKEN: Final = 32
+"""Messages of the peer's that are known again; an honest one sends six. Starts that lose can come without end."""
 
 
 class Step(NamedTuple):
@@ -121,7 +123,7 @@ def _left_by(move: Move, flow: Flow, outside: Outside) -> _Left:
     used = is_expected(flow.state, move) or move in _ANYWHERE
     left = _LEFT[move](flow, event, outside) if used and move in _LEFT else {}
     if move in _KEPT and isinstance(event, Incoming):
-        left["taken"] = (*flow.taken, event.digest)
+        left["taken"] = (*flow.taken, event.digest)[-MOST_TAKEN:]
     return left
 
 

@@ -7,8 +7,9 @@ whoever has no more than each of them loses nothing to them.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
+from heapq import heapify, heappop, heappush
 from typing import TypeVar
 
 N = TypeVar("N")
@@ -23,29 +24,39 @@ def surplus(entries: Iterable[tuple[N, str | None, int]], *, number: int, size: 
         size: How large they may be together.
         least: What an entry counts for beside its size. Who has so much more than another has more.
     """
-    of_user: dict[str, deque[tuple[N, int]]] = {}
+    of_user: defaultdict[str, deque[tuple[N, int]]] = defaultdict(deque)
     has: Counter[str] = Counter()
     for name, user_id, its_size in entries:
-        of_user.setdefault(user_id or "", deque()).append((name, its_size))
+        of_user[user_id or ""].append((name, its_size))
         has[user_id or ""] += least + its_size
         number, size = number - 1, size - its_size
     if number >= 0 and size >= 0:
         return []
     of_server: Counter[str] = Counter()
+    levels: defaultdict[int, list[str]] = defaultdict(list)
     for user_id, weight in has.items():
         of_server[_server(user_id)] += weight
+        levels[weight // least].append(user_id)
     gone: list[N] = []
-    while has and (number < 0 or size < 0):
-        most = max(has.values()) // least
-        users = [user_id for user_id, weight in has.items() if weight // least == most]
-        whose = users[0] if len(users) == 1 else max(users, key=lambda user_id: of_server[_server(user_id)])
-        name, its_size = of_user[whose].popleft()
-        gone.append(name)
-        number, size = number + 1, size + its_size
-        of_server[_server(whose)] -= least + its_size
-        has[whose] -= least + its_size
-        if not of_user[whose]:
-            del has[whose]
+    while levels and (number < 0 or size < 0):
+        # whoever loses one is in a lower level, so each is gone through once
+        users: defaultdict[str, list[str]] = defaultdict(list)
+        for user_id in reversed(levels.pop(max(levels))):
+            users[_server(user_id)].append(user_id)
+        servers = [(-of_server[server], server) for server in users]
+        heapify(servers)
+        while servers and (number < 0 or size < 0):
+            _, server = heappop(servers)
+            user_id = users[server].pop()
+            name, its_size = of_user[user_id].popleft()
+            gone.append(name)
+            number, size = number + 1, size + its_size
+            of_server[server] -= least + its_size
+            has[user_id] -= least + its_size
+            if of_user[user_id]:
+                levels[has[user_id] // least].append(user_id)
+            if users[server]:
+                heappush(servers, (-of_server[server], server))
     return gone
 
 
