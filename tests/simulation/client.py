@@ -55,6 +55,7 @@ from olmstate.messages import (
     MarkVerificationMessageSent,
     MismatchedSecret,
     MissingSessions,
+    NoCommonMethod,
     NoTransport,
     OutdatedUsers,
     OutgoingRequests,
@@ -405,7 +406,10 @@ class Client:
     async def verify(self) -> None:
         """Ask somebody, and do what comes to mind with one of the verifications that there are."""
         user_id, room_id = self.rng.choice(self.world.known_devices).user_id, self.rng.choice((None, VERIFYING))
-        await self.supervisor.ask(RequestVerification(user_id=user_id, room_id=room_id))
+        try:
+            await self.supervisor.ask(RequestVerification(user_id=user_id, room_id=room_id))
+        except NoCommonMethod:
+            return  # another process has learned meanwhile that they have no device any more
         flows = await self.supervisor.ask(Verifications())
         flow = self.rng.choice(flows)
         wish = self.rng.choice((AcceptVerification, StartSas, ShowQrCode, ConfirmVerification, CancelVerification))
