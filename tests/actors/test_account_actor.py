@@ -231,7 +231,14 @@ async def test_publishing_nothing_new_writes_nothing(account: AccountActor, acto
 
 @pytest.mark.parametrize(
     ("now", "unused", "made"),
-    [(0, True, False), (0, None, False), (0, False, True), (WEEK - 1, True, False), (WEEK, True, True)],
+    [
+        (0, True, False),
+        (0, None, False),
+        (0, False, True),
+        (WEEK - 1, True, False),
+        (WEEK, True, True),
+        (-1, True, True),
+    ],
 )
 async def test_a_fallback_key_is_replaced_when_it_was_used_or_is_a_week_old(
     account: AccountActor,

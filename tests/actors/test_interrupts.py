@@ -183,6 +183,8 @@ def test_no_block_of_ours_is_an_asynchronous_generator(tmp_path: Path) -> None:
             await supervisor.ask(CreateAccount())
             with supervisor.subscribe(DevicesChanged):
                 await supervisor.ask(add_devices(Peer()))
+            async with supervisor.sync_turn():
+                pass
             assert state_of(supervisor) is State.IDLE
 
     trio.run(main)

@@ -35,6 +35,7 @@ from olmstate.messages import (
     RoomKeysReceived,
     Statistics,
     StoreBusy,
+    StorePoisoned,
     SyncToken,
     UnpublishedKeys,
 )
@@ -445,6 +446,18 @@ async def test_what_is_written_behind_is_tried_again_until_it_is_written(autojum
         holder.release()
         await trio.sleep(5)
         assert len(disk.rows(Table.MESSAGE_INDICES)) == 1
+
+
+async def test_what_cannot_be_written_at_once_does_not_keep_the_processor_busy() -> None:
+    # with no time to wait it was tried without a pause, for ever after the store could not be used any more
+    disk, room, faults = MemoryDisk(), Room(Peer()), Faults()
+    async with supervised(disk, options=Options(write_behind=0), faults=faults) as supervisor:
+        await supervisor.ask(room.add_room_key())
+        faults.at("commit", StorePoisoned(reason="a test"))
+        await supervisor.ask(DecryptRoomEvent(room_id=ROOM, event=room.send()))
+        with trio.fail_after(60):
+            await wait_all_tasks_blocked(0.001)
+        assert state_of(supervisor) is State.POISONED
 
 
 # --- what is no message -------------------------------------------------------------------------------------

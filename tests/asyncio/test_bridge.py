@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, closing, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ from olmstate.messages import (
     WrongKey,
 )
 from olmstate.storage import Turnstile
+from olmstate.storage.lock.lock_file import LockFile
 from tests.actors.supervised import runner_of, state_of
 from tests.operations.peer import Peer, add_devices
 
@@ -143,6 +144,62 @@ def test_after_the_block_nobody_is_answered(tmp_path: Path) -> None:
             pass
         with pytest.raises(ActorStopped):
             await device.ask(SyncToken())
+
+    run(main)
+
+
+def test_after_the_block_nobody_syncs_or_hears_of_anything(tmp_path: Path) -> None:
+    # these were an AttributeError of Trio's
+    async def main() -> None:
+        async with opened(tmp_path / "store") as device, device.sync_turn() as turn:
+            pass
+        with pytest.raises(ActorStopped):
+            await turn.receive({"next_batch": "s1"})
+        with device.subscribe(StoreChanged) as events:
+            assert [] == [event async for event in events]
+
+    run(main)
+
+
+def test_whoever_waits_to_sync_is_told_when_the_supervisor_ends(tmp_path: Path) -> None:
+    # it waited for ever
+    async def main() -> None:
+        async def sync(device: Supervisor) -> None:
+            async with device.sync_turn():
+                pass
+
+        with ExitStack() as held:
+            async with opened(tmp_path / "store") as device:
+                another = held.enter_context(closing(LockFile(tmp_path / "store" / "sync")))
+                assert another.take()
+                waiting = asyncio.create_task(sync(device))
+                done, _ = await asyncio.wait([waiting], timeout=0.2)
+                assert not done
+            with pytest.raises(ActorStopped):
+                async with asyncio.timeout(60):
+                    await waiting
+
+    run(main)
+
+
+def test_a_subscriber_that_is_slow_is_told_of_the_end_too(tmp_path: Path) -> None:
+    # it waited for ever for what comes after the event that it had
+    async def main() -> None:
+        async with opened(tmp_path / "store") as device:
+            subscribed, ended = asyncio.Event(), asyncio.Event()
+
+            async def listen() -> list[DevicesChanged]:
+                with device.subscribe(DevicesChanged) as events:
+                    subscribed.set()
+                    await ended.wait()
+                    return [event async for event in events]
+
+            listening = asyncio.create_task(listen())
+            await subscribed.wait()
+            await device.ask(add_devices(Peer()))
+        ended.set()
+        async with asyncio.timeout(60):
+            assert 1 == len(await listening)
 
     run(main)
 

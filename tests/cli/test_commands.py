@@ -46,7 +46,7 @@ async def fail_together(*errors: BaseException) -> None:
             nursery.start_soon(fail, error)
 
 
-@pytest.mark.parametrize("error", [StoreFull(), click.ClickException("no"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [StoreFull(), click.ClickException("no"), BrokenPipeError(), KeyboardInterrupt()])
 def test_an_error_of_a_task_comes_out_as_it_was_raised(error: BaseException) -> None:
     async def nested() -> None:
         async with trio.open_nursery() as nursery:

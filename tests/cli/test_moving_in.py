@@ -9,6 +9,7 @@ import base64
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -24,6 +25,7 @@ import trio
 import vodozemac
 
 from olmstate.actors import Supervisor, open_supervisor
+from olmstate.cli._moving_in import _libolm
 from olmstate.messages import (
     DecryptRoomEvent,
     DeviceAddress,
@@ -317,6 +319,24 @@ def test_what_is_no_store_of_that_library_is_told(move: Move, command: str, cont
     assert str(file) in said
     assert before == contents(move.old)
     assert move.has_made()
+
+
+@pytest.mark.parametrize("command", ["import-nio", "import-mautrix", "import-libolm"])
+def test_what_has_no_end_is_not_read_to_it(move: Move, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # it filled the disk, or the memory
+    monkeypatch.setattr(_libolm, "MOST_BYTES", 1000)
+    said = complaint(move(command, Path("/dev/zero")))
+    assert re.match(r"Error: /dev/zero is (no file|too large)", said)
+    assert move.has_made()
+
+
+def test_any_bytes_may_encrypt_pickles_also_those_that_are_no_text(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    # it was a traceback; and a file without an end was read for ever
+    file = move.old / "device.json"
+    file.write_text(json.dumps({"user_id": BOT, "device_id": DEVICE, "account": "no pickle"}))
+    monkeypatch.setenv("OLMSTATE_PICKLE_KEY", os.fsdecode(b"\xff"))
+    assert "another pickle key is wanted, or it is damaged" in complaint(move("import-libolm", file))
+    assert "is too large" in complaint(move("import-libolm", file, "--pickle-key-file", "/dev/zero"))
 
 
 @pytest.mark.usefixtures("nio")

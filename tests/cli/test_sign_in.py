@@ -88,21 +88,21 @@ def test_an_access_token_that_can_not_be_sent_is_told(
         assert token.strip() not in ran.stderr or not token.strip()
 
 
+@pytest.mark.parametrize("output", ["/dev/full", "&-"], ids=["full", "closed"])
 async def test_a_recovery_key_that_can_not_be_written_is_not_lost(
-    store: Path, key_file: Path, token_file: Path
+    output: str, store: Path, key_file: Path, token_file: Path
 ) -> None:
     # secret storage was made, and what opens it was nowhere
     session = Homeserver(lambda: 0).log_in(ALICE, PHONE)
     async with serving({"token": session}) as url:
         options = ("--key-file", key_file, "--homeserver", url, "--token-file", token_file)
-        with open("/dev/full", "wb") as full:  # noqa: ASYNC230, PTH123 - a device, which is never waited for
-            ran = await trio.run_process(
-                [sys.executable, "-m", "olmstate", "bootstrap", *map(str, (store, *options))],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-                stdout=full,
-                capture_stderr=True,
-                check=False,
-            )
+        command = (sys.executable, "-m", "olmstate", "bootstrap", *map(str, (store, *options)))
+        ran = await trio.run_process(
+            ["/bin/sh", "-c", f'exec "$@" >{output}', "sh", *command],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_stderr=True,
+            check=False,
+        )
         said = ran.stderr.decode()
         assert 1 == ran.returncode, said
         assert "Traceback" not in said

@@ -17,9 +17,13 @@ import trio
 from trio.testing import MockClock
 
 from olmstate.actors import Supervisor, open_supervisor
+from olmstate.actors.testing import MemoryDisk
+from olmstate.cli import _verify
+from olmstate.cli._device import Device
 from olmstate.cli._output import Output
 from olmstate.cli._status_line import StatusLine
 from olmstate.cli._verify import _Talk, who  # pyright: ignore[reportPrivateUsage] - what is said, without a terminal
+from olmstate.http import open_transport
 from olmstate.messages import (
     AcceptVerification,
     CancelVerification,
@@ -37,9 +41,11 @@ from olmstate.messages import (
     Verifications,
     VerificationStage,
 )
+from tests.actors.supervised import supervised
 from tests.actors.verification.conftest import two_devices
 from tests.cli.conftest import ALICE, KEY, PHONE, Olmstate, complaint, make_store
 from tests.cli.served import serving
+from tests.interop.served_connection import Connection
 from tests.operations.transport import transport_of
 from tests.peer.homeserver import Homeserver
 from tests.peer.session import API, Session
@@ -278,3 +284,39 @@ def test_whoever_gives_no_access_token_is_told_where_it_may_come_from(
     monkeypatch.delenv("OLMSTATE_ACCESS_TOKEN", raising=False)
     ran = olmstate("verify", store, "--key-file", key_file, "--homeserver", "http://127.0.0.1:1", typed="")
     assert "OLMSTATE_ACCESS_TOKEN" in complaint(ran)
+
+
+async def test_an_answer_that_is_no_sync_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # what is nested deeply was a traceback, and what has no token ended the verification
+    monkeypatch.setattr(_verify, "SYNC_AGAIN", 0.0)
+    answers = [b"[" * 100_000, b"<html>", b"{}", b'{"next_batch": "s1"}']
+
+    async def serve(stream: trio.SocketStream) -> None:
+        connection = Connection(stream)
+        while await connection.next_request() is not None:
+            if not answers:
+                await trio.sleep_forever()
+            await connection.answer(200, answers.pop(0))
+            if not connection.start_next_cycle():
+                return
+
+    async with trio.open_nursery() as nursery, supervised(MemoryDisk()) as supervisor:
+        await supervisor.ask(CreateAccount())
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, serve, [listener])
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        device = Device(
+            store=tmp_path,
+            user_id=ALICE,
+            device_id=PHONE,
+            key=None,
+            homeserver=url,
+            token="a_token",
+            transport=open_transport(url, "a_token"),
+        )
+        nursery.start_soon(_verify._sync, device, supervisor)  # pyright: ignore[reportPrivateUsage]
+        with trio.fail_after(PATIENCE):
+            while await supervisor.ask(SyncToken()) is None:  # noqa: ASYNC110 - it may take several
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert not answers

@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from olmstate.messages import StoreBusy, StoreCorrupt, StorePoisoned, StoreUnavailable, WrongKey
+from olmstate.messages import SchemaTooNew, StoreBusy, StoreCorrupt, StorePoisoned, StoreUnavailable, WrongKey
 from olmstate.storage import SqliteStore, Table, Turnstile, backup, open_store
 from olmstate.storage.lock.line import PLACES
 from olmstate.storage.sqlite.backup import _check_step as check_step  # pyright: ignore[reportPrivateUsage]
@@ -73,6 +73,17 @@ async def test_no_outbound_session_is_restored_to_be_used_twice(stores: Handles,
     assert {Table.OUTBOUND_GROUP_SESSIONS, Table.ROOM_KEY_RECIPIENTS, Table.REQUESTS, Table.VERIFICATIONS} < lost
     assert {1} == set(store.counts().values())
     await target.aclose()
+
+
+async def test_a_store_that_a_later_version_has_migrated_is_not_backed_up(stores: Handles, target: Handles) -> None:
+    # it was, with what is in tables of the later version that belong into no backup
+    store = await stores.open()
+    stores.edit("UPDATE meta SET schema = schema + 1, generation = generation + 1")
+
+    with pytest.raises(SchemaTooNew):
+        await backup(store, target.folder)
+
+    assert not target.database.exists()
 
 
 async def test_a_backup_is_one_file_for_its_owner_alone(stores: Handles, target: Handles) -> None:

@@ -6,12 +6,15 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
 from olmstate.messages import StoreCorrupt, StoreError, StoreFull, StoreUnavailable
+from olmstate.storage import open_store
 from olmstate.storage.lock.line import PLACES
+from olmstate.storage.lock.role import SYNC_FILES
 from olmstate.storage.os_errors import os_errors
 from olmstate.storage.sqlite.folder import (
     DATABASE,
@@ -24,6 +27,7 @@ from olmstate.storage.sqlite.folder import (
     sync_folder,
     sync_folders_above,
 )
+from tests.storage.handles import ALICE, DEVICE, KEY
 
 
 @pytest.fixture
@@ -169,6 +173,21 @@ def test_a_file_is_made_for_its_owner_alone_and_never_twice(tmp_path: Path) -> N
     assert 0o600 == mode(tmp_path / "file")
     with pytest.raises(FileExistsError):
         create_file(tmp_path / "file")
+
+
+async def test_what_root_makes_in_a_folder_is_its_owners(tmp_path: Path) -> None:
+    # who looked at a store by sudo had locked its own user out
+    folder = tmp_path / "store"
+    folder.mkdir()
+    if os.geteuid() == 0:
+        os.chown(folder, 65_534, 65_534)
+    async with aclosing(await open_store(folder, user_id=ALICE, device_id=DEVICE, key=KEY)) as store:
+        store.presence.announce()
+        await store.sync_role.acquire()
+        names = {path.name for path in folder.iterdir() if path.stat().st_uid == folder.stat().st_uid}
+        assert {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "lock", *PLACES, *SYNC_FILES} < names
+        assert {path.name for path in folder.iterdir()} == names
+        store.sync_role.release()
 
 
 def test_a_database_goes_with_all_that_is_beside_it(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeVar, overload
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from olmstate.messages import Event, JsonObject, Message, ReceiveSync, SyncReceived, SyncToken
 
@@ -102,8 +103,7 @@ class Supervisor:
         """
         return self._runner.subscribe(*types, since=since)
 
-    @asynccontextmanager
-    async def sync_turn(self) -> AsyncGenerator[SyncTurn]:
+    def sync_turn(self) -> AbstractAsyncContextManager[SyncTurn]:
         """Wait until no other process syncs, and be the one that does while the block runs.
 
         ``async with supervisor.sync_turn() as turn:``, then a /sync since `SyncTurn.since`, then `SyncTurn.receive`.
@@ -114,10 +114,30 @@ class Supervisor:
             ActorStopped: The supervisor was closed meanwhile.
             StoreError: The store can't be used.
         """
-        async with self._runner.sync_role():
-            yield SyncTurn(self, await self.ask(SyncToken()))
+        return _InTurn(self, self._runner)
 
     @property
     def state(self) -> State:
         """Where it is."""
         return self._runner.state
+
+
+class _InTurn(AbstractAsyncContextManager[SyncTurn]):
+    """A block whose task is the one that syncs. No asynchronous generator: see `hidden_nursery`."""
+
+    def __init__(self, supervisor: Supervisor, runner: Runner) -> None:
+        self._supervisor = supervisor
+        self._runner = runner
+
+    @enable_ki_protection
+    async def __aenter__(self) -> SyncTurn:
+        await self._runner.take_sync_role()
+        try:
+            return SyncTurn(self._supervisor, await self._supervisor.ask(SyncToken()))
+        except BaseException:
+            self._runner.leave_sync_role()
+            raise
+
+    @enable_ki_protection
+    async def __aexit__(self, *_: object) -> None:
+        self._runner.leave_sync_role()

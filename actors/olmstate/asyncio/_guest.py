@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import trio
 from outcome import Outcome
 
+from olmstate.messages import ActorStopped
+
 from ._interrupts import Interrupts
 
 R = TypeVar("R")
@@ -97,14 +99,21 @@ class Guest:
                 self._guests.pop(self.loop, None)
 
     def start(self, run: Callable[[], Awaitable[object]]) -> None:
-        """Run an asynchronous Trio function in the background; it must not raise."""
+        """Run an asynchronous Trio function in the background; it must not raise.
+
+        Raises:
+            ActorStopped: The guest has ended.
+        """
         assert self.nursery is not None  # noqa: S101 - `enter` has waited for it
+        if not self.users:
+            raise ActorStopped
         self.nursery.start_soon(run)
 
     async def run(self, function: Callable[[], Awaitable[R]]) -> R:
         """Run an asynchronous Trio function from asyncio; cancelling the one cancels the other, and waits for its end.
 
         Raises:
+            ActorStopped: The guest has ended, or ends meanwhile.
             BaseException: As ``function`` raises.
         """
         future: asyncio.Future[R] = self.loop.create_future()
@@ -123,6 +132,8 @@ class Guest:
                 if not future.done():
                     future.set_exception(error)
             finally:
+                if not future.done():
+                    future.set_exception(ActorStopped())  # the guest has ended, and this with it
                 ended.set_result(None)
 
         self.start(run)

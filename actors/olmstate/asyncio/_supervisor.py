@@ -131,15 +131,19 @@ class Supervisor:
         with self._supervisor.subscribe(*types, since=since) as channel:
 
             async def forward() -> None:
-                with scope:
-                    try:
+                try:
+                    with scope:
                         async for event in channel:
                             await events.put(event)
-                    except trio.ClosedResourceError:
-                        pass  # the block has ended
-                events.end()
+                except trio.ClosedResourceError:
+                    pass  # the block has ended
+                finally:  # also if the guest has ended while an event waited to be taken
+                    events.end()
 
-            self._guest.start(forward)
+            try:
+                self._guest.start(forward)
+            except ActorStopped:
+                events.end()  # as for whoever comes after the supervisor's end, while the guest goes on for others
             try:
                 yield events
             finally:
@@ -167,6 +171,8 @@ class Supervisor:
                 if not had.done():
                     had.set_exception(error)
             finally:
+                if not had.done() and not scope.cancel_called:
+                    had.set_exception(ActorStopped())  # the guest has ended, and this with it
                 given_back.set_result(None)
 
         self._guest.start(have_it)

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import Any, TypeVar
 
 import click
@@ -38,6 +39,8 @@ class _Commands(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's own
         """Run the program; that what it says can't be written, to a full disk say, is one line, too."""
+        _open_what_is_closed()
+        _say_what_can_be_said()
         try:
             return super().main(*args, **extra)
         except OSError as error:
@@ -45,6 +48,34 @@ class _Commands(click.Group):
                 click.echo(f"Error: {error}", err=True)
             _forget_output()
             sys.exit(1)
+        finally:
+            try:
+                sys.stdout.flush()
+            except (OSError, ValueError):  # it was told
+                _forget_output()
+
+
+_STANDARD = (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY))
+"""In the order of their descriptors. What is said on a closed standard output is lost, and to write to it fails."""
+
+
+def _open_what_is_closed() -> None:
+    """Open the standard streams that were closed, or files of the store get their descriptors, and what is said.
+
+    There is nothing to read on a closed standard input, and nobody to hear what goes to a closed standard error.
+    """
+    for descriptor, (name, mode, flags) in enumerate(_STANDARD):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, flags)  # the lowest descriptor that is free, which is this one
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
+
+
+def _say_what_can_be_said() -> None:
+    """Write what the terminal has no letters for as an escape, as Python does on standard error: a file's name, say."""
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _forget_output() -> None:
@@ -66,7 +97,7 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
     """Run a command's asynchronous part; its errors come out as they were raised, not in Trio's groups.
 
     Raises:
-        OlmStateError, click.ClickException: What the work raised.
+        OlmStateError, OSError, click.ClickException: What the work raised.
         KeyboardInterrupt: Somebody pressed Ctrl-C.
     """
     try:
@@ -80,7 +111,7 @@ def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """What to tell the user of several that failed together."""
     if group.subgroup(_is_interrupt) is not None:
         return KeyboardInterrupt()
-    _, rest = group.split((click.ClickException, OlmStateError))
+    _, rest = group.split((click.ClickException, OlmStateError, OSError))
     return group if rest is not None else _first(group.subgroup(click.ClickException) or group)
 
 

@@ -84,20 +84,26 @@ class Secret:
 
 def _passphrase_in(path: Path) -> str:
     try:
-        text = _content(path).decode()
+        text = content_of(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise click.ClickException(f"the passphrase in {path} can't be read: {error}") from None
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
+    """All that is in a file with a key or a passphrase.
+
+    Raises:
+        click.ClickException: It is too large for either.
+        OSError: It can't be read.
+    """
     with path.open("rb") as file:
         return read(file, path, most=MOST_BYTES)
 
 
 def _key_in(path: Path) -> bytes:
     try:
-        key = _content(path)
+        key = content_of(path)
     except OSError as error:
         raise click.ClickException(f"{path}: {error.strerror}") from error
     if len(key) != KEY_BYTES:

@@ -7,7 +7,6 @@ in the store, and either may do its next step.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -28,6 +27,7 @@ from olmstate.messages import (
     ConfirmVerification,
     DeviceId,
     IdentityKeys,
+    MalformedMessage,
     OutgoingRequests,
     ReceiveSync,
     RequestVerification,
@@ -256,11 +256,9 @@ async def _sync(device: Device, supervisor: Supervisor) -> None:
                 answer = await client.get(f"/_matrix/client/v3/sync?{urlencode(query)}")
                 if is_token_refused(answer.status_code, answer.content):
                     raise click.ClickException(NOT_TAKEN)
-                sync = json.loads(answer.raise_for_status().content)
-            except (httpx2.HTTPError, ValueError):
+                await supervisor.ask(ReceiveSync(sync=answer.raise_for_status().content, since=since))
+            except (httpx2.HTTPError, MalformedMessage):
                 await trio.sleep(SYNC_AGAIN)
-                continue
-            await supervisor.ask(ReceiveSync(sync=sync, since=since))
 
 
 @commands.command()

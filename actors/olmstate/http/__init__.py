@@ -29,7 +29,7 @@ def open_transport(base_url: str, access_token: str, *, seconds: float = SECONDS
     Args:
         base_url: The homeserver's, as ``https://matrix.example.org``.
         access_token: Of the device.
-        seconds: To wait for each answer.
+        seconds: To wait for each connection, and for each part of an answer.
 
     Raises:
         TypeError: An argument is of another type.

@@ -122,15 +122,16 @@ class Process:
 
 @asynccontextmanager
 async def process(
-    disk: MemoryDisk, transport: Transport | None = None, *additions: Addition
+    disk: MemoryDisk, transport: Transport | None = None, *additions: Addition, set_back: int = 0
 ) -> AsyncGenerator[Process]:
+    """One whose clock was set back by so many milliseconds."""
     heard, store = Heard(), MemoryStore(disk)
     async with run_capabilities(
         store,
         (*CAPABILITIES, heard.capability()),
         user_id=USER,
         device_id=DEVICE,
-        options=Options(wall_clock=lambda: round(trio.current_time() * 1000)),
+        options=Options(wall_clock=lambda: round(trio.current_time() * 1000) - set_back),
         additions=(*(() if transport is None else (TRANSPORT.add(transport),)), *additions),
     ) as supervisor:
         yield Process(supervisor, store, heard)

@@ -20,6 +20,9 @@ from olmstate.messages import (
 )
 from tests.actors.requests.conftest import Process, Put, new_request, process
 
+YEAR = 365 * 24 * 3600
+"""Seconds."""
+
 
 async def put(device: Process, number: int = 1) -> tuple[RequestId, ...]:
     return await device.supervisor.ask(Put(requests=(new_request(),) * number))
@@ -124,6 +127,17 @@ async def test_a_server_that_is_busy_says_for_how_long(disk: MemoryDisk, mock_cl
         await device.supervisor.ask(MarkRequestFailed(request_id=request_id, status=429, retry_after=2))
         assert [] == await outgoing(device)
         mock_clock.jump(2)
+        assert [request_id] == await outgoing(device)
+
+
+async def test_a_clock_that_was_set_back_holds_up_no_request(disk: MemoryDisk, mock_clock: MockClock) -> None:
+    # it went out once the clock was as far again
+    mock_clock.jump(YEAR)
+    async with process(disk) as device:
+        (request_id,) = await put(device)
+        await device.supervisor.ask(MarkRequestFailed(request_id=request_id))
+        assert [] == await outgoing(device)
+    async with process(disk, set_back=1000 * YEAR) as device:
         assert [request_id] == await outgoing(device)
 
 

@@ -137,6 +137,18 @@ async def test_a_busy_homeserver_that_asks_for_no_pause_is_given_one(
     assert len(homeserver.requests) in range(3, 7)
 
 
+async def test_a_homeserver_that_wants_to_be_asked_at_once_again_and_again_is_asked_now_and_then(
+    disk: MemoryDisk, homeserver: Homeserver, autojump_clock: MockClock
+) -> None:
+    # it was asked as fast as we could, with a commit each time
+    answers = [Response(status=429, body=b"{}", retry_after=0)] * 20 + [Response(status=200, body=b"{}")]
+    homeserver.answer = lambda _: answers.pop(0)
+    async with process(disk, homeserver) as device:
+        await deliver(device, await put(device), patience=1000)
+        waits = [int(later - earlier) for earlier, later in pairwise(homeserver.times)]
+        assert [*range(1, 15), *(15,) * 6] == waits
+
+
 async def test_a_large_refusal_is_parsed_a_little_at_a_time(
     disk: MemoryDisk, homeserver: Homeserver, autojump_clock: MockClock
 ) -> None:

@@ -59,7 +59,7 @@ class FallbackKey:
         on_the_server = now - (self.made if self.published is None else self.published)
         if self.number > 1 and 0 <= on_the_server < HOUR:
             return False  # the one before would go
-        return unused is False or self.in_doubt or now - self.made >= WEEK
+        return unused is False or self.in_doubt or not 0 <= now - self.made < WEEK
 
     def has_landed(self, *, unused: bool | None) -> bool:
         """Whether the server says that it has it: an unused key, where there was a used one."""

@@ -21,7 +21,7 @@ It knows no message but its own, and no actor: what there is comes from a tuple 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeAlias, TypeVar, cast
@@ -197,19 +197,20 @@ class Runner:
         """Tell subscribers in this process."""
         self._subscriptions.publish(event)
 
-    @contextlib.asynccontextmanager
-    async def sync_role(self) -> AsyncGenerator[None]:
-        """Have the role of who syncs while the block runs; see `Supervisor.sync_turn`."""
+    @enable_ki_protection
+    async def take_sync_role(self) -> None:
+        """Wait for the role of who syncs, and have it until `leave_sync_role`; see `Supervisor.sync_turn`."""
         if self._poison is not None:
             raise own_error(self._poison)
         try:
             await self._store.sync_role.acquire()
         except trio.ClosedResourceError:
             raise ActorStopped from None
-        try:
-            yield
-        finally:
-            self._store.sync_role.release()
+
+    @enable_ki_protection
+    def leave_sync_role(self) -> None:
+        """Let another have it."""
+        self._store.sync_role.release()
 
     @property
     def state(self) -> State:
@@ -595,7 +596,9 @@ class Runner:
                 # it still waits, and the next turn takes it along, if there is one
                 with left_to_the_next():
                     await self.ask_in_turn(Flush())
-            if not any(actor.before_commit() for actor in self._with_steps):
+            if any(actor.before_commit() for actor in self._with_steps):
+                await trio.sleep(self._options.watch)  # it can't be written now, and `write_behind` may be 0
+            else:
                 self._unwritten = trio.Event()
 
     async def _watch(self) -> None:

@@ -6,8 +6,9 @@ from typing import Final
 
 FIRST: Final = 15_000
 LONGEST: Final = 15 * 60_000
-LEAST: Final = 1_000
-"""Milliseconds."""
+SHORTEST: Final = 1_000
+"""Milliseconds. The last is for a server that says when to come back: so much more each time that it was too soon, up
+to the first. Else one that says "at once" time and again is asked as fast as we can."""
 _DOUBLINGS: Final = 6
 """After which the longest is reached, so that no power of two grows large."""
 
@@ -23,4 +24,13 @@ def delay(failures: int, retry_after: float | None = None) -> int:
     computed = min(FIRST << min(failures - 1, _DOUBLINGS), LONGEST)
     if retry_after is None:
         return computed
-    return round(max(LEAST, min(retry_after * 1000, LONGEST)))
+    shortest = min(SHORTEST * failures, FIRST)
+    return round(max(shortest, min(retry_after * 1000, LONGEST)))
+
+
+def is_over(until: int, now: int) -> bool:
+    """Whether nobody waits any more until a time that `delay` has set, both in milliseconds since 1970.
+
+    A clock that was set back must not make anybody wait for longer than they ever would.
+    """
+    return not now < until <= now + LONGEST

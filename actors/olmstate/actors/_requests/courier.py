@@ -47,7 +47,7 @@ from olmstate.messages import (
 )
 
 from .actor import CommittedRequests, PendingRequest, RequestContents, RequestsActor
-from .back_off import delay
+from .back_off import delay, is_over
 from .operations import MakeDueRequests, TakeOverRequests, challenge_of, is_answer, is_for_good, is_refusal
 from .points import ANSWERS, TRANSPORT, UPKEEP
 
@@ -326,7 +326,7 @@ async def sendable(supervisor: BesideTurns) -> tuple[RequestId, ...]:
     if any(not each.own and not presence.is_alive(each.owner) for each in pending):
         await supervisor.ask(TakeOverRequests())
         pending = await supervisor.ask(CommittedRequests())
-    own = {each.request_id for each in pending if each.own and each.not_before <= supervisor.now()}
+    own = {each.request_id for each in pending if each.own and is_over(each.not_before, supervisor.now())}
     return tuple(each.request_id for each in _first_of_each_subject(pending) if each.request_id in own)
 
 

@@ -12,10 +12,14 @@ import click
 
 from olmstate.actors._wire.untrusted_json import array_of, as_object, json_object, optional, string, strings
 from olmstate.cli._commands import commands
+from olmstate.cli._paths import read
 from olmstate.messages import DeviceTrust, JsonObject, MalformedMessage
 
 from ._found import Found, FoundAccount, FoundDevice, FoundRoomKey, FoundSession
 from ._move import Options, chosen, move, moving_options
+
+MOST_BYTES = 1 << 30
+"""Of a file: more than a million room keys."""
 
 
 @commands.command("import-libolm")
@@ -34,7 +38,8 @@ def import_libolm(options: Options) -> None:
 @contextmanager
 def _find(options: Options, _folder: Path) -> Generator[Found]:
     try:
-        told = as_object(json.loads(options.source.read_bytes()), "the file")
+        with options.source.open("rb") as file:
+            told = as_object(json.loads(read(file, options.source, most=MOST_BYTES)), "the file")
         account, number = chosen([_account(told)], options)
         found = Found(
             account=account,

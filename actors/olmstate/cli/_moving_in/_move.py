@@ -24,7 +24,7 @@ from olmstate.actors._wire.signatures import ed25519_key
 from olmstate.cli._commands import run
 from olmstate.cli._output import Output, json_option
 from olmstate.cli._paths import FILE, store_argument
-from olmstate.cli._secrets import Secret, store_secret, store_secret_options
+from olmstate.cli._secrets import Secret, content_of, store_secret, store_secret_options
 from olmstate.cli._status_line import StatusLine
 from olmstate.messages import (
     DeviceId,
@@ -190,13 +190,13 @@ def _secrets(options: Options, defaults: Sequence[str]) -> Iterator[bytes]:
     """What may encrypt the pickles, one after another: nobody is asked if a default does."""
     secret = Secret(what=f"Pickle key of {options.source}", variable="OLMSTATE_PICKLE_KEY", option="--pickle-key-file")
     if options.pickle_key_file is not None:
-        content = options.pickle_key_file.read_bytes()
+        content = content_of(options.pickle_key_file)
         yield content.removesuffix(b"\n").removesuffix(b"\r")
         yield content  # any bytes are a key
         return
     if secret.is_asked_for:
         yield from (default.encode() for default in defaults)
-    yield secret.passphrase().encode()
+    yield secret.passphrase().encode("utf-8", "surrogateescape")  # any bytes, here too
 
 
 async def _fill(supervisor: Supervisor, found: Found, account: Account, pickles: Pickles, report: _Report) -> None:

@@ -69,8 +69,10 @@ def opened_copy(source: Path, folder: Path, program: str) -> Generator[Tables]:
     """A copy of ``source`` in ``folder``, open while the block runs.
 
     Raises:
-        click.ClickException: Somebody writes ``source`` meanwhile.
+        click.ClickException: ``source`` is no file, or somebody writes it meanwhile.
     """
+    if not source.is_file():
+        raise click.ClickException(f"{source} is no file")
     before = _looks(source)
     for part in before:
         shutil.copyfile(_part(source, part), folder / f"source{part}")

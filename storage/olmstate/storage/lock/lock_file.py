@@ -173,7 +173,26 @@ class LockFile:
 
 def _create(path: str, flags: int) -> int:
     """Open, or create, what is at the path itself: a symbolic link is not followed."""
-    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, _MODE)
+    flags |= os.O_NOFOLLOW
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, flags)
+    with contextlib.suppress(FileExistsError):
+        created = os.open(path, flags | os.O_CREAT | os.O_EXCL, _MODE)
+        leave_to_owner(created, os.path.dirname(path))  # noqa: PTH120 - a string, as it was given
+        return created
+    return os.open(path, flags | os.O_CREAT, _MODE)  # another was quicker
+
+
+def leave_to_owner(created: int, folder: str | os.PathLike[str]) -> None:
+    """Give the file that was just created to whoever owns its folder, if root has created it, as SQLite does with its.
+
+    Or whoever looked at a store as root had locked its own user out: only who owns a file of it may open that.
+    """
+    if os.geteuid() == 0:
+        # Refused where ids are mapped: it stays root's there.
+        with contextlib.suppress(OSError):
+            owner = os.stat(folder)  # noqa: PTH116 - as above
+            os.fchown(created, owner.st_uid, owner.st_gid)
 
 
 def _read_signature(signature: bytes) -> tuple[int, int]:

@@ -34,7 +34,7 @@ from .folder import (
     sync_folders_above,
 )
 from .meta import STORE_ID_BYTES, read_facts, write_facts
-from .schema import as_database
+from .schema import as_database, version
 from .sqlite3 import sqlite3
 from .sqlite_errors import busy, look_again, translated
 from .store import SqliteStore
@@ -58,6 +58,7 @@ async def backup(store: SqliteStore, folder: Path, *, lock_timeout: float = 5.0)
         StoreUnavailable: ``folder`` can't be written, a store is there already, or no thread can be started.
         StoreFull: No room.
         StoreBusy: ``folder`` is in use, or its files can't be locked.
+        SchemaTooNew: A later olmstate has migrated ``store`` since it was opened.
         StoreCorrupt, StorePoisoned: As for reading ``store``.
     """
     store.check_usable()
@@ -90,7 +91,8 @@ def _copy(path: Path, unfinished: Path, seal: Seal) -> None:
     with closing(connect(path, write=False)) as source, translated(read_error_of(source)):
         # one snapshot for all steps: else each commit of others in between would start the copy again
         source.execute("BEGIN")
-        source.execute("SELECT id FROM meta").fetchall()
+        # a later olmstate, that has migrated the store since, may have tables that backups leave out and we don't know
+        version(source)
         with closing(connect(unfinished, write=True)) as copy:
             source.backup(copy, pages=PAGES_A_STEP, progress=_check_step)
             _make_another_store(copy, seal)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from olmstate.messages import StoreCorrupt, StoreUnavailable
 from olmstate.storage.lock.line import PLACES
+from olmstate.storage.lock.lock_file import leave_to_owner
 from olmstate.storage.lock.presence import PREFIX
 from olmstate.storage.lock.role import SYNC_FILES
 
@@ -63,6 +64,7 @@ def create_file(path: Path) -> None:
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
+        leave_to_owner(descriptor, path.parent)
     finally:
         os.close(descriptor)
 
