@@ -25,7 +25,6 @@ import trio
 import vodozemac
 
 from olmstate.actors import Supervisor, open_supervisor
-from olmstate.cli._moving_in import _libolm
 from olmstate.messages import (
     DecryptRoomEvent,
     DeviceAddress,
@@ -324,7 +323,7 @@ def test_what_is_no_store_of_that_library_is_told(move: Move, command: str, cont
 @pytest.mark.parametrize("command", ["import-nio", "import-mautrix", "import-libolm"])
 def test_what_has_no_end_is_not_read_to_it(move: Move, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # it filled the disk, or the memory
-    monkeypatch.setattr(_libolm, "MOST_BYTES", 1000)
+    monkeypatch.setattr("olmstate.cli._moving_in._libolm.MOST_BYTES", 1000)
     said = complaint(move(command, Path("/dev/zero")))
     assert re.match(r"Error: /dev/zero is (no file|too large)", said)
     assert move.has_made()

@@ -18,11 +18,14 @@ from trio.testing import MockClock
 
 from olmstate.actors import Supervisor, open_supervisor
 from olmstate.actors.testing import MemoryDisk
-from olmstate.cli import _verify
 from olmstate.cli._device import Device
 from olmstate.cli._output import Output
 from olmstate.cli._status_line import StatusLine
-from olmstate.cli._verify import _Talk, who  # pyright: ignore[reportPrivateUsage] - what is said, without a terminal
+from olmstate.cli._verify import (  # what is said, without a terminal
+    _sync,  # pyright: ignore[reportPrivateUsage] - one part of it
+    _Talk,  # pyright: ignore[reportPrivateUsage] - another
+    who,
+)
 from olmstate.http import open_transport
 from olmstate.messages import (
     AcceptVerification,
@@ -288,7 +291,7 @@ def test_whoever_gives_no_access_token_is_told_where_it_may_come_from(
 
 async def test_an_answer_that_is_no_sync_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # what is nested deeply was a traceback, and what has no token ended the verification
-    monkeypatch.setattr(_verify, "SYNC_AGAIN", 0.0)
+    monkeypatch.setattr("olmstate.cli._verify.SYNC_AGAIN", 0.0)
     answers = [b"[" * 100_000, b"<html>", b"{}", b'{"next_batch": "s1"}']
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -314,7 +317,7 @@ async def test_an_answer_that_is_no_sync_is_asked_for_again(monkeypatch: pytest.
             token="a_token",
             transport=open_transport(url, "a_token"),
         )
-        nursery.start_soon(_verify._sync, device, supervisor)  # pyright: ignore[reportPrivateUsage]
+        nursery.start_soon(_sync, device, supervisor)
         with trio.fail_after(PATIENCE):
             while await supervisor.ask(SyncToken()) is None:  # noqa: ASYNC110 - it may take several
                 await trio.sleep(0.01)

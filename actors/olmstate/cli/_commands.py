@@ -74,8 +74,9 @@ def _open_what_is_closed() -> None:
 
 def _say_what_can_be_said() -> None:
     """Write what the terminal has no letters for as an escape, as Python does on standard error: a file's name, say."""
-    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
+    output = sys.stdout
+    if isinstance(output, TextIOWrapper) and output.errors == "strict":
+        output.reconfigure(errors="backslashreplace")
 
 
 def _forget_output() -> None:

@@ -134,7 +134,11 @@ async def test_an_answer_may_leave_out_that_nobody_has_devices(
     world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, failures: JsonObject
 ) -> None:
     """Conduit and its kin leave out what is empty: the query was made again for ever, and whoever sent waited."""
-    monkeypatch.setattr(world.homeserver.keys, "query", lambda *_: failures)
+
+    def query(*_: object) -> JsonObject:
+        return failures
+
+    monkeypatch.setattr(world.homeserver.keys, "query", query)
     async with world.process() as device:
         with trio.fail_after(5):
             assert (() if not failures else (DAVE,)) == await device.ask(UpdateDevices(users=(DAVE,)))
