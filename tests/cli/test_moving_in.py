@@ -25,7 +25,7 @@ import trio
 import vodozemac
 
 from olmstate.actors import Supervisor, open_supervisor
-from olmstate.cli._moving_in import _libolm
+from olmstate.cli._moving_in import _libolm  # pyright: ignore[reportPrivateUsage]
 from olmstate.messages import (
     DecryptRoomEvent,
     DeviceAddress,

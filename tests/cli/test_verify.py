@@ -16,7 +16,7 @@ import trio
 
 from olmstate.actors import Supervisor, open_supervisor
 from olmstate.actors.testing import MemoryDisk
-from olmstate.cli import _verify
+from olmstate.cli import _verify  # pyright: ignore[reportPrivateUsage]
 from olmstate.cli._device import Device
 from olmstate.http import open_transport
 from olmstate.messages import (

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from io import TextIOWrapper
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 import trio
@@ -72,8 +72,14 @@ def _open_what_is_closed() -> None:
 
 def _say_what_can_be_said() -> None:
     """Write what the terminal has no letters for as an escape, as Python does on standard error: a file's name, say."""
-    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
+    stdout = cast("object", sys.stdout)  # a test's may be another
+    if isinstance(stdout, TextIOWrapper):
+        _escape(cast("TextIOWrapper", stdout))
+
+
+def _escape(stream: TextIOWrapper) -> None:
+    if stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")
 
 
 def _forget_output() -> None:
