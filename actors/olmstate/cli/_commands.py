@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from io import TextIOWrapper
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import click
 import trio
