@@ -20,6 +20,8 @@ from .actor import Told
 
 EVENTS_AT_ONCE: Final = 128
 SHARED: Final = ("shared", "world_readable")
+_PARTS: Final = ("state", "timeline", "org.matrix.msc4222.state_after", "state_after")
+"""A client that asks for ``use_state_after`` gets one of the last two in the place of the first."""
 
 
 def settings_in(sync: JsonObject) -> Steps[dict[RoomId, Told]]:
@@ -63,7 +65,3 @@ def events_of(room: JsonObject) -> Iterable[JsonObject]:
         events = object_or_empty(room.get(part)).get("events")
         if is_array(events):
             yield from map(object_or_empty, events)
-
-
-_PARTS: Final = ("state", "timeline", "org.matrix.msc4222.state_after", "state_after")
-"""A client that asks for ``use_state_after`` gets one of the last two in the place of the first."""
