@@ -211,8 +211,9 @@ BROKEN = (
     ),
     Broken(variant=LOCKLESS, found_by=("one at a time",)),
     Broken(
+        # a reply is stale in one of some hundreds of seeds only: those without a fence show that
         variant=_store("no lock and no fence", LocklessUnfencedStore),
-        found_by=("one at a time", "one chain", "one step one message", "no stale reply"),
+        found_by=("one at a time", "one chain", "one step one message"),
     ),
     Broken(
         variant=_store("no generation check", UncheckedStore),
