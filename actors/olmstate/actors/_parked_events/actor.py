@@ -190,5 +190,5 @@ def _asked_for(parked: _Parked, asked: ParkedRecords) -> list[ParkedEventRecord]
 
 def _over(records: Iterable[ParkedEventRecord]) -> Iterable[EventName]:
     """For which there is no room."""
-    entries = ((_name(record), record.sender, record.size) for record in records)
+    entries = [((record.room_id, record.event_id), record.sender, record.size) for record in records]
     return surplus(entries, number=MOST_EVENTS, size=MOST_BYTES, least=MOST_BYTES // MOST_EVENTS)
