@@ -411,8 +411,11 @@ class _Game:
         if shown is None:
             return
         if self.rng.random() < 0.3:  # the homeserver lies on while our user thinks it over
-            self._attack()
-            await self.update()
+            self.homeserver.replace_identity(user_id)
+            self._synced += 1
+            sync = {"next_batch": f"s{self._synced}", "device_lists": {"changed": [user_id]}}
+            await self.ask(ReceiveSync(sync=sync))
+            await self.ask(UpdateDevices(users=(user_id,)))
         agree = WithdrawVerification if withdraws else PinIdentity
         await self.ask(agree(user_id=user_id, master_key=shown.master_key))
         self.judge.has_agreed(user_id, shown.master_key, withdraws=withdraws)
