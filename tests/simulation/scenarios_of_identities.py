@@ -26,6 +26,7 @@ from olmstate.messages import (
     SignedDeviceKeys,
     SyncToken,
     TrackUsers,
+    UserIdentity,
     VerifyUser,
     WithdrawVerification,
 )
@@ -51,28 +52,31 @@ async def identity(client: Client) -> Prepared:
     return Prepared(Identity(user_id=BOB), right=right, elsewhere=add_a_room_key(client))
 
 
-async def _replaced(client: Client) -> None:
+async def _replaced(client: Client) -> UserIdentity:
     for number in (1, 2):
         await client.supervisor.ask(AddDevices(response=_identity(number)))
+    return await _known(client)
+
+
+async def _known(client: Client) -> UserIdentity:
+    known = await client.supervisor.ask(Identity(user_id=BOB))
+    assert known is not None
+    return known
 
 
 async def _is_pinned(client: Client) -> None:
-    known = await client.supervisor.ask(Identity(user_id=BOB))
-    assert known is not None
-    assert IdentityState.PINNED is known.state
+    assert IdentityState.PINNED is (await _known(client)).state
 
 
 async def pin_identity(client: Client) -> Prepared:
     """Bob's is another than before."""
-    await _replaced(client)
-    message = PinIdentity(user_id=BOB)
+    message = PinIdentity(user_id=BOB, master_key=(await _replaced(client)).master_key)
     return Prepared(message, _is_pinned, elsewhere=Elsewhere(message))
 
 
 async def withdraw_verification(client: Client) -> Prepared:
     """The same."""
-    await _replaced(client)
-    message = WithdrawVerification(user_id=BOB)
+    message = WithdrawVerification(user_id=BOB, master_key=(await _replaced(client)).master_key)
     return Prepared(message, _is_pinned, elsewhere=Elsewhere(message))
 
 
@@ -118,9 +122,8 @@ async def verify_user(client: Client) -> Prepared:
     await publish(client)
     await client.supervisor.ask(ImportCrossSigningKeys(seeds=SEEDS))
     await client.supervisor.ask(AddDevices(response=_identity(1)))
-    known = await client.supervisor.ask(Identity(user_id=BOB))
-    assert known is not None
-    return Prepared(VerifyUser(user_id=BOB, master_key=known.master_key), elsewhere=add_a_room_key(client))
+    master_key = (await _known(client)).master_key
+    return Prepared(VerifyUser(user_id=BOB, master_key=master_key), elsewhere=add_a_room_key(client))
 
 
 async def sign_device(client: Client) -> Prepared:

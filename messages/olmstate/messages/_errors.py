@@ -212,9 +212,9 @@ class InvalidSignature(OlmStateError):
 
 @attrs.define(kw_only=True, eq=False)
 class UnknownIdentity(OlmStateError):
-    """No cross-signing identity of this user is known."""
+    """No cross-signing identity of this user is known, or none with the master key that was named."""
 
-    text = "no cross-signing identity of {user_id} is known"
+    text = "no such cross-signing identity of {user_id} is known"
     user_id: UserId
 
 

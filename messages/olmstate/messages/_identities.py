@@ -52,21 +52,23 @@ class Identity(Query[UserIdentity | None]):
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class PinIdentity(Command[None]):
-    """Our user agrees to another user's present identity. That it was verified once isn't forgotten by this.
+    """Our user agrees to another user's identity. That one was verified once isn't forgotten by this.
 
     Returns:
         None: It was done, and is on the disk.
 
     Raises:
-        UnknownIdentity: None is known.
+        UnknownIdentity: None with that master key is known; it may have been replaced since. Nothing has changed.
     """
 
     user_id: UserId
+    master_key: Ed25519Key
+    """As it was shown to our user: `UserIdentity.master_key`."""
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class WithdrawVerification(Command[None]):
-    """Our user gives up that an identity was verified, and agrees to the present one.
+    """Our user gives up that an identity was verified, and agrees to the one that is there now.
 
     Our signature may still be at the homeserver. On this device it doesn't count any more until our user compares
     again. Of our own: it is as if it had never been verified.
@@ -75,10 +77,12 @@ class WithdrawVerification(Command[None]):
         None: It was done, and is on the disk.
 
     Raises:
-        UnknownIdentity: None is known.
+        UnknownIdentity: None with that master key is known; it may have been replaced since. Nothing has changed.
     """
 
     user_id: UserId
+    master_key: Ed25519Key
+    """As it was shown to our user: `UserIdentity.master_key`."""
 
 
 @attrs.frozen(kw_only=True)

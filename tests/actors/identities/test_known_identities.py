@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeAlias
 
 import pytest
 from trio.testing import MockClock
@@ -18,6 +19,7 @@ from olmstate.messages import (
     IdentityState,
     JsonObject,
     PinIdentity,
+    Statistics,
     UnknownIdentity,
     UpdateDevices,
     UserId,
@@ -119,7 +121,7 @@ async def test_another_master_key_is_a_violation_until_our_user_agrees(world: Wo
         await add(device, first.answer())
         assert IdentityState.PINNED is await state(device, BOB)
         await add(device, second.answer())
-        await device.ask(PinIdentity(user_id=BOB))
+        await device.ask(PinIdentity(user_id=BOB, master_key=second.public_key("master")))
         assert IdentityState.PINNED is await state(device, BOB)
 
 
@@ -143,12 +145,13 @@ async def test_a_dropped_signature_and_a_replaced_identity_are_violations_of_who
     async with world.process(transport=False) as device:
         await add(device, own.answer(own=True), bob.answer())
         await trust(device, USER, own)
-        for answer in (unsigned, PeerIdentity(BOB)):
-            await add(device, answer.answer())
+        replaced = PeerIdentity(BOB)
+        for identity in (unsigned, replaced):
+            await add(device, identity.answer())
             assert IdentityState.VERIFICATION_VIOLATION is await state(device, BOB)
-            await device.ask(PinIdentity(user_id=BOB))
+            await device.ask(PinIdentity(user_id=BOB, master_key=identity.public_key("master")))
             assert IdentityState.VERIFICATION_VIOLATION is await state(device, BOB)
-        await device.ask(WithdrawVerification(user_id=BOB))
+        await device.ask(WithdrawVerification(user_id=BOB, master_key=replaced.public_key("master")))
         assert IdentityState.PINNED is await state(device, BOB)
 
 
@@ -163,11 +166,12 @@ async def test_a_signature_that_was_given_up_makes_nobody_verified_again(world: 
         await trust(device, USER, own)
         assert IdentityState.VERIFIED is await state(device, BOB)
         await add(device, {"with the signature": bob.answer(), "without it": unsigned}.get(shown, replaced.answer()))
-        await device.ask(WithdrawVerification(user_id=BOB))
+        agreed = shown != "another identity"
+        there = (bob if agreed else replaced).public_key("master")
+        await device.ask(WithdrawVerification(user_id=BOB, master_key=there))
         assert IdentityState.PINNED is await state(device, BOB)
     async with world.process(transport=False) as later:
         await add(later, bob.answer())
-        agreed = shown != "another identity"
         assert (IdentityState.PINNED if agreed else IdentityState.PIN_VIOLATION) is await state(later, BOB)
         await trust(later, BOB, bob)
         assert IdentityState.VERIFIED is await state(later, BOB)
@@ -183,7 +187,7 @@ async def test_a_new_user_signing_key_verifies_whom_the_old_one_was_given_up_for
     async with world.process(transport=False) as device:
         await add(device, own.answer(own=True), bob.answer())
         await trust(device, USER, own)
-        await device.ask(WithdrawVerification(user_id=BOB))
+        await device.ask(WithdrawVerification(user_id=BOB, master_key=bob.public_key("master")))
         await add(device, renewed.answer(own=True))
         await trust(device, USER, renewed)
         assert IdentityState.PINNED is await state(device, BOB)
@@ -202,9 +206,9 @@ async def test_our_own_identity_replaced_is_a_violation_also_of_those_it_had_ver
         await add(device, replaced.answer(own=True), bob.answer())
         violation = IdentityState.VERIFICATION_VIOLATION
         assert (violation, violation) == (await state(device, USER), await state(device, BOB))
-        await device.ask(WithdrawVerification(user_id=BOB))
+        await device.ask(WithdrawVerification(user_id=BOB, master_key=bob.public_key("master")))
         assert IdentityState.PINNED is await state(device, BOB)
-        await device.ask(WithdrawVerification(user_id=USER))
+        await device.ask(WithdrawVerification(user_id=USER, master_key=replaced.public_key("master")))
         assert IdentityState.NEVER_VERIFIED is await state(device, USER)
 
 
@@ -221,11 +225,52 @@ async def test_a_device_is_cross_signed_by_the_key_that_signed_it_and_by_no_othe
         assert [None] == [each.cross_signed_by for each in await device.ask(Devices(user_id=BOB))]
 
 
-async def test_of_nobody_known_nothing_can_be_decided(world: World) -> None:
+DECISIONS = pytest.mark.parametrize("decide", [PinIdentity, WithdrawVerification])
+Decide: TypeAlias = type[PinIdentity | WithdrawVerification]
+
+
+@DECISIONS
+async def test_of_nobody_known_nothing_can_be_decided(world: World, decide: Decide) -> None:
     async with world.process(transport=False) as device:
-        for message in (PinIdentity(user_id=BOB), WithdrawVerification(user_id=BOB)):
-            with pytest.raises(UnknownIdentity):
-                await device.ask(message)
+        with pytest.raises(UnknownIdentity):
+            await device.ask(decide(user_id=BOB, master_key=PeerIdentity(BOB).public_key("master")))
+
+
+@DECISIONS
+@pytest.mark.parametrize("user_id", [BOB, USER])
+async def test_an_identity_that_was_swapped_since_it_was_shown_is_not_agreed_to(
+    world: World, user_id: UserId, decide: Decide
+) -> None:
+    # before our user has decided, another process takes in what the homeserver shows now
+    own, bob = PeerIdentity(USER), PeerIdentity(BOB)
+    own.verify(bob)
+    async with world.process(transport=False) as device, world.process(transport=False) as other:
+        await add(device, own.answer(own=True), bob.answer())
+        await trust(device, USER, own)
+        await add(device, PeerIdentity(user_id).answer(own=user_id == USER))
+        shown = await device.ask(Identity(user_id=user_id))
+        assert shown is not None
+        await add(other, PeerIdentity(user_id).answer(own=user_id == USER))
+        swapped = await other.ask(Identity(user_id=user_id))
+        assert swapped is not None
+        assert IdentityState.VERIFICATION_VIOLATION is swapped.state
+        before = (await device.ask(Statistics())).commits
+        with pytest.raises(UnknownIdentity):
+            await device.ask(decide(user_id=user_id, master_key=shown.master_key))
+        assert before == (await device.ask(Statistics())).commits
+        for process in (device, other):
+            assert swapped == await process.ask(Identity(user_id=user_id))
+
+
+@DECISIONS
+async def test_one_that_was_only_pinned_and_was_swapped_is_not_agreed_to(world: World, decide: Decide) -> None:
+    async with world.process(transport=False) as device:
+        shown = PeerIdentity(BOB)
+        for identity in (PeerIdentity(BOB), shown, PeerIdentity(BOB)):
+            await add(device, identity.answer())
+        with pytest.raises(UnknownIdentity):
+            await device.ask(decide(user_id=BOB, master_key=shown.public_key("master")))
+        assert IdentityState.PIN_VIOLATION is await state(device, BOB)
 
 
 async def test_what_was_learned_is_there_for_other_processes_and_later(world: World) -> None:

@@ -150,14 +150,14 @@ async def test_a_verified_user_who_has_another_identity_is_an_error_until_that_i
 ) -> None:
     async with room() as made:
         await made.trust("bob TWO", DeviceTrust.IGNORED)
-        await made.replace_bob()
+        master_key = (await made.replace_bob()).public_key("master")
         with pytest.raises(VerifiedUserChangedIdentity) as caught:
             await made.share(strategy)
         assert (BOB,) == caught.value.users
-        await made.device.ask(PinIdentity(user_id=BOB))
+        await made.device.ask(PinIdentity(user_id=BOB, master_key=master_key))
         with pytest.raises(VerifiedUserChangedIdentity):
             await made.share(strategy)
-        await made.device.ask(WithdrawVerification(user_id=BOB))
+        await made.device.ask(WithdrawVerification(user_id=BOB, master_key=master_key))
         await made.share(strategy)
 
 

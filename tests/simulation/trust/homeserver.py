@@ -178,9 +178,9 @@ class LyingHomeserver:
         """Of a user, again."""
         self.views.pop(self.user(), None)
 
-    def replace_identity(self) -> None:
+    def replace_identity(self, user_id: UserId | None = None) -> None:
         """With one of its own, which signs devices, and may be signed by one of its own in our user's name."""
-        view, fake = self._change(self.user()), None
+        view, fake = self._change(user_id or self.user()), None
         fake = self.identity(view.user_id)
         view.keys = copy.deepcopy(fake.objects)
         if self.rng.random() < 0.5:

@@ -137,9 +137,11 @@ class Judge:
         if side.master_key is not None:
             self.made_sure(side.peer.user_id, side.master_key)
 
-    def has_agreed(self, user_id: UserId, *, withdraws: bool) -> None:
-        """Our user takes the present identity; or gives up, too, that one was verified."""
-        self.agreed[user_id] = {self.seen[user_id].keys["master"]}
+    def has_agreed(self, user_id: UserId, master_key: str, *, withdraws: bool) -> None:
+        """Our user takes the identity that was shown; or gives up, too, that one was verified."""
+        if master_key != self.seen[user_id].keys["master"]:
+            return  # it is another one now, which our user knows nothing of
+        self.agreed[user_id] = {master_key}
         if withdraws and (user_id == USER or self.own_was_verified):
             self.compared[user_id] = set()
             self.told_verified.discard(user_id)

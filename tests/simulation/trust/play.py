@@ -403,14 +403,22 @@ class _Game:
                     await self.ask(trust)
 
     async def agree(self) -> None:
-        """Take whatever identity a user has now, or give up that they were verified."""
+        """Take the identity that is shown of a user, or give up that they were verified."""
         await self._end_flows()
         user_id = self.rng.choice((BOB, CAROL, CAROL, USER))
         withdraws = user_id == USER or self.rng.random() < 0.5
-        if user_id in self.judge.seen:
-            message = WithdrawVerification(user_id=user_id) if withdraws else PinIdentity(user_id=user_id)
-            await self.ask(message)
-            self.judge.has_agreed(user_id, withdraws=withdraws)
+        shown = await (await self._supervisors.any()).ask(Identity(user_id=user_id))
+        if shown is None:
+            return
+        if self.rng.random() < 0.3:  # the homeserver lies on while our user thinks it over
+            self.homeserver.replace_identity(user_id)
+            self._synced += 1
+            sync = {"next_batch": f"s{self._synced}", "device_lists": {"changed": [user_id]}}
+            await self.ask(ReceiveSync(sync=sync))
+            await self.ask(UpdateDevices(users=(user_id,)))
+        agree = WithdrawVerification if withdraws else PinIdentity
+        await self.ask(agree(user_id=user_id, master_key=shown.master_key))
+        self.judge.has_agreed(user_id, shown.master_key, withdraws=withdraws)
 
     async def ask_for_secrets(self) -> None:
         """Of our other devices."""

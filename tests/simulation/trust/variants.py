@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from olmstate.actors._devices.senders import sender_state
 from olmstate.actors._engine.turn import Turn
+from olmstate.actors._identities.actor import AgreeToIdentity, IdentitiesActor
 from olmstate.actors._identities.identity import CrossSigningKey, Usage, check_identity, is_signed_by_key, parse_key
 from olmstate.actors._identities.identity import Identity as Keys
 from olmstate.actors._identities.known import KnownIdentity
@@ -41,6 +42,7 @@ from tests.simulation.hostile.broken import broken_in
 from tests.simulation.trust.judge import ACTS, CHANGES, ENDS, KEYS, SECRETS, SIGNED, SIGNING
 
 IDENTITIES = "olmstate.actors._identities.operations"
+OWNER = "olmstate.actors._identities.actor"
 KNOWN = "olmstate.actors._identities.known"
 TRUST = "olmstate.actors._identities.trust"
 DEVICES = "olmstate.actors._devices.operations"
@@ -108,6 +110,14 @@ def _forgetful(self: KnownIdentity, identity: Keys, own: KnownIdentity | None) -
     return replace(
         self, identity=identity, other=replace(self.other, was_verified=False).seen(identity.master.public_key)
     )
+
+
+_agree = IdentitiesActor._agree
+
+
+def _to_whichever_is_there(self: IdentitiesActor, message: AgreeToIdentity) -> None:
+    there = self._known(message.user_id).identity
+    _agree(self, message if there is None else replace(message, master_key=there.master.public_key))
 
 
 _other_state = OtherFacts.state
@@ -190,6 +200,12 @@ BROKEN = (
     ),
     broken("our own identity is verified for ever", ACTS, seed=2, TRUST__OwnFacts__state=property(_once_is_always)),
     broken("each identity is pinned", CHANGES, TRUST__OtherFacts__seen=_pins_all),
+    broken(
+        "whichever identity is there is agreed to",
+        CHANGES,
+        seed=3,
+        OWNER__IdentitiesActor___agree=_to_whichever_is_there,
+    ),
     broken("that a user was verified is forgotten", CHANGES, KNOWN__KnownIdentity__seen=_forgetful),
     broken("what is known is signed, not what was compared", SIGNING, SEEDS__vouch_for_user=_what_is_known),
     broken("any private key is ours", SECRETS, ASKING__compare=_all_match, PRIVATE__compare=_all_match),

@@ -138,13 +138,14 @@ class TrustIdentity(QuietStruct, Message[bool], kw_only=True, frozen=True):
 
 
 class AgreeToIdentity(QuietStruct, Message[None], kw_only=True, frozen=True):
-    """Our user agrees to a user's present identity; with ``withdraw``, and that it isn't verified.
+    """Our user agrees to a user's identity; with ``withdraw``, and that it isn't verified.
 
     Raises:
-        UnknownIdentity: None is known.
+        UnknownIdentity: None with that master key is known.
     """
 
     user_id: UserId
+    master_key: Ed25519Key
     withdraw: bool
 
 
@@ -234,7 +235,7 @@ class IdentitiesActor(Actor[Asked]):
 
     def _agree(self, message: AgreeToIdentity) -> None:
         known, own = self._known(message.user_id), self._known(self._own)
-        if known.identity is None:
+        if known.identity is None or known.identity.master.public_key != message.master_key:
             raise UnknownIdentity(user_id=message.user_id)
         if message.user_id == self._own:
             self._put(known.own_withdrawn() if message.withdraw else known)

@@ -111,12 +111,16 @@ async def known_identities(turn: Turn, users: Collection[UserId]) -> dict[UserId
 
 
 async def pin_identity(turn: Turn, command: PinIdentity) -> None:
-    """Agree to the present one."""
-    await turn[IdentitiesActor].ask(AgreeToIdentity(user_id=command.user_id, withdraw=False))
-    turn.events.append(IdentitiesChanged(users=(command.user_id,)))
+    """Agree to the one that was shown."""
+    await _agree(turn, command, withdraw=False)
 
 
 async def withdraw_verification(turn: Turn, command: WithdrawVerification) -> None:
     """Give up that it was verified."""
-    await turn[IdentitiesActor].ask(AgreeToIdentity(user_id=command.user_id, withdraw=True))
+    await _agree(turn, command, withdraw=True)
+
+
+async def _agree(turn: Turn, command: PinIdentity | WithdrawVerification, *, withdraw: bool) -> None:
+    asked = AgreeToIdentity(user_id=command.user_id, master_key=command.master_key, withdraw=withdraw)
+    await turn[IdentitiesActor].ask(asked)
     turn.events.append(IdentitiesChanged(users=(command.user_id,)))
