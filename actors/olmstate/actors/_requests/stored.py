@@ -31,7 +31,7 @@ class RequestRecord(Record, kw_only=True, frozen=True):
     unreachable: bool = False
     """It waits only since the homeserver could not be reached: once that has answered another, it is due at once."""
     released: int = 0
-    """How often it was due at once for that. It counts as so many failures: what always fails waits longer each time."""
+    """How often it was due at once for that; as many failures are left to it, so that it waits longer each time."""
 
 
 class RequestContentRecord(Record, kw_only=True, frozen=True):
