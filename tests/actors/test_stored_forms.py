@@ -350,10 +350,13 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             number=7,
             failures=1,
             not_before=1_700_000_015_000,
+            unreachable=True,
+            released=1,
         ),
         (
             b'{"request_id":"a request","kind":"keys_query","owner":"0123456789abcdef",'
-            b'"subjects":["@bob:example.org"],"made":1700000000000,"number":7,"failures":1,"not_before":1700000015000,"repeatable":true}'
+            b'"subjects":["@bob:example.org"],"made":1700000000000,"number":7,"failures":1,"not_before":1700000015000,'
+            b'"repeatable":true,"unreachable":true,"released":1}'
         ),
     ),
     (
@@ -582,6 +585,24 @@ EARLIER: list[tuple[bytes, Record]] = [
             listed=True,
             cross_signed_by=None,
             signed_json=None,
+        ),
+    ),
+    (
+        (
+            b'{"request_id":"a request","kind":"keys_query","owner":"0123456789abcdef",'
+            b'"subjects":["@bob:example.org"],"made":1700000000000,"number":7,"failures":1,"not_before":1700000015000,"repeatable":true}'
+        ),
+        RequestRecord(
+            request_id="a request",
+            kind="keys_query",
+            owner="0123456789abcdef",
+            subjects=("@bob:example.org",),
+            made=1_700_000_000_000,
+            number=7,
+            failures=1,
+            not_before=1_700_000_015_000,
+            unreachable=False,
+            released=0,
         ),
     ),
     (

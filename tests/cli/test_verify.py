@@ -18,7 +18,7 @@ from trio.testing import MockClock
 
 from olmstate.actors import Supervisor, open_supervisor
 from olmstate.actors.testing import MemoryDisk
-from olmstate.cli._device import Device
+from olmstate.cli._device import Device, Reach
 from olmstate.cli._output import Output
 from olmstate.cli._status_line import StatusLine
 from olmstate.cli._verify import (  # what is said, without a terminal
@@ -128,6 +128,33 @@ class Terminal:
             return await self.program.wait()
 
 
+@asynccontextmanager
+async def olmstate_verify(tmp_path: Path, store: Path, url: str, *arguments: str) -> AsyncGenerator[Terminal]:
+    """The program, in a terminal."""
+    key_file, token_file = tmp_path / "key", tmp_path / "token"
+    key_file.write_bytes(KEY)
+    token_file.write_text("alice\n")
+    secrets = ("--key-file", str(key_file), "--token-file", str(token_file))
+    command = [sys.executable, "-m", "olmstate", "verify", str(store), "--homeserver", url, *secrets]
+    master, slave = pty.openpty()
+    program = await trio.lowlevel.open_process(
+        [*command, "--sync", *arguments],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "100", "PYTHONUTF8": "1"},
+    )
+    os.close(slave)
+    try:
+        yield Terminal(program, master)
+    finally:
+        if program.returncode is None:
+            program.kill()
+            with trio.CancelScope(shield=True):
+                await program.wait()
+        os.close(master)
+
+
 @attrs.define
 class Meeting:
     """Alice's store, which the program uses, and Bob's tablet, which is here."""
@@ -141,26 +168,8 @@ class Meeting:
     @asynccontextmanager
     async def olmstate(self, *arguments: str) -> AsyncGenerator[Terminal]:
         """The program, in a terminal."""
-        key_file, token_file = self.tmp_path / "key", self.tmp_path / "token"
-        key_file.write_bytes(KEY)
-        token_file.write_text("alice\n")
-        secrets = ("--key-file", str(key_file), "--token-file", str(token_file))
-        command = [sys.executable, "-m", "olmstate", "verify", str(self.store), "--homeserver", self.url, *secrets]
-        master, slave = pty.openpty()
-        program = await trio.lowlevel.open_process(
-            [*command, "--sync", *arguments],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "100", "PYTHONUTF8": "1"},
-        )
-        os.close(slave)
-        try:
-            yield Terminal(program, master)
-        finally:
-            if program.returncode is None:
-                program.kill()
-            os.close(master)
+        async with olmstate_verify(self.tmp_path, self.store, self.url, *arguments) as terminal:
+            yield terminal
 
     async def bobs(self, *stages: VerificationStage) -> Verification:
         """Bob's verification, once it is at one of some stages."""
@@ -323,3 +332,30 @@ async def test_an_answer_that_is_no_sync_is_asked_for_again(monkeypatch: pytest.
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
     assert not answers
+
+
+async def test_whoever_waits_is_told_that_the_homeserver_cannot_be_reached(tmp_path: Path) -> None:
+    # nothing was said, for as long as it took
+    store = tmp_path / "store"
+    await trio.to_thread.run_sync(make_store, store, KEY)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+    await listener.aclose()
+    for arguments in (("--user", BOB), ()):
+        async with olmstate_verify(tmp_path, store, url, *arguments) as terminal:
+            await terminal.until("the homeserver can't be reached: trying again")
+
+
+async def test_it_is_told_that_the_homeserver_can_be_reached_again(meeting: Meeting) -> None:
+    reach = Reach(lost=True)
+    written = io.StringIO()
+    talk = _Talk(meeting.bob, Output(as_json=False), StatusLine(written), reach)
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(talk.wait_for_request)
+            while "can't be reached" not in written.getvalue():  # noqa: ASYNC110 - a status line tells nobody
+                await trio.sleep(0.01)
+            reach.lost = False
+            while "waiting for a request" not in written.getvalue():  # noqa: ASYNC110 - a status line tells nobody
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()

@@ -19,6 +19,7 @@ import click
 import trio
 
 from olmstate.actors import Supervisor, open_supervisor
+from olmstate.actors._requests.operations import UNREACHABLE
 from olmstate.actors._wire.untrusted_json import as_object, if_sound, loads, string
 from olmstate.messages import JsonObject, MalformedMessage, Request, Response, Transport
 from olmstate.storage import inspect_store
@@ -36,6 +37,13 @@ NOT_TAKEN = "the homeserver doesn't take the access token: log in anew, or look 
 token_option = click.option("--token-file", type=FILE, help="File with the device's access token.")
 
 
+@attrs.define
+class Reach:
+    """Whether the homeserver can be reached, as the last try has shown."""
+
+    lost: bool = False
+
+
 @attrs.frozen(kw_only=True)
 class Device:
     """A store, what opens it, and how its homeserver is reached."""
@@ -48,6 +56,7 @@ class Device:
     token: str = attrs.field(repr=False)
     transport: AbstractAsyncContextManager[Transport] = attrs.field(repr=False)
     """Not open yet."""
+    reach: Reach = attrs.field(factory=Reach)
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Supervisor]:
@@ -65,7 +74,12 @@ class Device:
         async with self.transport as transport:
 
             async def send(request: Request) -> Response:
-                response = await transport(request)
+                try:
+                    response = await transport(request)
+                except Exception:
+                    self.reach.lost = True
+                    raise
+                self.heard(response.status)
                 if is_token_refused(response.status, response.body):
                     refused.set()
                 return response
@@ -78,6 +92,10 @@ class Device:
                 ) as supervisor:
                     yield supervisor
                 nursery.cancel_scope.cancel()
+
+    def heard(self, status: int) -> None:
+        """An answer came: the homeserver's, or a proxy's that can't reach it."""
+        self.reach.lost = status in UNREACHABLE
 
     def client(self, seconds: float) -> httpx2.AsyncClient:
         """For requests that the library doesn't make."""
@@ -94,7 +112,9 @@ class Device:
             try:
                 answer = await client.get("/_matrix/client/v3/account/whoami")
             except httpx2.HTTPError:
+                self.reach.lost = True
                 return
+        self.heard(answer.status_code)
         if is_token_refused(answer.status_code, answer.content):
             raise click.ClickException(NOT_TAKEN)
         if answer.status_code == HTTPStatus.OK:

@@ -44,7 +44,7 @@ from olmstate.messages import (
 )
 
 from ._commands import commands, run
-from ._device import NOT_TAKEN, Device, device_of, homeserver_option, is_token_refused, token_option
+from ._device import NOT_TAKEN, Device, Reach, device_of, homeserver_option, is_token_refused, token_option
 from ._output import Output, json_option
 from ._paths import store_argument
 from ._secrets import store_secret_options
@@ -56,6 +56,7 @@ LONG_POLL: Final = 20
 """Seconds that a sync waits for news."""
 SYNC_AGAIN: Final = 2.0
 """Seconds, after a sync that has failed."""
+LOST: Final = "the homeserver can't be reached: trying again"
 LAST_WORDS: Final = 10.0
 """Seconds for what is still to be sent at the end. Later, whoever opens the store next sends it."""
 
@@ -114,12 +115,23 @@ class _Talk:
     supervisor: Supervisor
     output: Output
     status: StatusLine
+    reach: Reach = attrs.field(factory=Reach)
     said: str = ""
 
     async def ask(self, user_id: UserId, devices: tuple[DeviceId, ...]) -> Verification:
         """Ask somebody to verify."""
-        await self.supervisor.ask(UpdateDevices(users=(user_id, (await self.supervisor.ask(IdentityKeys())).user_id)))
-        return await self.supervisor.ask(RequestVerification(user_id=user_id, devices=devices))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._say_what_holds_it_up)
+            own = (await self.supervisor.ask(IdentityKeys())).user_id
+            await self.supervisor.ask(UpdateDevices(users=(user_id, own)))
+            flow = await self.supervisor.ask(RequestVerification(user_id=user_id, devices=devices))
+            nursery.cancel_scope.cancel()
+        return flow
+
+    async def _say_what_holds_it_up(self) -> None:
+        while True:
+            self._wait("asking the other side")
+            await trio.sleep(LOOK_AGAIN)
 
     async def wait_for_request(self) -> Verification:
         """Until somebody asks, and our user agrees."""
@@ -178,6 +190,8 @@ class _Talk:
                     self._wait(_WAITING[flow.stage])
 
     def _wait(self, what: str) -> None:
+        if self.reach.lost:
+            what = LOST
         if what != self.said:
             self.said = what
             self.status.show(what)
@@ -254,10 +268,13 @@ async def _sync(device: Device, supervisor: Supervisor) -> None:
             query = {"timeout": str(LONG_POLL * 1000), **({} if since is None else {"since": since})}
             try:
                 answer = await client.get(f"/_matrix/client/v3/sync?{urlencode(query)}")
+                device.heard(answer.status_code)
                 if is_token_refused(answer.status_code, answer.content):
                     raise click.ClickException(NOT_TAKEN)
                 await supervisor.ask(ReceiveSync(sync=answer.raise_for_status().content, since=since))
-            except (httpx2.HTTPError, MalformedMessage):
+            except (httpx2.HTTPError, MalformedMessage) as error:
+                if isinstance(error, httpx2.TransportError):
+                    device.reach.lost = True
                 await trio.sleep(SYNC_AGAIN)
 
 
@@ -294,7 +311,7 @@ def verify(
         async with device.opened() as supervisor, trio.open_nursery() as nursery:
             if syncs:
                 nursery.start_soon(_sync, device, supervisor)
-            talk = _Talk(supervisor, output, StatusLine(sys.stderr))
+            talk = _Talk(supervisor, output, StatusLine(sys.stderr), device.reach)
             asked = None if user_id is None else await talk.ask(UserId(user_id), tuple(map(DeviceId, device_ids)))
             ended = await talk.follow(asked or await talk.wait_for_request())
             nursery.cancel_scope.cancel()

@@ -136,7 +136,7 @@ async def write_refused(turn: Turn, refused: AnsweredRequest, why: Refused) -> N
     types = [data_type]
     for each in await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.ACCOUNT_DATA)):
         if batch in each.subjects:
-            await turn[RequestsActor].ask(RemoveRequest(request_id=each.request_id))
+            await turn[RequestsActor].ask(RemoveRequest(request_id=each.request_id, now=turn.now))
             types.append(each.subjects[1])
     await turn[AccountDataActor].ask(StoreAccountData(known=dict.fromkeys(types)))
 

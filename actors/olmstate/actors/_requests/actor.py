@@ -30,10 +30,13 @@ from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import Message, Query, Reply, Request, RequestId, RequestKind
 from olmstate.storage import Table
 
-from .back_off import delay
+from .back_off import delay, is_over
 from .stored import BackOffRecord, RequestContentRecord, RequestRecord
 
 _ID_BYTES = 16
+_HOMESERVER = "the homeserver"
+"""Among the back-offs as long as requests wait since it could not be reached, so that an answer looks through them only
+then. Nobody backs off from it."""
 
 
 _Requests: TypeAlias = NamedRecords[str, RequestRecord]
@@ -116,9 +119,20 @@ class StoredRequests(QuietStruct, Message[tuple[Request, ...]], kw_only=True, fr
 
 
 class RemoveRequest(QuietStruct, Message[AnsweredRequest | None], kw_only=True, frozen=True):
-    """Its answer has come; None if it waits no more."""
+    """Its answer has come; None if it waits no more. See also `HomeserverAnswered`."""
 
     request_id: RequestId
+    now: int
+
+
+class HomeserverAnswered(QuietStruct, Message[None], kw_only=True, frozen=True):
+    """The homeserver can be reached: what waits only since it could not be is due at once.
+
+    One that fails again the same way waits its whole pause, whoever else is answered. Neither a homeserver that comes
+    and goes nor a request that never gets through has it sent at each answer of another.
+    """
+
+    now: int
 
 
 class PostponeRequest(QuietStruct, Message[None], kw_only=True, frozen=True):
@@ -131,6 +145,8 @@ class PostponeRequest(QuietStruct, Message[None], kw_only=True, frozen=True):
     now: int
     refused: bool = False
     """The homeserver has not done it."""
+    unreachable: bool = False
+    """Nothing was heard of the homeserver itself."""
     retry_after: float | None = None
     """Seconds."""
 
@@ -168,6 +184,7 @@ Asked: TypeAlias = (
     | RequestContents
     | StoredRequests
     | RemoveRequest
+    | HomeserverAnswered
     | PostponeRequest
     | TakeOver
     | BackOff
@@ -194,16 +211,23 @@ class RequestsActor(Actor[Asked]):
         )
         self._presence = environment.presence
         self._partition = store.key(Table.REQUESTS, "requests")
+        self._homeserver = store.key(Table.BACK_OFFS, _HOMESERVER)
         self._changed = trio.Event()
         super().__init__(environment, [self._requests, self._contents, self._back_offs])
 
     def wanted(self, message: Asked) -> Wanted:
         """The requests, and their contents where they matter; or the back-offs."""
         match message:
-            case PutRequests() | PendingRequests() | CommittedRequests() | PostponeRequest() | TakeOver():
+            case PutRequests() | PendingRequests() | TakeOver():
                 return ((self._requests, [self._partition]),)
+            case CommittedRequests() | PostponeRequest() | HomeserverAnswered():
+                return (self._requests, [self._partition]), (self._back_offs, [self._homeserver])
             case RemoveRequest(request_id=request_id):
-                return (self._requests, [self._partition]), (self._contents, [self._content_key(request_id)])
+                return (
+                    (self._requests, [self._partition]),
+                    (self._contents, [self._content_key(request_id)]),
+                    (self._back_offs, [self._homeserver]),
+                )
             case RequestContents(request_ids=request_ids) | StoredRequests(request_ids=request_ids):
                 return (
                     (self._requests, [self._partition]),
@@ -216,7 +240,7 @@ class RequestsActor(Actor[Asked]):
             case _:
                 assert_never(message)
 
-    def handle(self, message: Asked) -> Reply:  # noqa: C901 - one case a message
+    def handle(self, message: Asked) -> Reply:  # noqa: C901, PLR0912 - one case a message
         """Answer one message."""
         match message:
             case PutRequests():
@@ -231,8 +255,11 @@ class RequestsActor(Actor[Asked]):
                 return message.reply(tuple(self._sendable(request_ids, committed=True)))
             case StoredRequests(request_ids=request_ids):
                 return message.reply(tuple(self._sendable(request_ids, committed=False)))
-            case RemoveRequest(request_id=request_id):
-                return message.reply(self._remove(request_id))
+            case RemoveRequest(request_id=request_id, now=now):
+                return message.reply(self._remove(request_id, now))
+            case HomeserverAnswered(now=now):
+                self._release(now)
+                return message.reply(None)
             case PostponeRequest():
                 self._postpone(message)
                 return message.reply(None)
@@ -260,6 +287,14 @@ class RequestsActor(Actor[Asked]):
     def changed(self) -> trio.Event:
         """Set once requests have come or gone, here or, as far as that was noticed, in another process."""
         return self._changed
+
+    @property
+    def some_wait_for_homeserver(self) -> bool:
+        """Whether requests wait since the homeserver could not be reached, as far as this process knows by chance.
+
+        Whoever sends requests looks at them often, and so knows.
+        """
+        return self._back_offs.peek(self._homeserver, committed=True) is not None
 
     def _content_key(self, request_id: RequestId) -> bytes:
         return self._store.key(Table.REQUEST_CONTENTS, request_id)
@@ -323,12 +358,13 @@ class RequestsActor(Actor[Asked]):
                     body=content.body,
                 )
 
-    def _remove(self, request_id: RequestId) -> AnsweredRequest | None:
+    def _remove(self, request_id: RequestId, now: int) -> AnsweredRequest | None:
         request = self._requests.current(self._partition).by_name.get(request_id)
         content = self._contents.current(self._content_key(request_id))
         if request is None or content is None:
             return None
         self._forget(request)
+        self._release(now)
         return AnsweredRequest(
             request_id=request_id,
             kind=RequestKind(request.kind),
@@ -348,11 +384,26 @@ class RequestsActor(Actor[Asked]):
             self._forget(request)
         elif request is not None:
             failures = request.failures + 1
+            not_before = message.now + delay(failures, message.retry_after)
+            # not one that was due at once, and fails again
+            unreachable = message.unreachable and failures > request.released
+            if unreachable and self._back_offs.current(self._homeserver) is None:
+                self._back_offs.put(self._homeserver, BackOffRecord(failures=1, until=message.now))
             self._replace(
-                msgspec.structs.replace(
-                    request, failures=failures, not_before=message.now + delay(failures, message.retry_after)
-                )
+                msgspec.structs.replace(request, failures=failures, not_before=not_before, unreachable=unreachable)
             )
+
+    def _release(self, now: int) -> None:
+        if self._back_offs.current(self._homeserver) is None:
+            return
+        self._back_offs.put(self._homeserver, None)
+        for each in list(self._requests.current(self._partition).by_name.values()):
+            if each.unreachable and not is_over(each.not_before, now):
+                self._replace(
+                    msgspec.structs.replace(
+                        each, failures=each.released, not_before=0, unreachable=False, released=each.released + 1
+                    )
+                )
 
     def _take_over(self) -> tuple[RequestId, ...]:
         requests = self._requests.current(self._partition).by_name

@@ -266,9 +266,8 @@ class Courier:
                 raise
             except InternalError as error:
                 self._complain(request_id, request.kind, error)
-                response = None
             except OlmStateError:
-                response = None  # garbage, from a proxy say: as good as none
+                pass  # garbage, from a proxy say: it is sent again later
             else:
                 self._settle(request_id, await self._complaint(request, response))
                 return
@@ -342,7 +341,8 @@ def _first_of_each_subject(pending: Iterable[PendingRequest]) -> Iterable[Pendin
 
 async def _failure(request_id: RequestId, response: Response | None) -> MarkRequestFailed:
     if response is None or response.status == HTTPStatus.OK:
-        return MarkRequestFailed(request_id=request_id)
+        # a 200 that could not be taken in is no sign that the homeserver can't be reached
+        return MarkRequestFailed(request_id=request_id, status=None if response is None else response.status)
     errcode = error = None
     retry_after = response.retry_after
     try:

@@ -40,6 +40,8 @@ PASSING: Final = frozenset(
     {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 )
 """Refusals that may not be for good: the access token may be a new one later, or the server less busy."""
+UNREACHABLE: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
+"""What a proxy answers in the place of a homeserver that it can't reach."""
 NAMES_AT_ONCE: Final = 64
 """Looked up without giving other tasks a chance: a millisecond, or two if they must be loaded."""
 REQUESTS_AT_ONCE: Final = 1
@@ -67,8 +69,21 @@ async def is_for_good(failed: MarkRequestFailed) -> bool:
     """
     if not is_refusal(failed.status):
         return False
-    if failed.errcode is not None or failed.response is None or failed.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+    if failed.response is None or failed.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return True
+    return await _has_errcode(failed)
+
+
+async def is_unreachable(failed: MarkRequestFailed) -> bool:
+    """Whether nothing was heard of the homeserver itself: no answer came, or a proxy's that says so and no more."""
+    if failed.status is None:
+        return True
+    return failed.status in UNREACHABLE and failed.retry_after is None and not await _has_errcode(failed)
+
+
+async def _has_errcode(failed: MarkRequestFailed) -> bool:
+    if failed.errcode is not None or failed.response is None:
+        return failed.errcode is not None
     try:
         response = await in_slices(answer(failed.response, "the answer"))
     except MalformedMessage:
@@ -89,7 +104,7 @@ async def challenge_of(failed: MarkRequestFailed) -> JsonObject | None:
 
 async def mark_request_sent(turn: Turn, command: MarkRequestSent) -> None:
     """Take an answer in, for one commit with the request's removal."""
-    answered = await turn[RequestsActor].ask(RemoveRequest(request_id=command.request_id))
+    answered = await turn[RequestsActor].ask(RemoveRequest(request_id=command.request_id, now=turn.now))
     if answered is None:
         return
     response = await in_slices(answer(command.response, "the answer"))
@@ -108,10 +123,11 @@ async def mark_request_failed(turn: Turn, command: MarkRequestFailed) -> None:
                 now=turn.now,
                 retry_after=command.retry_after,
                 refused=command.status in PASSING,
+                unreachable=await is_unreachable(command),
             )
         )
         return
-    refused = await turn[RequestsActor].ask(RemoveRequest(request_id=command.request_id))
+    refused = await turn[RequestsActor].ask(RemoveRequest(request_id=command.request_id, now=turn.now))
     if refused is None:
         return
     why = Refused(status=command.status, errcode=command.errcode, error=command.error, challenge=challenge)

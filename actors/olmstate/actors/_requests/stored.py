@@ -28,6 +28,10 @@ class RequestRecord(Record, kw_only=True, frozen=True):
     """Milliseconds since 1970; until then it waits."""
     repeatable: bool = True
     """Whether it may be sent again when nobody knows what became of it."""
+    unreachable: bool = False
+    """It waits only since the homeserver could not be reached: once that has answered another, it is due at once."""
+    released: int = 0
+    """How often it was due at once for that; as many failures are left to it, so that it waits longer each time."""
 
 
 class RequestContentRecord(Record, kw_only=True, frozen=True):

@@ -13,6 +13,7 @@ from olmstate.actors._device_lists.operations import catch_up, receive_device_li
 from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.slices import in_slices
 from olmstate.actors._engine.turn import Turn
+from olmstate.actors._requests.actor import HomeserverAnswered, RequestsActor
 from olmstate.actors._room_settings.actor import Told
 from olmstate.actors._room_settings.from_sync import settings_in
 from olmstate.actors._room_settings.operations import receive_settings
@@ -112,6 +113,8 @@ async def _receive_rest(turn: Turn, rest: _Rest) -> bool:
     await receive_settings(turn, rest.settings)
     for room_id in rest.rooms_with_leaves:
         await turn[OutboundGroupSessionsActor].ask(Discard(room_id=room_id))
+    if turn[RequestsActor].some_wait_for_homeserver:
+        await turn[RequestsActor].ask(HomeserverAnswered(now=turn.now))
     stored = await turn[AccountActor].ask(msgspec.structs.replace(rest.state, now=turn.now))
     if stored.ran_low and rest.state.one_time_key_count is not None:
         turn.events.append(OneTimeKeysLow(count=rest.state.one_time_key_count))
