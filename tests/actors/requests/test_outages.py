@@ -33,7 +33,8 @@ OK = Response(status=200, body=b"{}")
 
 
 async def put(device: Process, kind: RequestKind = RequestKind.TO_DEVICE, number: int = 1) -> list[RequestId]:
-    return list(await device.supervisor.ask(Put(requests=(new_request(kind),) * number)))
+    stored = await device.supervisor.ask(Put(requests=(new_request(kind),) * number))
+    return list(stored)
 
 
 async def outgoing(device: Process) -> list[RequestId]:
@@ -74,6 +75,10 @@ def no_answer(_: Request) -> Response:
     raise ConnectionRefusedError
 
 
+def answering(status: int, body: bytes) -> Callable[[Request], Response]:
+    return lambda _: Response(status=status, body=body)
+
+
 def always(kind: RequestKind, answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
     """What requests of a kind get; others succeed."""
     return lambda request: answer(request) if request.kind is kind else OK
@@ -85,7 +90,7 @@ def times_of(homeserver: Homeserver, kind: RequestKind) -> list[float]:
 
 @pytest.mark.parametrize(
     "out",
-    [no_answer, lambda _: Response(status=502, body=b"<html>"), lambda _: Response(status=504, body=b"")],
+    [no_answer, answering(502, b"<html>"), answering(504, b"")],
     ids=["no answer", "bad gateway", "gateway timeout"],
 )
 async def test_after_an_hour_all_that_waited_leaves_with_the_first_success(
@@ -179,9 +184,9 @@ async def test_a_refusal_is_an_answer_and_a_failure_is_none(disk: MemoryDisk) ->
 @pytest.mark.parametrize(
     "answer",
     [
-        lambda _: Response(status=500, body=b'{"errcode": "M_UNKNOWN"}'),
-        lambda _: Response(status=200, body=b"<html>"),
-        lambda _: Response(status=200, body=b'{"garbage": 1}'),
+        answering(500, b'{"errcode": "M_UNKNOWN"}'),
+        answering(200, b"<html>"),
+        answering(200, b'{"garbage": 1}'),
     ],
     ids=["500", "no JSON", "garbage"],
 )
@@ -200,7 +205,7 @@ async def test_what_never_gets_through_is_repeated_once_a_pause_by_the_successes
     disk: MemoryDisk, homeserver: Homeserver, autojump_clock: MockClock
 ) -> None:
     """A proxy that gives up on a slow answer, say: it says what it says of a homeserver that can't be reached."""
-    homeserver.answer = always(RequestKind.TO_DEVICE, lambda _: Response(status=504, body=b""))
+    homeserver.answer = always(RequestKind.TO_DEVICE, answering(504, b""))
     async with process(disk, homeserver) as device:
         await put(device)
         await succeed_now_and_then(device, autojump_clock)
