@@ -175,9 +175,11 @@ class Courier:
                 changed = self._requests.changed
                 with self._tried_again("making the requests that are due"):
                     await make_due(self._supervisor)
+                # one that ends during the look may have been seen as it was before
+                under_way = self._under_way.copy()
                 with self._tried_again("looking for requests"):
                     for request_id in await sendable(self._supervisor):
-                        if request_id not in self._under_way:
+                        if request_id not in under_way:
                             self._under_way.add(request_id)
                             nursery.start_soon(self._send, request_id, limit)
                 await self.wait_for_news(changed)
