@@ -33,7 +33,8 @@ OK = Response(status=200, body=b"{}")
 
 
 async def put(device: Process, kind: RequestKind = RequestKind.TO_DEVICE, number: int = 1) -> list[RequestId]:
-    return list(await device.supervisor.ask(Put(requests=(new_request(kind),) * number)))
+    request_ids = await device.supervisor.ask(Put(requests=(new_request(kind),) * number))
+    return list(request_ids)
 
 
 async def outgoing(device: Process) -> list[RequestId]:

@@ -176,8 +176,10 @@ class Courier:
                 with self._tried_again("making the requests that are due"):
                     await make_due(self._supervisor)
                 with self._tried_again("looking for requests"):
+                    # what is under way now may have failed by the time that this has looked: it isn't due as it was
+                    seen_under_way = frozenset(self._under_way)
                     for request_id in await sendable(self._supervisor):
-                        if request_id not in self._under_way:
+                        if request_id not in seen_under_way and request_id not in self._under_way:
                             self._under_way.add(request_id)
                             nursery.start_soon(self._send, request_id, limit)
                 await self.wait_for_news(changed)
