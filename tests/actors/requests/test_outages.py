@@ -75,6 +75,11 @@ def no_answer(_: Request) -> Response:
     raise ConnectionRefusedError
 
 
+def gives(status: int, body: bytes = b"") -> Callable[[Request], Response]:
+    """A homeserver's one answer."""
+    return lambda _: Response(status=status, body=body)
+
+
 def always(kind: RequestKind, answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
     """What requests of a kind get; others succeed."""
     return lambda request: answer(request) if request.kind is kind else OK
@@ -86,7 +91,7 @@ def times_of(homeserver: Homeserver, kind: RequestKind) -> list[float]:
 
 @pytest.mark.parametrize(
     "out",
-    [no_answer, lambda _: Response(status=502, body=b"<html>"), lambda _: Response(status=504, body=b"")],
+    [no_answer, gives(502, b"<html>"), gives(504)],
     ids=["no answer", "bad gateway", "gateway timeout"],
 )
 async def test_after_an_hour_all_that_waited_leaves_with_the_first_success(
@@ -180,9 +185,9 @@ async def test_a_refusal_is_an_answer_and_a_failure_is_none(disk: MemoryDisk) ->
 @pytest.mark.parametrize(
     "answer",
     [
-        lambda _: Response(status=500, body=b'{"errcode": "M_UNKNOWN"}'),
-        lambda _: Response(status=200, body=b"<html>"),
-        lambda _: Response(status=200, body=b'{"garbage": 1}'),
+        gives(500, b'{"errcode": "M_UNKNOWN"}'),
+        gives(200, b"<html>"),
+        gives(200, b'{"garbage": 1}'),
     ],
     ids=["500", "no JSON", "garbage"],
 )
@@ -201,7 +206,7 @@ async def test_what_never_gets_through_is_repeated_once_a_pause_by_the_successes
     disk: MemoryDisk, homeserver: Homeserver, autojump_clock: MockClock
 ) -> None:
     """A proxy that gives up on a slow answer, say: it says what it says of a homeserver that can't be reached."""
-    homeserver.answer = always(RequestKind.TO_DEVICE, lambda _: Response(status=504, body=b""))
+    homeserver.answer = always(RequestKind.TO_DEVICE, gives(504))
     async with process(disk, homeserver) as device:
         await put(device)
         await succeed_now_and_then(device, autojump_clock)
