@@ -178,8 +178,6 @@ class Courier:
                 # one that ends during the look may have been seen as it was before
                 under_way = self._under_way.copy()
                 with self._tried_again("looking for requests"):
-                    # what is under way now may have failed by the time that this has looked: it isn't due as it was
-                    seen_under_way = frozenset(self._under_way)
                     for request_id in await sendable(self._supervisor):
                         if request_id not in under_way:
                             self._under_way.add(request_id)
