@@ -9,7 +9,12 @@ from __future__ import annotations
 import re
 
 MOST_BYTES = 255
-_SERVER = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]+)(:[0-9]{1,5})?")
+_USER_ID = re.compile(r"@[^:\0\ud800-\udfff]*:(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]+)(:[0-9]{1,5})?")
+
+
+def is_user_id(text: str) -> bool:
+    """Whether a user can have this id."""
+    return _USER_ID.fullmatch(text) is not None and len(text.encode()) <= MOST_BYTES
 
 
 def require_owner(user_id: str, device_id: str) -> None:
@@ -21,8 +26,7 @@ def require_owner(user_id: str, device_id: str) -> None:
     """
     for name, value in (("user_id", user_id), ("device_id", device_id)):
         _require_text(name, value)
-    sigil, (localpart, colon, server) = user_id[:1], user_id[1:].partition(":")
-    if sigil != "@" or not colon or "\0" in localpart or _SERVER.fullmatch(server) is None:
+    if _USER_ID.fullmatch(user_id) is None:
         raise ValueError(f"user_id must be of the form @localpart:server, not {user_id!r}")
     if len(user_id.encode()) > MOST_BYTES:
         raise ValueError(f"user_id must have {MOST_BYTES} bytes at most, not {len(user_id.encode())}")

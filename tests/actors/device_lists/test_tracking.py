@@ -9,7 +9,6 @@ import trio
 from trio.testing import MockClock
 
 from olmstate.actors import Supervisor
-from olmstate.actors._device_lists.operations import is_user_id
 from olmstate.actors.testing import USER
 from olmstate.messages import (
     Devices,
@@ -30,6 +29,7 @@ from olmstate.messages import (
     UpdateDevices,
     UserId,
 )
+from olmstate.storage.owner import is_user_id
 from tests.actors.world import World
 from tests.peer.session import RequestRefused as Refusal
 

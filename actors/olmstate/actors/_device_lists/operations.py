@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 from urllib.parse import urlencode
@@ -30,6 +29,7 @@ from olmstate.actors._requests.operations import backed_off, committed_back_offs
 from olmstate.actors._requests.points import Refused
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import if_sound, is_object, json_object, optional, strings
+from olmstate.actors._wire.user_ids import server_of
 from olmstate.messages import (
     AddDevices,
     Command,
@@ -40,6 +40,7 @@ from olmstate.messages import (
     TrackUsers,
     UserId,
 )
+from olmstate.storage.owner import is_user_id
 
 from .actor import DeviceListsActor, Invalidated, Invalidations, Track, TrackedUsersPage, Untrack, UpToDate
 
@@ -198,7 +199,7 @@ async def _not_asked_for(users: Collection[UserId], pending: Collection[PendingR
     asked_for = frozenset[str]().union(*(each.subjects for each in pending if each.kind == RequestKind.KEYS_QUERY))
     waiting: list[UserId] = []
     async for some in SlicesOf(users, USERS_A_QUERY):
-        # one that is none has a homeserver refuse the whole query: Synapse, Conduit
+        # members of a room are what others wrote; a name that is no id has a homeserver refuse the whole query
         waiting += [user_id for user_id in some if user_id not in asked_for and is_user_id(user_id)]
     return waiting
 
@@ -234,19 +235,3 @@ def _of_users(response: JsonObject, field: str, users: Collection[UserId]) -> Js
     """What an answer has for those who were asked for; nothing where it is garbage."""
     told = if_sound(json_object, response, field) or {}
     return {user_id: told[user_id] for user_id in users if user_id in told}
-
-
-_USER_ID: Final = re.compile(r"@[^:\0\ud800-\udfff]*:([0-9A-Za-z.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
-"""Historical ones, too (spec: User Identifiers, Server Name)."""
-LONGEST: Final = 255
-"""Bytes of an id (spec: Common Identifier Format)."""
-
-
-def is_user_id(text: str) -> bool:
-    """Whether a user can have this id. Members of a room are what others wrote."""
-    return _USER_ID.fullmatch(text) is not None and len(text.encode()) <= LONGEST
-
-
-def server_of(user_id: UserId) -> str:
-    """The server's name in a user's id."""
-    return user_id.partition(":")[2]

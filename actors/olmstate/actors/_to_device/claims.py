@@ -9,7 +9,7 @@ from typing import Final
 
 from olmstate.actors._account.actor import ALGORITHM
 from olmstate.actors._account.operations import own_device
-from olmstate.actors._device_lists.operations import SERVER_TIMEOUT, server_of
+from olmstate.actors._device_lists.operations import SERVER_TIMEOUT
 from olmstate.actors._devices.operations import MANY_ADDRESSES, committed_devices_of
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.slices import SlicesOf
@@ -28,6 +28,7 @@ from olmstate.actors._requests.operations import backed_off, committed_back_offs
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import is_object, json_object, optional
+from olmstate.actors._wire.user_ids import server_of
 from olmstate.messages import (
     CreateOlmSessions,
     DeviceAddress,

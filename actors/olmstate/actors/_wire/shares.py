@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 from typing import TypeVar
 
+from .user_ids import server_of
+
 N = TypeVar("N")
 
 
@@ -35,14 +37,14 @@ def surplus(entries: Iterable[tuple[N, str | None, int]], *, number: int, size: 
     of_server: Counter[str] = Counter()
     levels: defaultdict[int, list[str]] = defaultdict(list)
     for user_id, weight in has.items():
-        of_server[_server(user_id)] += weight
+        of_server[server_of(user_id)] += weight
         levels[weight // least].append(user_id)
     gone: list[N] = []
     while levels and (number < 0 or size < 0):
         # whoever loses one is in a lower level, so each is gone through once
         users: defaultdict[str, list[str]] = defaultdict(list)
         for user_id in reversed(levels.pop(max(levels))):
-            users[_server(user_id)].append(user_id)
+            users[server_of(user_id)].append(user_id)
         servers = [(-of_server[server], server) for server in users]
         heapify(servers)
         while servers and (number < 0 or size < 0):
@@ -58,7 +60,3 @@ def surplus(entries: Iterable[tuple[N, str | None, int]], *, number: int, size: 
             if users[server]:
                 heappush(servers, (-of_server[server], server))
     return gone
-
-
-def _server(user_id: str) -> str:
-    return user_id.partition(":")[2]
