@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import olmstate.actors
 from olmstate.actors._account.stored import AccountRecord, FallbackRecord, SyncRecord, UploadRecord
@@ -69,6 +70,18 @@ from tests.recordings.stores.recorded import RECORDED, unpack
 
 ALICE, BOB = UserId("@alice:example.org"), UserId("@bob:example.org")
 
+_REQUEST = RequestRecord(
+    request_id="a request",
+    kind="keys_query",
+    owner="0123456789abcdef",
+    subjects=("@bob:example.org",),
+    made=1_700_000_000_000,
+    number=7,
+    failures=1,
+    not_before=1_700_000_015_000,
+    unreachable=False,
+    released=0,
+)
 _OFFERED = RecipientsRecord(offered=[(BOB, DeviceId("BOB"), Curve25519Key("a curve"))])
 
 EXAMPLES: list[tuple[Record, bytes]] = [
@@ -341,18 +354,7 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         b'{"last":1700000000001,"lost":2,"kept":{"m.room_key":true}}',
     ),
     (
-        RequestRecord(
-            request_id="a request",
-            kind="keys_query",
-            owner="0123456789abcdef",
-            subjects=("@bob:example.org",),
-            made=1_700_000_000_000,
-            number=7,
-            failures=1,
-            not_before=1_700_000_015_000,
-            unreachable=True,
-            released=1,
-        ),
+        replace(_REQUEST, unreachable=True, released=1),
         (
             b'{"request_id":"a request","kind":"keys_query","owner":"0123456789abcdef",'
             b'"subjects":["@bob:example.org"],"made":1700000000000,"number":7,"failures":1,"not_before":1700000015000,'
@@ -592,18 +594,7 @@ EARLIER: list[tuple[bytes, Record]] = [
             b'{"request_id":"a request","kind":"keys_query","owner":"0123456789abcdef",'
             b'"subjects":["@bob:example.org"],"made":1700000000000,"number":7,"failures":1,"not_before":1700000015000,"repeatable":true}'
         ),
-        RequestRecord(
-            request_id="a request",
-            kind="keys_query",
-            owner="0123456789abcdef",
-            subjects=("@bob:example.org",),
-            made=1_700_000_000_000,
-            number=7,
-            failures=1,
-            not_before=1_700_000_015_000,
-            unreachable=False,
-            released=0,
-        ),
+        _REQUEST,
     ),
     (
         b'{"number":0,"events":{"7":"0123456789abcdef"}}',
