@@ -284,7 +284,8 @@ async def test_a_sync_asks_nothing_of_requests_while_none_waits(disk: MemoryDisk
     async with process(disk) as device:
         await device.supervisor.ask(CreateAccount())
         for _ in range(outages):
-            await fail(device, *await put(device))
+            (waiting,) = await put(device)
+            await fail(device, waiting)
             await succeed(device)
         (request_id,) = await put(device)
         assert request_id in await outgoing(device)
