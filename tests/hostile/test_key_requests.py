@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from olmstate.actors._key_requests.actor import MOST_REQUESTS
 from olmstate.messages import (
     DecryptedRoomEvent,
     DeviceId,
@@ -13,6 +14,7 @@ from olmstate.messages import (
     ImportRoomKeys,
     JsonObject,
     MarkRequestSent,
+    MegolmSessionId,
     OutgoingRequests,
     RequestRoomKeys,
     RoomKeyRequestRefused,
@@ -106,27 +108,33 @@ async def test_whoever_sends_the_key_that_is_asked_for_as_theirs_ends_no_request
     assert not await is_cancelled(us)
 
 
-@pytest.mark.parametrize("also_seen", ["alone", "and-an-event-of-somebody-else-on-that-session"])
 async def test_the_senders_own_key_ends_a_request_if_it_begins_early_enough(
-    also_seen: str, us: Us, ours: Sequence[Peer], bob: Peer, mallory: Peer
+    us: Us, ours: Sequence[Peer], bob: Peer
 ) -> None:
     room = conversation(bob)
-    early, late = dict(room.room_key), bob.room_key(room.room_id, room.group)
-    events = [room.events[0]]
-    if also_seen != "alone":
-        events.append({**room.events[0], "sender": mallory.user_id})
-    await us.supervisor.ask(RequestRoomKeys(events=tuple((room.room_id, event) for event in events)))
+    early, late = room.room_key, bob.room_key(room.room_id, room.group)
+    await us.supervisor.ask(ask_for(room, "by-event"))
 
-    room.room_key = late
-    await us.give(bob, room)
+    for key, is_over in ((late, False), (early, True)):
+        room.room_key = key
+        await us.give(bob, room)
+        assert (is_over, not is_over) == (await is_cancelled(us), await is_open(us))
+
+
+@pytest.mark.parametrize("asked", ["at-once", "one-by-one"])
+async def test_whoever_has_an_event_on_a_session_that_is_asked_for_ends_no_request(
+    asked: str, us: Us, ours: Sequence[Peer], bob: Peer, mallory: Peer
+) -> None:
+    """Nobody knows then whose session it is: each of them may be the one who lies."""
+    room = conversation(bob)
+    events = tuple((room.room_id, {**room.events[0], "sender": each.user_id}) for each in (bob, mallory))
+    for some in [events] if asked == "at-once" else [(event,) for event in events]:
+        await us.supervisor.ask(RequestRoomKeys(events=some))
+
+    await us.give(mallory, room)
+
     assert await is_open(us)
     assert not await is_cancelled(us)
-    room.room_key = early
-    await us.give(bob, room)
-
-    # whose session it is, nobody knows if several have events on it: each of them may be the one who lies
-    is_over = also_seen == "alone"
-    assert (is_over, not is_over) == (await is_cancelled(us), await is_open(us))
 
 
 async def test_what_is_forwarded_connects_to_the_senders_own_key_and_ends_the_request(
@@ -156,6 +164,18 @@ async def test_what_was_answered_badly_is_asked_for_again_under_the_same_id(
 
     (again,) = await us.supervisor.ask(RoomKeyRequests())
     assert before.request_id == again.request_id
+
+
+async def test_what_was_answered_is_forgotten_before_what_was_not(us: Us, ours: Sequence[Peer], bob: Peer) -> None:
+    waiting, room = conversation(bob), conversation(bob)
+    await us.supervisor.ask(RequestRoomKeys(sessions=(waiting.key, room.key)))
+    await forward(us, ours[0], room.export())
+
+    more = tuple((room.room_id, MegolmSessionId(str(number))) for number in range(MOST_REQUESTS - 1))
+    await us.supervisor.ask(RequestRoomKeys(sessions=more))
+
+    requests = await us.supervisor.ask(RoomKeyRequests())
+    assert [waiting.key, *more] == [(each.room_id, each.session_id) for each in requests]
 
 
 # --- which answers are taken
