@@ -295,15 +295,19 @@ async def _forged(supervisor: Supervisor, size: int) -> Message[Any]:
     return DecryptToDevice(events=tuple(await forged_events(supervisor, size)))
 
 
-async def forged_events(supervisor: Supervisor, size: int) -> list[JsonObject]:
+async def forged_events(supervisor: Supervisor, size: int, of: Senders | None = None) -> list[JsonObject]:
     """So many messages that none of a device's sessions decrypts, and each has to go far to see it."""
-    (person,) = await _known(supervisor, 1)
-    me = await supervisor.ask(IdentityKeys())
-    sendings = [Senders([person], me) for _ in range(SESSIONS)]
-    for sending, key in zip(sendings, await published_keys(supervisor, SESSIONS), strict=True):
+    of = await with_many_sessions(supervisor) if of is None else of
+    return [of.known[0].envelope(of.to, 1, forged_message(number)) for number in range(size)]
+
+
+async def with_many_sessions(supervisor: Supervisor) -> Senders:
+    """A device that has started as many sessions as are kept."""
+    sending = Senders(await _known(supervisor, 1), await supervisor.ask(IdentityKeys()))
+    for key in await published_keys(supervisor, SESSIONS):
         sending.start([key])
         await supervisor.ask(DecryptToDevice(events=tuple(sending.room_keys(RoomId("!room:example.org"), 1))))
-    return [person.envelope(me, 1, forged_message(number)) for number in range(size)]
+    return sending
 
 
 async def _sync(supervisor: Supervisor, size: int) -> Message[Any]:

@@ -15,18 +15,22 @@ from olmstate.messages import (
     PlainToDevice,
     ReceiveSync,
     ReplayedToDevice,
+    RoomId,
     RoomKeysReceived,
     Statistics,
     SyncToken,
     ToDeviceDelayed,
     UndecryptableToDevice,
     UnknownOlmSession,
+    UserId,
 )
-from tests.cost.asks import ASKS, forged_events, letters
+from tests.cost.asks import ASKS, forged_events, letters, with_many_sessions
 from tests.cost.longest_step import MOST_CALLS, longest_step
 from tests.peer.forged import FAR
 
 FLOOD = 60
+ROOM = RoomId("!room:example.org")
+MALLORY = UserId("@mallory:elsewhere.example")
 ATTEMPTS_A_SLICE = 1 + work.SLICE // (1 + FAR // work.STEPS_A_UNIT)
 NOTHING = AddDevices(response={"device_keys": {}})
 
@@ -86,6 +90,18 @@ async def test_who_floods_waits_for_turns_of_its_own_and_others_do_not(alice: Su
     assert [UndecryptableToDevice] * FLOOD + [DecryptedToDevice] * 10 == [type(outcome) for outcome in outcomes]
     units = FLOOD * 10 * (1 + FAR // work.STEPS_A_UNIT)
     assert await turns(alice) - before >= units // (2 * work.SENDER)
+
+
+async def test_who_floods_under_anothers_key_does_not_have_its_owner_wait(alice: Supervisor) -> None:
+    """It did: what names a device's key was counted as that device's work, whoever had sent it."""
+    owner = await with_many_sessions(alice)
+    flood = [{**event, "sender": MALLORY} for event in await forged_events(alice, FLOOD, owner)]
+    with alice.subscribe(ToDeviceDelayed, RoomKeysReceived) as published:
+        outcomes = await alice.ask(DecryptToDevice(events=(*flood, *owner.room_keys(ROOM, 1))))
+        told = [published.receive_nowait() for _ in range(published.statistics().current_buffer_used)]
+    assert isinstance(outcomes[-1], DecryptedToDevice)
+    assert [RoomKeysReceived, ToDeviceDelayed] == [type(event) for event in told]
+    assert [MALLORY] == [event.claimed_sender for event in told if isinstance(event, ToDeviceDelayed)]
 
 
 async def test_a_true_message_behind_a_flood_of_its_device_is_decrypted(alice: Supervisor) -> None:

@@ -111,8 +111,10 @@ class ToDeviceDelayed(Event):
     does.
     """
 
+    claimed_sender: str | None
+    """The device's user, as the messages say."""
     claimed_sender_key: str | None
-    """The device's identity key, as the messages say."""
+    """Its identity key, as they say. Anybody can send under another's."""
     events: int
     """How many of them wait; more may come."""
 

@@ -14,12 +14,12 @@ that can be decrypted, then new sessions, and again, until none is left. A one-t
 names it, as if they had been tried one by one. A message is in two rounds at most.
 
 What is over a budget of work (`work`) is not tried, or undone as if it had not been: it waits. All later messages of
-its device wait with it.
+its device wait with it, if they name the same sender.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, Generic, TypeAlias, TypeVar
 
@@ -42,7 +42,7 @@ from olmstate.actors._to_device.actor import (
     WereDecrypted,
 )
 from olmstate.actors._wire.olm_message import OlmMessage
-from olmstate.messages import Curve25519Key, DecryptionError, ReplayedMessage
+from olmstate.messages import Curve25519Key, DecryptionError, ReplayedMessage, UserId
 
 P = TypeVar("P")
 
@@ -127,8 +127,8 @@ class _Batch:
     """The messages that a session was made from, by position."""
     waiting: set[int] = attrs.field(factory=set[int])
     """Positions of messages that are over a budget."""
-    _work: dict[Curve25519Key, int] = attrs.field(factory=dict[Curve25519Key, int])
-    """Units that were done for each sender's messages."""
+    _work: Counter[tuple[UserId, Curve25519Key]] = attrs.field(factory=Counter[tuple[UserId, Curve25519Key]])
+    """Units that were done for the messages of each sender under each key: anybody can send under anybody's key."""
     _all_work: int = 0
     _at_a_time: int = 0
     """Units since others had their turn."""
@@ -203,19 +203,19 @@ class _Batch:
         window: list[int] = []
         while left and len(window) < size:
             at = left.popleft()
-            if (begun and not window) or self._may_try(messages[at].sender_key):
+            if (begun and not window) or self._may_try(messages[at]):
                 window.append(at)
             else:
                 self.waiting.add(at)
         return window
 
-    def _may_try(self, sender_key: Curve25519Key) -> bool:
-        return self._work.get(sender_key, 0) < work.SENDER and self._all_work < work.TURN
+    def _may_try(self, olm: OlmMessage) -> bool:
+        return self._work[olm.sender, olm.sender_key] < work.SENDER and self._all_work < work.TURN
 
     def _count(self, messages: Sequence[OlmMessage], units: Sequence[int]) -> None:
         for olm, done in zip(messages, units, strict=False):
             if done:
-                self._work[olm.sender_key] = self._work.get(olm.sender_key, 0) + done
+                self._work[olm.sender, olm.sender_key] += done
                 self._all_work += done
 
     async def _pause(self, units: int) -> None:

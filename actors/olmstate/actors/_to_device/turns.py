@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import attrs
 
@@ -22,6 +22,9 @@ from olmstate.messages import Command, DecryptToDevice, Json, ToDeviceDelayed, T
 
 EVENTS_A_TURN = 256
 LEAST_EVENTS = 4
+
+_Claimed: TypeAlias = tuple[str | None, str | None]
+"""A device by its user and key, as an event names them. By the key alone, others' events would count as its own."""
 
 
 class DecryptSome(QuietStruct, Command[tuple[ToDeviceOutcome | None, ...]], kw_only=True, frozen=True):
@@ -73,8 +76,8 @@ class _Plan:
     _next: deque[int] = attrs.field(init=False)
     _later: deque[int] = attrs.field(factory=deque[int])
     """Of devices that were over the budget once."""
-    _slow: set[str | None] = attrs.field(factory=set[str | None])
-    """Those devices, by their keys as the events name them."""
+    _slow: set[_Claimed] = attrs.field(factory=set[_Claimed])
+    """Those devices."""
     _size: int = EVENTS_A_TURN
     """How many of them a turn."""
 
@@ -96,7 +99,7 @@ class _Plan:
         chunk: list[int] = []
         while self._next and len(chunk) < EVENTS_A_TURN:
             at = self._next.popleft()
-            slow = bool(self._slow) and _sender_key(self.events[at]) in self._slow
+            slow = bool(self._slow) and _claimed(self.events[at]) in self._slow
             (self._later if slow else chunk).append(at)
         while not self._next and self._later and len(chunk) < min(self._size, EVENTS_A_TURN):
             chunk.append(self._later.popleft())
@@ -110,18 +113,26 @@ class _Plan:
                 waiting.append(at)
             else:
                 self._done[at] = outcome
-        found = Counter(key for at in waiting if (key := _sender_key(self.events[at])) not in self._slow)
+        found = Counter(device for at in waiting if (device := _claimed(self.events[at])) not in self._slow)
         self._slow |= found.keys()
         self._later.extendleft(reversed(waiting))  # they were sent before those of their devices that are there
         self._size = max(LEAST_EVENTS, 2 * (len(chunk) - len(waiting))) if waiting else 2 * self._size
-        return [ToDeviceDelayed(claimed_sender_key=key, events=number) for key, number in found.items()]
+        return [
+            ToDeviceDelayed(claimed_sender=sender, claimed_sender_key=key, events=number)
+            for (sender, key), number in found.items()
+        ]
 
     def result(self) -> tuple[ToDeviceOutcome, ...]:
         """What became of each."""
         return tuple(self._done[at] for at in range(len(self.events)))
 
 
-def _sender_key(event: Json) -> str | None:
-    content = event.get("content") if is_object(event) else None
+def _claimed(event: Json) -> _Claimed:
+    if not is_object(event):
+        return None, None
+    sender, content = event.get("sender"), event.get("content")
     key = content.get("sender_key") if is_object(content) else None
-    return key.rstrip("=") if isinstance(key, str) else None
+    return (
+        sender if isinstance(sender, str) else None,
+        key.rstrip("=") if isinstance(key, str) else None,
+    )

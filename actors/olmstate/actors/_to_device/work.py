@@ -24,7 +24,7 @@ MOST_STEPS: Final = 2000
 SLICE: Final = 12
 """Units without giving other tasks a chance, and so at most 8 more: a millisecond."""
 SENDER: Final = 250
-"""Units a turn for one device's messages: 15 ms."""
+"""Units a turn for one device's messages, by the user and key that their envelopes name: 15 ms."""
 TURN: Final = 1000
 """Units a turn: 60 ms. A hundred new sessions take 300."""
 
