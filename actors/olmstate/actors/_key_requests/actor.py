@@ -3,8 +3,8 @@
 Its invariants:
 
 - A request is stored in the commit that puts its event into the outbox, and goes in the commit that cancels it.
-- Both kinds are bounded, and each is one partition: there are few. The oldest requests go first; what waits to be sent
-  stays, and there is no room for more.
+- Both kinds are bounded, and each is one partition: there are few. The oldest requests go first. Of what waits to be
+  sent, some of the device's goes that has the most: one that is lost, or in whose name others ask, is in nobody's way.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from olmstate.actors._engine.actor import Actor, Environment, Wanted
 from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
 from olmstate.actors._wire.quiet_struct import QuietStruct
+from olmstate.actors._wire.shares import surplus
 from olmstate.messages import (
     MegolmSessionId,
     Message,
@@ -112,7 +113,8 @@ class KeyRequestsActor(Actor[Asked]):
                 forwards = self._forwards.change(self._forward_partition)
                 forwards.drop(over)
                 forwards.put({name_of(record): record for record in records})
-                forwards.drop(list(forwards.by_name)[MOST_FORWARDS:])
+                waiting = [(name, record.device_id, 0) for name, record in forwards.by_name.items()]
+                forwards.drop(surplus(waiting, number=MOST_FORWARDS))
                 return message.reply(None)
             case RoomKeyRequests():
                 requests = self._requests.committed(self._request_partition)
