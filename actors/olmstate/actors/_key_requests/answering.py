@@ -136,8 +136,10 @@ class Answering(Generic[W]):
         async for some in SlicesOf(asked.values(), REQUESTS_AT_ONCE):
             for record in some:
                 device = known.get(record.device_id)
-                answer = device and await self.answer(turn, record, record.device_id in verified)
-                if device is None or answer is None:
+                if device is None:
+                    continue
+                answer = await self.answer(turn, record, record.device_id in verified)
+                if answer is None:
                     continue
                 # a device's id is whatever its owner has chosen, and is not to pass for another's
                 alike = json.dumps([self.about, record.device_id, answer.type])[:-1]
