@@ -284,12 +284,15 @@ EXAMPLES: list[tuple[Record, bytes]] = [
             made=1_700_000_000_000,
             number=3,
             devices=[DeviceId("BOB")],
-            first_known_index=5,
             refused={DeviceId("BOB"): "m.unavailable"},
+            sender=UserId("@alice:example.org"),
+            message_index=5,
+            answered=True,
         ),
         (
             b'{"request_id":"a request","room_id":"!room:example.org","session_id":"a session","made":1700000000000,'
-            b'"number":3,"devices":["BOB"],"first_known_index":5,"refused":{"BOB":"m.unavailable"}}'
+            b'"number":3,"devices":["BOB"],"refused":{"BOB":"m.unavailable"},"sender":"@alice:example.org",'
+            b'"message_index":5,"answered":true}'
         ),
     ),
     (
@@ -483,6 +486,21 @@ EARLIER: list[tuple[bytes, Record]] = [
         ),
     ),
     (b'{"code":"m.unverified"}', WithheldRecord(code="m.unverified")),
+    (
+        (
+            b'{"request_id":"a request","room_id":"!room:example.org","session_id":"a session","made":1700000000000,'
+            b'"number":3,"devices":["BOB"],"first_known_index":5,"refused":{"BOB":"m.unavailable"}}'
+        ),
+        KeyRequestRecord(
+            request_id="a request",
+            room_id=RoomId("!room:example.org"),
+            session_id=MegolmSessionId("a session"),
+            made=1_700_000_000_000,
+            number=3,
+            devices=[DeviceId("BOB")],
+            refused={DeviceId("BOB"): "m.unavailable"},
+        ),
+    ),
     (
         (
             b'{"room_id":"!room:example.org","session_id":"a session","sender":null,'

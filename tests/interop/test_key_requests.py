@@ -54,8 +54,7 @@ async def ask_for_all(reader: OlmstateDevice) -> None:
     """Park all that can't be read, and ask for the keys."""
     events = tuple(reader.waiting.values())
     assert len(events) == len((await reader.device.ask(ParkEvents(events=events))).parked)
-    sessions = {(room_id, event["content"]["session_id"]) for room_id, event in events}
-    asked = await reader.device.ask(RequestRoomKeys(sessions=tuple(sessions)))
+    asked = await reader.device.ask(RequestRoomKeys(events=events))
     assert 1 == len(asked.devices)
 
 

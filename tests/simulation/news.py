@@ -111,6 +111,8 @@ class News:
 
 
 NOTHING = News()
+ROOM_KEYS = ("m.room_key", "m.forwarded_room_key")
+"""Types of events that bring one; whoever forwards one in a scenario was asked for it."""
 
 
 @attrs.define
@@ -212,7 +214,7 @@ def _told(message: Message[Json], reply: Json, heard: News) -> News:
             decrypted = [outcome for outcome in reply if isinstance(outcome, DecryptedToDevice)]
             secrets = any(each.type == "m.secret.send" for each in decrypted)  # its reply doesn't tell what it was for
             return News(
-                room_keys=[each.content["session_id"] for each in decrypted if each.type == "m.room_key"],
+                room_keys=[each.content["session_id"] for each in decrypted if each.type in ROOM_KEYS],
                 letters=_letters(reply),
                 identities=heard.identities if secrets else [],
                 private_keys=heard.private_keys if secrets else [],

@@ -7,6 +7,7 @@ from olmstate.messages import (
     AddDevices,
     CancelRoomKeyRequests,
     CreateOlmSessions,
+    DecryptRoomEvent,
     DecryptToDevice,
     DeviceId,
     DeviceTrust,
@@ -95,6 +96,24 @@ async def be_refused_a_room_key(client: Client) -> Prepared:
     return Prepared(message, it_is_known, elsewhere=Elsewhere(message))
 
 
+async def be_forwarded_a_room_key(client: Client) -> Prepared:
+    """It was asked for, and the other device has it."""
+    other = await other_device(client)
+    key = client.world.new_room_key(client.world.peers[0])
+    event = key.events[0]
+    await client.supervisor.ask(RequestRoomKeys(events=((key.room_id, event),)))
+    client.world.meet(other)
+    content = {**key.export(), "sender_claimed_ed25519_key": key.maker.ed25519}
+    message = DecryptToDevice(events=(other.event(client.world.me, "m.forwarded_room_key", content),))
+
+    async def it_is_read(client: Client) -> None:
+        decrypted = await client.supervisor.ask(DecryptRoomEvent(room_id=key.room_id, event=event))
+        assert decrypted.encryption_info.forwarded
+        assert () == await client.supervisor.ask(RoomKeyRequests())
+
+    return Prepared(message, it_is_read, elsewhere=Elsewhere(message))
+
+
 def _request(room_id: RoomId, session_id: str) -> JsonObject:
     body = {"algorithm": "m.megolm.v1.aes-sha2", "room_id": room_id, "session_id": session_id}
     content = {"action": "request", "requesting_device_id": "TWO", "request_id": "1", "body": body}
@@ -133,6 +152,7 @@ SCENARIOS = (
     Scenario(prepare=cancel_room_key_requests),
     Scenario(prepare=room_key_requests),
     Scenario(prepare=be_refused_a_room_key),
+    Scenario(prepare=be_forwarded_a_room_key),
     Scenario(prepare=be_asked_for_a_room_key),
     Scenario(prepare=be_asked_without_a_session),
 )

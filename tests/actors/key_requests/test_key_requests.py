@@ -21,6 +21,7 @@ from olmstate.messages import (
     DeviceTrust,
     Json,
     JsonObject,
+    MalformedMessage,
     MegolmSessionId,
     MissingRoomKey,
     PrepareRoomKey,
@@ -34,7 +35,7 @@ from olmstate.messages import (
 )
 from tests.actors.own_devices import BOB, came, own
 from tests.actors.world import World
-from tests.operations.peer import Peer, exported
+from tests.operations.peer import Peer, Room, exported
 
 ROOM = RoomId("!room:example.org")
 
@@ -56,18 +57,18 @@ def forwarded(bob: Peer, inbound: InboundGroupSession, **changes: Json) -> JsonO
 async def test_verified_devices_are_asked_under_one_id_and_told_when_the_key_is_there(
     world: World, autojump_clock: MockClock
 ) -> None:
-    bob, group = Peer(), GroupSession()
-    session = ROOM, MegolmSessionId(group.session_id)
+    room = Room(Peer(), ROOM)
+    session, key, event = room.key, room.add_room_key(), room.send()
     async with own(world) as its:
         await its.trust()
         for _ in range(2):
-            assert ("TWO",) == (await its.device.ask(RequestRoomKeys(sessions=(session,)))).devices
+            assert ("TWO",) == (await its.device.ask(RequestRoomKeys(events=((ROOM, event),)))).devices
             await trio.sleep(5)
         first, second = await came(its.other, "m.room_key_request")
         assert first == second == request(session, requesting_device_id=DEVICE, request_id=first["request_id"])
         (told,) = await its.device.ask(RoomKeyRequests())
         assert (first["request_id"], ("TWO",), {}) == (told.request_id, told.devices, told.refused)
-        await its.device.ask(bob.add_room_key(ROOM, group))
+        await its.device.ask(key)
         await trio.sleep(5)
         (cancelled,) = await came(its.other, "m.room_key_request")
         assert ("request_cancellation", first["request_id"]) == (cancelled["action"], cancelled["request_id"])
@@ -108,6 +109,35 @@ async def test_of_too_many_requests_the_oldest_are_forgotten(world: World, autoj
         await its.device.ask(RequestRoomKeys(sessions=tuple(sessions[-2:])))
         told = [(each.room_id, each.session_id) for each in await its.device.ask(RoomKeyRequests())]
         assert sessions[1:] == told
+
+
+async def test_whoever_sends_what_nobody_can_read_has_nobody_elses_request_forgotten(
+    world: World, autojump_clock: MockClock
+) -> None:
+    honest, flood = Peer(), Peer(UserId("@mallory:elsewhere.example"))
+    first = honest.room_event(ROOM, GroupSession())
+    message = flood.room_event(ROOM, GroupSession())
+    content = message["content"]
+    events = [(ROOM, {**message, "content": {**content, "session_id": str(number)}}) for number in range(MOST_REQUESTS)]
+    async with own(world) as its:
+        await its.trust()
+        await its.device.ask(RequestRoomKeys(events=((ROOM, first),)))
+        await its.device.ask(RequestRoomKeys(events=tuple(events)))
+        told = [each.session_id for each in await its.device.ask(RoomKeyRequests())]
+        assert [first["content"]["session_id"], *map(str, range(1, MOST_REQUESTS))] == told
+
+
+@pytest.mark.parametrize("wrong", [None, {}, {"content": {}}, {"sender": 5}])
+async def test_what_is_no_encrypted_event_is_refused_and_nothing_is_asked(
+    wrong: Json, world: World, autojump_clock: MockClock
+) -> None:
+    event = Peer().room_event(ROOM, GroupSession())
+    spoilt = {**event, **wrong} if wrong else wrong
+    async with own(world) as its:
+        await its.trust()
+        with pytest.raises(MalformedMessage):
+            await its.device.ask(RequestRoomKeys(events=((ROOM, event), (ROOM, spoilt))))
+        assert () == await its.device.ask(RoomKeyRequests())
 
 
 async def test_a_refusal_is_told_and_the_request_stays(world: World, autojump_clock: MockClock) -> None:

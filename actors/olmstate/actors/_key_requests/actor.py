@@ -3,8 +3,10 @@
 Its invariants:
 
 - A request is stored in the commit that puts its event into the outbox, and goes in the commit that cancels it.
-- Both kinds are bounded, and each is one partition: there are few. The oldest requests go first. Of what waits to be
-  sent, some of the device's goes that has the most: one that is lost, or in whose name others ask, is in nobody's way.
+- Both kinds are bounded, and each is one partition: there are few. Of requests, those go that were answered, and the
+  oldest, of whoever's events are asked for most: who sends much that can't be read ends none of others'. Of what waits
+  to be sent, some of the device's goes that has the most: one that is lost, or in whose name others ask, is in nobody's
+  way.
 """
 
 from __future__ import annotations
@@ -104,8 +106,9 @@ class KeyRequestsActor(Actor[Asked]):
                 requests = self._requests.change(self._request_partition)
                 requests.drop(over)
                 requests.put({session_of(record): record for record in records})
-                oldest = sorted(requests.by_name.values(), key=lambda record: record.number)
-                requests.drop([session_of(record) for record in oldest[:-MOST_REQUESTS]])
+                in_order = sorted(requests.by_name.values(), key=lambda record: (not record.answered, record.number))
+                entries = [(session_of(record), record.sender, 0) for record in in_order]
+                requests.drop(surplus(entries, number=MOST_REQUESTS))
                 return message.reply(None)
             case WaitingForwards():
                 return message.reply(self._forwards.current(self._forward_partition).by_name)
@@ -118,8 +121,8 @@ class KeyRequestsActor(Actor[Asked]):
                 return message.reply(None)
             case RoomKeyRequests():
                 requests = self._requests.committed(self._request_partition)
-                in_order = sorted(requests.by_name.values(), key=lambda record: record.number)
-                return message.reply(tuple(map(_told, in_order)))
+                unanswered = [record for record in requests.by_name.values() if not record.answered]
+                return message.reply(tuple(map(_told, sorted(unanswered, key=lambda record: record.number))))
             case _:
                 assert_never(message)
 

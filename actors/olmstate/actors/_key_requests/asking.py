@@ -1,9 +1,15 @@
-"""Asking for room keys, and taking in what is forwarded (spec: m.room_key_request, m.forwarded_room_key)."""
+"""Asking for room keys, and taking in what is forwarded (spec: m.room_key_request, m.forwarded_room_key).
+
+Rule: what ends a request can't be somebody else's doing (decision 0079). The sender's own key ends it, and our user's
+program. What is forwarded is kept beside what is there, and the next one is taken, too.
+"""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import chain, starmap
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -11,24 +17,29 @@ import msgspec
 from olmstate.actors._account.operations import own_identity
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, LookUpSessions, NewRoomKey
+from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, KnownOfSession, LookUpSessions, NewRoomKey
+from olmstate.actors._room_keys.message_indices import index_of
 from olmstate.actors._room_keys.notices import UNAVAILABLE, Notice
 from olmstate.actors._room_keys.operations import room_key_from_export
 from olmstate.actors._room_keys.points import tell_of_room_keys
 from olmstate.actors._room_keys.receiving import keep_notices, keep_room_keys, notices_of
 from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
 from olmstate.actors._wire.algorithms import MEGOLM
-from olmstate.actors._wire.untrusted_json import string, strings
+from olmstate.actors._wire.untrusted_json import as_object, json_object, string, strings
 from olmstate.messages import (
     CancelRoomKeyRequests,
     Curve25519Key,
     DeviceId,
     DeviceIdentity,
+    JsonObject,
     MalformedMessage,
+    MegolmSessionId,
     RejectedRoomKey,
     RequestRoomKeys,
+    RoomId,
     RoomKeyRequestRefused,
     RoomKeysRequested,
+    UserId,
 )
 
 from .actor import ChangeRequests, KeyRequestsActor, OpenRequests, Session, session_of
@@ -40,6 +51,8 @@ SESSIONS_AT_ONCE: Final = 12
 """Looked up, or their keys checked, without giving other tasks a chance."""
 REQUEST: Final = "m.room_key_request"
 _ID_BYTES: Final = 16
+_first_known_index: Final[Callable[[KnownOfSession], int | None]] = attrgetter("first_known_index")
+_senders_first_index: Final[Callable[[KnownOfSession], int | None]] = attrgetter("senders_first_index")
 
 
 async def request_room_keys(turn: Turn, command: RequestRoomKeys) -> RoomKeysRequested:
@@ -47,27 +60,35 @@ async def request_room_keys(turn: Turn, command: RequestRoomKeys) -> RoomKeysReq
     devices = tuple(sorted(await verified_own_devices(turn)))
     if not devices:
         return RoomKeysRequested(devices=())
+    wanted = chain(((session, None, 0) for session in command.sessions), starmap(_wanted, command.events))
     open_requests = await turn[KeyRequestsActor].ask(OpenRequests())
     number = max((record.number for record in open_requests.values()), default=0)
-    records: list[KeyRequestRecord] = []
-    async for some in SlicesOf(dict.fromkeys(command.sessions), SESSIONS_AT_ONCE):
-        for session, first_known_index in (await _first_known_indices(turn, some)).items():
-            before = open_requests.get(session)
+    records: dict[Session, KeyRequestRecord] = {}
+    async for some in SlicesOf(wanted, SESSIONS_AT_ONCE):
+        for session, sender, index in some:
+            before = records.get(session) or open_requests.get(session)
             number += 1
-            records.append(
-                KeyRequestRecord(
-                    request_id=secrets.token_hex(_ID_BYTES) if before is None else before.request_id,
-                    room_id=session[0],
-                    session_id=session[1],
-                    made=turn.now,
-                    number=number,
-                    devices=list(devices),
-                    first_known_index=first_known_index,
-                )
+            records[session] = KeyRequestRecord(
+                request_id=secrets.token_hex(_ID_BYTES) if before is None else before.request_id,
+                room_id=session[0],
+                session_id=session[1],
+                made=turn.now,
+                number=number,
+                devices=list(devices),
+                sender=sender if before is None or before.sender == sender else None,
+                message_index=index if before is None else min(index, before.message_index),
             )
-    await ask_own_devices(turn, REQUEST, map(_request, records))
-    await turn[KeyRequestsActor].ask(ChangeRequests(records=tuple(records)))
+    await ask_own_devices(turn, REQUEST, map(_request, records.values()))
+    await turn[KeyRequestsActor].ask(ChangeRequests(records=tuple(records.values())))
     return RoomKeysRequested(devices=devices)
+
+
+def _wanted(room_id: RoomId, event: JsonObject) -> tuple[Session, UserId, int]:
+    """The session that an event is of, its sender, and its message index."""
+    event = as_object(event, "the event")
+    content = json_object(event, "content")
+    session = room_id, MegolmSessionId(string(content, "session_id"))
+    return session, UserId(string(event, "sender")), index_of(string(content, "ciphertext")) or 0
 
 
 async def cancel_room_key_requests(turn: Turn, command: CancelRoomKeyRequests) -> None:
@@ -76,23 +97,25 @@ async def cancel_room_key_requests(turn: Turn, command: CancelRoomKeyRequests) -
 
 
 async def sessions_learnt(turn: Turn, sessions: Collection[Session]) -> None:
-    """Keys have come, from wherever: ask no longer for those that are better than what was there."""
-    open_requests = await turn[KeyRequestsActor].ask(OpenRequests())
-    asked_for = [session for session in sessions if session in open_requests]
-    over: list[Session] = []
-    async for some in SlicesOf(asked_for, SESSIONS_AT_ONCE):
-        for session, now in (await _first_known_indices(turn, some)).items():
-            before = open_requests[session].first_known_index
-            if now is not None and (before is None or now < before):
-                over.append(session)
+    """Keys have come, from wherever: ask no longer for those that their senders have sent, early enough."""
+    over = await _early_enough(turn, sessions, _senders_first_index)
     if over:
-        await _cancel(turn, over)
+        await _cancel(turn, map(session_of, over))
 
 
-async def _first_known_indices(turn: Turn, sessions: Sequence[Session]) -> dict[Session, int | None]:
-    asked = LookUpSessions(sessions=tuple((*session, None) for session in sessions))
-    known = await turn[InboundGroupSessionsActor].ask(asked)
-    return {session: each.first_known_index for session, each in zip(sessions, known, strict=True)}
+async def _early_enough(
+    turn: Turn, sessions: Iterable[Session], first_index: Callable[[KnownOfSession], int | None]
+) -> list[KeyRequestRecord]:
+    """The requests for some sessions whose keys, as far as they count, begin early enough."""
+    open_requests = await turn[KeyRequestsActor].ask(OpenRequests())
+    found: list[KeyRequestRecord] = []
+    async for some in SlicesOf([open_requests[each] for each in sessions if each in open_requests], SESSIONS_AT_ONCE):
+        asked = LookUpSessions(sessions=tuple((*session_of(record), record.sender) for record in some))
+        for record, known in zip(some, await turn[InboundGroupSessionsActor].ask(asked), strict=True):
+            first = first_index(known)
+            if first is not None and first <= record.message_index:
+                found.append(record)
+    return found
 
 
 async def _cancel(turn: Turn, sessions: Iterable[Session]) -> None:
@@ -118,14 +141,36 @@ async def receive_forwarded_keys(turn: Turn, events: Sequence[DecryptedEvent]) -
     open_requests = await turn[KeyRequestsActor].ask(OpenRequests())
     own = await own_identity(turn)
     received: dict[Session, None] = {}
+    answering: dict[Session, set[DeviceId]] = {}
     async for some in SlicesOf(events, SESSIONS_AT_ONCE):
         new: list[NewRoomKey] = []
         for event in some:
-            room_key = None if sent_by(verified, event) is None else _forwarded(event, own)
-            if room_key is not None and (room_key.room_id, room_key.session_id) in open_requests:
+            device_id = sent_by(verified, event)
+            room_key = None if device_id is None else _forwarded(event, own)
+            if device_id is None or room_key is None:
+                continue
+            session = room_key.room_id, room_key.session_id
+            if session in open_requests:
                 new.append(room_key)
+                answering.setdefault(session, set()).add(device_id)
         received |= dict.fromkeys(await keep_room_keys(turn, new))
+    await _note_answers(turn, [(open_requests[session], devices) for session, devices in answering.items()])
     await tell_of_room_keys(turn, received)
+
+
+async def _note_answers(turn: Turn, answers: Sequence[tuple[KeyRequestRecord, Collection[DeviceId]]]) -> None:
+    """Devices have forwarded what was asked for: whoever said in their name that they wouldn't, didn't know."""
+    early_enough = await _early_enough(turn, [session_of(record) for record, _ in answers], _first_known_index)
+    answered = set(map(session_of, early_enough))
+    changed = [
+        msgspec.structs.replace(
+            record,
+            answered=record.answered or session_of(record) in answered,
+            refused={device_id: code for device_id, code in record.refused.items() if device_id not in devices},
+        )
+        for record, devices in answers
+    ]
+    await turn[KeyRequestsActor].ask(ChangeRequests(records=tuple(changed)))
 
 
 def _forwarded(event: DecryptedEvent, own: DeviceIdentity | None) -> NewRoomKey | None:
@@ -158,7 +203,7 @@ async def receive_refusals(turn: Turn, events: Sequence[PlainEvent]) -> None:
         device_id = None if notice.sender_key is None else devices.get(Curve25519Key(notice.sender_key))
         if record is None or device_id is None or device_id not in record.devices:
             others.append(notice)
-        elif device_id not in record.refused:
+        elif record.refused.get(device_id) != notice.withheld.code:  # the one before may have been another's word
             await _refused(turn, record, device_id, notice.withheld.code)
     # whoever doesn't have a key hasn't made it
     await keep_notices(turn, [notice for notice in others if notice.withheld.code != UNAVAILABLE])

@@ -7,7 +7,7 @@ from typing import ClassVar, TypeAlias
 import msgspec
 
 from olmstate.actors._engine.records import Record
-from olmstate.messages import DeviceId, MegolmSessionId, RoomId
+from olmstate.messages import DeviceId, MegolmSessionId, RoomId, UserId
 from olmstate.storage import Table
 
 
@@ -24,9 +24,13 @@ class KeyRequestRecord(Record, kw_only=True, frozen=True):
     number: int
     """Of the request in its store: the oldest go first."""
     devices: list[DeviceId]
-    first_known_index: int | None = None
-    """Of the key that was there then."""
     refused: dict[DeviceId, str] = msgspec.field(default_factory=dict[DeviceId, str])
+    sender: UserId | None = None
+    """Whose events are to be read. None: of several users, or nobody has said."""
+    message_index: int = 0
+    """The first one that is to be read."""
+    answered: bool = False
+    """A device has forwarded what seems to be it."""
 
 
 class WaitingRecord(Record, kw_only=True, frozen=True):

@@ -300,6 +300,8 @@ class KnownOfSession(QuietStruct, kw_only=True, frozen=True):
 
     first_known_index: int | None
     """None: its key is not there; or nobody says that it is the sender's, if one was named."""
+    senders_first_index: int | None
+    """The same of the key that its sender, who was named, has sent themselves."""
     withheld: WithheldRecord | None
     """Its sender's notice."""
 
@@ -569,18 +571,18 @@ class InboundGroupSessionsActor(Actor[Asked]):
 
     def _known_of(self, room_id: RoomId, session_id: MegolmSessionId, sender: str | None) -> KnownOfSession:
         entry = self._room_keys.current(self._partition(room_id, session_id))
-        if entry is None or (sender is not None and not self._may_be_theirs(entry, room_id, session_id, sender)):
-            first_known_index = None
-        else:
-            first_known_index = entry.first_known_index
+        is_theirs = entry is not None and sender is not None and self._is_theirs(entry, room_id, session_id, sender)
+        # an export names nobody
+        may_be_theirs = entry is not None and (sender is None or is_theirs or entry.exported)
         return KnownOfSession(
-            first_known_index=first_known_index,
+            first_known_index=entry.first_known_index if entry is not None and may_be_theirs else None,
+            senders_first_index=entry.copies[0].session.first_known_index if entry is not None and is_theirs else None,
             withheld=None if sender is None else self._withheld.current(self._notice(room_id, session_id, sender)),
         )
 
-    def _may_be_theirs(self, entry: RoomKeyEntry, room_id: RoomId, session_id: str, sender: str) -> bool:
-        """Whether a user has sent a session's key, or an export has brought it, which names nobody."""
-        if entry.exported or any(claim.sender == sender for claim in entry.claims):
+    def _is_theirs(self, entry: RoomKeyEntry, room_id: RoomId, session_id: str, sender: str) -> bool:
+        """Whether a user has sent a session's key: the first copy is signed then."""
+        if any(claim.sender == sender for claim in entry.claims):
             return True
         more = entry.more_claims and self._more_claims.current(self._claims_name(room_id, session_id, sender))
         return bool(more)

@@ -1,0 +1,256 @@
+"""Room keys that our user's devices ask each other for: nobody ends a request, or takes an answer away, by claiming."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from olmstate.actors._key_requests.actor import MOST_REQUESTS
+from olmstate.messages import (
+    DecryptedRoomEvent,
+    DeviceId,
+    DeviceTrust,
+    ImportRoomKeys,
+    JsonObject,
+    MarkRequestSent,
+    MegolmSessionId,
+    OutgoingRequests,
+    RequestRoomKeys,
+    RoomKeyRequestRefused,
+    RoomKeyRequests,
+    SetDeviceTrust,
+)
+from tests.hostile.people import Us, conversation
+from tests.operations.device import claimed_sender
+from tests.operations.peer import Peer, Room
+from tests.peer.encoding import b64, unb64
+
+
+@pytest.fixture
+async def ours(us: Us) -> Sequence[Peer]:
+    """Two more devices of our user's, which are verified."""
+    devices = [Peer(us.me.user_id, DeviceId(name)) for name in ("TWO", "THREE")]
+    await us.know(*devices)
+    for each in devices:
+        trusted = SetDeviceTrust(user_id=each.user_id, device_id=each.device_id, trust=DeviceTrust.VERIFIED)
+        await us.supervisor.ask(trusted)
+    return devices
+
+
+def forwarded(exported: JsonObject) -> JsonObject:
+    """The same key as an ``m.forwarded_room_key`` has it."""
+    content = {**exported, "sender_claimed_ed25519_key": exported["sender_claimed_keys"]["ed25519"]}
+    del content["sender_claimed_keys"]
+    return content
+
+
+async def forward(us: Us, ours: Peer, exported: JsonObject) -> None:
+    await us.send(ours, "m.forwarded_room_key", forwarded(exported))
+
+
+def forged(exported: JsonObject) -> JsonObject:
+    """A key of the same session's that decrypts nothing of it."""
+    octets = bytearray(unb64(exported["session_key"]))  # version, index, ratchet, public key
+    octets[5:9] = b"none"
+    return {**exported, "session_key": b64(bytes(octets))}
+
+
+def ask_for(room: Room, asked: str) -> RequestRoomKeys:
+    """Ask for a session by its first event, or by itself."""
+    if asked == "by-session":
+        return RequestRoomKeys(sessions=(room.key,))
+    return RequestRoomKeys(events=((room.room_id, room.events[0]),))
+
+
+async def is_cancelled(us: Us) -> bool:
+    """Whether our user's devices are told that a key is asked for no longer; all that waits is sent."""
+    sent = b""
+    while requests := await us.supervisor.ask(OutgoingRequests()):
+        for each in requests:
+            sent += each.body
+            await us.supervisor.ask(MarkRequestSent(request_id=each.request_id, response={}))
+    return b"request_cancellation" in sent
+
+
+async def is_read_as(us: Us, room: Room, owner: Peer) -> bool:
+    """Whether the first event of a session is read, and its owner named."""
+    decrypted = await us.read(room.events[0])
+    return isinstance(decrypted, DecryptedRoomEvent) and owner.address == claimed_sender(decrypted)
+
+
+async def is_open(us: Us) -> bool:
+    """Whether there is a request that is told as open."""
+    requests = await us.supervisor.ask(RoomKeyRequests())
+    return bool(requests)
+
+
+# --- what ends a request
+
+
+@pytest.mark.parametrize("asked", ["by-event", "by-session"])
+@pytest.mark.parametrize("given", ["from-the-beginning", "late"])
+async def test_whoever_sends_the_key_that_is_asked_for_as_theirs_ends_no_request(
+    *, asked: str, given: str, us: Us, ours: Sequence[Peer], bob: Peer, mallory: Peer
+) -> None:
+    """She was in the room, or came later and has it from there on. What our other device sent then was dropped."""
+    room = conversation(bob)
+    await us.supervisor.ask(ask_for(room, asked))
+    if given == "late":
+        room.room_key = bob.room_key(room.room_id, room.group)
+    await us.give(mallory, room)
+    assert await is_open(us)
+
+    await forward(us, ours[0], room.export())
+
+    assert await is_read_as(us, room, bob)
+    assert not await is_open(us)
+    assert not await is_cancelled(us)
+
+
+async def test_the_senders_own_key_ends_a_request_if_it_begins_early_enough(
+    us: Us, ours: Sequence[Peer], bob: Peer
+) -> None:
+    room = conversation(bob)
+    early, late = room.room_key, bob.room_key(room.room_id, room.group)
+    await us.supervisor.ask(ask_for(room, "by-event"))
+
+    for key, is_over in ((late, False), (early, True)):
+        room.room_key = key
+        await us.give(bob, room)
+        assert (is_over, not is_over) == (await is_cancelled(us), await is_open(us))
+
+
+@pytest.mark.parametrize("asked", ["at-once", "one-by-one"])
+async def test_whoever_has_an_event_on_a_session_that_is_asked_for_ends_no_request(
+    asked: str, us: Us, ours: Sequence[Peer], bob: Peer, mallory: Peer
+) -> None:
+    """Nobody knows then whose session it is: each of them may be the one who lies."""
+    room = conversation(bob)
+    events = tuple((room.room_id, {**room.events[0], "sender": each.user_id}) for each in (bob, mallory))
+    for some in [events] if asked == "at-once" else [(event,) for event in events]:
+        await us.supervisor.ask(RequestRoomKeys(events=some))
+
+    await us.give(mallory, room)
+
+    assert await is_open(us)
+    assert not await is_cancelled(us)
+
+
+async def test_what_is_forwarded_connects_to_the_senders_own_key_and_ends_the_request(
+    us: Us, ours: Sequence[Peer], bob: Peer
+) -> None:
+    """Nobody could have forged it."""
+    room = conversation(bob)
+    await us.supervisor.ask(ask_for(room, "by-event"))
+    room.room_key = bob.room_key(room.room_id, room.group)
+    await us.give(bob, room)
+
+    await forward(us, ours[0], room.export())
+
+    assert await is_cancelled(us)
+
+
+async def test_what_was_answered_badly_is_asked_for_again_under_the_same_id(
+    us: Us, ours: Sequence[Peer], bob: Peer
+) -> None:
+    room = conversation(bob)
+    await us.supervisor.ask(ask_for(room, "by-event"))
+    (before,) = await us.supervisor.ask(RoomKeyRequests())
+    await forward(us, ours[0], forged(room.export()))
+    assert not await is_open(us)
+
+    await us.supervisor.ask(ask_for(room, "by-event"))
+
+    (again,) = await us.supervisor.ask(RoomKeyRequests())
+    assert before.request_id == again.request_id
+
+
+async def test_what_was_answered_is_forgotten_before_what_was_not(us: Us, ours: Sequence[Peer], bob: Peer) -> None:
+    waiting, room = conversation(bob), conversation(bob)
+    await us.supervisor.ask(RequestRoomKeys(sessions=(waiting.key, room.key)))
+    await forward(us, ours[0], room.export())
+
+    more = tuple((room.room_id, MegolmSessionId(str(number))) for number in range(MOST_REQUESTS - 1))
+    await us.supervisor.ask(RequestRoomKeys(sessions=more))
+
+    requests = await us.supervisor.ask(RoomKeyRequests())
+    assert [waiting.key, *more] == [(each.room_id, each.session_id) for each in requests]
+
+
+# --- which answers are taken
+
+
+async def test_a_key_that_begins_too_late_keeps_none_out_that_begins_earlier(
+    us: Us, ours: Sequence[Peer], bob: Peer
+) -> None:
+    room = conversation(bob)
+    await us.supervisor.ask(RequestRoomKeys(sessions=(room.key,)))
+
+    for each, index in zip(ours, (5, 0), strict=True):
+        await forward(us, each, room.export(index))
+
+    assert await is_read_as(us, room, bob)
+
+
+async def test_a_forged_copy_keeps_out_no_good_one(us: Us, ours: Sequence[Peer], bob: Peer) -> None:
+    room = conversation(bob)
+    await us.supervisor.ask(RequestRoomKeys(sessions=(room.key,)))
+
+    await forward(us, ours[0], forged(room.export()))
+    await forward(us, ours[1], room.export())
+
+    assert await is_read_as(us, room, bob)
+
+
+async def test_a_key_file_ends_no_request(us: Us, ours: Sequence[Peer], bob: Peer) -> None:
+    room = conversation(bob)
+    await us.supervisor.ask(RequestRoomKeys(sessions=(room.key,)))
+    await us.supervisor.ask(ImportRoomKeys(keys=(forged(room.export()),)))
+
+    await forward(us, ours[0], room.export())
+
+    assert await is_read_as(us, room, bob)
+
+
+async def test_of_a_key_that_several_claim_every_answer_is_taken(
+    us: Us, ours: Sequence[Peer], bob: Peer, mallory: Peer
+) -> None:
+    room, taken = conversation(bob), Room(mallory)
+    taken.inbound = room.inbound
+    await us.supervisor.ask(RequestRoomKeys(sessions=(room.key,)))
+
+    for exported in (taken.export(), room.export()):
+        await forward(us, ours[0], exported)
+
+    assert await is_read_as(us, room, bob)
+
+
+# --- who refuses
+
+
+def refusal(us: Us, room: Room, named: Peer, code: str) -> JsonObject:
+    """That a device of our user's won't send a key: as it comes, in clear, from whichever of them it is."""
+    content = {"room_id": room.room_id, "session_id": room.session_id, "sender_key": named.curve25519, "code": code}
+    return {"type": "m.room_key.withheld", "sender": us.me.user_id, "content": content}
+
+
+async def test_a_refusal_in_a_devices_name_takes_nothing_from_what_it_says_itself(
+    us: Us, ours: Sequence[Peer], bob: Peer
+) -> None:
+    """Another device of our user's, or the homeserver, has written the first one. The device's own was not told."""
+    room = conversation(bob)
+    await us.supervisor.ask(ask_for(room, "by-event"))
+    with us.supervisor.subscribe(RoomKeyRequestRefused) as refused:
+        for code in ("m.blacklisted", "m.unavailable"):
+            await us.hand(refusal(us, room, ours[0], code))
+            assert code == refused.receive_nowait().code
+            (request,) = await us.supervisor.ask(RoomKeyRequests())
+            assert {ours[0].device_id: code} == request.refused
+
+    await forward(us, ours[0], room.export(5))
+    (request,) = await us.supervisor.ask(RoomKeyRequests())
+    assert {} == request.refused
+    await forward(us, ours[0], room.export())
+
+    assert await is_read_as(us, room, bob)
