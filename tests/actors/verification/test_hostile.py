@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from olmstate.actors._device_lists.actor import NotUpToDate
 from olmstate.actors._verification import receiving
 from olmstate.messages import (
     AcceptVerification,
@@ -16,19 +17,26 @@ from olmstate.messages import (
     CancelVerification,
     ConfirmVerification,
     DeviceId,
+    EventId,
     IdentityState,
     JsonObject,
+    MarkVerificationMessageSent,
+    OutdatedUsers,
+    ReceiveSync,
     ReceiveVerificationEvent,
     RequestVerification,
     StartSas,
+    TrackUsers,
     UpdateDevices,
     UserId,
     Verification,
     VerificationChanged,
+    VerificationMessages,
     VerificationStage,
 )
 from tests.actors.verification.conftest import ALICE, BOB, WHILE_IT_IS_SENT, Device, Two, two_devices
-from tests.peer.session import Session
+from tests.operations.peer import Peer
+from tests.peer.session import API, Session
 from tests.peer.verifier import Verifier, fake_key
 
 CANCELLED, DONE = VerificationStage.CANCELLED, VerificationStage.DONE
@@ -362,6 +370,98 @@ async def test_whoever_begins_many_is_not_answered_each_time_either(kind: str, a
         await trio.sleep(600)
         assert receiving.MOST_ANSWERS == len(two.homeserver.queued_for(eve.session))
         nursery.cancel_scope.cancel()
+
+
+async def strangers_ask(two: Two, number: int) -> tuple[UserId, ...]:
+    """So many users of whom nobody has heard ask Bob to verify."""
+    users: list[UserId] = []
+    for each in range(number):
+        user_id, device_id = UserId(f"@stranger{each}:elsewhere.example"), "STRANGE"
+        stranger = two.homeserver.log_in(user_id, device_id)
+        await stranger.request("POST", f"{API}/keys/upload", {"device_keys": Peer(user_id, device_id).device_keys()})
+        now = round(trio.current_time() * 1000)
+        kind, content = Verifier(user_id, device_id, flow_id=f"{now}").request("m.sas.v1", now=now)
+        await stranger.send_to_device(kind, {BOB: {two.bob.device_id: content}})
+        users.append(user_id)
+    return tuple(users)
+
+
+async def test_strangers_who_ask_are_not_tracked(autojump_clock: MockClock) -> None:
+    """They were, for ever: each made us query one user more, each time that anybody's devices may have changed."""
+    async with two_devices() as two:
+        await two.know_each_other()
+        strangers = await strangers_ask(two, 3)
+        await two.deliver()
+        flows = await two.bob.flows()
+        assert set(strangers) == {flow.user_id for flow in flows if flow.stage is VerificationStage.ASKED}
+        queries = await queries_for(two, strangers[0])
+        assert 1 == queries
+        await two.bob.process.ask(
+            ReceiveSync(sync={"next_batch": "changed", "device_lists": {"changed": list(strangers)}})
+        )
+        await two.bob.process.ask(ReceiveSync(sync={"next_batch": "anew"}))  # whoever may have changed since is queried
+        await trio.sleep(60)
+        assert queries == await queries_for(two, strangers[0])
+        assert strangers == await two.bob.process.ask(NotUpToDate(users=strangers))
+
+
+@pytest.mark.parametrize("number", [3, 8])
+async def test_strangers_of_whom_nobody_tells_are_not_asked_for_longer_than_their_events_wait(
+    number: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that fails left its users to be queried for ever."""
+    monkeypatch.setattr(receiving, "MOST_FLOWS", 4)
+    async with two_devices() as two:
+        await two.know_each_other()
+        two.bob.unsent = "keys/query"
+        await strangers_ask(two, number)
+        await two.deliver()
+        asked_for = await two.bob.process.ask(OutdatedUsers())
+        assert min(4, number) == len(asked_for)
+        await trio.sleep(11 * 60)
+        assert () == await two.bob.process.ask(OutdatedUsers())
+
+
+async def test_whoever_asks_again_is_asked_for_as_long_as_the_second_request_waits(autojump_clock: MockClock) -> None:
+    async with two_devices() as two:
+        await two.know_each_other()
+        two.bob.unsent = "keys/query"
+        for _ in range(2):
+            strangers = await strangers_ask(two, 1)
+            await two.deliver()
+            await trio.sleep(6 * 60)
+        assert strangers == await two.bob.process.ask(OutdatedUsers())
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+async def test_nobody_is_asked_for_whose_flow_is_over_unless_tracked(
+    *, tracked: bool, autojump_clock: MockClock
+) -> None:
+    """Of our own request, too, which a device has taken that isn't known."""
+    async with two_devices() as two:
+        if tracked:
+            await two.alice.process.ask(TrackUsers(users=(BOB,)))
+        two.alice.unsent = "keys/query"
+        await two.alice.process.ask(RequestVerification(user_id=BOB, room_id=two.room_id))
+        (message,) = await two.alice.process.ask(VerificationMessages())
+        event_id = EventId("$request")
+        sent = MarkVerificationMessageSent(transaction_id=message.transaction_id, event_id=event_id)
+        await two.alice.process.ask(sent)
+        kind, content = Verifier(BOB, "BOBSNEW", room_id=two.room_id, flow_id=event_id).ready("m.sas.v1")
+        now = round(trio.current_time() * 1000)
+        event: JsonObject = {"event_id": "$ready", "origin_server_ts": now, "type": kind, "sender": BOB}
+        ready = ReceiveVerificationEvent(room_id=two.room_id, event={**event, "content": content})
+        await two.alice.process.ask(ready)
+        assert BOB in await two.alice.process.ask(OutdatedUsers())
+        flow = await two.alice.flow()
+        await two.alice.process.ask(CancelVerification(user_id=BOB, flow_id=flow.flow_id))
+        assert tracked == (BOB in await two.alice.process.ask(OutdatedUsers()))
+
+
+async def queries_for(two: Two, user_id: UserId) -> int:
+    """How often Bob's device has asked for somebody's devices."""
+    bodies = [each.body for each in two.homeserver.asked if each.user_id == BOB and "/query" in each.target]
+    return sum(user_id in body["device_keys"] for body in bodies if body is not None)
 
 
 # --- what is possible after all

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from olmstate.actors._device_lists.actor import DeviceListsActor, Invalidated, Invalidations
+from olmstate.actors._device_lists.actor import AskOnce, DeviceListsActor, Invalidations
 from olmstate.actors._device_lists.operations import track_users
 from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.turn import Turn
@@ -42,7 +42,7 @@ from . import begin, events
 from .actor import DropFlow, FlowKey, Flows, PutFlow, VerificationsActor
 from .effects import AskForKeys, Effect, Send
 from .flow import State
-from .operations import carry_out, go_on, is_about, keep, known_keys, message_is_sent, own_address, take_step
+from .operations import carry_out, forget, go_on, is_about, keep, known_keys, message_is_sent, own_address, take_step
 from .stored import VerificationRecord, WaitingEventRecord
 from .view import verification
 
@@ -233,7 +233,7 @@ async def _has_room(turn: Turn, flows: dict[FlowKey, VerificationRecord]) -> boo
     for record in surplus(((each, each.user_id, 0) for each in idle), number=room):
         key = record.user_id, record.flow_id
         del flows[key]
-        await turn[VerificationsActor].ask(DropFlow(key=key))
+        await forget(turn, record)
         if _is_live(record):
             stage = VerificationStage.DISMISSED
             turn.events.append(VerificationChanged(user_id=record.user_id, flow_id=record.flow_id, stage=stage))
@@ -293,12 +293,15 @@ async def _begin(
 
 
 async def _awaited(turn: Turn, effects: tuple[Effect, ...], came: WaitingEventRecord) -> tuple[WaitingEventRecord, ...]:
-    """Have the sender's devices queried, if a step wants that; the event waits for it."""
+    """Have the sender's devices queried, if a step wants that; the event waits for it.
+
+    The sender isn't tracked for that: anybody can ask, and would be queried for ever. Our own user is, as always.
+    """
     users = tuple(UserId(effect.user_id) for effect in effects if isinstance(effect, AskForKeys))
     if not users:
         return ()
-    await track_users(turn, TrackUsers(users=users))
-    await turn[DeviceListsActor].ask(Invalidated(users=users))
+    await track_users(turn, TrackUsers(users=()))
+    await turn[DeviceListsActor].ask(AskOnce(users=users))
     return (came,)
 
 
