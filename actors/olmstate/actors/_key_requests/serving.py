@@ -38,13 +38,13 @@ async def _change(turn: Turn, records: Sequence[WaitingForwardRecord], over: Seq
 
 
 async def _answer(turn: Turn, record: WaitingForwardRecord, is_verified: bool) -> Answer:  # noqa: FBT001 - as `Answering` calls it
-    entry = None
+    entry, about = None, f"{record.session_id} {record.room_id}"
     if is_verified:
         asked = LookUpRoomKeys(sessions=((record.room_id, record.session_id),))
         (entry,) = await turn[InboundGroupSessionsActor].ask(asked)
     if entry is not None:
         contents = tuple(map(_forward, forwarded_keys(entry)))
-        return Answer(type="m.forwarded_room_key", contents=contents, encrypted=True)
+        return Answer(type="m.forwarded_room_key", about=about, contents=contents, encrypted=True)
     refusal: JsonObject = {
         "algorithm": MEGOLM,
         "room_id": record.room_id,
@@ -52,7 +52,7 @@ async def _answer(turn: Turn, record: WaitingForwardRecord, is_verified: bool) -
         "sender_key": (await own_device(turn)).identity.curve25519,
         "code": "m.unavailable" if is_verified else "m.unverified",
     }
-    return Answer(type="m.room_key.withheld", contents=(refusal,), encrypted=False)
+    return Answer(type="m.room_key.withheld", about=about, contents=(refusal,), encrypted=False)
 
 
 def _forward(exported: JsonObject) -> JsonObject:
