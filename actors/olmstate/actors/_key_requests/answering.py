@@ -170,5 +170,5 @@ async def _requests_with(turn: Turn, device: DeviceKeys, answer: Answer, subject
         encrypted = await encrypt_to(turn, [device.address], answer.type, content, {device.address: device})
         if encrypted.missing:
             return None
-        requests.append(await to_device_request(encrypted.contents.items(), subjects=subjects))
+        requests.append(await to_device_request(encrypted.contents.items(), subjects=subjects, inner_type=answer.type))
     return requests
