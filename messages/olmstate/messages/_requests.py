@@ -117,8 +117,8 @@ class MarkRequestFailed(Command[None]):
     Without a status, with 429, or with a status of 500 and above, it is due again later: after 15 s, then twice as long
     each time up to 15 minutes, or after what the server asks for. So is one that was refused with 401 or 403: the
     access token may be a new one by then; and one whose ``response`` has no ``errcode``: it isn't the homeserver's, but
-    a proxy's. Any other refusal is for good, and the request is given up. A query, a claim, or a request to devices that
-    is about several is made anew in two halves: the homeserver may not like one of them, or it was too large.
+    a proxy's. Any other refusal is for good, and the request is given up. A query, a claim, or a request to devices
+    that is about several is made anew in two halves: the homeserver may not like one of them, or it was too large.
 
     One that waits only since the homeserver could not be reached (no status, or a proxy's 502, 503 or 504 that asks for
     no pause) is due at once when the homeserver answers another request, or a sync is taken in. What then fails again
