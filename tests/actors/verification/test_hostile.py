@@ -18,6 +18,7 @@ from olmstate.messages import (
     ConfirmVerification,
     DeviceAddress,
     DeviceId,
+    Devices,
     EventId,
     IdentityState,
     JsonObject,
@@ -537,3 +538,15 @@ async def test_what_our_user_has_done_nothing_about_goes_for_what_is_begun_in_th
         await ask_in_alices_name(two, thief, *map(str, range(8)))
         known = [flow.flow_id for flow in await two.bob.flows()]
         assert (True, False) == (flow_id in known, another in known)
+
+
+async def test_what_was_learned_of_strangers_who_asked_is_kept(autojump_clock: MockClock) -> None:
+    """Or a homeserver could have a device come back with other keys."""
+    async with two_devices() as two:
+        await two.know_each_other()
+        strangers = await strangers_ask(two, 2)
+        await two.deliver()
+        await trio.sleep(60 * 60)
+        assert () == await two.bob.flows()
+        for stranger in strangers:
+            assert ["STRANGE"] == [each.device_id for each in await two.bob.process.ask(Devices(user_id=stranger))]
