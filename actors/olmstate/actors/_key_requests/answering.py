@@ -127,7 +127,7 @@ class Answering(Generic[W]):
             return
         verified, known = await verified_own_devices(turn), await other_own_devices(turn)
         pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
-        subjects = [subject for each in pending for subject in each.subjects]
+        subjects = {subject for each in pending for subject in each.subjects}
         requests: list[NewRequest] = []
         waiting: list[W] = []
         async for some in SlicesOf(asked.values(), REQUESTS_AT_ONCE):
@@ -144,7 +144,7 @@ class Answering(Generic[W]):
                     waiting.append(record)
                 else:
                     requests += carrying
-                    subjects += [subject for request in carrying for subject in request.subjects]
+                    subjects |= {subject for request in carrying for subject in request.subjects}
         await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
         if waiting:
             await self.change(turn, waiting, ())
@@ -153,7 +153,8 @@ class Answering(Generic[W]):
 
 async def _requests_with(turn: Turn, device: DeviceKeys, answer: Answer, about: str) -> list[NewRequest] | None:
     """None: there is no Olm session to send it on."""
-    subjects = (about + secrets.token_hex(4),)
+    # one after another to each device, whatever they answer: of those that are overtaken it can read few
+    subjects = (about.strip(), about + secrets.token_hex(4))
     requests: list[NewRequest] = []
     for content in answer.contents:
         if not answer.encrypted:
