@@ -294,9 +294,9 @@ async def given(us: Us, ours: Peer, room: Room) -> set[str]:
     return set(senders)
 
 
-def members(number: int) -> list[Peer]:
+def members(number: int, server: str = "elsewhere.example") -> list[Peer]:
     """Mallory's users, who have all been given the key."""
-    return [Peer(UserId(f"@m{each}:elsewhere.example"), DeviceId(f"M{each}")) for each in range(number)]
+    return [Peer(UserId(f"@m{each}:{server}"), DeviceId(f"M{each}")) for each in range(number)]
 
 
 @pytest.mark.parametrize("number", [1, USERS_A_SESSION, USERS_A_SESSION + 1, 3 * CLAIMS_FORWARDED])
@@ -342,3 +342,16 @@ async def test_who_has_a_key_forwarded_many_times_keeps_no_other_back(us: Us, ou
     await us.supervisor.ask(DecryptToDevice(events=tuple(asks(us, ours[0], *claimed, last))))
 
     assert {bob.curve25519} == await given(us, ours[0], last)
+
+
+async def test_of_very_many_users_of_one_homeserver_some_are_left_out(us: Us, ours: Sequence[Peer], bob: Peer) -> None:
+    """What is possible after all: none of them is more likely to be the owner than the others."""
+    room, claimants = conversation(bob), [*members(CLAIMS_FORWARDED, "example.org"), bob]
+    await us.send(ours[0], "m.dummy", {})
+    for each in claimants:
+        await us.give(each, room)
+
+    for event in asks(us, ours[0], room):
+        await us.hand(event)
+
+    assert await given(us, ours[0], room) < {each.curve25519 for each in claimants}

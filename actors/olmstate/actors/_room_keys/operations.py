@@ -352,7 +352,7 @@ async def forwarded_keys(turn: Turn, session: tuple[RoomId, MegolmSessionId]) ->
         return [_exported_copy(entry.room_id, copy, entry.claims[0])]
     more = [*await _more_claims(actor.ask, entry), *_claims_on(*session, await actor.ask(ChangedClaims()))]
     claims = _claims_on_copy(entry, copy, more)
-    # of equals, what came first stays
+    # of equals, those stay that are kept with the session
     gone = set(surplus([(claim, claim.sender, 0) for claim in reversed(claims)], number=CLAIMS_FORWARDED))
     return [_exported_copy(entry.room_id, copy, claim) for claim in claims if claim not in gone]
 
