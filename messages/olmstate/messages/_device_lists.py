@@ -24,7 +24,10 @@ class TrackUsers(Command[tuple[UserId, ...]]):
 
 @attrs.frozen(kw_only=True)
 class OutdatedUsers(Query[tuple[UserId, ...]]):
-    """Tracked users whose devices have changed, or were never queried.
+    """Users whose devices are to be queried.
+
+    Those who are tracked and whose devices have changed, or were never queried; and whoever asks to verify with a
+    device that isn't known, until an answer came.
 
     Returns:
         tuple[UserId, ...]

@@ -66,7 +66,7 @@ class Table(enum.StrEnum):
     TRACKED_USERS = "tracked_users"
     """Whose devices are kept up to date."""
     OUTDATED_USERS = "outdated_users", _PARTITIONED
-    """Those of them whose devices must be queried; all are one partition."""
+    """Users whose devices must be queried; all are one partition."""
     ROOM_SETTINGS = "room_settings"
     """What rooms say of their encryption."""
     NO_OLM_NOTICES = "no_olm_notices", _PARTITIONED, _NOT_IN_BACKUPS

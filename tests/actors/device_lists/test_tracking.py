@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from olmstate.actors import Supervisor
 from olmstate.actors.testing import USER
 from olmstate.messages import (
+    DecryptToDevice,
     Devices,
     Json,
     JsonObject,
@@ -32,6 +33,7 @@ from olmstate.messages import (
 from olmstate.storage.owner import is_user_id
 from tests.actors.world import World
 from tests.peer.session import RequestRefused as Refusal
+from tests.peer.verifier import Verifier
 
 BOB, CAROL, DAVE = UserId("@bob:example.org"), UserId("@carol:example.org"), UserId("@dave:far.example")
 
@@ -230,10 +232,14 @@ async def test_without_a_transport_the_queries_are_handed_out(world: World) -> N
         assert [] == await queries(device)
 
 
-async def test_a_user_who_changes_while_a_query_is_under_way_stays_outdated(world: World) -> None:
+@pytest.mark.parametrize("why", ["is tracked", "asks to verify"])
+async def test_a_user_who_changes_while_a_query_is_under_way_stays_outdated(why: str, world: World) -> None:
     await world.log_in(BOB)
     async with world.process(transport=False) as device:
-        await device.ask(TrackUsers(users=(BOB, CAROL)))
+        await device.ask(TrackUsers(users=(BOB, CAROL) if why == "is tracked" else (CAROL,)))
+        if why == "asks to verify":
+            kind, content = Verifier(BOB, "NEW").request("m.sas.v1", now=round(trio.current_time() * 1000))
+            await device.ask(DecryptToDevice(events=({"type": kind, "sender": BOB, "content": content},)))
         (query,) = await queries(device)
         answer = world.homeserver.keys.query(USER, json.loads(query.body))
         await device.ask(ReceiveSync(sync=sync([BOB]), since="s0"))

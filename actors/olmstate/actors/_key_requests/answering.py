@@ -6,7 +6,7 @@ that is verified: anybody could say that they are our user's device, and the hom
 
 from __future__ import annotations
 
-import secrets
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
@@ -37,7 +37,8 @@ from .stored import WaitingName, WaitingRecord, name_of
 REQUESTS_AT_ONCE: Final = 12
 """Looked at without giving other tasks a chance."""
 MOST_ANSWERS: Final = 100
-"""That wait to be sent to a device: a request is sent again if it matters, and anybody can send some."""
+"""Of a type that wait to be sent to a device: a request is sent again if it matters, and anybody can send some.
+Refusals are counted apart: however much is asked for in a device's name that isn't there, it is sent what is."""
 
 W = TypeVar("W", bound=WaitingRecord)
 
@@ -46,6 +47,8 @@ class Answer(QuietStruct, kw_only=True, frozen=True):
     """What a device that asks is sent."""
 
     type: str
+    about: str
+    """What it answers: of two answers to a device that say the same, one is enough."""
     contents: tuple[JsonObject, ...]
     """Each is an event of its own; they go out one after another."""
     encrypted: bool
@@ -133,13 +136,18 @@ class Answering(Generic[W]):
         async for some in SlicesOf(asked.values(), REQUESTS_AT_ONCE):
             for record in some:
                 device = known.get(record.device_id)
-                about = f"{self.about} {record.device_id} "
-                if device is None or sum(subject.startswith(about) for subject in subjects) >= MOST_ANSWERS:
+                if device is None:
                     continue
                 answer = await self.answer(turn, record, record.device_id in verified)
                 if answer is None:
                     continue
-                carrying = await _requests_with(turn, device, answer, about)
+                # a device's id is whatever its owner has chosen, and is not to pass for another's
+                alike = json.dumps([self.about, record.device_id, answer.type])[:-1]
+                subject = f"{alike}, {json.dumps(answer.about)}]"
+                if subject in subjects or sum(each.startswith(f"{alike}, ") for each in subjects) >= MOST_ANSWERS:
+                    continue
+                # one after another to each device: of those that are overtaken, it can decrypt few
+                carrying = await _requests_with(turn, device, answer, (alike, subject))
                 if carrying is None:
                     waiting.append(record)
                 else:
@@ -151,18 +159,19 @@ class Answering(Generic[W]):
             await claim_keys(turn, {known[record.device_id].address for record in waiting})
 
 
-async def _requests_with(turn: Turn, device: DeviceKeys, answer: Answer, about: str) -> list[NewRequest] | None:
+async def _requests_with(
+    turn: Turn, device: DeviceKeys, answer: Answer, subjects: tuple[str, ...]
+) -> list[NewRequest] | None:
     """None: there is no Olm session to send it on."""
-    # one after another to each device, whatever they answer: of those that are overtaken it can read few
-    subjects = (about.strip(), about + secrets.token_hex(4))
     requests: list[NewRequest] = []
-    for content in answer.contents:
-        if not answer.encrypted:
-            told = [(device.address, content)]
-            requests.append(await to_device_request(told, event_type=answer.type, subjects=subjects))
-            continue
-        encrypted = await encrypt_to(turn, [device.address], answer.type, content, {device.address: device})
-        if encrypted.missing:
-            return None
-        requests.append(await to_device_request(encrypted.contents.items(), subjects=subjects))
+    async for some in SlicesOf(answer.contents, REQUESTS_AT_ONCE):
+        for content in some:
+            if not answer.encrypted:
+                told = [(device.address, content)]
+                requests.append(await to_device_request(told, event_type=answer.type, subjects=subjects))
+                continue
+            encrypted = await encrypt_to(turn, [device.address], answer.type, content, {device.address: device})
+            if encrypted.missing:
+                return None
+            requests.append(await to_device_request(encrypted.contents.items(), subjects=subjects))
     return requests

@@ -37,9 +37,11 @@ async def _change(turn: Turn, records: Sequence[WaitingForwardRecord], over: Seq
 
 
 async def _answer(turn: Turn, record: WaitingForwardRecord, is_verified: bool) -> Answer:  # noqa: FBT001 - as `Answering` calls it
+    about = f"{record.session_id} {record.room_id}"
     exported = await forwarded_keys(turn, (record.room_id, record.session_id)) if is_verified else []
     if exported:
-        return Answer(type="m.forwarded_room_key", contents=tuple(map(_forward, exported)), encrypted=True)
+        contents = tuple(map(_forward, exported))
+        return Answer(type="m.forwarded_room_key", about=about, contents=contents, encrypted=True)
     refusal: JsonObject = {
         "algorithm": MEGOLM,
         "room_id": record.room_id,
@@ -47,7 +49,7 @@ async def _answer(turn: Turn, record: WaitingForwardRecord, is_verified: bool) -
         "sender_key": (await own_device(turn)).identity.curve25519,
         "code": "m.unavailable" if is_verified else "m.unverified",
     }
-    return Answer(type="m.room_key.withheld", contents=(refusal,), encrypted=False)
+    return Answer(type="m.room_key.withheld", about=about, contents=(refusal,), encrypted=False)
 
 
 def _forward(exported: JsonObject) -> JsonObject:

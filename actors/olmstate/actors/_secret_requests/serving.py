@@ -41,7 +41,7 @@ async def _answer(turn: Turn, record: WaitingSecretRecord, is_verified: bool) ->
     if secret is None:
         return None
     content = {"request_id": record.request_id, "secret": base64.encode(secret)}
-    return Answer(type="m.secret.send", contents=(content,), encrypted=True)
+    return Answer(type="m.secret.send", about=record.request_id, contents=(content,), encrypted=True)
 
 
 SECRETS_HERE = Answering(about="secret answer", read=_read, waiting=_waiting, change=_change, answer=_answer)

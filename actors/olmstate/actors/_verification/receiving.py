@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from olmstate.actors._device_lists.actor import DeviceListsActor, Invalidated, Invalidations
+from olmstate.actors._device_lists.actor import AskOnce, DeviceListsActor, Invalidations
 from olmstate.actors._device_lists.operations import track_users
 from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.turn import Turn
@@ -40,9 +40,9 @@ from olmstate.messages import (
 
 from . import begin, events
 from .actor import DropFlow, FlowKey, Flows, PutFlow, VerificationsActor
-from .effects import AskForKeys, Effect
+from .effects import AskForKeys, Effect, Send
 from .flow import State
-from .operations import carry_out, go_on, is_about, keep, known_keys, message_is_sent, own_address, take_step
+from .operations import carry_out, forget, go_on, is_about, keep, known_keys, message_is_sent, own_address, take_step
 from .stored import VerificationRecord, WaitingEventRecord
 from .view import verification
 
@@ -60,8 +60,9 @@ MOST_FLOWS: Final = 256
 """At a time, so that nobody fills the store. What others begin beyond that goes in the place of what the user has begun
 who has the most; what our user has done something about, never goes."""
 MOST_ANSWERS: Final = 16
-"""To a user that wait to be sent. Whoever has more coming is answered no more where there is no flow, and begins none:
-each event would have us send one or two, and what else we send would wait for those."""
+"""To a user that wait to be sent. Whoever has more coming is answered no more before our user has done something: each
+event would have us send one or two, and what else we send would wait for those. What needs no answer is taken in all
+the same: the user's other devices can't help it."""
 MOST_WAITING: Final = 16
 """Events of one flow; more than one has in all."""
 
@@ -208,18 +209,21 @@ async def _receive(turn: Turn, came: WaitingEventRecord, sender: UserId, *, quer
         await _wait(turn, record, came)  # what waits is the peer's: in a room, others name the flow, too
     elif record is not None and record.flow is not None:
         await _take(turn, record, event, came, queried=queried)
-    elif await _waits_for_answers(turn, sender):
-        return
     elif isinstance(event, events.Request | events.Start):
         if (sender, event.flow_id) not in flows and await _has_room(turn, flows):
             await _begin(turn, flows.values(), event, came, queried=queried)
     else:
-        await carry_out(turn, (sender, event.flow_id), begin.receive_unknown(event))
+        answers = begin.receive_unknown(event)
+        if await _may_answer(turn, sender, answers):
+            await carry_out(turn, (sender, event.flow_id), answers)
 
 
-async def _waits_for_answers(turn: Turn, user_id: UserId) -> bool:
+async def _may_answer(turn: Turn, user_id: UserId, effects: Iterable[Effect]) -> bool:
+    """Whether nothing would be sent, or not too much waits to be sent to that user."""
+    if not any(isinstance(effect, Send) for effect in effects):
+        return True
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
-    return sum(is_about(user_id, subject) for each in pending for subject in each.subjects) >= MOST_ANSWERS
+    return sum(is_about(user_id, subject) for each in pending for subject in each.subjects) < MOST_ANSWERS
 
 
 async def _has_room(turn: Turn, flows: dict[FlowKey, VerificationRecord]) -> bool:
@@ -229,7 +233,7 @@ async def _has_room(turn: Turn, flows: dict[FlowKey, VerificationRecord]) -> boo
     for record in surplus(((each, each.user_id, 0) for each in idle), number=room):
         key = record.user_id, record.flow_id
         del flows[key]
-        await turn[VerificationsActor].ask(DropFlow(key=key))
+        await forget(turn, record)
         if _is_live(record):
             stage = VerificationStage.DISMISSED
             turn.events.append(VerificationChanged(user_id=record.user_id, flow_id=record.flow_id, stage=stage))
@@ -250,6 +254,8 @@ async def _take(
 ) -> None:
     assert record.flow is not None  # noqa: S101 - there is a flow
     done = await take_step(turn, record.flow, event, queried=queried)
+    if _is_idle(record) and not await _may_answer(turn, record.user_id, done.effects):
+        return
     waiting = await _awaited(turn, done.effects, came)
     if done.flow is not record.flow or done.effects:
         await keep(turn, record, done, waiting=waiting)
@@ -271,6 +277,8 @@ async def _begin(
         if isinstance(event, events.Request)
         else begin.receive_start(own, event, now=came.came, keys=keys)
     )
+    if not await _may_answer(turn, sender, began.effects):
+        return
     waiting = await _awaited(turn, began.effects, came)
     record = VerificationRecord(user_id=sender, flow_id=event.flow_id, waiting=waiting)
     if began.flow is not None:
@@ -285,12 +293,15 @@ async def _begin(
 
 
 async def _awaited(turn: Turn, effects: tuple[Effect, ...], came: WaitingEventRecord) -> tuple[WaitingEventRecord, ...]:
-    """Have the sender's devices queried, if a step wants that; the event waits for it."""
+    """Have the sender's devices queried, if a step wants that; the event waits for it.
+
+    The sender isn't tracked for that: anybody can ask, and would be queried for ever. Our own user is, as always.
+    """
     users = tuple(UserId(effect.user_id) for effect in effects if isinstance(effect, AskForKeys))
     if not users:
         return ()
-    await track_users(turn, TrackUsers(users=users))
-    await turn[DeviceListsActor].ask(Invalidated(users=users))
+    await track_users(turn, TrackUsers(users=()))
+    await turn[DeviceListsActor].ask(AskOnce(users=users))
     return (came,)
 
 
