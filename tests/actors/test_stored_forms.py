@@ -468,10 +468,15 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         b'{"user_id":"@bob:example.org","device_id":"BOB","ed25519":"e","verified":1700000000000}',
     ),
     (AccountDataRecord(content=b"{}"), b'{"content":"e30="}'),
-    (BackOffRecord(failures=2, until=1_700_000_030_000), b'{"failures":2,"until":1700000030000}'),
+    (
+        BackOffRecord(failures=2, until=1_700_000_030_000, unreachable=True, released=1),
+        b'{"failures":2,"until":1700000030000,"unreachable":true,"released":1}',
+    ),
 ]
 
 EARLIER: list[tuple[bytes, Record]] = [
+    # without what an outage was the cause of
+    (b'{"failures":2,"until":1700000030000}', BackOffRecord(failures=2, until=1_700_000_030_000)),
     (
         b'{"pickle":"p","one_time_keys":{},"fallback_keys":{},"fallback_made":null}',
         AccountRecord(pickle="p", one_time_keys={}, fallback_keys={}, fallback_made=None),

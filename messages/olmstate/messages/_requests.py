@@ -118,8 +118,9 @@ class MarkRequestFailed(Command[None]):
     access token may be a new one by then; and one whose ``response`` has no ``errcode``: it isn't the homeserver's, but
     a proxy's. Any other refusal is for good, and the request is given up.
 
-    One that waits only since the homeserver could not be reached (no status, or a proxy's 502 or 504) is due at once
-    when the homeserver answers another request, or a sync is taken in. What then fails again waits its pause.
+    One that waits only since the homeserver could not be reached (no status, or a proxy's 502, 503 or 504 that asks for
+    no pause) is due at once when the homeserver answers another request, or a sync is taken in. What then fails again
+    waits its pause.
 
     Returns:
         None: It was done, and is on the disk.

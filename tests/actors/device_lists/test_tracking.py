@@ -43,7 +43,11 @@ async def known(supervisor: Supervisor, user_id: UserId) -> list[str]:
 
 
 def sync(changed: list[str] | None = None, left: list[str] | None = None, token: str = "s1") -> JsonObject:
-    return {"next_batch": token, "device_lists": {"changed": changed or [], "left": left or []}}
+    return {
+        "next_batch": token,
+        "device_lists": {"changed": changed or [], "left": left or []},
+        "device_one_time_keys_count": {"signed_curve25519": 50},
+    }
 
 
 async def queries(supervisor: Supervisor) -> list[Request]:

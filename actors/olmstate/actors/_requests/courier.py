@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -24,11 +24,12 @@ from olmstate.actors._engine.bugs import internal_error, is_bug, logger, report
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.slices import in_slices
 from olmstate.actors._wire.json_parts import answer
-from olmstate.actors._wire.untrusted_json import integer, optional, string
+from olmstate.actors._wire.untrusted_json import if_sound, integer, string
 from olmstate.messages import (
     ActorStopped,
     AuthenticationRequired,
     InternalError,
+    JsonObject,
     MalformedMessage,
     MarkRequestFailed,
     MarkRequestSent,
@@ -345,21 +346,17 @@ async def _failure(request_id: RequestId, response: Response | None) -> MarkRequ
     if response is None or response.status == HTTPStatus.OK:
         # a 200 that could not be taken in is no sign that the homeserver can't be reached
         return MarkRequestFailed(request_id=request_id, status=None if response is None else response.status)
-    errcode = error = None
-    retry_after = response.retry_after
-    try:
+    body: JsonObject = {}
+    with suppress(MalformedMessage):  # the status says enough
         body = await in_slices(answer(response.body, "the answer"))
-        errcode, error = optional(string, body, "errcode"), optional(string, body, "error")
-        milliseconds = optional(integer, body, "retry_after_ms")
-        if milliseconds is not None and retry_after is None:
-            retry_after = milliseconds / 1000
-    except MalformedMessage:
-        pass  # the status says enough
+    retry_after, milliseconds = response.retry_after, if_sound(integer, body, "retry_after_ms")
+    if retry_after is None and milliseconds is not None:
+        retry_after = milliseconds / 1000
     return MarkRequestFailed(
         request_id=request_id,
         status=response.status,
-        errcode=errcode,
-        error=error,
+        errcode=if_sound(string, body, "errcode"),
+        error=if_sound(string, body, "error"),
         retry_after=retry_after,
-        response=response.body,
+        response=body,
     )

@@ -26,6 +26,7 @@ from olmstate.messages import (
 )
 
 from .actor import (
+    AwaitHomeserver,
     BackedOff,
     CommittedBackOffs,
     PostponeRequest,
@@ -40,7 +41,7 @@ PASSING: Final = frozenset(
     {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 )
 """Refusals that may not be for good: the access token may be a new one later, or the server less busy."""
-UNREACHABLE: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
+UNREACHABLE: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 """What a proxy answers in the place of a homeserver that it can't reach."""
 NAMES_AT_ONCE: Final = 64
 """Looked up without giving other tasks a chance: a millisecond, or two if they must be loaded."""
@@ -117,15 +118,18 @@ async def mark_request_failed(turn: Turn, command: MarkRequestFailed) -> None:
     """Send it again later, or give it up."""
     challenge = await challenge_of(command)
     if command.status is None or not (challenge or await is_for_good(command)):
-        await turn[RequestsActor].ask(
+        unreachable = await is_unreachable(command)
+        gone = await turn[RequestsActor].ask(
             PostponeRequest(
                 request_id=command.request_id,
                 now=turn.now,
                 retry_after=command.retry_after,
                 refused=command.status in PASSING,
-                unreachable=await is_unreachable(command),
+                unreachable=unreachable,
             )
         )
+        if gone and unreachable:
+            await turn[RequestsActor].ask(AwaitHomeserver(names=gone, now=turn.now))
         return
     refused = await turn[RequestsActor].ask(RemoveRequest(request_id=command.request_id, now=turn.now))
     if refused is None:

@@ -53,3 +53,7 @@ class BackOffRecord(Record, kw_only=True, frozen=True):
     failures: int
     until: int
     """Milliseconds since 1970."""
+    unreachable: bool = False
+    """It is over once the homeserver has answered another request."""
+    released: int = 0
+    """How often it was over for that: see `RequestRecord`."""
