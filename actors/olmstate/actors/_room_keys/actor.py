@@ -239,7 +239,7 @@ def _record(claim: Claim, session_key: str, *, signed: bool) -> CopyRecord:
 
 class _MoreClaimsCodec:
     def __init__(self, store: RowReader) -> None:
-        self._group: Callable[[RoomId], bytes] = partial(store.key, Table.ROOM_KEY_CLAIMS)
+        self._group: Callable[[RoomId, str], bytes] = partial(store.key, Table.ROOM_KEY_CLAIMS)
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> MoreClaims | None:  # noqa: ARG002 - one row at most
         return self.claims(rows[0]) if rows else None
@@ -272,7 +272,7 @@ class _MoreClaimsCodec:
                     for claim in entry.claims
                 ],
             )
-            yield Row(partition, partition, dumps(record), group=self._group(entry.room_id))
+            yield Row(partition, partition, dumps(record), group=self._group(entry.room_id, entry.session_id))
 
 
 def _imported(session_key: str) -> InboundGroupSession:
@@ -345,9 +345,16 @@ class GroupRoomKeys(QuietStruct, Message[None], kw_only=True, frozen=True):
 
 
 class MoreClaimsPage(PageQuery[tuple[Position, tuple[MoreClaims, ...]]], kw_only=True, frozen=True):
-    """Some of all claims that are kept apart from their sessions, and where to go on; none at the end."""
+    """Some of the claims that are kept apart from their sessions, and where to go on; none at the end.
+
+    A session is a group; in earlier versions a room was one, and before that there were none.
+    """
 
     table: Table = Table.ROOM_KEY_CLAIMS
+
+
+class ChangedClaims(QuietStruct, Message[tuple[MoreClaims, ...]], kw_only=True, frozen=True):
+    """Those of them that this turn has changed, which no page has."""
 
 
 class DecryptSome(QuietStruct, Query[tuple[DecryptedRoomEvent | DecryptionError, ...]], kw_only=True, frozen=True):
@@ -371,6 +378,7 @@ Asked: TypeAlias = (
     | LookUpRoomKeys
     | RoomKeysPage
     | MoreClaimsPage
+    | ChangedClaims
     | WriteBehind
     | EncryptionInfoOf
     | DecryptRoomEvent
@@ -474,7 +482,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 return self._wanted_to_look_up(sessions)
             case WriteBehind(blocks=blocks):
                 return ((self._used, list(blocks)),)
-            case RoomKeysPage() | MoreClaimsPage():
+            case RoomKeysPage() | MoreClaimsPage() | ChangedClaims():
                 return ()
             case _:
                 assert_never(message)
@@ -587,6 +595,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 return message.reply(self.decoded_page(message.table, self._codec.entry))
             case MoreClaimsPage():
                 return message.reply(self.decoded_page(message.table, self._claims_codec.claims))
+            case ChangedClaims():
+                return message.reply(tuple(claims for claims in self._more_claims.all_changed() if claims is not None))
             case WriteBehind(blocks=blocks):
                 self._merge_pending(blocks)
                 return message.reply(None)
