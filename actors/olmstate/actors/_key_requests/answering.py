@@ -130,7 +130,7 @@ class Answering(Generic[W]):
             return
         verified, known = await verified_own_devices(turn), await other_own_devices(turn)
         pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
-        subjects = [subject for each in pending for subject in each.subjects]
+        subjects = {subject for each in pending for subject in each.subjects}
         requests: list[NewRequest] = []
         waiting: list[W] = []
         async for some in SlicesOf(asked.values(), REQUESTS_AT_ONCE):
@@ -146,29 +146,33 @@ class Answering(Generic[W]):
                 subject = f"{alike}, {json.dumps(answer.about)}]"
                 if subject in subjects or sum(each.startswith(f"{alike}, ") for each in subjects) >= MOST_ANSWERS:
                     continue
-                carrying = await _requests_with(turn, device, answer, subject)
+                # one after another to each device: of those that are overtaken, it can decrypt few
+                carrying = await _requests_with(turn, device, answer, (alike, subject))
                 if carrying is None:
                     waiting.append(record)
                 else:
                     requests += carrying
-                    subjects += [subject for request in carrying for subject in request.subjects]
+                    subjects |= {subject for request in carrying for subject in request.subjects}
         await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
         if waiting:
             await self.change(turn, waiting, ())
             await claim_keys(turn, {known[record.device_id].address for record in waiting})
 
 
-async def _requests_with(turn: Turn, device: DeviceKeys, answer: Answer, subject: str) -> list[NewRequest] | None:
+async def _requests_with(
+    turn: Turn, device: DeviceKeys, answer: Answer, subjects: tuple[str, ...]
+) -> list[NewRequest] | None:
     """None: there is no Olm session to send it on."""
-    subjects = (subject,)
     requests: list[NewRequest] = []
-    for content in answer.contents:
-        if not answer.encrypted:
-            told = [(device.address, content)]
-            requests.append(await to_device_request(told, event_type=answer.type, subjects=subjects))
-            continue
-        encrypted = await encrypt_to(turn, [device.address], answer.type, content, {device.address: device})
-        if encrypted.missing:
-            return None
-        requests.append(await to_device_request(encrypted.contents.items(), subjects=subjects, inner_type=answer.type))
+    async for some in SlicesOf(answer.contents, REQUESTS_AT_ONCE):
+        for content in some:
+            if not answer.encrypted:
+                told = [(device.address, content)]
+                requests.append(await to_device_request(told, event_type=answer.type, subjects=subjects))
+                continue
+            encrypted = await encrypt_to(turn, [device.address], answer.type, content, {device.address: device})
+            if encrypted.missing:
+                return None
+            carrying = encrypted.contents.items()
+            requests.append(await to_device_request(carrying, subjects=subjects, inner_type=answer.type))
     return requests

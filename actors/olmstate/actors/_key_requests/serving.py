@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, LookUpRoomKeys
 from olmstate.actors._room_keys.operations import forwarded_keys
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.untrusted_json import json_object, string
@@ -38,12 +37,10 @@ async def _change(turn: Turn, records: Sequence[WaitingForwardRecord], over: Seq
 
 
 async def _answer(turn: Turn, record: WaitingForwardRecord, is_verified: bool) -> Answer:  # noqa: FBT001 - as `Answering` calls it
-    entry, about = None, f"{record.session_id} {record.room_id}"
-    if is_verified:
-        asked = LookUpRoomKeys(sessions=((record.room_id, record.session_id),))
-        (entry,) = await turn[InboundGroupSessionsActor].ask(asked)
-    if entry is not None:
-        contents = tuple(map(_forward, forwarded_keys(entry)))
+    about = f"{record.session_id} {record.room_id}"
+    exported = await forwarded_keys(turn, (record.room_id, record.session_id)) if is_verified else []
+    if exported:
+        contents = tuple(map(_forward, exported))
         return Answer(type="m.forwarded_room_key", about=about, contents=contents, encrypted=True)
     refusal: JsonObject = {
         "algorithm": MEGOLM,
