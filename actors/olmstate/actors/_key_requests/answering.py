@@ -132,7 +132,6 @@ class Answering(Generic[W]):
         verified, known = await verified_own_devices(turn), await other_own_devices(turn)
         pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
         subjects = {subject for each in pending for subject in each.subjects}
-        requests: list[NewRequest] = []
         waiting: list[W] = []
         # whoever asks for the same a thousand times makes this device look for it once
         by_wanted: defaultdict[tuple[DeviceId, str], list[W]] = defaultdict(list)
@@ -156,9 +155,9 @@ class Answering(Generic[W]):
                 if carrying is None:
                     waiting += records
                 else:
-                    requests += carrying
-                    subjects |= {subject for request in carrying for subject in request.subjects}
-        await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
+                    subjects |= {alike, subject}
+                    async for requests in SlicesOf(carrying, REQUESTS_AT_ONCE):
+                        await turn[RequestsActor].ask(PutRequests(requests=requests, now=turn.now))
         if waiting:
             await self.change(turn, waiting, ())
             await claim_keys(turn, {known[record.device_id].address for record in waiting})
