@@ -156,8 +156,7 @@ class Answering(Generic[W]):
                     waiting += records
                 else:
                     subjects |= {alike, subject}
-                    async for requests in SlicesOf(carrying, REQUESTS_AT_ONCE):
-                        await turn[RequestsActor].ask(PutRequests(requests=requests, now=turn.now))
+                    await turn[RequestsActor].ask(PutRequests(requests=tuple(carrying), now=turn.now))
         if waiting:
             await self.change(turn, waiting, ())
             await claim_keys(turn, {known[record.device_id].address for record in waiting})
