@@ -33,6 +33,7 @@ from olmstate.actors._room_keys.stored import (
     CopyRecord,
     MessageIndicesRecord,
     RoomKeyRecord,
+    WithheldNameRecord,
     WithheldRecord,
 )
 from olmstate.actors._room_settings.stored import RoomSettingsRecord
@@ -210,6 +211,12 @@ EXAMPLES: list[tuple[Record, bytes]] = [
     (
         WithheldRecord(code="m.unverified", reason="not yet"),
         b'{"code":"m.unverified","reason":"not yet"}',
+    ),
+    (
+        WithheldNameRecord(
+            room_id=RoomId("!room:example.org"), session_id=MegolmSessionId("a session"), sender=BOB, number=7
+        ),
+        b'{"room_id":"!room:example.org","session_id":"a session","sender":"@bob:example.org","number":7}',
     ),
     (
         MessageIndicesRecord(number=1, events={256: "0123456789abcdef", 511: "uC1mT3mnSPmNW2ezUyRkRw"}),

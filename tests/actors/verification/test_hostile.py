@@ -10,13 +10,15 @@ import trio
 from trio.testing import MockClock
 
 from olmstate.actors._device_lists.actor import NotUpToDate
-from olmstate.actors._verification import receiving
+from olmstate.actors._verification import events, receiving
 from olmstate.messages import (
     AcceptVerification,
     BootstrapCrossSigning,
     CancelVerification,
     ConfirmVerification,
+    DeviceAddress,
     DeviceId,
+    Devices,
     EventId,
     IdentityState,
     JsonObject,
@@ -25,6 +27,7 @@ from olmstate.messages import (
     ReceiveSync,
     ReceiveVerificationEvent,
     RequestVerification,
+    SendToDevice,
     StartSas,
     TrackUsers,
     UpdateDevices,
@@ -34,6 +37,7 @@ from olmstate.messages import (
     VerificationMessages,
     VerificationStage,
 )
+from olmstate.storage import Table
 from tests.actors.verification.conftest import ALICE, BOB, WHILE_IT_IS_SENT, Device, Two, two_devices
 from tests.operations.peer import Peer
 from tests.peer.session import API, Session
@@ -372,6 +376,45 @@ async def test_whoever_begins_many_is_not_answered_each_time_either(kind: str, a
         nursery.cancel_scope.cancel()
 
 
+async def test_whoever_begins_many_encrypted_is_not_answered_each_time_either(autojump_clock: MockClock) -> None:
+    """It is certain whose they are, so that each one ends the one before, and two are answered."""
+    async with two_devices() as two:
+        await two.know_each_other()
+        two.bob.unsent = "sendToDevice"
+        for number in range(2 * receiving.MOST_ANSWERS):
+            now = round(trio.current_time() * 1000)
+            request = Verifier(ALICE, two.alice.device_id, flow_id=f"{number}").request("m.sas.v1", now=now)
+            to = DeviceAddress(user_id=BOB, device_id=two.bob.device_id)
+            await two.alice.process.ask(SendToDevice(devices=(to,), type=request[0], content=request[1]))
+        await two.deliver()
+        two.bob.unsent = "nothing"
+        await trio.sleep(600)
+        answers = two.homeserver.queued_for(two.alice.session)
+        assert receiving.MOST_ANSWERS <= len(answers) <= receiving.MOST_ANSWERS + 1
+
+
+async def test_a_flow_takes_little_room_whatever_is_sent_of_it(autojump_clock: MockClock) -> None:
+    """16 events of 64 KB waited in each of 256 flows."""
+    async with two_devices() as two:
+        await two.know_each_other()
+        ghost = two.homeserver.log_in("@eve:elsewhere.example", "GHOST")
+        two.bob.unsent = "keys/query"
+        now = round(trio.current_time() * 1000)
+        verifier = Verifier("@eve:elsewhere.example", "GHOST")
+        messages = [
+            verifier.request("m.sas.v1", now=now),
+            *(verifier.message(events.KEY, key=f"{n}") for n in range(20)),
+        ]
+        for kind, content in messages:
+            await ghost.send_to_device(kind, {BOB: {two.bob.device_id: {**content, "padding": "x" * 30_000}}})
+        large = Verifier("@eve:elsewhere.example", "GHOST", flow_id="large").request("m.sas.v1", now=now)
+        await ghost.send_to_device(large[0], {BOB: {two.bob.device_id: {**large[1], "padding": "x" * 60_000}}})
+        await two.deliver()
+        (row,) = two.bob.disk.rows(Table.VERIFICATIONS)
+        assert row.value is not None
+        assert len(row.value) < 2 * receiving.MOST_BYTES
+
+
 async def strangers_ask(two: Two, number: int) -> tuple[UserId, ...]:
     """So many users of whom nobody has heard ask Bob to verify."""
     users: list[UserId] = []
@@ -495,3 +538,15 @@ async def test_what_our_user_has_done_nothing_about_goes_for_what_is_begun_in_th
         await ask_in_alices_name(two, thief, *map(str, range(8)))
         known = [flow.flow_id for flow in await two.bob.flows()]
         assert (True, False) == (flow_id in known, another in known)
+
+
+async def test_what_was_learned_of_strangers_who_asked_is_kept(autojump_clock: MockClock) -> None:
+    """Or a homeserver could have a device come back with other keys."""
+    async with two_devices() as two:
+        await two.know_each_other()
+        strangers = await strangers_ask(two, 2)
+        await two.deliver()
+        await trio.sleep(60 * 60)
+        assert () == await two.bob.flows()
+        for stranger in strangers:
+            assert ["STRANGE"] == [each.device_id for each in await two.bob.process.ask(Devices(user_id=stranger))]

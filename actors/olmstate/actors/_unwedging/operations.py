@@ -10,6 +10,7 @@ Anybody can claim that a message comes from a device. So each is done for a devi
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
@@ -134,7 +135,8 @@ async def share_again(turn: Turn, events: Sequence[DecryptedEvent]) -> None:
 
 async def _share_again(turn: Turn, device: DeviceKeys, sent: Mapping[RoomId, MegolmSessionId]) -> bool:
     """Whether there was anything to send."""
-    subject = f"again {device.user_id} {device.device_id} "
+    # a device's id is whatever its owner has chosen, and is not to pass for the beginning of another's
+    subject = json.dumps(["again", device.user_id, device.device_id])
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
     waiting = sum(each.startswith(subject) for request in pending for each in request.subjects)
     requests: list[NewRequest] = []

@@ -65,6 +65,8 @@ event would have us send one or two, and what else we send would wait for those.
 the same: the user's other devices can't help it."""
 MOST_WAITING: Final = 16
 """Events of one flow; more than one has in all."""
+MOST_BYTES: Final = 32 * 1024
+"""Of an event's content, and of all that wait in one flow: they are stored. An honest one has a few hundred."""
 
 
 async def receive_plain(turn: Turn, came: Sequence[PlainEvent]) -> None:
@@ -199,6 +201,8 @@ def _of(flows: Mapping[FlowKey, VerificationRecord], event: events.Incoming) -> 
 
 
 async def _receive(turn: Turn, came: WaitingEventRecord, sender: UserId, *, queried: bool = False) -> None:
+    if len(came.content) > MOST_BYTES:
+        return
     try:
         event = _parsed(came, sender)
     except MalformedMessage:
@@ -220,8 +224,10 @@ async def _receive(turn: Turn, came: WaitingEventRecord, sender: UserId, *, quer
 
 async def _may_answer(turn: Turn, user_id: UserId, effects: Iterable[Effect]) -> bool:
     """Whether nothing would be sent, or not too much waits to be sent to that user."""
-    if not any(isinstance(effect, Send) for effect in effects):
-        return True
+    return not any(isinstance(effect, Send) for effect in effects) or await _has_answers_left(turn, user_id)
+
+
+async def _has_answers_left(turn: Turn, user_id: UserId) -> bool:
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
     return sum(is_about(user_id, subject) for each in pending for subject in each.subjects) < MOST_ANSWERS
 
@@ -286,8 +292,9 @@ async def _begin(
         begun_before = (each.flow for each in known if each.flow is not None)
         attempts = begin.other_attempts(begun_before, event, now=turn.now)
         others = [each for each in known if each.flow in attempts]
-        for each in (*others, begun) if others else ():
-            await go_on(turn, each, events.SecondAttempt())
+        if others and await _has_answers_left(turn, sender):
+            for each in (*others, begun):
+                await go_on(turn, each, events.SecondAttempt())
     elif waiting:
         await turn[VerificationsActor].ask(PutFlow(record=record))
 
@@ -306,5 +313,6 @@ async def _awaited(turn: Turn, effects: tuple[Effect, ...], came: WaitingEventRe
 
 
 async def _wait(turn: Turn, record: VerificationRecord, came: WaitingEventRecord) -> None:
-    if len(record.waiting) < MOST_WAITING:
+    waiting = sum(len(each.content) for each in record.waiting)
+    if len(record.waiting) < MOST_WAITING and waiting + len(came.content) <= MOST_BYTES:
         await turn[VerificationsActor].ask(PutFlow(record=replace(record, waiting=(*record.waiting, came))))
