@@ -82,6 +82,7 @@ _REQUEST = RequestRecord(
     not_before=1_700_000_015_000,
     unreachable=False,
     released=0,
+    instead_of=(),
 )
 _OFFERED = RecipientsRecord(offered=[(BOB, DeviceId("BOB"), Curve25519Key("a curve"))])
 
@@ -364,16 +365,16 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         b'{"last":1700000000001,"lost":2,"kept":{"m.room_key":true}}',
     ),
     (
-        replace(_REQUEST, unreachable=True, released=1),
+        replace(_REQUEST, unreachable=True, released=1, instead_of=("the whole",)),
         (
             b'{"request_id":"a request","kind":"keys_query","owner":"0123456789abcdef",'
             b'"subjects":["@bob:example.org"],"made":1700000000000,"number":7,"failures":1,"not_before":1700000015000,'
-            b'"repeatable":true,"unreachable":true,"released":1}'
+            b'"repeatable":true,"unreachable":true,"released":1,"instead_of":["the whole"]}'
         ),
     ),
     (
-        RequestContentRecord(method="PUT", path="/_matrix", body=b"{}", context=b"why"),
-        b'{"method":"PUT","path":"/_matrix","body":"e30=","context":"d2h5"}',
+        RequestContentRecord(method="PUT", path="/_matrix", body=b"{}", context=b"why", event_type="m.dummy"),
+        b'{"method":"PUT","path":"/_matrix","body":"e30=","context":"d2h5","event_type":"m.dummy"}',
     ),
     (TrackedUserRecord(user_id=BOB), b'{"user_id":"@bob:example.org"}'),
     (
@@ -482,6 +483,10 @@ EXAMPLES: list[tuple[Record, bytes]] = [
 ]
 
 EARLIER: list[tuple[bytes, Record]] = [
+    (
+        b'{"method":"PUT","path":"/_matrix","body":"e30=","context":"d2h5"}',
+        RequestContentRecord(method="PUT", path="/_matrix", body=b"{}", context=b"why"),
+    ),
     # without what an outage was the cause of
     (b'{"failures":2,"until":1700000030000}', BackOffRecord(failures=2, until=1_700_000_030_000)),
     (

@@ -42,13 +42,13 @@ class UpdateDevices(Procedure[tuple[UserId, ...]]):
     fails is left alone for 15 s, then for twice as long each time, up to 15 minutes, by all processes.
 
     Returns:
-        tuple[UserId, ...]: Users whose devices could not be learned now: their server is out of reach, or it took too
-            long. What was known of them stays.
+        tuple[UserId, ...]: Users whose devices could not be learned now: their server is out of reach, the homeserver
+            refuses to ask for them, or it took too long. What was known of them stays.
 
     Raises:
         NoAccount: The store is empty.
         NoTransport: There is something to ask, and no transport. `OutgoingRequests` has the requests.
-        RequestRefused: The homeserver refused.
+        RequestRefused: The homeserver refused, whoever was asked for.
     """
 
     users: tuple[UserId, ...]

@@ -176,5 +176,6 @@ async def _requests_with(
             encrypted = await encrypt_to(turn, [device.address], answer.type, content, {device.address: device})
             if encrypted.missing:
                 return None
-            requests.append(await to_device_request(encrypted.contents.items(), subjects=subjects))
+            carrying = encrypted.contents.items()
+            requests.append(await to_device_request(carrying, subjects=subjects, inner_type=answer.type))
     return requests

@@ -34,6 +34,7 @@ from .back_off import delay, is_over
 from .stored import BackOffRecord, RequestContentRecord, RequestRecord
 
 _ID_BYTES = 16
+_TRANSACTION_ID = "{transaction_id}"
 _HOMESERVER = "the homeserver"
 """Among the back-offs as long as requests wait since it could not be reached, so that an answer looks through them only
 then. Nobody backs off from it."""
@@ -59,6 +60,8 @@ class NewRequest(QuietStruct, kw_only=True, frozen=True):
     those that were made before."""
     context: bytes = b""
     """What its maker needs when the answer comes."""
+    event_type: str | None = None
+    """Of a to-device event, before it is encrypted: for people, if the request is given up."""
     repeatable: bool = True
     """Whether it may be sent again when nobody knows what became of it. If not, it is given up then."""
 
@@ -76,6 +79,13 @@ class PendingRequest(QuietStruct, kw_only=True, frozen=True):
     """Milliseconds since 1970."""
     own: bool
     """Whether it belongs to this process."""
+    instead_of: tuple[RequestId, ...]
+    """The refused requests that it is a part of, the whole first."""
+
+    @property
+    def names(self) -> tuple[RequestId, ...]:
+        """Its id, and theirs."""
+        return (*self.instead_of, self.request_id)
 
 
 class AnsweredRequest(QuietStruct, kw_only=True, frozen=True):
@@ -83,9 +93,13 @@ class AnsweredRequest(QuietStruct, kw_only=True, frozen=True):
 
     request_id: RequestId
     kind: RequestKind
+    path: str
+    """As in a `NewRequest`."""
     subjects: tuple[str, ...]
     body: bytes
     context: bytes
+    event_type: str | None
+    instead_of: tuple[RequestId, ...]
 
 
 class PutRequests(QuietStruct, Message[tuple[RequestId, ...]], kw_only=True, frozen=True):
@@ -93,6 +107,8 @@ class PutRequests(QuietStruct, Message[tuple[RequestId, ...]], kw_only=True, fro
 
     requests: tuple[NewRequest, ...]
     now: int
+    instead_of: tuple[RequestId, ...] = ()
+    """The refused requests that they are parts of, the whole first."""
 
 
 class PendingRequests(QuietStruct, Message[tuple[PendingRequest, ...]], kw_only=True, frozen=True):
@@ -322,6 +338,7 @@ class RequestsActor(Actor[Asked]):
             failures=request.failures,
             not_before=request.not_before,
             own=request.owner == self._presence.token,
+            instead_of=tuple(map(RequestId, request.instead_of)),
         )
 
     def _put(self, message: PutRequests) -> tuple[RequestId, ...]:
@@ -341,13 +358,15 @@ class RequestsActor(Actor[Asked]):
                 made=message.now,
                 number=number + len(request_ids),
                 repeatable=new.repeatable,
+                instead_of=message.instead_of,
             )
             requests.put({request_id: request})
             content = RequestContentRecord(
                 method=new.method,
-                path=new.path.replace("{transaction_id}", request_id),
+                path=new.path.replace(_TRANSACTION_ID, request_id),
                 body=new.body,
                 context=new.context,
+                event_type=new.event_type,
             )
             self._contents.put(self._content_key(request_id), content)
             request_ids.append(request_id)
@@ -377,9 +396,12 @@ class RequestsActor(Actor[Asked]):
         return AnsweredRequest(
             request_id=request_id,
             kind=RequestKind(request.kind),
+            path=content.path.replace(request_id, _TRANSACTION_ID),
             subjects=request.subjects,
             body=content.body,
             context=content.context,
+            event_type=content.event_type,
+            instead_of=tuple(map(RequestId, request.instead_of)),
         )
 
     def _forget(self, request: RequestRecord) -> None:

@@ -280,6 +280,7 @@ def _request(key: FlowKey, send: Send) -> NewRequest:
         path=f"/_matrix/client/v3/sendToDevice/{send.type}/{{transaction_id}}",
         body=json.dumps({"messages": messages}).encode(),
         subjects=_subjects(key),
+        event_type=send.type,
     )
 
 
