@@ -93,7 +93,9 @@ def test_a_table_that_a_migration_makes_looks_as_tables_do(db: Database) -> None
 
     def sql(name: str) -> set[str]:
         """The SQL of a table and its indexes, without the table's name."""
-        found = db.conn.execute("SELECT replace(sql, ?1, '_') FROM sqlite_master WHERE tbl_name = ?1", [name])
+        found = db.conn.execute(
+            "SELECT replace(sql, :name, '_') FROM sqlite_master WHERE tbl_name = :name", {"name": name}
+        )
         return {text for (text,) in found}
 
     assert sql("account") == sql("one")
