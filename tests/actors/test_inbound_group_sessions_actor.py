@@ -229,7 +229,7 @@ async def test_a_forged_key_under_the_same_id_is_kept_apart_and_what_it_decrypts
         assert (info.imported, info.claimed_curve25519) == (imported, peer.curve25519)
 
 
-async def test_the_reason_of_the_first_notice_is_told_until_the_key_comes(
+async def test_the_reason_of_the_last_notice_is_told_until_the_key_comes(
     actors: ActorsUnderTest, inbound: InboundGroupSessionsActor
 ) -> None:
     withheld = Room(Peer())
@@ -239,7 +239,7 @@ async def test_the_reason_of_the_first_notice_is_told_until_the_key_comes(
         await actors.commit()
     error = await decrypt(inbound, withheld.send())
     assert isinstance(error, RoomKeyWithheld)
-    assert error.code == "m.unverified"
+    assert error.code == "m.blacklisted"
     await inbound.ask(AddRoomKeys(room_keys=(new_room_key(withheld),)))
     await actors.commit()
     assert isinstance(await decrypt(inbound, withheld.send()), DecryptedRoomEvent)

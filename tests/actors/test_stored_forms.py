@@ -33,6 +33,7 @@ from olmstate.actors._room_keys.stored import (
     CopyRecord,
     MessageIndicesRecord,
     RoomKeyRecord,
+    WithheldNameRecord,
     WithheldRecord,
 )
 from olmstate.actors._room_settings.stored import RoomSettingsRecord
@@ -81,6 +82,7 @@ _REQUEST = RequestRecord(
     not_before=1_700_000_015_000,
     unreachable=False,
     released=0,
+    instead_of=(),
 )
 _OFFERED = RecipientsRecord(offered=[(BOB, DeviceId("BOB"), Curve25519Key("a curve"))])
 
@@ -210,6 +212,12 @@ EXAMPLES: list[tuple[Record, bytes]] = [
     (
         WithheldRecord(code="m.unverified", reason="not yet"),
         b'{"code":"m.unverified","reason":"not yet"}',
+    ),
+    (
+        WithheldNameRecord(
+            room_id=RoomId("!room:example.org"), session_id=MegolmSessionId("a session"), sender=BOB, number=7
+        ),
+        b'{"room_id":"!room:example.org","session_id":"a session","sender":"@bob:example.org","number":7}',
     ),
     (
         MessageIndicesRecord(number=1, events={256: "0123456789abcdef", 511: "uC1mT3mnSPmNW2ezUyRkRw"}),
@@ -357,16 +365,16 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         b'{"last":1700000000001,"lost":2,"kept":{"m.room_key":true}}',
     ),
     (
-        replace(_REQUEST, unreachable=True, released=1),
+        replace(_REQUEST, unreachable=True, released=1, instead_of=("the whole",)),
         (
             b'{"request_id":"a request","kind":"keys_query","owner":"0123456789abcdef",'
             b'"subjects":["@bob:example.org"],"made":1700000000000,"number":7,"failures":1,"not_before":1700000015000,'
-            b'"repeatable":true,"unreachable":true,"released":1}'
+            b'"repeatable":true,"unreachable":true,"released":1,"instead_of":["the whole"]}'
         ),
     ),
     (
-        RequestContentRecord(method="PUT", path="/_matrix", body=b"{}", context=b"why"),
-        b'{"method":"PUT","path":"/_matrix","body":"e30=","context":"d2h5"}',
+        RequestContentRecord(method="PUT", path="/_matrix", body=b"{}", context=b"why", event_type="m.dummy"),
+        b'{"method":"PUT","path":"/_matrix","body":"e30=","context":"d2h5","event_type":"m.dummy"}',
     ),
     (TrackedUserRecord(user_id=BOB), b'{"user_id":"@bob:example.org"}'),
     (
@@ -468,10 +476,19 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         b'{"user_id":"@bob:example.org","device_id":"BOB","ed25519":"e","verified":1700000000000}',
     ),
     (AccountDataRecord(content=b"{}"), b'{"content":"e30="}'),
-    (BackOffRecord(failures=2, until=1_700_000_030_000), b'{"failures":2,"until":1700000030000}'),
+    (
+        BackOffRecord(failures=2, until=1_700_000_030_000, unreachable=True, released=1),
+        b'{"failures":2,"until":1700000030000,"unreachable":true,"released":1}',
+    ),
 ]
 
 EARLIER: list[tuple[bytes, Record]] = [
+    (
+        b'{"method":"PUT","path":"/_matrix","body":"e30=","context":"d2h5"}',
+        RequestContentRecord(method="PUT", path="/_matrix", body=b"{}", context=b"why"),
+    ),
+    # without what an outage was the cause of
+    (b'{"failures":2,"until":1700000030000}', BackOffRecord(failures=2, until=1_700_000_030_000)),
     (
         b'{"pickle":"p","one_time_keys":{},"fallback_keys":{},"fallback_made":null}',
         AccountRecord(pickle="p", one_time_keys={}, fallback_keys={}, fallback_made=None),

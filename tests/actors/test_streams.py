@@ -91,6 +91,15 @@ EXAMPLES: list[SharedEvent] = [
         )
     ),
     RequestGivenUp(kind=RequestKind.KEYS_UPLOAD, status=400, errcode="M_UNKNOWN", error=None),
+    RequestGivenUp(kind=RequestKind.KEYS_QUERY, status=400, errcode="M_UNKNOWN", error=None, users=(BOB,)),
+    RequestGivenUp(
+        kind=RequestKind.TO_DEVICE,
+        status=413,
+        errcode=None,
+        error=None,
+        event_type="m.room_key",
+        devices=(DeviceAddress(user_id=BOB, device_id=DeviceId("BOB")),),
+    ),
     VerificationChanged(user_id=BOB, flow_id="a flow", stage=VerificationStage.DONE),
 ]
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
 
 from olmstate.actors._key_requests.actor import MOST_REQUESTS
+from olmstate.actors._room_keys.claims import CLAIMS_A_USER, USERS_A_SESSION
+from olmstate.actors._room_keys.operations import CLAIMS_FORWARDED
 from olmstate.messages import (
     DecryptedRoomEvent,
+    DecryptToDevice,
     DeviceId,
     DeviceTrust,
     ImportRoomKeys,
@@ -16,14 +20,16 @@ from olmstate.messages import (
     MarkRequestSent,
     MegolmSessionId,
     OutgoingRequests,
+    Request,
     RequestRoomKeys,
     RoomKeyRequestRefused,
     RoomKeyRequests,
     SetDeviceTrust,
+    UserId,
 )
 from tests.hostile.people import Us, conversation
 from tests.operations.device import claimed_sender
-from tests.operations.peer import Peer, Room
+from tests.operations.peer import MEGOLM, Peer, Room
 from tests.peer.encoding import b64, unb64
 
 
@@ -63,14 +69,19 @@ def ask_for(room: Room, asked: str) -> RequestRoomKeys:
     return RequestRoomKeys(events=((room.room_id, room.events[0]),))
 
 
-async def is_cancelled(us: Us) -> bool:
-    """Whether our user's devices are told that a key is asked for no longer; all that waits is sent."""
-    sent = b""
+async def sent(us: Us) -> list[Request]:
+    """All that waits to be sent, as it is sent."""
+    found: list[Request] = []
     while requests := await us.supervisor.ask(OutgoingRequests()):
         for each in requests:
-            sent += each.body
+            found.append(each)
             await us.supervisor.ask(MarkRequestSent(request_id=each.request_id, response={}))
-    return b"request_cancellation" in sent
+    return found
+
+
+async def is_cancelled(us: Us) -> bool:
+    """Whether our user's devices are told that a key is asked for no longer."""
+    return any(b"request_cancellation" in each.body for each in await sent(us))
 
 
 async def is_read_as(us: Us, room: Room, owner: Peer) -> bool:
@@ -254,3 +265,93 @@ async def test_a_refusal_in_a_devices_name_takes_nothing_from_what_it_says_itsel
     await forward(us, ours[0], room.export())
 
     assert await is_read_as(us, room, bob)
+
+
+# --- what our devices are given
+
+
+def asks(us: Us, ours: Peer, *rooms: Room) -> list[JsonObject]:
+    """What one of our user's devices asks for, as it comes: in clear."""
+    events: list[JsonObject] = []
+    for room in rooms:
+        body = {"algorithm": MEGOLM, "room_id": room.room_id, "session_id": room.session_id}
+        content = {"action": "request", "requesting_device_id": ours.device_id, "request_id": room.session_id}
+        event = {"type": "m.room_key_request", "sender": us.me.user_id, "content": {**content, "body": body}}
+        events.append(event)
+    return events
+
+
+async def given(us: Us, ours: Peer, room: Room) -> set[str]:
+    """Whose a session is, as it is forwarded to one of our user's devices: each once."""
+    senders = [
+        payload["content"]["sender_key"]
+        for request in await sent(us)
+        if "/m.room.encrypted/" in request.path
+        for payload in [ours.read(json.loads(request.body)["messages"][ours.user_id][ours.device_id])]
+        if payload["content"].get("session_id") == room.session_id
+    ]
+    assert len(set(senders)) == len(senders)
+    return set(senders)
+
+
+def members(number: int, server: str = "elsewhere.example") -> list[Peer]:
+    """Mallory's users, who have all been given the key."""
+    return [Peer(UserId(f"@m{each}:{server}"), DeviceId(f"M{each}")) for each in range(number)]
+
+
+@pytest.mark.parametrize("number", [1, USERS_A_SESSION, USERS_A_SESSION + 1, 3 * CLAIMS_FORWARDED])
+async def test_however_many_claim_a_key_it_is_given_as_its_owners_too(
+    number: int, us: Us, ours: Sequence[Peer], bob: Peer
+) -> None:
+    """With four others before them, the owner's claim was left out: what they had sent was nobody's where it came."""
+    room = conversation(bob)
+    await us.send(ours[0], "m.dummy", {})
+    for each in (*members(number), bob):
+        await us.give(each, room)
+
+    for event in asks(us, ours[0], room):
+        await us.hand(event)
+
+    senders = await given(us, ours[0], room)
+    assert bob.curve25519 in senders
+    assert min(number + 1, CLAIMS_FORWARDED) == len(senders)
+
+
+async def test_what_has_come_in_the_same_sync_as_the_request_is_given(us: Us, ours: Sequence[Peer], bob: Peer) -> None:
+    room, claimants = conversation(bob), [*members(USERS_A_SESSION), bob]
+    await us.send(ours[0], "m.dummy", {})
+    for each in claimants:
+        await us.ensure_session(each)
+    keys = [each.event(us.me, "m.room_key", room.room_key) for each in claimants]
+
+    await us.supervisor.ask(DecryptToDevice(events=(*keys, *asks(us, ours[0], room))))
+
+    assert {each.curve25519 for each in claimants} == await given(us, ours[0], room)
+
+
+async def test_who_has_a_key_forwarded_many_times_keeps_no_other_back(us: Us, ours: Sequence[Peer], bob: Peer) -> None:
+    """Each claim is a message of its own, and those that waited for delivery were counted as answers."""
+    claimed, last = [conversation(bob) for _ in range(4)], conversation(bob)
+    await us.send(ours[0], "m.dummy", {})
+    await us.give(bob, last)
+    for room in claimed:
+        for number, each in enumerate(members(USERS_A_SESSION)):
+            for device in range(CLAIMS_A_USER):
+                await us.give(Peer(each.user_id, DeviceId(f"M{number}{device}")), room)
+
+    await us.supervisor.ask(DecryptToDevice(events=tuple(asks(us, ours[0], *claimed, last))))
+
+    assert {bob.curve25519} == await given(us, ours[0], last)
+
+
+async def test_of_very_many_users_of_one_homeserver_some_are_left_out(us: Us, ours: Sequence[Peer], bob: Peer) -> None:
+    """What is possible after all: none of them is more likely to be the owner than the others."""
+    room, claimants = conversation(bob), [*members(CLAIMS_FORWARDED, "example.org"), bob]
+    await us.send(ours[0], "m.dummy", {})
+    for each in claimants:
+        await us.give(each, room)
+
+    for event in asks(us, ours[0], room):
+        await us.hand(event)
+
+    assert await given(us, ours[0], room) < {each.curve25519 for each in claimants}

@@ -99,6 +99,18 @@ async def test_whoever_was_given_a_room_key_can_have_a_message_be_read_as_theirs
         assert sender.identity == told(await us.read(event, sender=sender.user_id))
 
 
+async def test_whoever_writes_to_this_device_can_have_it_keep_room_keys_without_end(us: Us, mallory: Peer) -> None:
+    """Nobody could tell those of rooms that this device is about to join from those of rooms that don't exist."""
+    rooms = [conversation(mallory) for _ in range(20)]
+    for room in rooms:
+        await us.give(mallory, room)
+
+    kept = [await us.read(room.events[0]) for room in rooms]
+
+    assert {DecryptedRoomEvent} == {type(each) for each in kept}
+    assert {None} == {told(each) for each in kept}
+
+
 # --- files of keys
 
 

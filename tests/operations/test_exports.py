@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import trio
 from vodozemac import GroupSession, InboundGroupSession, SessionKey
 
 from olmstate.actors import Supervisor
+from olmstate.actors._room_keys.claims import USERS_A_SESSION
 from olmstate.actors._room_keys.operations import CHUNK
 from olmstate.messages import (
     CreateAccount,
@@ -32,8 +35,9 @@ from olmstate.messages import (
     UnknownMessageIndex,
     WrongPassphrase,
 )
+from olmstate.storage import Table, open_store
 from tests.operations.conftest import Device
-from tests.operations.device import ALICE, ROOM, ready_room, refused, unchanged
+from tests.operations.device import ALICE, KEY, ROOM, ready_room, refused, unchanged
 from tests.operations.peer import MEGOLM, OLM, Peer, exported
 
 OTHER_ROOM = RoomId("!other:example.org")
@@ -128,6 +132,30 @@ async def test_a_key_file_carries_all_keys(alice: Supervisor, elsewhere: Supervi
     imported = await elsewhere.ask(ImportKeyFile(file=file, passphrase=PASSPHRASE))
     assert RoomKeysImported(total=3, imported=3, rejected=0) == imported
     assert by_session(keys) == by_session(await elsewhere.ask(ExportRoomKeys()))
+
+
+@pytest.mark.parametrize("grouped", ["by-session", "by-room", "not-at-all"])
+async def test_whose_a_key_is_goes_along_wherever_a_version_has_kept_it(
+    grouped: str, alice: Supervisor, device: Device, bob: Peer
+) -> None:
+    """Of sessions that many claim: by their session, or as earlier versions have written it."""
+    group, others = GroupSession(), [Peer(f"@user{number}:example.org") for number in range(USERS_A_SESSION + 2)]
+    for each in (*others, bob):
+        await alice.ask(each.add_room_key(ROOM, group))
+    store = await open_store(device.folder, key=KEY)
+    names = {"by-session": (ROOM, group.session_id), "by-room": (ROOM,)}
+    value = store.key(Table.ROOM_KEY_CLAIMS, *names[grouped]) if grouped in names else None
+    await store.aclose()
+    with closing(sqlite3.connect(device.folder / "olmstate.sqlite")) as db, db:
+        if grouped == "by-session":
+            (kept,) = db.execute("SELECT DISTINCT grouped FROM room_key_claims").fetchone()
+            assert value == kept
+        else:
+            db.execute("UPDATE room_key_claims SET grouped = ?", (value,))
+
+    for room_id in (None, ROOM):
+        keys = await alice.ask(ExportRoomKeys(room_id=room_id))
+        assert {each.curve25519 for each in (*others, bob)} == {key["sender_key"] for key in keys}
 
 
 async def test_a_key_file_may_be_of_one_room(alice: Supervisor, elsewhere: Supervisor, bob: Peer) -> None:

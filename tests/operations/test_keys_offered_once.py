@@ -191,9 +191,7 @@ async def test_others_need_not_wait_once_somebody_has_used_one_of_the_keys(
     homeserver.upload(await alice.ask(PrepareOneTimeKeys()))
     await homeserver.sync(other, first_message(me, homeserver.claim_key()))
 
-    keys = await other.ask(PrepareOneTimeKeys())
-
-    assert (1, False) == (len(keys.one_time_keys), keys.count_wanted)
+    assert 1 == len((await other.ask(PrepareOneTimeKeys())).one_time_keys)
 
 
 async def test_one_that_lives_and_never_uploads_holds_up_the_others_for_ten_minutes(
@@ -274,6 +272,43 @@ async def test_a_server_that_never_says_is_asked_each_hour_and_given_what_was_us
     assert (await upload(alice, homeserver)).count_wanted
 
     assert 7 == len((await upload(alice, homeserver)).one_time_keys)
+
+
+async def test_a_server_that_leaves_out_a_count_of_none_is_asked_at_once_and_then_each_hour(
+    alice: Supervisor, homeserver: Homeserver, clock: Clock
+) -> None:
+    """Some have no count of what they have none of. For an hour there was nothing but the fallback key."""
+    await upload(alice, homeserver)
+    await homeserver.sync(alice)
+    homeserver.one_time_keys.clear()
+    homeserver.tells = False
+    await homeserver.sync(alice)
+
+    assert (await upload(alice, homeserver)).count_wanted
+    assert 50 == len((await upload(alice, homeserver)).one_time_keys)
+    for _ in range(3):
+        await homeserver.sync(alice)
+        assert not (await alice.ask(PrepareOneTimeKeys())).is_due
+    clock.now += HOUR
+    assert (await upload(alice, homeserver)).count_wanted
+    await homeserver.sync(alice)
+    assert not (await alice.ask(PrepareOneTimeKeys())).is_due
+
+
+async def test_a_server_that_not_even_answers_with_a_count_is_asked_each_hour(
+    alice: Supervisor, homeserver: Homeserver, clock: Clock
+) -> None:
+    """Each answer was asked for again at once."""
+    homeserver.tells = False
+    keys = await alice.ask(PrepareOneTimeKeys())
+    await alice.ask(MarkKeysPublished(key_ids=keys.key_ids))
+    await homeserver.sync(alice)
+    clock.now += HOUR
+    for _ in range(2):
+        assert (await alice.ask(PrepareOneTimeKeys())).count_wanted
+        await alice.ask(MarkKeysPublished(key_ids=()))
+        assert not (await alice.ask(PrepareOneTimeKeys())).is_due
+        clock.now += HOUR
 
 
 async def test_answers_that_are_always_lost_on_a_server_that_never_says_fill_no_account(

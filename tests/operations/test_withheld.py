@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 from vodozemac import GroupSession
 
 from olmstate.actors import Supervisor
+from olmstate.actors._room_keys import actor
 from olmstate.messages import (
     DecryptedRoomEvent,
     DecryptRoomEvent,
@@ -21,6 +25,7 @@ from olmstate.messages import (
     UnknownMessageIndex,
     UserId,
 )
+from tests.operations.conftest import Device
 from tests.operations.device import ROOM, decrypt, unchanged
 from tests.operations.peer import MEGOLM, Peer
 from tests.operations.test_to_device import nested
@@ -64,10 +69,9 @@ async def test_a_withheld_notice_says_why_until_the_key_comes(
     with pytest.raises(MissingRoomKey):
         await other.ask(DecryptRoomEvent(room_id=ROOM, event=event))
 
-    later = {**notice, "content": {**notice["content"], "code": "m.later"}}
     with alice.subscribe(RoomKeysWithheld) as events:
-        await alice.ask(DecryptToDevice(events=(notice, later)))
-        await alice.ask(DecryptToDevice(events=(later,)))
+        for _ in range(2):
+            await alice.ask(DecryptToDevice(events=(notice,)))
         told = (ROOM, MegolmSessionId(group.session_id), friend.user_id, "m.unverified")
         assert RoomKeysWithheld(room_keys=(told,)) == events.receive_nowait()
         assert 0 == events.statistics().current_buffer_used
@@ -91,6 +95,72 @@ async def test_a_key_that_comes_after_a_notice_counts(alice: Supervisor, me: Dev
 
     decrypted = await alice.ask(DecryptRoomEvent(room_id=ROOM, event=friend.room_event(ROOM, group)))
     assert 0 == decrypted.message_index
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_the_newest_code_counts_unless_it_says_that_the_key_is_not_there(
+    *, at_once: bool, alice: Supervisor, other: Supervisor, friend: Peer
+) -> None:
+    """The first one did, for ever. A sender's other devices, asked for a key, may not have it; that is no reason."""
+    group = GroupSession()
+    event = friend.room_event(ROOM, group)
+    codes = ("m.unavailable", "m.unverified", "m.blacklisted", "m.unavailable")
+    notices = [notice_of(friend, group, code) for code in codes]
+
+    with alice.subscribe(RoomKeysWithheld) as events:
+        for some in [notices] if at_once else [[notice] for notice in notices]:
+            await alice.ask(DecryptToDevice(events=tuple(some)))
+        told = [events.receive_nowait() for _ in range(events.statistics().current_buffer_used)]
+
+    for supervisor in (alice, other):
+        assert "m.blacklisted" == (await why_not(supervisor, event)).code
+    heard = [code for each in told for *_, code in each.room_keys]
+    assert (["m.blacklisted"] if at_once else ["m.unavailable", "m.unverified", "m.blacklisted"]) == heard
+
+
+async def test_notices_are_bounded_and_nobodys_go_for_those_of_whoever_sends_many(
+    alice: Supervisor, device: Device, friend: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody could fill the store with them, and nothing of it ever went."""
+    monkeypatch.setattr(actor, "MOST_NOTICES", 4)
+    group, mallory = GroupSession(), Peer(MALLORY)
+
+    async def flood(first: int) -> None:
+        events = (notice_of(mallory, group, session_id=f"{number}") for number in range(first, first + 40))
+        await alice.ask(DecryptToDevice(events=tuple(events)))
+
+    await alice.ask(DecryptToDevice(events=(notice_of(friend, group),)))
+    await flood(0)
+    assert "m.unverified" == (await why_not(alice, friend.room_event(ROOM, group))).code
+    later = GroupSession()
+    await alice.ask(DecryptToDevice(events=(notice_of(friend, later, "m.blacklisted"),)))
+    async with device.open() as one:
+        await one.ask(DecryptToDevice(events=(notice_of(mallory, group, session_id="one more"),)))
+    for each, code in ((group, "m.unverified"), (later, "m.blacklisted")):
+        assert code == (await why_not(alice, friend.room_event(ROOM, each))).code
+    with closing(sqlite3.connect(device.folder / "olmstate.sqlite")) as connection:
+        (rows,) = connection.execute("SELECT count(*) FROM withheld_room_keys WHERE value IS NOT NULL").fetchone()
+    assert 4 == rows
+
+
+async def test_of_ones_own_notices_the_oldest_go(
+    alice: Supervisor, friend: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actor, "MOST_NOTICES", 2)
+    first, second, third = GroupSession(), GroupSession(), GroupSession()
+    for group, code in ((first, "m.unverified"), (second, "m.unverified"), (first, "m.blacklisted"), (third, "m.x")):
+        await alice.ask(DecryptToDevice(events=(notice_of(friend, group, code),)))
+    with pytest.raises(MissingRoomKey):
+        await alice.ask(DecryptRoomEvent(room_id=ROOM, event=friend.room_event(ROOM, second)))
+    for group, code in ((first, "m.blacklisted"), (third, "m.x")):
+        assert code == (await why_not(alice, friend.room_event(ROOM, group))).code
+
+
+@pytest.mark.parametrize("name", ["room_id", "session_id"])
+async def test_a_notice_with_an_id_that_is_far_too_long_is_none(name: str, alice: Supervisor, friend: Peer) -> None:
+    async with unchanged(alice):
+        notice = notice_of(friend, GroupSession(), **{name: "!" * 256})
+        await alice.ask(DecryptToDevice(events=(notice,)))
 
 
 @pytest.mark.parametrize(

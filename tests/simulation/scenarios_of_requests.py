@@ -93,8 +93,22 @@ async def mark_request_failed(client: Client) -> Prepared:
     async def is_made_anew(client: Client) -> None:
         assert all(each.request_id != query.request_id for each in await client.supervisor.ask(OutgoingRequests()))
 
-    message = MarkRequestFailed(request_id=query.request_id, status=400)
+    message = MarkRequestFailed(request_id=query.request_id, status=404, errcode="M_UNRECOGNIZED")
     return Prepared(message, is_made_anew, elsewhere=Elsewhere(message))
+
+
+async def mark_request_halved(client: Client) -> Prepared:
+    """It may be one of two users that the homeserver has refused a query for."""
+    query = await _query(client)
+    users = sorted(json.loads(query.body)["device_keys"])
+
+    async def each_is_asked_for_alone(client: Client) -> None:
+        pending = await client.supervisor.ask(CommittedRequests())
+        queries = [each for each in pending if each.kind is RequestKind.KEYS_QUERY]
+        assert [(user,) for user in users] == sorted(each.subjects for each in queries)
+
+    message = MarkRequestFailed(request_id=query.request_id, status=400, errcode="M_INVALID_PARAM")
+    return Prepared(message, each_is_asked_for_alone, elsewhere=Elsewhere(message))
 
 
 async def encrypt_for_room(client: Client) -> Prepared:
@@ -127,6 +141,7 @@ SCENARIOS = (
     Scenario(prepare=outgoing_requests),
     Scenario(prepare=mark_request_sent),
     Scenario(prepare=mark_request_failed),
+    Scenario(prepare=mark_request_halved),
     Scenario(prepare=encrypt_for_room),
     Scenario(prepare=send_to_device),
 )

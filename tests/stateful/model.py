@@ -216,7 +216,7 @@ class RoomKeys:
 
     def notice(self, key: SessionKey, code: str) -> None:
         """A session was withheld."""
-        self.withheld.setdefault(key, code)
+        self.withheld[key] = code
 
     def outcome(self, supervisor: int, key: SessionKey, index: int, event_id: str) -> str:
         """What `DecryptRoomEvent` must say: ``decrypted``, or the error's name."""

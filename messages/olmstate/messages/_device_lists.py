@@ -24,7 +24,10 @@ class TrackUsers(Command[tuple[UserId, ...]]):
 
 @attrs.frozen(kw_only=True)
 class OutdatedUsers(Query[tuple[UserId, ...]]):
-    """Tracked users whose devices have changed, or were never queried.
+    """Users whose devices are to be queried.
+
+    Those who are tracked and whose devices have changed, or were never queried; and whoever asks to verify with a
+    device that isn't known, until an answer came.
 
     Returns:
         tuple[UserId, ...]
@@ -39,13 +42,13 @@ class UpdateDevices(Procedure[tuple[UserId, ...]]):
     fails is left alone for 15 s, then for twice as long each time, up to 15 minutes, by all processes.
 
     Returns:
-        tuple[UserId, ...]: Users whose devices could not be learned now: their server is out of reach, or it took too
-            long. What was known of them stays.
+        tuple[UserId, ...]: Users whose devices could not be learned now: their server is out of reach, the homeserver
+            refuses to ask for them, or it took too long. What was known of them stays.
 
     Raises:
         NoAccount: The store is empty.
         NoTransport: There is something to ask, and no transport. `OutgoingRequests` has the requests.
-        RequestRefused: The homeserver refused.
+        RequestRefused: The homeserver refused, whoever was asked for.
     """
 
     users: tuple[UserId, ...]

@@ -13,10 +13,11 @@ from typing import TypeAlias
 
 import attrs
 
+from ._devices import DeviceAddress
 from ._errors import OlmStateError
 from ._events import SharedEvent
 from ._field_types import checked
-from ._ids import JsonObject, RequestId
+from ._ids import JsonObject, RequestId, UserId
 from ._message import Command, Procedure
 
 
@@ -116,10 +117,12 @@ class MarkRequestFailed(Command[None]):
     Without a status, with 429, or with a status of 500 and above, it is due again later: after 15 s, then twice as long
     each time up to 15 minutes, or after what the server asks for. So is one that was refused with 401 or 403: the
     access token may be a new one by then; and one whose ``response`` has no ``errcode``: it isn't the homeserver's, but
-    a proxy's. Any other refusal is for good, and the request is given up.
+    a proxy's. Any other refusal is for good, and the request is given up. A query, a claim, or a request to devices
+    that is about several is made anew in two halves: the homeserver may not like one of them, or it was too large.
 
-    One that waits only since the homeserver could not be reached (no status, or a proxy's 502 or 504) is due at once
-    when the homeserver answers another request, or a sync is taken in. What then fails again waits its pause.
+    One that waits only since the homeserver could not be reached (no status, or a proxy's 502, 503 or 504 that asks for
+    no pause) is due at once when the homeserver answers another request, or a sync is taken in. What then fails again
+    waits its pause.
 
     Returns:
         None: It was done, and is on the disk.
@@ -141,13 +144,24 @@ class MarkRequestFailed(Command[None]):
 
 @attrs.frozen(kw_only=True)
 class RequestGivenUp(SharedEvent):
-    """The homeserver has refused a request for good, and nobody was waiting for it."""
+    """The homeserver has refused a request for good: nobody sends it again.
+
+    A query, a claim or a request to devices that was about several is first made anew in halves, and theirs: so this
+    tells of those that are refused themselves, unless the homeserver knows no such request at all (``M_UNRECOGNIZED``).
+    Queries and claims are due again later. A procedure that waits for one of another kind raises `RequestRefused`, too.
+    """
 
     kind: RequestKind
     status: int
     errcode: str | None
     error: str | None
     """The server's text; never more than its word."""
+    event_type: str | None = None
+    """Of what would have gone to devices, before it was encrypted, as ``m.key.verification.start``."""
+    users: tuple[UserId, ...] = ()
+    """Whose devices were asked for by a query."""
+    devices: tuple[DeviceAddress, ...] = ()
+    """Whose keys were to be claimed, or who would have been sent the event."""
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -209,7 +209,8 @@ class SendToDevice(Procedure[SentToDevice]):
         MalformedContent: ``content`` is no JSON object that Matrix allows.
         NoTransport: Devices or keys must be asked for first, and there is no transport: send `OutgoingRequests`, then
             ask again. Nothing of the event is stored.
-        RequestRefused: The homeserver refused a request.
+        RequestRefused: The homeserver refused a request. `RequestGivenUp` names the devices that the event doesn't
+            reach; it reaches the others.
     """
 
     devices: tuple[DeviceAddress, ...]

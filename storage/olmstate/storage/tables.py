@@ -56,6 +56,9 @@ class Table(enum.StrEnum):
     ROOM_KEY_CLAIMS = "room_key_claims", _GROUPED
     """Who says that an inbound group session is theirs, where more do than its own row has room for."""
     WITHHELD_ROOM_KEYS = "withheld_room_keys"
+    """Why somebody doesn't give us a room key."""
+    WITHHELD_NAMES = "withheld_names", _PARTITIONED
+    """Who says so of which; all are one partition. What earlier versions wrote there is in the other table alone."""
     MESSAGE_INDICES = "message_indices", _PARTITIONED, _BY_ROW
     """Which event used which Megolm message index: the replay guard."""
     OUTBOUND_GROUP_SESSIONS = "outbound_group_sessions", _NOT_IN_BACKUPS
@@ -66,7 +69,7 @@ class Table(enum.StrEnum):
     TRACKED_USERS = "tracked_users"
     """Whose devices are kept up to date."""
     OUTDATED_USERS = "outdated_users", _PARTITIONED
-    """Those of them whose devices must be queried; all are one partition."""
+    """Users whose devices must be queried; all are one partition."""
     ROOM_SETTINGS = "room_settings"
     """What rooms say of their encryption."""
     NO_OLM_NOTICES = "no_olm_notices", _PARTITIONED, _NOT_IN_BACKUPS

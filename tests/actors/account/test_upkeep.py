@@ -180,6 +180,46 @@ async def test_a_homeserver_that_is_down_is_asked_less_and_less(world: World, au
         assert len(published(world).one_time_keys) >= 50
 
 
+async def test_an_upload_that_an_outage_has_cost_is_made_up_for_with_the_first_answer(
+    world: World, autojump_clock: MockClock
+) -> None:
+    """It waited its pause, though all else that had waited was on its way."""
+    async with world.process() as device:
+        await trio.sleep(20)
+        await claim(world, 20)
+        world.fail = True
+        await sync(world, device)
+        await trio.sleep(1)
+        world.fail = False
+        await sync(world, device)
+        await trio.sleep(2)
+        assert 50 == len(published(world).one_time_keys)
+        assert {1} == set(offered(world).values())
+
+
+async def test_uploads_that_never_get_through_are_not_repeated_by_the_answers_of_others(
+    world: World, autojump_clock: MockClock
+) -> None:
+    send = world.send
+
+    async def lose_uploads(request: Request) -> Response:
+        if request.kind is RequestKind.KEYS_UPLOAD:
+            world.asked.append(request)
+            return Response(status=504, body=b"")
+        return await send(request)
+
+    async with world.process() as device:
+        await trio.sleep(20)
+    world.send = lose_uploads  # type: ignore[method-assign] # of the process to come
+    async with world.process() as device:
+        await claim(world, 20)
+        before = len(world.asked)
+        for _ in range(360):
+            await sync(world, device)
+            await trio.sleep(10)
+    assert len(world.asked) - before in range(8, 20)
+
+
 async def test_keys_that_the_homeserver_refuses_are_told_of_and_the_rest_goes_on(
     world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from olmstate.actors import Supervisor
 from olmstate.actors.testing import USER
 from olmstate.messages import (
+    DecryptToDevice,
     Devices,
     Json,
     JsonObject,
@@ -22,6 +23,7 @@ from olmstate.messages import (
     OutgoingRequests,
     ReceiveSync,
     Request,
+    RequestGivenUp,
     RequestKind,
     RequestRefused,
     Statistics,
@@ -32,6 +34,7 @@ from olmstate.messages import (
 from olmstate.storage.owner import is_user_id
 from tests.actors.world import World
 from tests.peer.session import RequestRefused as Refusal
+from tests.peer.verifier import Verifier
 
 BOB, CAROL, DAVE = UserId("@bob:example.org"), UserId("@carol:example.org"), UserId("@dave:far.example")
 
@@ -41,7 +44,11 @@ async def known(supervisor: Supervisor, user_id: UserId) -> list[str]:
 
 
 def sync(changed: list[str] | None = None, left: list[str] | None = None, token: str = "s1") -> JsonObject:
-    return {"next_batch": token, "device_lists": {"changed": changed or [], "left": left or []}}
+    return {
+        "next_batch": token,
+        "device_lists": {"changed": changed or [], "left": left or []},
+        "device_one_time_keys_count": {"signed_curve25519": 50},
+    }
 
 
 async def queries(supervisor: Supervisor) -> list[Request]:
@@ -175,6 +182,66 @@ async def test_a_homeserver_that_refuses_a_query_is_asked_less_and_less(
         assert () == await one.ask(OutdatedUsers())
 
 
+@pytest.mark.parametrize("status", [400, 404, 413])
+@pytest.mark.parametrize("bad", [(0,), (249,), (7, 8), (0, 125, 126, 251)])
+async def test_whom_the_homeserver_does_not_like_costs_the_others_nothing(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, status: int, bad: tuple[int, ...]
+) -> None:
+    """The whole query was refused, and made again after 15 seconds, and refused again."""
+    users = tuple(UserId(f"@user{number}:example.org") for number in range(260))
+    refused = {users[number] for number in bad}
+    query, asked = world.homeserver.keys.query, list[list[UserId]]()
+
+    def refuse(asker: str, body: JsonObject) -> JsonObject:
+        asked.append(list(body["device_keys"]))
+        if not refused.isdisjoint(body["device_keys"]):
+            raise Refusal(status, {"errcode": "M_INVALID_PARAM"})
+        return query(asker, body)
+
+    monkeypatch.setattr(world.homeserver.keys, "query", refuse)
+    async with world.process() as one, world.process() as other:
+        with trio.fail_after(14), one.subscribe(RequestGivenUp) as events:
+            assert refused == {*await one.ask(UpdateDevices(users=users))}
+            told = [events.receive_nowait() for _ in bad]
+        assert {(RequestKind.KEYS_QUERY, status, (user,)) for user in refused} == {
+            (each.kind, each.status, each.users) for each in told
+        }
+        assert len(asked) < 20 * len(bad)
+        await world.log_in(BOB)
+        assert () == await other.ask(UpdateDevices(users=(BOB,)))
+        before = len(asked)
+        assert refused == {*await other.ask(UpdateDevices(users=users))}
+        assert before == len(asked)
+        await trio.sleep(110)
+        assert dict.fromkeys(refused, 3) == {user: asked[before:].count([user]) for user in refused}  # 15, 30, 60 s
+        monkeypatch.setattr(world.homeserver.keys, "query", query)
+        await trio.sleep(120)
+        assert () == await one.ask(OutdatedUsers())
+        monkeypatch.setattr(world.homeserver.keys, "query", refuse)
+        before = len(asked)
+        await one.ask(ReceiveSync(sync=sync([*refused]), since="s0"))
+        await trio.sleep(20)
+        assert dict.fromkeys(refused, 2) == {user: asked[before:].count([user]) for user in refused}  # 15 s
+
+
+async def test_a_process_that_dies_while_a_query_is_halved_costs_nothing(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.log_in(BOB)
+    query = world.homeserver.keys.query
+    async with world.process(transport=False) as device:
+        await device.ask(TrackUsers(users=(BOB, CAROL)))
+        (whole,) = await queries(device)
+        await device.ask(MarkRequestFailed(request_id=whole.request_id, status=400, errcode="M_INVALID_PARAM"))
+        halves = await queries(device)
+        assert [1, 2] == sorted(len(users_of(each)) for each in halves)
+        assert users_of(whole) == set[str]().union(*map(users_of, halves))
+    monkeypatch.setattr(world.homeserver.keys, "query", query)
+    async with world.process() as device:
+        assert () == await device.ask(UpdateDevices(users=(BOB, CAROL)))
+        assert ["DEV"] == await known(device, BOB)
+
+
 async def test_ones_patience_ends_and_what_was_known_stays(world: World, autojump_clock: MockClock) -> None:
     await world.log_in(BOB)
     async with world.process() as device:
@@ -230,10 +297,14 @@ async def test_without_a_transport_the_queries_are_handed_out(world: World) -> N
         assert [] == await queries(device)
 
 
-async def test_a_user_who_changes_while_a_query_is_under_way_stays_outdated(world: World) -> None:
+@pytest.mark.parametrize("why", ["is tracked", "asks to verify"])
+async def test_a_user_who_changes_while_a_query_is_under_way_stays_outdated(why: str, world: World) -> None:
     await world.log_in(BOB)
     async with world.process(transport=False) as device:
-        await device.ask(TrackUsers(users=(BOB, CAROL)))
+        await device.ask(TrackUsers(users=(BOB, CAROL) if why == "is tracked" else (CAROL,)))
+        if why == "asks to verify":
+            kind, content = Verifier(BOB, "NEW").request("m.sas.v1", now=round(trio.current_time() * 1000))
+            await device.ask(DecryptToDevice(events=({"type": kind, "sender": BOB, "content": content},)))
         (query,) = await queries(device)
         answer = world.homeserver.keys.query(USER, json.loads(query.body))
         await device.ask(ReceiveSync(sync=sync([BOB]), since="s0"))

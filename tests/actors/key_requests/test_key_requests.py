@@ -7,13 +7,16 @@ import trio
 from trio.testing import MockClock
 from vodozemac import ExportedSessionKey, GroupSession, InboundGroupSession
 
+from olmstate.actors._key_requests import actor, answering
 from olmstate.actors._key_requests.actor import MOST_REQUESTS
+from olmstate.actors._key_requests.answering import MOST_ANSWERS
 from olmstate.actors.testing import DEVICE, USER
 from olmstate.messages import (
     AddRoomKey,
     CancelRoomKeyRequests,
     DecryptionError,
     DecryptRoomEvent,
+    DecryptToDevice,
     DeviceId,
     DeviceTrust,
     Json,
@@ -362,3 +365,74 @@ async def test_a_request_that_is_cancelled_before_there_is_a_session_is_not_answ
         await its.send(its.other, "m.room_key_request", cancellation)
         await its.send_encrypted(its.other, "m.forwarded_room_key", {})
         assert [] == await came(its.other, "m.room.encrypted")
+
+
+@pytest.mark.parametrize("what", ["invented sessions", "one session"])
+async def test_nobody_uses_up_what_another_device_may_be_sent(
+    what: str, world: World, autojump_clock: MockClock
+) -> None:
+    """A request comes in clear: another device of our user's, not verified, can make it in the name of one that is.
+
+    A hundred answers may wait for a device, and what it asked for itself was not sent beside those.
+    """
+    bob, groups = Peer(), (GroupSession(), GroupSession())
+    decoy, wanted = ((ROOM, MegolmSessionId(group.session_id)) for group in groups)
+    async with own(world) as its:
+        for group in groups:
+            await its.device.ask(bob.add_room_key(ROOM, group))
+        await its.trust()
+        await its.send_encrypted(its.other, "m.forwarded_room_key", {})  # which begins a session
+        asked: list[JsonObject] = [
+            request(decoy if what == "one session" else (ROOM, MegolmSessionId(f"{number}")), request_id=f"no {number}")
+            for number in range(MOST_ANSWERS)
+        ]
+        events = ({"type": "m.room_key_request", "sender": USER, "content": each} for each in (*asked, request(wanted)))
+        await its.device.ask(DecryptToDevice(events=tuple(events)))
+        await trio.sleep(60)
+        contents = await came(its.other, "m.room.encrypted")
+        assert (2 if what == "one session" else 1) == len(contents)
+        sent = [payload["content"]["session_id"] for payload in map(its.other.peer.read, contents)]
+        assert wanted[1] in sent
+
+
+async def test_a_hundred_answers_may_wait_for_a_device(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "MOST_ANSWERS", 4)
+    bob, groups = Peer(), [GroupSession() for _ in range(5)]
+    async with own(world) as its:
+        for group in groups:
+            await its.device.ask(bob.add_room_key(ROOM, group))
+        await its.trust()
+        await its.send_encrypted(its.other, "m.forwarded_room_key", {})  # which begins a session
+        asked = [
+            request((ROOM, MegolmSessionId(group.session_id)), request_id=f"{number}")
+            for number, group in enumerate(groups)
+        ]
+        events = ({"type": "m.room_key_request", "sender": USER, "content": each} for each in asked)
+        await its.device.ask(DecryptToDevice(events=tuple(events)))
+        await trio.sleep(60)
+        contents = await came(its.other, "m.room.encrypted")
+        sent = [payload["content"]["session_id"] for payload in map(its.other.peer.read, contents)]
+        assert {group.session_id for group in groups[:4]} == set(sent)
+
+
+async def test_nobody_keeps_others_requests_from_waiting_for_a_session(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever waited for a device that can't be reached left no room for others'."""
+    monkeypatch.setattr(actor, "MOST_FORWARDS", 4)
+    bob, group = Peer(), GroupSession()
+    session = ROOM, MegolmSessionId(group.session_id)
+    lost = await world.log_in(USER, "LOST")
+    async with own(world, one_time_keys=0) as its:
+        await its.device.ask(bob.add_room_key(ROOM, group))
+        for device_id in ("TWO", "LOST"):
+            await its.trust(device_id=device_id)
+        for number in range(8):
+            content = request(session, requesting_device_id="LOST", request_id=f"{number}")
+            await its.send(lost, "m.room_key_request", content)
+        await its.send(its.other, "m.room_key_request", request(session))
+        await its.send_encrypted(its.other, "m.forwarded_room_key", {})  # which begins a session
+        payloads = map(its.other.peer.read, await came(its.other, "m.room.encrypted"))
+        assert "m.forwarded_room_key" in [payload["type"] for payload in payloads]

@@ -90,8 +90,8 @@ def times_of(homeserver: Homeserver, kind: RequestKind) -> list[float]:
 
 @pytest.mark.parametrize(
     "out",
-    [no_answer, answering(502, b"<html>"), answering(504, b"")],
-    ids=["no answer", "bad gateway", "gateway timeout"],
+    [no_answer, answering(502, b"<html>"), answering(503, b"<html>"), answering(504, b"")],
+    ids=["no answer", "bad gateway", "unavailable", "gateway timeout"],
 )
 async def test_after_an_hour_all_that_waited_leaves_with_the_first_success(
     disk: MemoryDisk, homeserver: Homeserver, autojump_clock: MockClock, out: Callable[[Request], Response]
@@ -129,8 +129,10 @@ async def test_the_success_of_another_process_counts(
         MarkRequestFailed(request_id=RequestId(""), status=429, retry_after=600),
         MarkRequestFailed(request_id=RequestId(""), status=502, retry_after=600),
         MarkRequestFailed(request_id=RequestId(""), status=502, errcode="M_UNKNOWN"),
+        MarkRequestFailed(request_id=RequestId(""), status=503, retry_after=600),
+        MarkRequestFailed(request_id=RequestId(""), status=503, response=b'{"errcode": "M_UNKNOWN"}'),
         MarkRequestFailed(request_id=RequestId(""), status=504, response=b'{"errcode": "M_UNKNOWN"}'),
-        *(MarkRequestFailed(request_id=RequestId(""), status=status) for status in (401, 403, 408, 500, 503)),
+        *(MarkRequestFailed(request_id=RequestId(""), status=status) for status in (401, 403, 408, 500)),
         MarkRequestFailed(request_id=RequestId(""), status=404, response=b"404 page not found"),
     ],
 )
@@ -277,9 +279,14 @@ async def test_a_sync_says_that_the_homeserver_answers(
         assert waiting == [answered.request_id for answered, _ in device.heard.answers]
 
 
-async def test_a_sync_asks_nothing_of_requests_while_none_waits(disk: MemoryDisk) -> None:
+@pytest.mark.parametrize("outages", [0, 1, 2])
+async def test_a_sync_asks_nothing_of_requests_while_none_waits(disk: MemoryDisk, outages: int) -> None:
     async with process(disk) as device:
         await device.supervisor.ask(CreateAccount())
+        for _ in range(outages):
+            (waiting,) = await put(device)
+            await fail(device, waiting)
+            await succeed(device)
         (request_id,) = await put(device)
         assert request_id in await outgoing(device)
         caches = [(await device.supervisor.ask(Statistics())).caches[Table.REQUESTS]]

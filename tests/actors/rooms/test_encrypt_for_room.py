@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import trio
@@ -11,13 +13,17 @@ from trio.testing import MockClock
 from olmstate.actors import Supervisor
 from olmstate.messages import (
     DecryptToDevice,
+    DeviceAddress,
     DiscardRoomKey,
     EncryptedRoomEvent,
     EncryptForRoom,
     IdentityKeys,
     JsonObject,
     MalformedContent,
+    MarkRequestFailed,
+    MarkRequestSent,
     NoTransport,
+    PrepareRoomKey,
     ReceiveSync,
     Request,
     RequestDelayed,
@@ -26,6 +32,7 @@ from olmstate.messages import (
     Response,
     RoomId,
     RotationPeriod,
+    ShareRoomKey,
     Statistics,
     UserId,
 )
@@ -235,12 +242,78 @@ async def test_what_the_homeserver_refuses_is_an_error(
     await world.log_in(BOB, one_time_keys=1)
 
     def refuse(_: JsonObject) -> JsonObject:
-        raise Refused(400, {"errcode": "M_BAD_JSON"})
+        raise Refused(404, {"errcode": "M_UNRECOGNIZED"})
 
     async with world.process() as device:
         monkeypatch.setattr(world.homeserver.keys, "claim", refuse)
         with pytest.raises(RequestRefused):
             await send(device, BOB)
+
+
+@pytest.mark.parametrize("what", ["query", "claim"])
+async def test_a_member_whom_the_homeserver_does_not_like_holds_up_nobody(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    others = [await world.log_in(user, one_time_keys=1) for user in (BOB, CAROL)]
+    await world.log_in(DAVE, one_time_keys=1)
+    real = getattr(world.homeserver.keys, what)
+
+    def refuse(*asked: Any) -> JsonObject:  # noqa: ANN401 - of two functions
+        if str(DAVE) in json.dumps(asked):
+            raise Refused(400, {"errcode": "M_BAD_JSON"})
+        answer: JsonObject = real(*asked)
+        return answer
+
+    monkeypatch.setattr(world.homeserver.keys, what, refuse)
+    async with world.process() as device:
+        event = await send(device, BOB, CAROL, DAVE)
+        assert [HELLO] * 2 == [await each.read(event) for each in others]
+        asked, event = len(world.asked), await send(device, BOB, CAROL, DAVE)
+        assert [HELLO] * 2 == [await each.read(event) for each in others]
+        assert [] == [request.kind for request in world.asked[asked:] if request.kind is not RequestKind.KEYS_UPLOAD]
+
+
+async def test_a_room_key_that_is_too_large_for_all_at_once_is_sent_in_parts(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [await world.log_in(f"@user{number}:example.org", one_time_keys=1) for number in range(9)]
+    real = world.send
+
+    async def refuse(request: Request) -> Response:
+        if request.kind is RequestKind.TO_DEVICE and len(json.loads(request.body)["messages"]) > 2:
+            return Response(status=413, body=b"<html>")
+        return await real(request)
+
+    world.send = refuse  # type: ignore[method-assign] # of the processes to come
+    users = [other.peer.user_id for other in others]
+    async with world.process() as one, world.process() as other:
+        events = [await send(one, *users), await send(other, *users)]
+        assert events[0].session_id == events[1].session_id
+        assert [HELLO] * 9 == [await each.read(events[1]) for each in others]
+        assert [1] * 9 == [each.received for each in others]
+
+
+async def test_a_part_of_a_room_key_that_is_delivered_says_nothing_of_the_rest(
+    world: World, autojump_clock: MockClock
+) -> None:
+    others = [await world.log_in(user, one_time_keys=1) for user in (BOB, CAROL)]
+    addresses = [each.peer.address for each in others]
+    async with world.process() as device:
+        await send(device, BOB, CAROL)
+        await device.ask(DiscardRoomKey(room_id=ROOM))
+    async with world.process(transport=False) as device:
+        share = await device.ask(ShareRoomKey(room_id=ROOM, devices=tuple(addresses)))
+        (whole,) = share.requests
+        await device.ask(MarkRequestFailed(request_id=whole.request_id, status=413))
+        halves = (await device.ask(ShareRoomKey(room_id=ROOM, devices=tuple(addresses)))).requests
+        shared: set[DeviceAddress] = set()
+        for half in halves:
+            assert shared == {*(await device.ask(PrepareRoomKey(room_id=ROOM))).shared_with}
+            await device.ask(MarkRequestSent(request_id=half.request_id, response={}))
+            shared |= {each for each in addresses if each.user_id in json.loads(half.body)["messages"]}
+            assert shared
+        assert 2 == len(shared)
+        assert shared == {*(await device.ask(PrepareRoomKey(room_id=ROOM))).shared_with}
 
 
 async def test_what_is_refused_of_a_share_is_an_error_for_whoever_waits_for_it(

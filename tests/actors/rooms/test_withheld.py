@@ -6,10 +6,12 @@ import json
 from typing import Any
 
 import attrs
+import pytest
 import trio
 from trio.testing import MockClock
 
 from olmstate.actors import Supervisor
+from olmstate.actors._withheld import actor
 from olmstate.actors._withheld.actor import TellNoOlm, WithheldNoticesActor
 from olmstate.actors.testing import ActorsUnderTest, MemoryDisk, MemoryStore, run_actor
 from olmstate.messages import (
@@ -114,6 +116,22 @@ async def test_after_a_session_has_worked_a_device_may_be_told_again() -> None:
         await notices.ask(TellNoOlm(without=(), reached=(one,)))
         await actors.commit()
         assert (one,) == await notices.ask(TellNoOlm(without=(one, two), reached=()))
+
+
+async def test_who_has_very_many_devices_without_a_session_is_not_told_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each device that anybody published was a row for good, and all are loaded at once."""
+    monkeypatch.setattr(actor, "MOST_TOLD", 4)
+    actors = ActorsUnderTest(MemoryStore(MemoryDisk()))
+    bobs = tuple(DeviceAddress(user_id=BOB, device_id=DeviceId(name)) for name in ("ONE", "TWO"))
+    mallory = UserId("@mallory:elsewhere.example")
+    many = tuple(DeviceAddress(user_id=mallory, device_id=DeviceId(f"{number}")) for number in range(9))
+    async with run_actor(actors[WithheldNoticesActor]) as notices:
+        assert bobs[:1] == await notices.ask(TellNoOlm(without=bobs[:1], reached=()))
+        for _ in range(2):
+            assert 3 >= len(await notices.ask(TellNoOlm(without=many, reached=())))
+            await actors.commit()
+        assert () == await notices.ask(TellNoOlm(without=(*many, bobs[0]), reached=()))
+        assert bobs[1:] == await notices.ask(TellNoOlm(without=bobs, reached=()))
 
 
 async def test_notices_of_a_share_by_hand_are_among_the_requests(world: World) -> None:

@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from olmstate.actors._engine.records import loads
+from olmstate.actors._secret_requests import actor
 from olmstate.actors._secret_requests.actor import MOST_RECEIVED, MOST_REQUESTS
 from olmstate.actors._secret_requests.asking import LARGEST
 from olmstate.actors._secret_requests.stored import ReceivedSecretRecord
@@ -484,3 +485,19 @@ async def test_who_is_verified_no_more_when_there_is_a_session_is_not_answered(
         await its.trust(DeviceTrust.UNSET)
         await its.send_encrypted(its.other, "m.dummy", {})
         assert [] == await sent(its.other)
+
+
+async def test_nobody_keeps_others_requests_from_waiting_for_a_session(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actor, "MOST_WAITING", 4)
+    await world.log_in(USER, "LOST")
+    async with own(world, one_time_keys=0) as its:
+        await its.device.ask(ImportCrossSigningKeys(seeds=seeds_of(await publish(its))))
+        for device_id in ("TWO", "LOST"):
+            await its.trust(device_id=device_id)
+        for number in range(8):
+            await ask_for(its, NAMES[0], requesting_device_id="LOST", request_id=f"{number}")
+        await ask_for(its, NAMES[0])
+        await its.send_encrypted(its.other, "m.dummy", {})
+        assert ["1"] == [each["request_id"] for each in await sent(its.other)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -15,11 +16,13 @@ from olmstate.messages import (
     DeviceTrust,
     IdentityKeys,
     Json,
+    JsonObject,
     MalformedContent,
     MarkRequestSent,
     NoTransport,
     OutgoingRequests,
     Request,
+    RequestGivenUp,
     RequestKind,
     RequestRefused,
     Response,
@@ -30,6 +33,7 @@ from olmstate.messages import (
 )
 from tests.actors.world import Other, World
 from tests.peer.session import API
+from tests.peer.session import RequestRefused as Refusal
 
 LETTER = "org.example.letter"
 BOB, CAROL, DAVE = UserId("@bob:example.org"), UserId("@carol:example.org"), UserId("@dave:far.example")
@@ -143,6 +147,118 @@ async def test_a_refusal_is_told(world: World, autojump_clock: MockClock, monkey
     async with world.process() as device:
         with pytest.raises(RequestRefused):
             await device.ask(letter(bob))
+
+
+async def test_a_device_whose_claim_is_refused_holds_up_nobody_and_is_left_alone(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim was refused for all, and made again at each send."""
+    bob, carol, dave = [await world.log_in(user, one_time_keys=2) for user in (BOB, CAROL, DAVE)]
+    claim, asked = world.homeserver.keys.claim, list[list[str]]()
+
+    def refuse(body: JsonObject) -> JsonObject:
+        asked.append(list(body["one_time_keys"]))
+        if BOB in body["one_time_keys"]:
+            raise Refusal(400, {"errcode": "M_INVALID_PARAM"})
+        return claim(body)
+
+    monkeypatch.setattr(world.homeserver.keys, "claim", refuse)
+    left_out = SentToDevice(delivered=True, missing=(bob.peer.address,))
+    async with world.process() as device, world.process() as other:
+        with device.subscribe(RequestGivenUp) as events, trio.fail_after(10):
+            assert left_out == await device.ask(letter(carol, bob, dave))
+            given_up = events.receive_nowait()
+        assert (RequestKind.KEYS_CLAIM, (bob.peer.address,)) == (given_up.kind, given_up.devices)
+        before = len(asked)
+        for process in (device, other):
+            assert left_out == await process.ask(letter(carol, bob, dave, n=2))
+        assert before == len(asked)
+        await trio.sleep(15)
+        assert left_out == await other.ask(letter(carol, bob, n=3))
+        assert [[BOB]] == asked[before:]
+        assert [[1, 2, 2, 3], [1, 2, 2]] == [await read(carol), await read(dave)]
+        monkeypatch.setattr(world.homeserver.keys, "claim", claim)
+        await trio.sleep(30)
+        assert SentToDevice(delivered=True, missing=()) == await other.ask(letter(bob, n=4))
+    assert [4] == await read(bob)
+
+
+def refuse_to_device(
+    monkeypatch: pytest.MonkeyPatch, status: int, is_refused: Callable[[JsonObject], bool], errcode: str = "M_UNKNOWN"
+) -> list[Request]:
+    """Refuse requests by what they have for each user; the list gets those that were."""
+    send, refused = World.send, list[Request]()
+
+    async def refusing(self: World, request: Request) -> Response:
+        if request.kind is RequestKind.TO_DEVICE and is_refused(json.loads(request.body)["messages"]):
+            refused.append(request)
+            return Response(status=status, body=json.dumps({"errcode": errcode}).encode())
+        return await send(self, request)
+
+    monkeypatch.setattr(World, "send", refusing)
+    return refused
+
+
+async def test_a_request_that_is_too_large_is_sent_in_parts(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody got anything, though each event is small."""
+    others = [await world.log_in(user, one_time_keys=1) for user in (BOB, CAROL, DAVE)]
+    refused = refuse_to_device(monkeypatch, 413, lambda messages: len(messages) > 1)
+    async with world.process() as device:
+        with device.subscribe(RequestGivenUp) as events:
+            assert SentToDevice(delivered=True, missing=()) == await device.ask(letter(*others))
+            assert 0 == events.statistics().current_buffer_used
+        assert () == await device.ask(OutgoingRequests())
+    assert [[1], [1], [1]] == [await read(other) for other in others]
+    assert 2 == len(refused)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_is_refused_for_one_device_reaches_the_others_and_says_what_was_given_up(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, *, restarted: bool
+) -> None:
+    others = [await world.log_in(user, one_time_keys=1) for user in (BOB, CAROL, DAVE)]
+    given_up = RequestGivenUp(
+        kind=RequestKind.TO_DEVICE,
+        status=400,
+        errcode="M_UNKNOWN",
+        error=None,
+        event_type=LETTER,
+        devices=(others[1].peer.address,),
+    )
+    async with world.process() as device:
+        await device.ask(letter(*others))
+        refuse_to_device(monkeypatch, 400, lambda messages: CAROL in messages)
+        if restarted:  # nobody waits any more
+            world.fail = True
+            assert not (await device.ask(letter(*others, n=2, patience=1))).delivered
+    async with world.process() as device:
+        with device.subscribe(RequestGivenUp) as events:
+            if restarted:
+                world.fail = False
+                await trio.sleep(60)
+            else:
+                with pytest.raises(RequestRefused) as error:
+                    await device.ask(letter(*others, n=2))
+                assert (RequestKind.TO_DEVICE, 400) == (error.value.kind, error.value.status)
+            assert given_up == events.receive_nowait()
+            assert 0 == events.statistics().current_buffer_used
+        assert () == await device.ask(OutgoingRequests())
+    assert [[1, 2], [1], [1, 2]] == [await read(other) for other in others]
+
+
+async def test_a_homeserver_that_knows_no_such_request_is_not_asked_in_parts(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [await world.log_in(user, one_time_keys=1) for user in (BOB, CAROL)]
+    refused = refuse_to_device(monkeypatch, 404, lambda _: True, "M_UNRECOGNIZED")
+    async with world.process() as device:
+        with device.subscribe(RequestGivenUp) as events:
+            with pytest.raises(RequestRefused):
+                await device.ask(letter(*others))
+            assert {other.peer.address for other in others} == {*events.receive_nowait().devices}
+    assert 1 == len(refused)
 
 
 # --- whatever becomes of the process ------------------------------------------------------------------------

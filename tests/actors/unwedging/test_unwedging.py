@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from olmstate.actors import Supervisor
+from olmstate.actors._unwedging import operations
 from olmstate.messages import (
     DeviceIdentity,
     DeviceTrust,
@@ -309,3 +310,25 @@ async def test_room_keys_are_sent_again_four_times_an_hour(world: World, autojum
         await trio.sleep(5)
         await bob.sync()
         assert 1 + 5 == bob.received
+
+
+async def test_what_waits_for_a_device_with_a_name_alike_is_not_anothers(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id is whatever its owner has chosen: what waited for "DEV again" counted as what waits for "DEV"."""
+    monkeypatch.setattr(operations, "MOST_WAITING", 1)
+    bob = await world.log_in(BOB, one_time_keys=1)
+    alike = await world.log_in(BOB, f"{bob.peer.device_id} again", one_time_keys=1)
+    async with world.process() as device:
+        event = await send(device, BOB)
+        await trio.sleep(5)
+        await bob.sync()
+        bob.room_keys.clear()
+        own = await device.ask(IdentityKeys())
+        world.fail = True
+        for other in (alike, bob):
+            await begin_session(other, own)
+            await sync(world, device)
+        world.fail = False
+        await trio.sleep(HOUR)
+        assert HELLO == await bob.read(event)

@@ -227,8 +227,11 @@ def test_a_device_that_begins_twice_has_all_its_flows_cancelled() -> None:
     first = bench_in(State.READY)
     second = Bench()
     second.peer.flow_id = "second"
-    event = second.parse(second.peer.request(*METHODS, now=NOW))
+    request = second.peer.request(*METHODS, now=NOW)
+    event = second.parse(request, sender_device=second.peer.device_id)
+    in_clear = second.parse(request)
     assert isinstance(event, events.Request)
+    assert isinstance(in_clear, events.Request)
     second.begin(begin.receive_request(second.own, event, now=NOW, keys=second.keys))
     ours = Bench()
     ours.peer_ready()
@@ -239,6 +242,7 @@ def test_a_device_that_begins_twice_has_all_its_flows_cancelled() -> None:
     assert [first.known] == begin.other_attempts(flows, event, now=NOW)
     assert [first.known] == begin.other_attempts(flows, event, now=first.known.deadline - 1)
     assert [] == begin.other_attempts(flows, event, now=first.known.deadline)
+    assert [] == begin.other_attempts(flows, in_clear, now=NOW)
     for bench in (first, second):
         bench.take(events.SecondAttempt())
         assert "m.unexpected_message" == bench.last("cancel")["code"]

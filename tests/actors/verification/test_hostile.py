@@ -9,25 +9,38 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from olmstate.actors._verification import receiving
+from olmstate.actors._device_lists.actor import NotUpToDate
+from olmstate.actors._verification import events, receiving
 from olmstate.messages import (
     AcceptVerification,
     BootstrapCrossSigning,
     CancelVerification,
     ConfirmVerification,
+    DeviceAddress,
     DeviceId,
+    Devices,
+    EventId,
     IdentityState,
     JsonObject,
+    MarkVerificationMessageSent,
+    OutdatedUsers,
+    ReceiveSync,
     ReceiveVerificationEvent,
     RequestVerification,
+    SendToDevice,
     StartSas,
+    TrackUsers,
     UpdateDevices,
     UserId,
     Verification,
     VerificationChanged,
+    VerificationMessages,
     VerificationStage,
 )
+from olmstate.storage import Table
 from tests.actors.verification.conftest import ALICE, BOB, WHILE_IT_IS_SENT, Device, Two, two_devices
+from tests.operations.peer import Peer
+from tests.peer.session import API, Session
 from tests.peer.verifier import Verifier, fake_key
 
 CANCELLED, DONE = VerificationStage.CANCELLED, VerificationStage.DONE
@@ -289,3 +302,251 @@ async def test_whoever_sends_much_is_not_answered_each_time(autojump_clock: Mock
         await trio.sleep(600)
         assert receiving.MOST_ANSWERS == len(two.homeserver.queued_for(eve))
         await two.compare()
+
+
+async def ask_in_alices_name(two: Two, thief: Session, *flow_ids: str) -> None:
+    """As another device of the same user can, and the homeserver."""
+    for flow_id in flow_ids:
+        now = round(trio.current_time() * 1000)
+        kind, content = Verifier(ALICE, two.alice.device_id, flow_id=flow_id).request("m.sas.v1", now=now)
+        await thief.send_to_device(kind, {two.bob.user_id: {two.bob.device_id: content}})
+    await two.deliver()
+
+
+async def test_nobody_ends_anothers_verification_by_asking_in_its_name(autojump_clock: MockClock) -> None:
+    """Two requests of one device end each other. Whose a request is that came in clear, any device of its user says."""
+    async with two_devices(user_ids=(ALICE, ALICE)) as two:
+        thief = two.homeserver.log_in(ALICE, "THIEF")
+        await two.know_each_other()
+
+        await ask_in_alices_name(two, thief, "before")
+        flow_id = await two.request()
+        await ask_in_alices_name(two, thief, "meanwhile")
+        flows = {flow.flow_id: flow.stage for flow in await two.bob.flows()}
+        assert VerificationStage.ASKED is flows[flow_id]
+        await two.bob.process.ask(AcceptVerification(user_id=ALICE, flow_id=flow_id))
+        await two.deliver()
+        await two.alice_does(StartSas)
+        await ask_in_alices_name(two, thief, "at last")
+        for device in (two.alice, two.bob):
+            await device.process.ask(ConfirmVerification(user_id=ALICE, flow_id=flow_id))
+            await two.deliver()
+        assert DONE is (await two.alice.flow()).stage
+        assert DONE is {flow.flow_id: flow.stage for flow in await two.bob.flows()}[flow_id]
+
+
+async def test_nobody_keeps_its_users_other_devices_from_asking_by_having_much_be_answered(
+    autojump_clock: MockClock,
+) -> None:
+    """Who had so many answers coming began no verification any more; of which device they are, nobody knows."""
+    async with two_devices(user_ids=(ALICE, ALICE)) as two:
+        thief = two.homeserver.log_in(ALICE, "THIEF")
+        await two.know_each_other()
+        two.bob.unsent = "sendToDevice"
+        for number in range(receiving.MOST_ANSWERS + 8):
+            content = {"transaction_id": f"{number}", "key": fake_key("thief")}
+            await thief.send_to_device("m.key.verification.key", {ALICE: {two.bob.device_id: content}})
+        await two.deliver()
+        flow_id = await two.request()
+        assert (flow_id, VerificationStage.ASKED) == ((await two.bob.flow()).flow_id, (await two.bob.flow()).stage)
+
+
+@pytest.mark.parametrize("kind", ["request", "start"])
+async def test_whoever_begins_many_is_not_answered_each_time_either(kind: str, autojump_clock: MockClock) -> None:
+    async with two_devices() as two, trio.open_nursery() as nursery:
+        eve = Device(two.homeserver, UserId("@eve:example.org"), "EVE")
+        await eve.start(nursery, 1)
+        await two.bob.process.ask(UpdateDevices(users=(eve.user_id,)))
+        two.bob.unsent = "sendToDevice"
+        for number in range(receiving.MOST_ANSWERS + 8):
+            verifier = Verifier(eve.user_id, eve.device_id, flow_id=f"{number}")
+            now = round(trio.current_time() * 1000)
+            # a start that has nothing in common with us is refused; what comes after a request, if it is garbage
+            messages = (
+                [verifier.start(hashes=["none"])]
+                if kind == "start"
+                else [verifier.request("m.sas.v1", now=now), verifier.message("m.key.verification.key", key=7)]
+            )
+            for type_, content in messages:
+                await eve.session.send_to_device(type_, {BOB: {two.bob.device_id: content}})
+        await two.deliver()
+        two.bob.unsent = "nothing"
+        await trio.sleep(600)
+        assert receiving.MOST_ANSWERS == len(two.homeserver.queued_for(eve.session))
+        nursery.cancel_scope.cancel()
+
+
+async def test_whoever_begins_many_encrypted_is_not_answered_each_time_either(autojump_clock: MockClock) -> None:
+    """It is certain whose they are, so that each one ends the one before, and two are answered."""
+    async with two_devices() as two:
+        await two.know_each_other()
+        two.bob.unsent = "sendToDevice"
+        for number in range(2 * receiving.MOST_ANSWERS):
+            now = round(trio.current_time() * 1000)
+            request = Verifier(ALICE, two.alice.device_id, flow_id=f"{number}").request("m.sas.v1", now=now)
+            to = DeviceAddress(user_id=BOB, device_id=two.bob.device_id)
+            await two.alice.process.ask(SendToDevice(devices=(to,), type=request[0], content=request[1]))
+        await two.deliver()
+        two.bob.unsent = "nothing"
+        await trio.sleep(600)
+        answers = two.homeserver.queued_for(two.alice.session)
+        assert receiving.MOST_ANSWERS <= len(answers) <= receiving.MOST_ANSWERS + 1
+
+
+async def test_a_flow_takes_little_room_whatever_is_sent_of_it(autojump_clock: MockClock) -> None:
+    """16 events of 64 KB waited in each of 256 flows."""
+    async with two_devices() as two:
+        await two.know_each_other()
+        ghost = two.homeserver.log_in("@eve:elsewhere.example", "GHOST")
+        two.bob.unsent = "keys/query"
+        now = round(trio.current_time() * 1000)
+        verifier = Verifier("@eve:elsewhere.example", "GHOST")
+        messages = [
+            verifier.request("m.sas.v1", now=now),
+            *(verifier.message(events.KEY, key=f"{n}") for n in range(20)),
+        ]
+        for kind, content in messages:
+            await ghost.send_to_device(kind, {BOB: {two.bob.device_id: {**content, "padding": "x" * 30_000}}})
+        large = Verifier("@eve:elsewhere.example", "GHOST", flow_id="large").request("m.sas.v1", now=now)
+        await ghost.send_to_device(large[0], {BOB: {two.bob.device_id: {**large[1], "padding": "x" * 60_000}}})
+        await two.deliver()
+        (row,) = two.bob.disk.rows(Table.VERIFICATIONS)
+        assert row.value is not None
+        assert len(row.value) < 2 * receiving.MOST_BYTES
+
+
+async def strangers_ask(two: Two, number: int) -> tuple[UserId, ...]:
+    """So many users of whom nobody has heard ask Bob to verify."""
+    users: list[UserId] = []
+    for each in range(number):
+        user_id, device_id = UserId(f"@stranger{each}:elsewhere.example"), "STRANGE"
+        stranger = two.homeserver.log_in(user_id, device_id)
+        await stranger.request("POST", f"{API}/keys/upload", {"device_keys": Peer(user_id, device_id).device_keys()})
+        now = round(trio.current_time() * 1000)
+        kind, content = Verifier(user_id, device_id, flow_id=f"{now}").request("m.sas.v1", now=now)
+        await stranger.send_to_device(kind, {BOB: {two.bob.device_id: content}})
+        users.append(user_id)
+    return tuple(users)
+
+
+async def test_strangers_who_ask_are_not_tracked(autojump_clock: MockClock) -> None:
+    """They were, for ever: each made us query one user more, each time that anybody's devices may have changed."""
+    async with two_devices() as two:
+        await two.know_each_other()
+        strangers = await strangers_ask(two, 3)
+        await two.deliver()
+        flows = await two.bob.flows()
+        assert set(strangers) == {flow.user_id for flow in flows if flow.stage is VerificationStage.ASKED}
+        queries = await queries_for(two, strangers[0])
+        assert 1 == queries
+        await two.bob.process.ask(
+            ReceiveSync(sync={"next_batch": "changed", "device_lists": {"changed": list(strangers)}})
+        )
+        await two.bob.process.ask(ReceiveSync(sync={"next_batch": "anew"}))  # whoever may have changed since is queried
+        await trio.sleep(60)
+        assert queries == await queries_for(two, strangers[0])
+        assert strangers == await two.bob.process.ask(NotUpToDate(users=strangers))
+
+
+@pytest.mark.parametrize("number", [3, 8])
+async def test_strangers_of_whom_nobody_tells_are_not_asked_for_longer_than_their_events_wait(
+    number: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that fails left its users to be queried for ever."""
+    monkeypatch.setattr(receiving, "MOST_FLOWS", 4)
+    async with two_devices() as two:
+        await two.know_each_other()
+        two.bob.unsent = "keys/query"
+        await strangers_ask(two, number)
+        await two.deliver()
+        asked_for = await two.bob.process.ask(OutdatedUsers())
+        assert min(4, number) == len(asked_for)
+        await trio.sleep(11 * 60)
+        assert () == await two.bob.process.ask(OutdatedUsers())
+
+
+async def test_whoever_asks_again_is_asked_for_as_long_as_the_second_request_waits(autojump_clock: MockClock) -> None:
+    async with two_devices() as two:
+        await two.know_each_other()
+        two.bob.unsent = "keys/query"
+        asked = [await strangers_ask(two, 1)]
+        await two.deliver()
+        await trio.sleep(6 * 60)
+        asked.append(await strangers_ask(two, 1))
+        await two.deliver()
+        await trio.sleep(6 * 60)
+        assert asked[-1] == await two.bob.process.ask(OutdatedUsers())
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+async def test_nobody_is_asked_for_whose_flow_is_over_unless_tracked(
+    *, tracked: bool, autojump_clock: MockClock
+) -> None:
+    """Of our own request, too, which a device has taken that isn't known."""
+    async with two_devices() as two:
+        if tracked:
+            await two.alice.process.ask(TrackUsers(users=(BOB,)))
+        two.alice.unsent = "keys/query"
+        await two.alice.process.ask(RequestVerification(user_id=BOB, room_id=two.room_id))
+        (message,) = await two.alice.process.ask(VerificationMessages())
+        event_id = EventId("$request")
+        sent = MarkVerificationMessageSent(transaction_id=message.transaction_id, event_id=event_id)
+        await two.alice.process.ask(sent)
+        kind, content = Verifier(BOB, "BOBSNEW", room_id=two.room_id, flow_id=event_id).ready("m.sas.v1")
+        now = round(trio.current_time() * 1000)
+        event: JsonObject = {"event_id": "$ready", "origin_server_ts": now, "type": kind, "sender": BOB}
+        ready = ReceiveVerificationEvent(room_id=two.room_id, event={**event, "content": content})
+        await two.alice.process.ask(ready)
+        assert BOB in await two.alice.process.ask(OutdatedUsers())
+        flow = await two.alice.flow()
+        await two.alice.process.ask(CancelVerification(user_id=BOB, flow_id=flow.flow_id))
+        assert tracked == (BOB in await two.alice.process.ask(OutdatedUsers()))
+
+
+async def queries_for(two: Two, user_id: UserId) -> int:
+    """How often Bob's device has asked for somebody's devices."""
+    bodies = [each.body for each in two.homeserver.asked if each.user_id == BOB and "/query" in each.target]
+    return sum(user_id in body["device_keys"] for body in bodies if body is not None)
+
+
+# --- what is possible after all
+
+
+async def test_who_knows_its_id_can_end_a_verification_in_the_name_of_another_device_of_the_same_user(
+    autojump_clock: MockClock,
+) -> None:
+    """A request that goes to all of a user's devices has one id."""
+    async with two_devices() as two:
+        thief = two.homeserver.log_in(ALICE, "THIEF")
+        await two.compare()
+        content = {"transaction_id": (await two.bob.flow()).flow_id, "code": "m.user", "reason": ""}
+        await thief.send_to_device("m.key.verification.cancel", {BOB: {two.bob.device_id: content}})
+        await two.deliver()
+        assert CANCELLED is (await two.bob.flow()).stage
+        await nobody_is_verified(two)
+
+
+async def test_what_our_user_has_done_nothing_about_goes_for_what_is_begun_in_the_same_users_name(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "MOST_FLOWS", 4)
+    async with two_devices() as two:
+        thief = two.homeserver.log_in(ALICE, "THIEF")
+        await two.know_each_other()
+        flow_id = await two.ready()
+        another = await two.request()
+        await ask_in_alices_name(two, thief, *map(str, range(8)))
+        known = [flow.flow_id for flow in await two.bob.flows()]
+        assert (True, False) == (flow_id in known, another in known)
+
+
+async def test_what_was_learned_of_strangers_who_asked_is_kept(autojump_clock: MockClock) -> None:
+    """Or a homeserver could have a device come back with other keys."""
+    async with two_devices() as two:
+        await two.know_each_other()
+        strangers = await strangers_ask(two, 2)
+        await two.deliver()
+        await trio.sleep(60 * 60)
+        assert () == await two.bob.flows()
+        for stranger in strangers:
+            assert ["STRANGE"] == [each.device_id for each in await two.bob.process.ask(Devices(user_id=stranger))]

@@ -149,13 +149,19 @@ async def test_an_event_of_no_verification_is_answered(autojump_clock: MockClock
         assert ("none", "m.unknown_transaction") == (answer["content"]["transaction_id"], answer["content"]["code"])
 
 
-async def test_a_second_request_of_one_device_ends_both(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("in_room", [True, False])
+async def test_a_second_request_ends_both_if_it_is_certain_which_device_made_it(
+    *, in_room: bool, autojump_clock: MockClock
+) -> None:
+    """From device to device they come in clear."""
     async with two_devices() as two:
-        await two.request()
-        await two.request()
+        await two.know_each_other()
+        await two.request(in_room=in_room)
+        await two.request(in_room=in_room)
         for device in (two.alice, two.bob):
             flows = await device.flows()
-            assert [(CANCELLED, "m.unexpected_message")] * 2 == [(flow.stage, flow.cancel_code) for flow in flows]
+            ended = [(flow.stage, flow.cancel_code) == (CANCELLED, "m.unexpected_message") for flow in flows]
+            assert [in_room, in_room] == ended
 
 
 @pytest.mark.parametrize(("strangers", "asker"), [(1, BOB), (10, ALICE)])

@@ -66,7 +66,7 @@ FEW_KEYS = 25
 PUBLISHED_KEYS = 50
 """How many one-time keys the server should hold."""
 SILENCE = 3600 * 1000
-"""Milliseconds without a word on how many the server has, after which it is asked."""
+"""Milliseconds without a word on how many the server has, after which it is asked, and asked again."""
 MARK_BYTES = 4
 ANYTHING = 2**53
 """More than any server has: what earlier versions handed out has no evidence on its side but its use."""
@@ -97,7 +97,7 @@ class SyncState(QuietStruct, kw_only=True, frozen=True):
     """The most one-time keys that it has said that it has, since any were last handed out. None: it has said
     nothing."""
     silent_since: int | None = None
-    """Since when its responses don't say."""
+    """Since when its /sync responses don't say, or it has last been asked for that; None: the last one said."""
 
 
 class _AccountCodec:
@@ -561,7 +561,9 @@ class AccountActor(Actor[Asked]):
             own = self._changing()
             own.fallback.publish(message.now)
             unused = True
-        new = msgspec.structs.replace(_told(sync, message.one_time_key_count, also=landed), fallback_key_unused=unused)
+        new = msgspec.structs.replace(
+            _told(sync, message.one_time_key_count, message.now, also=landed), fallback_key_unused=unused
+        )
         if new != sync:
             self._sync.put(self._sync_key, new)
 
@@ -626,7 +628,7 @@ class AccountActor(Actor[Asked]):
         # the one before it, which messages are on their way for, forgotten
         speaks_of_the_present_one = advance or state.next_batch is None
         new = msgspec.structs.replace(
-            _told(state, told.one_time_key_count, now=told.now),
+            _told(state, told.one_time_key_count, told.now),
             next_batch=told.next_batch if advance else state.next_batch,
             fallback_key_unused=told.fallback_key_unused if speaks_of_the_present_one else state.fallback_key_unused,
         )
@@ -637,27 +639,37 @@ class AccountActor(Actor[Asked]):
         return StoredSync(token_stored=advance, ran_low=ran_low)
 
 
-def _told(state: SyncState, count: int | None, *, also: int = 0, now: int | None = None) -> SyncState:
+def _told(state: SyncState, count: int | None, now: int, *, also: int | None = None) -> SyncState:
     """What is known after a word of the server's.
 
-    Args: state: What was known before. count: How many one-time keys it has; None: it doesn't say. What it had, it has;
-    it may have none (spec), and it may be one that never says. So that is no reason to make more, and enough not to
-    wait for an upload's answer. also: So many are known to be there now, beside those that were; ``count`` has them.
-    now: Milliseconds since 1970, of a response that should say.
+    A sync that leaves the count out says that it is 0 (spec). But some leave it out always. So it is no reason to make
+    more keys, and enough not to wait for an upload's answer; and the server is asked, at once if its last sync may have
+    said, else each hour.
+
+    Args:
+        state: What was known before.
+        count: How many one-time keys it has; None: it doesn't say. What it had, it has.
+        now: Milliseconds since 1970.
+        also: Of the answer to an upload: so many are known to be there now, beside those that were; ``count`` has them.
     """
-    if count is None:
+    asked = also is not None
+    if count is not None:
+        return msgspec.structs.replace(
+            state,
+            one_time_key_count=count,
+            highest_count=max(count, state.highest_count or 0),
+            silent_since=now if asked and state.silent_since is not None else None,
+        )
+    if asked:
         return msgspec.structs.replace(
             state,
             one_time_key_count=(state.one_time_key_count or 0) + also if also else state.one_time_key_count,
-            highest_count=state.highest_count if now is None else state.highest_count or 0,
-            silent_since=state.silent_since if state.silent_since is not None else now,
+            silent_since=None if state.silent_since is None else now,
         )
-    return msgspec.structs.replace(
-        state,
-        one_time_key_count=count,
-        highest_count=max(count, state.highest_count or 0),
-        silent_since=None,
-    )
+    silent_since = state.silent_since
+    if silent_since is None:
+        silent_since = now if state.one_time_key_count is None else now - SILENCE
+    return msgspec.structs.replace(state, highest_count=state.highest_count or 0, silent_since=silent_since)
 
 
 def _unpublished(own: OwnAccount) -> dict[KeyId, Curve25519Key]:

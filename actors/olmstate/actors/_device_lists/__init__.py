@@ -10,6 +10,7 @@ from .actor import DeviceListsActor, NotUpToDate
 from .operations import (
     PrepareQueries,
     changes_refused,
+    halve_query,
     make_queries,
     prepare_queries,
     queries_due,
@@ -29,7 +30,7 @@ CAPABILITY = Capability(
         ANSWERS.add(Answer(kind=RequestKind.KEYS_QUERY, take=take_query_answer)),
         ANSWERS.add(Answer(kind=RequestKind.KEYS_CHANGES, take=take_changes)),
         REFUSALS.add(Refusal(kind=RequestKind.KEYS_CHANGES, take=changes_refused)),
-        REFUSALS.add(Refusal(kind=RequestKind.KEYS_QUERY, take=query_refused)),
+        REFUSALS.add(Refusal(kind=RequestKind.KEYS_QUERY, take=query_refused, halve=halve_query, leaves_out=True)),
         UPKEEP.add(Upkeep(due=queries_due, make=make_queries)),
     ),
 )

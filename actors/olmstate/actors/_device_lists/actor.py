@@ -2,7 +2,8 @@
 
 Its invariants:
 
-- Only tracked users are outdated; a user who is tracked anew is.
+- Whoever is tracked anew is outdated. Of those who aren't tracked, only who is asked for once is, until an answer comes
+  or nobody waits for one any more.
 - Each invalidation of a user has a token of its own. A query remembers the tokens of its users, and its answer makes
   only those up to date whose token is still the same: whoever changed since may have changed after the answer.
 - The mark of an outdated user is stored no later than the sync token that told of it, and goes in the commit that
@@ -50,8 +51,20 @@ class Untrack(QuietStruct, Message[None], kw_only=True, frozen=True):
     users: tuple[UserId, ...]
 
 
+class AskOnce(QuietStruct, Message[None], kw_only=True, frozen=True):
+    """These users' devices are to be queried, whether they are tracked or not."""
+
+    users: tuple[UserId, ...]
+
+
+class AskNoMore(QuietStruct, Message[None], kw_only=True, frozen=True):
+    """Those of these users who aren't tracked needn't be queried any more."""
+
+    users: tuple[UserId, ...]
+
+
 class Invalidated(QuietStruct, Message[None], kw_only=True, frozen=True):
-    """These users' devices have changed; of those who aren't tracked, nobody cares."""
+    """These users' devices have changed; of those who aren't tracked, or asked for once, nobody cares."""
 
     users: tuple[UserId, ...]
 
@@ -79,7 +92,16 @@ class TrackedUsersPage(PageQuery[tuple[Position, tuple[UserId, ...]]], kw_only=T
 
 
 Asked: TypeAlias = (
-    Track | Untrack | Invalidated | UpToDate | Invalidations | NotUpToDate | OutdatedUsers | TrackedUsersPage
+    Track
+    | Untrack
+    | AskOnce
+    | AskNoMore
+    | Invalidated
+    | UpToDate
+    | Invalidations
+    | NotUpToDate
+    | OutdatedUsers
+    | TrackedUsersPage
 )
 
 
@@ -105,16 +127,16 @@ class DeviceListsActor(Actor[Asked]):
         """The outdated users, and whether those named are tracked."""
         outdated = (self._outdated, [self._all_outdated])
         match message:
-            case Track(users=users) | Untrack(users=users) | Invalidated(users=users) | NotUpToDate(users=users):
-                return outdated, (self._tracked, [self._key(user_id) for user_id in users])
-            case UpToDate() | Invalidations() | OutdatedUsers():
+            case Track() | Untrack() | AskNoMore() | Invalidated() | NotUpToDate():
+                return outdated, (self._tracked, [self._key(user_id) for user_id in message.users])
+            case AskOnce() | UpToDate() | Invalidations() | OutdatedUsers():
                 return (outdated,)
             case TrackedUsersPage():
                 return ()
             case _:
                 assert_never(message)
 
-    def handle(self, message: Asked) -> Reply:
+    def handle(self, message: Asked) -> Reply:  # noqa: C901 - one case a message
         """Answer one message."""
         match message:
             case Track(users=users):
@@ -122,8 +144,15 @@ class DeviceListsActor(Actor[Asked]):
             case Untrack(users=users):
                 self._untrack(users)
                 return message.reply(None)
+            case AskOnce(users=users):
+                self._invalidate(users)
+                return message.reply(None)
+            case AskNoMore(users=users):
+                self._forget([user_id for user_id in users if self._tracked.current(self._key(user_id)) is None])
+                return message.reply(None)
             case Invalidated(users=users):
-                self._invalidate([user_id for user_id in users if self._tracked.current(self._key(user_id))])
+                known = self._outdated.current(self._all_outdated).by_name
+                self._invalidate([user for user in users if user in known or self._tracked.current(self._key(user))])
                 return message.reply(None)
             case UpToDate(invalidations=invalidations):
                 known = self._outdated.current(self._all_outdated).by_name

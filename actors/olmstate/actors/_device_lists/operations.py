@@ -25,8 +25,8 @@ from olmstate.actors._requests.actor import (
     PutRequests,
     RequestsActor,
 )
-from olmstate.actors._requests.operations import backed_off, committed_back_offs
-from olmstate.actors._requests.points import Refused
+from olmstate.actors._requests.operations import NAMES_AT_ONCE, backed_off, committed_back_offs
+from olmstate.actors._requests.points import Refused, halves_of
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import if_sound, is_object, json_object, optional, strings
 from olmstate.actors._wire.user_ids import server_of
@@ -52,7 +52,7 @@ SERVER_TIMEOUT: Final = 10_000
 CHANGES: Final = "device lists"
 """Subject of requests for ``/keys/changes``."""
 QUERY: Final = "keys query"
-"""What is backed off when the own homeserver has refused a query."""
+"""What is backed off when the own homeserver has refused a query, whoever it was about."""
 
 
 class PrepareQueries(QuietStruct, Command[tuple[RequestId, ...]], kw_only=True, frozen=True):
@@ -143,13 +143,14 @@ async def queries_due(supervisor: BesideTurns) -> bool:
     if not outdated:
         return False
     pending = await supervisor.ask(CommittedRequests())
-    servers = {*(await _servers(await _not_asked_for(outdated, pending))).values()}
-    failing = await committed_back_offs(supervisor, {QUERY, *servers})
-    return QUERY not in failing and not servers <= failing.keys()
+    servers = await _servers(await _not_asked_for(outdated, pending))
+    failing = await committed_back_offs(supervisor, {QUERY, *servers.values()})
+    left = [] if QUERY in failing else [user_id for user_id, server in servers.items() if server not in failing]
+    return len(left) > len(await committed_back_offs(supervisor, left))
 
 
 async def make_queries(turn: Turn) -> None:
-    """Ask for all outdated users for whom nobody asks yet, except those of servers that have failed lately."""
+    """Ask for all outdated users for whom nobody asks yet, but for those who are backed off, or whose servers are."""
     await _ask_for(turn, await turn[DeviceListsActor].ask(Invalidations()))
 
 
@@ -169,6 +170,9 @@ async def _ask_for(turn: Turn, invalidations: Mapping[UserId, str]) -> tuple[Req
     failing = await backed_off(turn, {QUERY, *servers.values()})
     if failing:
         waiting = [user_id for user_id in waiting if failing.keys().isdisjoint((QUERY, servers[user_id]))]
+    refused = await backed_off(turn, waiting)
+    if refused:
+        waiting = [user_id for user_id in waiting if user_id not in refused]
     requests = [
         _query({user_id: invalidations[user_id] for user_id in some}) async for some in SlicesOf(waiting, USERS_A_QUERY)
     ]
@@ -223,12 +227,21 @@ async def take_query_answer(turn: Turn, answered: AnsweredRequest, response: Jso
     asked = {server_of(user_id) for user_id in invalidations}
     succeeded = (QUERY, *(asked - failed))
     await turn[RequestsActor].ask(BackOff(failed=tuple(asked & failed), succeeded=succeeded, now=turn.now))
+    async for some in SlicesOf(learned, NAMES_AT_ONCE):
+        await turn[RequestsActor].ask(BackOff(failed=(), succeeded=some, now=turn.now))
     await turn[DeviceListsActor].ask(UpToDate(invalidations=learned))
 
 
-async def query_refused(turn: Turn, refused: AnsweredRequest, why: Refused) -> None:  # noqa: ARG001 - a refusal's function
+async def halve_query(refused: AnsweredRequest) -> tuple[NewRequest, ...]:
+    """Ask for the halves of its users: of 250, only those who are refused themselves must wait."""
+    invalidations: dict[UserId, str] = json.loads(refused.context)
+    return tuple(_query(dict(half)) for half in halves_of(tuple(invalidations.items())))
+
+
+async def query_refused(turn: Turn, refused: AnsweredRequest, why: Refused) -> None:
     """Its users stay outdated: they are asked for again, and not at once."""
-    await turn[RequestsActor].ask(BackOff(failed=(QUERY,), succeeded=(), now=turn.now))
+    failed = (QUERY,) if why.is_of_all else refused.subjects
+    await turn[RequestsActor].ask(BackOff(failed=failed, succeeded=(), now=turn.now))
 
 
 def _of_users(response: JsonObject, field: str, users: Collection[UserId]) -> JsonObject:

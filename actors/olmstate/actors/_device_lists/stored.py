@@ -18,7 +18,7 @@ class TrackedUserRecord(Record, kw_only=True, frozen=True):
 
 
 class OutdatedUserRecord(Record, kw_only=True, frozen=True):
-    """A tracked user whose devices must be queried."""
+    """A user whose devices must be queried."""
 
     table: ClassVar[Table] = Table.OUTDATED_USERS
 

@@ -187,6 +187,10 @@ class Cache(Generic[E]):
             return self._dirty[partition]
         return self.committed(partition)
 
+    def all_changed(self) -> Collection[E]:
+        """What this turn has changed; not to be changed."""
+        return self._dirty.values()
+
     def change(self, partition: bytes) -> E:
         """The entry, to be changed in place in this turn."""
         self.changes.number += 1

@@ -4,8 +4,9 @@ Its invariants:
 
 - A request is stored in the commit that puts its event into the outbox, and goes in the commit that cancels it.
 - Both kinds are bounded, and each is one partition: there are few. Of requests, those go that were answered, and the
-  oldest, of whoever's events are asked for most: who sends much that can't be read ends none of others'. What waits to
-  be sent stays, and there is no room for more.
+  oldest, of whoever's events are asked for most: who sends much that can't be read ends none of others'. Of what waits
+  to be sent, some of the device's goes that has the most: one that is lost, or in whose name others ask, is in nobody's
+  way.
 """
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ class KeyRequestsActor(Actor[Asked]):
                 forwards = self._forwards.change(self._forward_partition)
                 forwards.drop(over)
                 forwards.put({name_of(record): record for record in records})
-                forwards.drop(list(forwards.by_name)[MOST_FORWARDS:])
+                waiting = [(name, record.device_id, 0) for name, record in forwards.by_name.items()]
+                forwards.drop(surplus(waiting, number=MOST_FORWARDS))
                 return message.reply(None)
             case RoomKeyRequests():
                 requests = self._requests.committed(self._request_partition)

@@ -6,7 +6,8 @@ that is verified: anybody could say that they are our user's device, and the hom
 
 from __future__ import annotations
 
-import secrets
+import json
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
@@ -37,7 +38,8 @@ from .stored import WaitingName, WaitingRecord, name_of
 REQUESTS_AT_ONCE: Final = 12
 """Looked at without giving other tasks a chance."""
 MOST_ANSWERS: Final = 100
-"""That wait to be sent to a device: a request is sent again if it matters, and anybody can send some."""
+"""Of a type that wait to be sent to a device: a request is sent again if it matters, and anybody can send some.
+Refusals are counted apart: however much is asked for in a device's name that isn't there, it is sent what is."""
 
 W = TypeVar("W", bound=WaitingRecord)
 
@@ -59,6 +61,8 @@ class Answering(Generic[W]):
     """Of the requests that carry its answers."""
     read: Callable[[DeviceId, str, JsonObject], W | None]
     """What the content of a request asks for, of a device with an id of its own; may raise `MalformedMessage`."""
+    wanted: Callable[[W], str]
+    """What that is: of two answers to a device that say the same, one is enough."""
     waiting: Callable[[Turn], Awaitable[Mapping[WaitingName, W]]]
     """What waits for an Olm session."""
     change: Callable[[Turn, Sequence[W], Sequence[WaitingName]], Awaitable[None]]
@@ -127,41 +131,51 @@ class Answering(Generic[W]):
             return
         verified, known = await verified_own_devices(turn), await other_own_devices(turn)
         pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
-        subjects = [subject for each in pending for subject in each.subjects]
-        requests: list[NewRequest] = []
+        subjects = {subject for each in pending for subject in each.subjects}
         waiting: list[W] = []
-        async for some in SlicesOf(asked.values(), REQUESTS_AT_ONCE):
-            for record in some:
-                device = known.get(record.device_id)
-                about = f"{self.about} {record.device_id} "
-                if device is None or sum(subject.startswith(about) for subject in subjects) >= MOST_ANSWERS:
+        # whoever asks for the same a thousand times makes this device look for it once
+        by_wanted: defaultdict[tuple[DeviceId, str], list[W]] = defaultdict(list)
+        for record in asked.values():
+            by_wanted[record.device_id, self.wanted(record)].append(record)
+        async for some in SlicesOf(by_wanted.items(), REQUESTS_AT_ONCE):
+            for (device_id, wanted), records in some:
+                device = known.get(device_id)
+                if device is None:
                     continue
-                answer = await self.answer(turn, record, record.device_id in verified)
+                answer = await self.answer(turn, records[0], device_id in verified)
                 if answer is None:
                     continue
-                carrying = await _requests_with(turn, device, answer, about)
+                # a device's id is whatever its owner has chosen, and is not to pass for another's
+                alike = json.dumps([self.about, device_id, answer.type])[:-1]
+                subject = f"{alike}, {json.dumps(wanted)}]"
+                if subject in subjects or sum(each.startswith(f"{alike}, ") for each in subjects) >= MOST_ANSWERS:
+                    continue
+                # one after another to each device: of those that are overtaken, it can decrypt few
+                carrying = await _requests_with(turn, device, answer, (alike, subject))
                 if carrying is None:
-                    waiting.append(record)
+                    waiting += records
                 else:
-                    requests += carrying
-                    subjects += [subject for request in carrying for subject in request.subjects]
-        await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
+                    subjects |= {alike, subject}
+                    await turn[RequestsActor].ask(PutRequests(requests=tuple(carrying), now=turn.now))
         if waiting:
             await self.change(turn, waiting, ())
             await claim_keys(turn, {known[record.device_id].address for record in waiting})
 
 
-async def _requests_with(turn: Turn, device: DeviceKeys, answer: Answer, about: str) -> list[NewRequest] | None:
+async def _requests_with(
+    turn: Turn, device: DeviceKeys, answer: Answer, subjects: tuple[str, ...]
+) -> list[NewRequest] | None:
     """None: there is no Olm session to send it on."""
-    subjects = (about + secrets.token_hex(4),)
     requests: list[NewRequest] = []
-    for content in answer.contents:
-        if not answer.encrypted:
-            told = [(device.address, content)]
-            requests.append(await to_device_request(told, event_type=answer.type, subjects=subjects))
-            continue
-        encrypted = await encrypt_to(turn, [device.address], answer.type, content, {device.address: device})
-        if encrypted.missing:
-            return None
-        requests.append(await to_device_request(encrypted.contents.items(), subjects=subjects))
+    async for some in SlicesOf(answer.contents, REQUESTS_AT_ONCE):
+        for content in some:
+            if not answer.encrypted:
+                told = [(device.address, content)]
+                requests.append(await to_device_request(told, event_type=answer.type, subjects=subjects))
+                continue
+            encrypted = await encrypt_to(turn, [device.address], answer.type, content, {device.address: device})
+            if encrypted.missing:
+                return None
+            carrying = encrypted.contents.items()
+            requests.append(await to_device_request(carrying, subjects=subjects, inner_type=answer.type))
     return requests

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._room_keys.actor import InboundGroupSessionsActor, LookUpRoomKeys
 from olmstate.actors._room_keys.operations import forwarded_keys
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.untrusted_json import json_object, string
@@ -29,6 +28,10 @@ def _read(device_id: DeviceId, request_id: str, content: JsonObject) -> WaitingF
     )
 
 
+def _wanted(record: WaitingForwardRecord) -> str:
+    return f"{record.session_id} {record.room_id}"
+
+
 async def _waiting(turn: Turn) -> Mapping[WaitingName, WaitingForwardRecord]:
     return await turn[KeyRequestsActor].ask(WaitingForwards())
 
@@ -38,12 +41,9 @@ async def _change(turn: Turn, records: Sequence[WaitingForwardRecord], over: Seq
 
 
 async def _answer(turn: Turn, record: WaitingForwardRecord, is_verified: bool) -> Answer:  # noqa: FBT001 - as `Answering` calls it
-    entry = None
-    if is_verified:
-        asked = LookUpRoomKeys(sessions=((record.room_id, record.session_id),))
-        (entry,) = await turn[InboundGroupSessionsActor].ask(asked)
-    if entry is not None:
-        contents = tuple(map(_forward, forwarded_keys(entry)))
+    exported = await forwarded_keys(turn, (record.room_id, record.session_id)) if is_verified else []
+    if exported:
+        contents = tuple(map(_forward, exported))
         return Answer(type="m.forwarded_room_key", contents=contents, encrypted=True)
     refusal: JsonObject = {
         "algorithm": MEGOLM,
@@ -62,5 +62,5 @@ def _forward(exported: JsonObject) -> JsonObject:
     return content
 
 
-FORWARDS = Answering(about="key answer", read=_read, waiting=_waiting, change=_change, answer=_answer)
+FORWARDS = Answering(about="key answer", read=_read, wanted=_wanted, waiting=_waiting, change=_change, answer=_answer)
 """What is done about requests for room keys."""

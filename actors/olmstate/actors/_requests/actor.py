@@ -15,7 +15,7 @@ read when they are sent.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import ClassVar, TypeAlias, assert_never
 
@@ -34,6 +34,7 @@ from .back_off import delay, is_over
 from .stored import BackOffRecord, RequestContentRecord, RequestRecord
 
 _ID_BYTES = 16
+_TRANSACTION_ID = "{transaction_id}"
 _HOMESERVER = "the homeserver"
 """Among the back-offs as long as requests wait since it could not be reached, so that an answer looks through them only
 then. Nobody backs off from it."""
@@ -59,6 +60,8 @@ class NewRequest(QuietStruct, kw_only=True, frozen=True):
     those that were made before."""
     context: bytes = b""
     """What its maker needs when the answer comes."""
+    event_type: str | None = None
+    """Of a to-device event, before it is encrypted: for people, if the request is given up."""
     repeatable: bool = True
     """Whether it may be sent again when nobody knows what became of it. If not, it is given up then."""
 
@@ -76,6 +79,13 @@ class PendingRequest(QuietStruct, kw_only=True, frozen=True):
     """Milliseconds since 1970."""
     own: bool
     """Whether it belongs to this process."""
+    instead_of: tuple[RequestId, ...]
+    """The refused requests that it is a part of, the whole first."""
+
+    @property
+    def names(self) -> tuple[RequestId, ...]:
+        """Its id, and theirs."""
+        return (*self.instead_of, self.request_id)
 
 
 class AnsweredRequest(QuietStruct, kw_only=True, frozen=True):
@@ -83,9 +93,13 @@ class AnsweredRequest(QuietStruct, kw_only=True, frozen=True):
 
     request_id: RequestId
     kind: RequestKind
+    path: str
+    """As in a `NewRequest`."""
     subjects: tuple[str, ...]
     body: bytes
     context: bytes
+    event_type: str | None
+    instead_of: tuple[RequestId, ...]
 
 
 class PutRequests(QuietStruct, Message[tuple[RequestId, ...]], kw_only=True, frozen=True):
@@ -93,6 +107,8 @@ class PutRequests(QuietStruct, Message[tuple[RequestId, ...]], kw_only=True, fro
 
     requests: tuple[NewRequest, ...]
     now: int
+    instead_of: tuple[RequestId, ...] = ()
+    """The refused requests that they are parts of, the whole first."""
 
 
 class PendingRequests(QuietStruct, Message[tuple[PendingRequest, ...]], kw_only=True, frozen=True):
@@ -135,10 +151,11 @@ class HomeserverAnswered(QuietStruct, Message[None], kw_only=True, frozen=True):
     now: int
 
 
-class PostponeRequest(QuietStruct, Message[None], kw_only=True, frozen=True):
+class PostponeRequest(QuietStruct, Message[tuple[str, ...]], kw_only=True, frozen=True):
     """It has failed, and is due again later. Nothing happens if it waits no more.
 
-    One that can't be repeated is gone, unless it is known that the homeserver has not done what it asks for.
+    One that can't be repeated is gone, unless it is known that the homeserver has not done what it asks for. The reply
+    are the subjects of one that is gone.
     """
 
     request_id: RequestId
@@ -160,6 +177,13 @@ class BackOff(QuietStruct, Message[None], kw_only=True, frozen=True):
 
     failed: tuple[str, ...]
     succeeded: tuple[str, ...]
+    now: int
+
+
+class AwaitHomeserver(QuietStruct, Message[None], kw_only=True, frozen=True):
+    """These, where they back off, do so only since the homeserver could not be reached: see `HomeserverAnswered`."""
+
+    names: tuple[str, ...]
     now: int
 
 
@@ -188,6 +212,7 @@ Asked: TypeAlias = (
     | PostponeRequest
     | TakeOver
     | BackOff
+    | AwaitHomeserver
     | BackedOff
     | CommittedBackOffs
 )
@@ -234,9 +259,9 @@ class RequestsActor(Actor[Asked]):
                     (self._contents, [self._content_key(request_id) for request_id in request_ids]),
                 )
             case BackOff(failed=failed, succeeded=succeeded):
-                return ((self._back_offs, [self._back_off_key(name) for name in (*failed, *succeeded)]),)
-            case BackedOff(names=names) | CommittedBackOffs(names=names):
-                return ((self._back_offs, [self._back_off_key(name) for name in names]),)
+                return ((self._back_offs, [self._homeserver, *map(self._back_off_key, (*failed, *succeeded))]),)
+            case AwaitHomeserver(names=names) | BackedOff(names=names) | CommittedBackOffs(names=names):
+                return ((self._back_offs, [self._homeserver, *map(self._back_off_key, names)]),)
             case _:
                 assert_never(message)
 
@@ -261,19 +286,19 @@ class RequestsActor(Actor[Asked]):
                 self._release(now)
                 return message.reply(None)
             case PostponeRequest():
-                self._postpone(message)
-                return message.reply(None)
+                return message.reply(self._postpone(message))
             case TakeOver():
                 return message.reply(self._take_over())
             case BackOff():
                 self._back_off(message)
                 return message.reply(None)
+            case AwaitHomeserver():
+                self._await_homeserver(message)
+                return message.reply(None)
             case BackedOff(names=names, now=now):
-                stored = {name: self._back_offs.current(self._back_off_key(name)) for name in names}
-                return message.reply(_backed_off(stored, now))
+                return message.reply(self._backed_off(names, now, self._back_offs.current))
             case CommittedBackOffs(names=names, now=now):
-                stored = {name: self._back_offs.committed(self._back_off_key(name)) for name in names}
-                return message.reply(_backed_off(stored, now))
+                return message.reply(self._backed_off(names, now, self._back_offs.committed))
             case _:
                 assert_never(message)
 
@@ -313,6 +338,7 @@ class RequestsActor(Actor[Asked]):
             failures=request.failures,
             not_before=request.not_before,
             own=request.owner == self._presence.token,
+            instead_of=tuple(map(RequestId, request.instead_of)),
         )
 
     def _put(self, message: PutRequests) -> tuple[RequestId, ...]:
@@ -332,13 +358,15 @@ class RequestsActor(Actor[Asked]):
                 made=message.now,
                 number=number + len(request_ids),
                 repeatable=new.repeatable,
+                instead_of=message.instead_of,
             )
             requests.put({request_id: request})
             content = RequestContentRecord(
                 method=new.method,
-                path=new.path.replace("{transaction_id}", request_id),
+                path=new.path.replace(_TRANSACTION_ID, request_id),
                 body=new.body,
                 context=new.context,
+                event_type=new.event_type,
             )
             self._contents.put(self._content_key(request_id), content)
             request_ids.append(request_id)
@@ -368,9 +396,12 @@ class RequestsActor(Actor[Asked]):
         return AnsweredRequest(
             request_id=request_id,
             kind=RequestKind(request.kind),
+            path=content.path.replace(request_id, _TRANSACTION_ID),
             subjects=request.subjects,
             body=content.body,
             context=content.context,
+            event_type=content.event_type,
+            instead_of=tuple(map(RequestId, request.instead_of)),
         )
 
     def _forget(self, request: RequestRecord) -> None:
@@ -378,20 +409,27 @@ class RequestsActor(Actor[Asked]):
         self._requests.change(self._partition).drop((request_id,))
         self._contents.put(self._content_key(request_id), None)
 
-    def _postpone(self, message: PostponeRequest) -> None:
+    def _postpone(self, message: PostponeRequest) -> tuple[str, ...]:
         request = self._requests.current(self._partition).by_name.get(message.request_id)
-        if request is not None and not request.repeatable and not message.refused:
+        if request is None:
+            return ()
+        if not request.repeatable and not message.refused:
             self._forget(request)
-        elif request is not None:
-            failures = request.failures + 1
-            not_before = message.now + delay(failures, message.retry_after)
-            # not one that was due at once, and fails again
-            unreachable = message.unreachable and failures > request.released
-            if unreachable and self._back_offs.current(self._homeserver) is None:
-                self._back_offs.put(self._homeserver, BackOffRecord(failures=1, until=message.now))
-            self._replace(
-                msgspec.structs.replace(request, failures=failures, not_before=not_before, unreachable=unreachable)
-            )
+            return request.subjects
+        failures = request.failures + 1
+        not_before = message.now + delay(failures, message.retry_after)
+        # not one that was due at once, and fails again
+        unreachable = message.unreachable and failures > request.released
+        if unreachable:
+            self._note_outage(message.now)
+        self._replace(
+            msgspec.structs.replace(request, failures=failures, not_before=not_before, unreachable=unreachable)
+        )
+        return ()
+
+    def _note_outage(self, now: int) -> None:
+        if self._back_offs.current(self._homeserver) is None:
+            self._back_offs.put(self._homeserver, BackOffRecord(failures=1, until=now))
 
     def _release(self, now: int) -> None:
         if self._back_offs.current(self._homeserver) is None:
@@ -430,17 +468,33 @@ class RequestsActor(Actor[Asked]):
             key = self._back_off_key(name)
             if self._back_offs.current(key) is not None:
                 self._back_offs.put(key, None)
+        outage = self._back_offs.current(self._homeserver) is not None
         for name in message.failed:
             key = self._back_off_key(name)
-            before = self._back_offs.current(key)
-            failures = 1 + (0 if before is None else before.failures)
-            self._back_offs.put(key, BackOffRecord(failures=failures, until=message.now + delay(failures)))
+            before = self._back_offs.current(key) or BackOffRecord(failures=0, until=0)
+            if before.unreachable and not outage:  # as with a request
+                before = msgspec.structs.replace(before, failures=before.released, released=before.released + 1)
+            failures = before.failures + 1
+            until = message.now + delay(failures)
+            self._back_offs.put(key, BackOffRecord(failures=failures, until=until, released=before.released))
 
+    def _await_homeserver(self, message: AwaitHomeserver) -> None:
+        for key in map(self._back_off_key, message.names):
+            record = self._back_offs.current(key)
+            if record is not None and record.failures > record.released:
+                self._back_offs.put(key, msgspec.structs.replace(record, unreachable=True))
+                self._note_outage(message.now)
 
-def _backed_off(stored: Mapping[str, BackOffRecord | None], now: int) -> dict[str, int]:
-    # a clock that was set back must not make anybody wait for longer than they ever would
-    return {
-        name: record.until
-        for name, record in stored.items()
-        if record is not None and now < record.until <= now + delay(record.failures)
-    }
+    def _backed_off(
+        self, names: Iterable[str], now: int, look_up: Callable[[bytes], BackOffRecord | None]
+    ) -> dict[str, int]:
+        outage = look_up(self._homeserver) is not None
+        stored = {name: look_up(self._back_off_key(name)) for name in names}
+        # a clock that was set back must not make anybody wait for longer than they ever would
+        return {
+            name: record.until
+            for name, record in stored.items()
+            if record is not None
+            and (outage or not record.unreachable)
+            and now < record.until <= now + delay(record.failures)
+        }

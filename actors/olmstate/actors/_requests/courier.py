@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -24,11 +24,12 @@ from olmstate.actors._engine.bugs import internal_error, is_bug, logger, report
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.slices import in_slices
 from olmstate.actors._wire.json_parts import answer
-from olmstate.actors._wire.untrusted_json import integer, optional, string
+from olmstate.actors._wire.untrusted_json import if_sound, integer, string
 from olmstate.messages import (
     ActorStopped,
     AuthenticationRequired,
     InternalError,
+    JsonObject,
     MalformedMessage,
     MarkRequestFailed,
     MarkRequestSent,
@@ -48,7 +49,7 @@ from olmstate.messages import (
 
 from .actor import CommittedRequests, PendingRequest, RequestContents, RequestsActor
 from .back_off import delay, is_over
-from .operations import MakeDueRequests, TakeOverRequests, challenge_of, is_answer, is_for_good, is_refusal
+from .operations import MakeDueRequests, TakeOverRequests, challenge_of, is_for_good, is_passed_over, is_refusal
 from .points import ANSWERS, TRANSPORT, UPKEEP
 
 POLL: Final = 0.25
@@ -100,7 +101,8 @@ class Courier:
 
         Raises:
             NoTransport: There is none; they are stored, to be sent by hand.
-            RequestRefused: One was refused. The others go out all the same.
+            RequestRefused: One was refused, or a part of one once all of it was answered. The others go out all the
+                same.
             AuthenticationRequired: One was refused until the user has authenticated.
             OlmStateError: What an `Answer` complains of.
             RequestDelayed: Not all were answered in time; they stay, and go out later.
@@ -158,7 +160,8 @@ class Courier:
             await changed.wait()
 
     async def _is_pending(self, request_id: RequestId) -> bool:
-        return any(each.request_id == request_id for each in await self._pending())
+        """Whether a request, or a part of it, waits for its answer."""
+        return any(request_id in each.names for each in await self._pending())
 
     async def _pending(self) -> tuple[PendingRequest, ...]:
         return await self._supervisor.ask(CommittedRequests())
@@ -178,10 +181,10 @@ class Courier:
                 # one that ends during the look may have been seen as it was before
                 under_way = self._under_way.copy()
                 with self._tried_again("looking for requests"):
-                    for request_id in await sendable(self._supervisor):
-                        if request_id not in under_way:
-                            self._under_way.add(request_id)
-                            nursery.start_soon(self._send, request_id, limit)
+                    for pending in await sendable(self._supervisor):
+                        if pending.request_id not in under_way:
+                            self._under_way.add(pending.request_id)
+                            nursery.start_soon(self._send, pending, limit)
                 await self.wait_for_news(changed)
 
     @contextmanager
@@ -205,24 +208,24 @@ class Courier:
             self._reported[what] = str(told)
             report(what, told)
 
-    async def _send(self, request_id: RequestId, limit: trio.CapacityLimiter) -> None:
+    async def _send(self, pending: PendingRequest, limit: trio.CapacityLimiter) -> None:
         try:
             async with limit:
-                for request in await self._supervisor.ask(RequestContents(request_ids=(request_id,))):
-                    response = await self._ask_homeserver(request)
-                    await self._store(request, response)
+                for request in await self._supervisor.ask(RequestContents(request_ids=(pending.request_id,))):
+                    response = await self._ask_homeserver(pending, request)
+                    await self._store(pending, response)
         except (StoreError, ActorStopped):
             pass  # it is stored as it was
         except BaseException as error:
             if not is_bug(error):
                 raise
             # it is stored as it was, and not even its failure could be noted
-            self._complain(request_id, "a request", error)
+            self._complain(pending, "a request", error)
             await trio.sleep(delay(1) / 1000)
         finally:
-            self._under_way.discard(request_id)
+            self._under_way.discard(pending.request_id)
 
-    async def _ask_homeserver(self, request: Request) -> Response | None:
+    async def _ask_homeserver(self, pending: PendingRequest, request: Request) -> Response | None:
         """None: there was no answer."""
         assert self._transport is not None  # noqa: S101 - `run` has looked
         try:
@@ -240,67 +243,79 @@ class Courier:
         reason = (
             f"the transport gave a {type(given).__name__}: it must be an asynchronous function that gives a Response"
         )
-        self._complain(request.request_id, request.kind, InternalError(reason=reason))
+        self._complain(pending, request.kind, InternalError(reason=reason))
         return None
 
-    def _complain(self, request_id: RequestId, what: str, error: BaseException) -> None:
+    def _complain(self, pending: PendingRequest, what: str, error: BaseException) -> None:
         """Tell whoever waits, and the log, of a bug; the request stays."""
         told = error if isinstance(error, InternalError) else internal_error(error)
         report(what, told)
-        self._resolve(request_id, told)
+        self._tell(pending, told)
 
-    async def _store(self, request: Request, response: Response | None) -> None:
+    def _tell(self, pending: PendingRequest, error: OlmStateError) -> None:
+        """Tell whoever waits; the request stays, or what is left of it."""
+        for name in pending.names:
+            self._resolve(name, error)
+
+    async def _store(self, pending: PendingRequest, response: Response | None) -> None:
         """Take the answer in, however long that takes: keys may have been claimed with it, which nobody gets again."""
         while True:
             try:
-                await self._store_once(request, response)
+                await self._store_once(pending, response)
             except (StoreBusy, StoreFull, StoreUnavailable):
                 await trio.sleep(STORE_AGAIN)
             else:
                 return
 
-    async def _store_once(self, request: Request, response: Response | None) -> None:
-        request_id = request.request_id
+    async def _store_once(self, pending: PendingRequest, response: Response | None) -> None:
+        request_id, kind = pending.request_id, pending.kind
         if response is not None and response.status == HTTPStatus.OK:
             try:
                 await self._supervisor.ask(MarkRequestSent(request_id=request_id, response=response.body))
             except (StoreError, ActorStopped):
                 raise
             except InternalError as error:
-                self._complain(request_id, request.kind, error)
+                self._complain(pending, kind, error)
             except OlmStateError:
                 pass  # garbage, from a proxy say: it is sent again later
             else:
-                self._settle(request_id, await self._complaint(request, response))
+                await self._settle(pending, await self._complaint(kind, response))
                 return
         failed = await _failure(request_id, response)
         await self._supervisor.ask(failed)
         if failed.status is None or not (is_refusal(failed.status) or failed.status in _TOLD):
             if not await self._is_pending(request_id):
                 # it can't be sent again, since nobody knows what became of it
-                self._resolve(request_id, RequestDelayed(kind=request.kind))
+                self._tell(pending, RequestDelayed(kind=kind))
             return
-        challenge = await challenge_of(failed)
-        refused = RequestRefused(kind=request.kind, status=failed.status, errcode=failed.errcode)
+        await self._refuse(pending, failed, failed.status)
+
+    async def _refuse(self, pending: PendingRequest, failed: MarkRequestFailed, status: int) -> None:
+        """Tell whoever waits that it was refused, unless its halves were made in its place."""
+        kind, challenge = pending.kind, await challenge_of(failed)
+        refused = RequestRefused(kind=kind, status=status, errcode=failed.errcode)
         if challenge is not None:
-            self._settle(request_id, AuthenticationRequired(kind=request.kind, challenge=challenge))
-        elif await is_for_good(failed):
-            is_answered = is_answer(self._supervisor.additions, request.kind, failed.status)
-            self._settle(request_id, None if is_answered else refused)
-        else:
-            self._resolve(request_id, refused)
+            await self._settle(pending, AuthenticationRequired(kind=kind, challenge=challenge))
+        elif not await is_for_good(failed):
+            self._tell(pending, refused)
+        elif not await self._is_pending(pending.request_id):
+            is_told = not is_passed_over(self._supervisor.additions, kind, status, failed.errcode)
+            await self._settle(pending, refused if is_told else None)
 
-    def _settle(self, request_id: RequestId, error: OlmStateError | None) -> None:
-        """It is over: tell whoever waits, or comes to wait."""
-        if error is not None and request_id not in self._waiting:
-            self._refused[request_id] = error
-            while len(self._refused) > REFUSALS_KEPT:
-                self._refused.popitem(last=False)
-        self._resolve(request_id, error)
+    async def _settle(self, settled: PendingRequest, error: OlmStateError | None) -> None:
+        """It is over: tell whoever waits, or comes to wait. Whoever waits for more than it waits for the rest."""
+        left = await self._pending() if settled.instead_of else ()
+        for name in settled.names:
+            if error is not None:
+                self._refused[name] = error
+            if name in self._waiting and not any(name in each.names for each in left):
+                self._resolve(name, self._refused.pop(name, None))
+        while len(self._refused) > REFUSALS_KEPT:
+            self._refused.popitem(last=False)
 
-    async def _complaint(self, request: Request, response: Response) -> OlmStateError | None:
+    async def _complaint(self, kind: RequestKind, response: Response) -> OlmStateError | None:
         for taker in self._supervisor.additions[ANSWERS]:
-            if taker.kind == request.kind and taker.complaint is not None:
+            if taker.kind == kind and taker.complaint is not None:
                 return taker.complaint(await in_slices(answer(response.body, "the answer")))
         return None
 
@@ -317,7 +332,7 @@ async def make_due(supervisor: BesideTurns) -> None:
             break
 
 
-async def sendable(supervisor: BesideTurns) -> tuple[RequestId, ...]:
+async def sendable(supervisor: BesideTurns) -> tuple[PendingRequest, ...]:
     """Take over what dead processes have left, and say what this process may send now.
 
     Takes a turn only if there is something to take over.
@@ -328,7 +343,7 @@ async def sendable(supervisor: BesideTurns) -> tuple[RequestId, ...]:
         await supervisor.ask(TakeOverRequests())
         pending = await supervisor.ask(CommittedRequests())
     own = {each.request_id for each in pending if each.own and is_over(each.not_before, supervisor.now())}
-    return tuple(each.request_id for each in _first_of_each_subject(pending) if each.request_id in own)
+    return tuple(each for each in _first_of_each_subject(pending) if each.request_id in own)
 
 
 def _first_of_each_subject(pending: Iterable[PendingRequest]) -> Iterable[PendingRequest]:
@@ -345,21 +360,17 @@ async def _failure(request_id: RequestId, response: Response | None) -> MarkRequ
     if response is None or response.status == HTTPStatus.OK:
         # a 200 that could not be taken in is no sign that the homeserver can't be reached
         return MarkRequestFailed(request_id=request_id, status=None if response is None else response.status)
-    errcode = error = None
-    retry_after = response.retry_after
-    try:
+    body: JsonObject = {}
+    with suppress(MalformedMessage):  # the status says enough
         body = await in_slices(answer(response.body, "the answer"))
-        errcode, error = optional(string, body, "errcode"), optional(string, body, "error")
-        milliseconds = optional(integer, body, "retry_after_ms")
-        if milliseconds is not None and retry_after is None:
-            retry_after = milliseconds / 1000
-    except MalformedMessage:
-        pass  # the status says enough
+    retry_after, milliseconds = response.retry_after, if_sound(integer, body, "retry_after_ms")
+    if retry_after is None and milliseconds is not None:
+        retry_after = milliseconds / 1000
     return MarkRequestFailed(
         request_id=request_id,
         status=response.status,
-        errcode=errcode,
-        error=error,
+        errcode=if_sound(string, body, "errcode"),
+        error=if_sound(string, body, "error"),
         retry_after=retry_after,
-        response=response.body,
+        response=body,
     )

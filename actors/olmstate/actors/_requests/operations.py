@@ -15,6 +15,8 @@ from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import if_sound, is_array, string
 from olmstate.messages import (
     Command,
+    DeviceAddress,
+    DeviceId,
     JsonObject,
     MalformedMessage,
     MarkRequestFailed,
@@ -23,25 +25,35 @@ from olmstate.messages import (
     RequestGivenUp,
     RequestId,
     RequestKind,
+    UserId,
 )
 
 from .actor import (
+    AnsweredRequest,
+    AwaitHomeserver,
     BackedOff,
     CommittedBackOffs,
     PostponeRequest,
+    PutRequests,
     RemoveRequest,
     RequestsActor,
     StoredRequests,
     TakeOver,
 )
-from .points import ANSWERS, REFUSALS, UPKEEP, Refused
+from .points import ANSWERS, REFUSALS, UNRECOGNIZED, UPKEEP, Refusal, Refused
 
 PASSING: Final = frozenset(
     {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 )
 """Refusals that may not be for good: the access token may be a new one later, or the server less busy."""
-UNREACHABLE: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
+UNREACHABLE: Final = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 """What a proxy answers in the place of a homeserver that it can't reach."""
+_BY_USER: Final = {
+    RequestKind.KEYS_QUERY: "device_keys",
+    RequestKind.KEYS_CLAIM: "one_time_keys",
+    RequestKind.TO_DEVICE: "messages",
+}
+"""The field of a body that names users and their devices."""
 NAMES_AT_ONCE: Final = 64
 """Looked up without giving other tasks a chance: a millisecond, or two if they must be loaded."""
 REQUESTS_AT_ONCE: Final = 1
@@ -117,32 +129,73 @@ async def mark_request_failed(turn: Turn, command: MarkRequestFailed) -> None:
     """Send it again later, or give it up."""
     challenge = await challenge_of(command)
     if command.status is None or not (challenge or await is_for_good(command)):
-        await turn[RequestsActor].ask(
+        unreachable = await is_unreachable(command)
+        gone = await turn[RequestsActor].ask(
             PostponeRequest(
                 request_id=command.request_id,
                 now=turn.now,
                 retry_after=command.retry_after,
                 refused=command.status in PASSING,
-                unreachable=await is_unreachable(command),
+                unreachable=unreachable,
             )
         )
+        if gone and unreachable:
+            await turn[RequestsActor].ask(AwaitHomeserver(names=gone, now=turn.now))
         return
     refused = await turn[RequestsActor].ask(RemoveRequest(request_id=command.request_id, now=turn.now))
     if refused is None:
         return
     why = Refused(status=command.status, errcode=command.errcode, error=command.error, challenge=challenge)
-    for refusal in turn.additions[REFUSALS]:
-        if refusal.kind == refused.kind:
-            await refusal.take(turn, refused, why)
+    refusals = refusals_of(turn.additions, refused.kind)
+    if not why.is_of_all:
+        for refusal in refusals:
+            halves = () if refusal.halve is None else await refusal.halve(refused)
+            if halves:
+                instead_of = (*refused.instead_of, refused.request_id)
+                await turn[RequestsActor].ask(PutRequests(requests=halves, now=turn.now, instead_of=instead_of))
+                return
+    for refusal in refusals:
+        await refusal.take(turn, refused, why)
     if not is_answer(turn.additions, refused.kind, command.status):
-        turn.events.append(
-            RequestGivenUp(kind=refused.kind, status=command.status, errcode=command.errcode, error=command.error)
-        )
+        turn.events.append(await _given_up(refused, why))
+
+
+async def _given_up(refused: AnsweredRequest, why: Refused) -> RequestGivenUp:
+    """What subscribers hear."""
+    by_user: dict[UserId, Iterable[DeviceId]] = {}
+    if refused.kind in _BY_USER:
+        body = await in_slices(answer(refused.body, "a body"))
+        by_user = body.get(_BY_USER[refused.kind], {})
+    return RequestGivenUp(
+        kind=refused.kind,
+        status=why.status,
+        errcode=why.errcode,
+        error=why.error,
+        event_type=refused.event_type,
+        users=tuple(by_user) if refused.kind is RequestKind.KEYS_QUERY else (),
+        devices=tuple(
+            DeviceAddress(user_id=user_id, device_id=device_id)
+            for user_id, devices in by_user.items()
+            for device_id in devices
+        ),
+    )
+
+
+def refusals_of(additions: Additions, kind: RequestKind) -> list[Refusal]:
+    """What refusals of a kind of request mean."""
+    return [refusal for refusal in additions[REFUSALS] if refusal.kind == kind]
 
 
 def is_answer(additions: Additions, kind: RequestKind, status: int) -> bool:
     """Whether a refusal says all that a request asks."""
-    return any(refusal.kind == kind and status in refusal.answers for refusal in additions[REFUSALS])
+    return any(status in refusal.answers for refusal in refusals_of(additions, kind))
+
+
+def is_passed_over(additions: Additions, kind: RequestKind, status: int, errcode: str | None) -> bool:
+    """Whether nobody who waits is told of a refusal: it says all that was asked, or leaves some out."""
+    if is_answer(additions, kind, status):
+        return True
+    return errcode != UNRECOGNIZED and any(refusal.leaves_out for refusal in refusals_of(additions, kind))
 
 
 async def backed_off(turn: Turn, names: Iterable[str]) -> dict[str, int]:

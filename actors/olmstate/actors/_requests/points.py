@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.points import Point
@@ -10,7 +11,11 @@ from olmstate.actors._engine.turn import Turn
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.messages import JsonObject, OlmStateError, RequestKind, Transport
 
-from .actor import AnsweredRequest
+from .actor import AnsweredRequest, NewRequest
+
+UNRECOGNIZED: Final = "M_UNRECOGNIZED"
+"""The homeserver doesn't know the end point (spec: Common error codes)."""
+T = TypeVar("T")
 
 
 class Answer(QuietStruct, kw_only=True, frozen=True):
@@ -34,12 +39,22 @@ class Refused(QuietStruct, kw_only=True, frozen=True):
     challenge: JsonObject | None = None
     """The user has to authenticate first."""
 
+    @property
+    def is_of_all(self) -> bool:
+        """Whether it would have been refused whatever it had been about: else one of several may be why."""
+        return self.challenge is not None or self.errcode == UNRECOGNIZED
+
 
 class Refusal(QuietStruct, kw_only=True, frozen=True):
     """What it means that a kind of request was refused for good: in the turn in which the request is removed."""
 
     kind: RequestKind
     take: Callable[[Turn, AnsweredRequest, Refused], Awaitable[None]]
+    halve: Callable[[AnsweredRequest], Awaitable[tuple[NewRequest, ...]]] | None = None
+    """The same in two requests, which are made in its place if one of those that it is about may be why it was refused;
+    none if it is about one alone."""
+    leaves_out: bool = False
+    """Whoever waits isn't told that some are refused: they see whom they learn nothing of."""
     answers: frozenset[int] = frozenset()
     """Statuses that say all that was asked, as a 404 says that there is nothing: nobody is told of a refusal then."""
 
@@ -51,6 +66,12 @@ class Upkeep(QuietStruct, kw_only=True, frozen=True):
     """Whether there is anything to make. Asked often, and without a turn."""
     make: Callable[[Turn], Awaitable[None]]
     """Make what is due, as this turn sees it: another process may have been quicker."""
+
+
+def halves_of(items: Sequence[T]) -> tuple[Sequence[T], ...]:
+    """Two halves; of one item there are none."""
+    middle = len(items) // 2
+    return (items[:middle], items[middle:]) if middle else ()
 
 
 ANSWERS = Point[Answer]("answers to requests")

@@ -14,7 +14,7 @@ from .operations import REQUESTS_AT_ONCE
 async def outgoing_requests(supervisor: BesideTurns, procedure: OutgoingRequests) -> tuple[Request, ...]:  # noqa: ARG001 - a procedure's function
     """Make what is due, and give what this process may send now."""
     await make_due(supervisor)
-    request_ids = await sendable(supervisor)
+    request_ids = [each.request_id for each in await sendable(supervisor)]
     found: list[Request] = []
     async for some in SlicesOf(request_ids, REQUESTS_AT_ONCE):
         contents = await supervisor.ask(RequestContents(request_ids=some))

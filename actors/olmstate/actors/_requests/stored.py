@@ -32,6 +32,8 @@ class RequestRecord(Record, kw_only=True, frozen=True):
     """It waits only since the homeserver could not be reached: once that has answered another, it is due at once."""
     released: int = 0
     """How often it was due at once for that; as many failures are left to it, so that it waits longer each time."""
+    instead_of: tuple[str, ...] = ()
+    """The refused requests that it is a part of, the whole first."""
 
 
 class RequestContentRecord(Record, kw_only=True, frozen=True):
@@ -43,6 +45,8 @@ class RequestContentRecord(Record, kw_only=True, frozen=True):
     path: str
     body: bytes
     context: bytes = b""
+    event_type: str | None = None
+    """Of a to-device event, before it is encrypted."""
 
 
 class BackOffRecord(Record, kw_only=True, frozen=True):
@@ -53,3 +57,7 @@ class BackOffRecord(Record, kw_only=True, frozen=True):
     failures: int
     until: int
     """Milliseconds since 1970."""
+    unreachable: bool = False
+    """It is over once the homeserver has answered another request."""
+    released: int = 0
+    """How often it was over for that: see `RequestRecord`."""

@@ -8,6 +8,7 @@ Its invariants:
 - A sender's message index belongs to the first event of theirs that was decrypted with it (`message_indices`).
   Decrypting is a query, so this guard is written behind: it holds in this process at once, in others and after a
   restart from the next turn on.
+- Withheld notices are bounded. Each user's newest about a session counts, and others' don't touch it.
 - Decrypting changes nothing else that is stored: what could be decrypted once can be decrypted again.
 
 The partition is (room, session) for room keys, and (room, session, user) for the claims of more users, for withheld
@@ -17,9 +18,10 @@ notices and for used indices.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import chain
+from operator import attrgetter
 from typing import Any, ClassVar, TypeAlias, TypeVar, assert_never, cast
 
 from msgspec.structs import replace
@@ -29,12 +31,14 @@ from olmstate.actors._devices.actor import KnownSenderCodec
 from olmstate.actors._devices.senders import KnownSender
 from olmstate.actors._engine.actor import Actor, Committed, Environment, Notice, PageQuery, Wanted
 from olmstate.actors._engine.cache import Cache
+from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
 from olmstate.actors._engine.records import OneRecordCodec, dumps, loads, restore
 from olmstate.actors._identities.actor import IdentityCodec
 from olmstate.actors._identities.known import KnownIdentity
 from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.room_event import copy_from_clear
+from olmstate.actors._wire.shares import surplus
 from olmstate.actors._wire.untrusted_json import as_object, is_object, json_object, string
 from olmstate.actors._wire.untrusted_json import loads as parse_json
 from olmstate.messages import (
@@ -65,7 +69,6 @@ from olmstate.messages import (
     SenderState,
     UnknownMessageIndex,
     UntrustedSender,
-    UserId,
 )
 from olmstate.storage import Position, Row, RowReader, Table
 
@@ -84,12 +87,23 @@ from .claims import (
 )
 from .copies import RoomKeyCopy, add_copy, export
 from .message_indices import BLOCK, BlockNames, EventHashes, UsedIndices, UsedIndicesCodec, block_of, index_of, merge
-from .stored import ClaimedKeysRecord, ClaimsRecord, CopyRecord, RoomKeyRecord, WithheldRecord
+from .notices import outweighs
+from .stored import (
+    ClaimedKeysRecord,
+    ClaimsRecord,
+    CopyRecord,
+    NoticeName,
+    RoomKeyRecord,
+    WithheldNameRecord,
+    WithheldRecord,
+)
 
 S = TypeVar("S", bound=str)
 
 NAMES_REMEMBERED = 1_024
 """Users under whose names identities are looked up: each event asks for the same one several times."""
+MOST_NOTICES = 2_000
+"""Withheld notices that are kept; those of the user go who has the most: anybody can send some, of any session."""
 BLOCKS_AT_ONCE = 24
 """Of message indices, written without giving other tasks a chance."""
 
@@ -225,7 +239,7 @@ def _record(claim: Claim, session_key: str, *, signed: bool) -> CopyRecord:
 
 class _MoreClaimsCodec:
     def __init__(self, store: RowReader) -> None:
-        self._group: Callable[[RoomId], bytes] = partial(store.key, Table.ROOM_KEY_CLAIMS)
+        self._group: Callable[[RoomId, str], bytes] = partial(store.key, Table.ROOM_KEY_CLAIMS)
 
     def decode(self, partition: bytes, rows: Sequence[Row]) -> MoreClaims | None:  # noqa: ARG002 - one row at most
         return self.claims(rows[0]) if rows else None
@@ -258,7 +272,7 @@ class _MoreClaimsCodec:
                     for claim in entry.claims
                 ],
             )
-            yield Row(partition, partition, dumps(record), group=self._group(entry.room_id))
+            yield Row(partition, partition, dumps(record), group=self._group(entry.room_id, entry.session_id))
 
 
 def _imported(session_key: str) -> InboundGroupSession:
@@ -289,10 +303,10 @@ class AddRoomKeys(QuietStruct, Message[tuple[RoomKeyChange, ...]], kw_only=True,
     room_keys: tuple[NewRoomKey, ...]
 
 
-class AddWithheld(QuietStruct, Message[tuple[tuple[RoomId, MegolmSessionId, UserId], ...]], kw_only=True, frozen=True):
-    """Take in withheld notices; a user's first one for a session stays. The reply are those."""
+class AddWithheld(QuietStruct, Message[tuple[NoticeName, ...]], kw_only=True, frozen=True):
+    """Take in withheld notices. The reply are those that count from now on."""
 
-    notices: dict[tuple[RoomId, MegolmSessionId, UserId], WithheldRecord]
+    notices: dict[NoticeName, WithheldRecord]
 
 
 class KnownOfSession(QuietStruct, kw_only=True, frozen=True):
@@ -331,9 +345,16 @@ class GroupRoomKeys(QuietStruct, Message[None], kw_only=True, frozen=True):
 
 
 class MoreClaimsPage(PageQuery[tuple[Position, tuple[MoreClaims, ...]]], kw_only=True, frozen=True):
-    """Some of all claims that are kept apart from their sessions, and where to go on; none at the end."""
+    """Some of the claims that are kept apart from their sessions, and where to go on; none at the end.
+
+    A session is a group; in earlier versions a room was one, and before that there were none.
+    """
 
     table: Table = Table.ROOM_KEY_CLAIMS
+
+
+class ChangedClaims(QuietStruct, Message[tuple[MoreClaims, ...]], kw_only=True, frozen=True):
+    """Those of them that this turn has changed, which no page has."""
 
 
 class DecryptSome(QuietStruct, Query[tuple[DecryptedRoomEvent | DecryptionError, ...]], kw_only=True, frozen=True):
@@ -357,6 +378,7 @@ Asked: TypeAlias = (
     | LookUpRoomKeys
     | RoomKeysPage
     | MoreClaimsPage
+    | ChangedClaims
     | WriteBehind
     | EncryptionInfoOf
     | DecryptRoomEvent
@@ -388,6 +410,12 @@ class InboundGroupSessionsActor(Actor[Asked]):
         self._withheld = Cache[WithheldRecord | None](
             Table.WITHHELD_ROOM_KEYS, OneRecordCodec(WithheldRecord), capacity(Table.WITHHELD_ROOM_KEYS)
         )
+        of_notice = attrgetter("room_id", "session_id", "sender")
+        named = NamedRecordsCodec(store, WithheldNameRecord, of_notice, attrgetter("number"))
+        self._withheld_names = Cache[NamedRecords[NoticeName, WithheldNameRecord]](
+            Table.WITHHELD_NAMES, named, capacity(Table.WITHHELD_NAMES)
+        )
+        self._all_withheld = store.key(Table.WITHHELD_NAMES, "withheld notices")
         self._used = Cache[UsedIndices](Table.MESSAGE_INDICES, UsedIndicesCodec(), capacity(Table.MESSAGE_INDICES))
         self._event_hashes = EventHashes(store)
         self._pending: dict[bytes, dict[int, str]] = {}
@@ -400,7 +428,13 @@ class InboundGroupSessionsActor(Actor[Asked]):
         self._identity_name: Callable[[str], bytes] = lru_cache(NAMES_REMEMBERED)(partial(store.key, Table.IDENTITIES))
         self._own_identity = self._identity_name(environment.user_id)
         views: list[Cache[Any]] = [self._senders, self._identities]
-        caches: list[Cache[Any]] = [self._room_keys, self._more_claims, self._withheld, self._used]
+        caches: list[Cache[Any]] = [
+            self._room_keys,
+            self._more_claims,
+            self._withheld,
+            self._withheld_names,
+            self._used,
+        ]
         super().__init__(environment, [*caches, *views])
 
     def _notice(self, room_id: RoomId, session_id: str, sender: str) -> bytes:
@@ -442,12 +476,13 @@ class InboundGroupSessionsActor(Actor[Asked]):
             case GroupRoomKeys(room_keys=room_keys) | LookUpRoomKeys(sessions=room_keys):
                 return ((self._room_keys, [self._partition(*names) for names in room_keys]),)
             case AddWithheld(notices=notices):
-                return ((self._withheld, [self._notice(*name) for name in notices]),)
+                names = (self._withheld_names, [self._all_withheld])
+                return names, (self._withheld, [self._notice(*name) for name in notices])
             case LookUpSessions(sessions=sessions):
                 return self._wanted_to_look_up(sessions)
             case WriteBehind(blocks=blocks):
                 return ((self._used, list(blocks)),)
-            case RoomKeysPage() | MoreClaimsPage():
+            case RoomKeysPage() | MoreClaimsPage() | ChangedClaims():
                 return ()
             case _:
                 assert_never(message)
@@ -551,10 +586,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
                     self._room_keys.put(partition, self._room_keys.current(partition))
                 return message.reply(None)
             case AddWithheld(notices=notices):
-                new = tuple(name for name in notices if self._withheld.current(self._notice(*name)) is None)
-                for name in new:
-                    self._withheld.put(self._notice(*name), notices[name])
-                return message.reply(new)
+                return message.reply(tuple(self._withhold(notices)))
             case LookUpRoomKeys(sessions=sessions):
                 return message.reply(tuple(self._room_keys.current(self._partition(*each)) for each in sessions))
             case LookUpSessions(sessions=sessions):
@@ -563,6 +595,8 @@ class InboundGroupSessionsActor(Actor[Asked]):
                 return message.reply(self.decoded_page(message.table, self._codec.entry))
             case MoreClaimsPage():
                 return message.reply(self.decoded_page(message.table, self._claims_codec.claims))
+            case ChangedClaims():
+                return message.reply(tuple(claims for claims in self._more_claims.all_changed() if claims is not None))
             case WriteBehind(blocks=blocks):
                 self._merge_pending(blocks)
                 return message.reply(None)
@@ -586,6 +620,23 @@ class InboundGroupSessionsActor(Actor[Asked]):
             return True
         more = entry.more_claims and self._more_claims.current(self._claims_name(room_id, session_id, sender))
         return bool(more)
+
+    def _withhold(self, notices: Mapping[NoticeName, WithheldRecord]) -> list[NoticeName]:
+        """Those of them that count from now on."""
+        new = [name for name in notices if outweighs(notices[name], self._withheld.current(self._notice(*name)))]
+        if not new:
+            return []
+        names = self._withheld_names.change(self._all_withheld)
+        first = 1 + max((record.number for record in names.by_name.values()), default=0)
+        names.drop(new)
+        for number, name in enumerate(new, first):
+            room_id, session_id, sender = name
+            record = WithheldNameRecord(room_id=room_id, session_id=session_id, sender=sender, number=number)
+            names.put({name: record})
+            self._withheld.put(self._notice(*name), notices[name])
+        for name in names.drop(surplus([(name, name[2], 0) for name in names.by_name], number=MOST_NOTICES)):
+            self._withheld.put(self._notice(*name), None)
+        return new
 
     def _add(self, new: NewRoomKey) -> RoomKeyChange:
         partition = self._partition(new.room_id, new.session_id)

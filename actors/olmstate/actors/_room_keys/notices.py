@@ -10,11 +10,14 @@ from typing import Final
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import if_sound, json_object, string
 from olmstate.messages import JsonObject, MalformedMessage, MegolmSessionId, RoomId, UserId
+from olmstate.storage.owner import is_user_id
 
-from .stored import WithheldRecord
+from .stored import NoticeName, WithheldRecord
 
 UNAVAILABLE: Final = "m.unavailable"
 """Whoever was asked for a key doesn't have it. That says nothing of whether its maker withholds it."""
+MOST_ID: Final = 255
+"""Characters of a room's id, or a session's. Rooms' have as many bytes at the most."""
 MOST_CODE: Final = 255
 """Characters. The spec's codes have twenty, those of others begin with a domain's name."""
 MOST_REASON: Final = 1_000
@@ -32,7 +35,7 @@ class Notice(QuietStruct, kw_only=True, frozen=True):
     withheld: WithheldRecord
 
     @property
-    def name(self) -> tuple[RoomId, MegolmSessionId, UserId]:
+    def name(self) -> NoticeName:
         """Under which it is kept."""
         return self.room_id, self.session_id, self.sender
 
@@ -48,10 +51,22 @@ def read_notice(event: JsonObject) -> Notice:
     if len(code) > MOST_CODE:
         raise MalformedMessage(reason="a code of more than 255 characters")
     reason = if_sound(string, content, "reason")
+    sender, room_id, session_id = string(event, "sender"), string(content, "room_id"), string(content, "session_id")
+    if max(len(room_id), len(session_id)) > MOST_ID or not is_user_id(sender):
+        raise MalformedMessage(reason="what is no id")
     return Notice(
-        room_id=RoomId(string(content, "room_id")),
-        session_id=MegolmSessionId(string(content, "session_id")),
-        sender=UserId(string(event, "sender")),
+        room_id=RoomId(room_id),
+        session_id=MegolmSessionId(session_id),
+        sender=UserId(sender),
         sender_key=if_sound(string, content, "sender_key"),
         withheld=WithheldRecord(code=code, reason=None if reason is None else reason[:MOST_REASON]),
     )
+
+
+def outweighs(new: WithheldRecord, before: WithheldRecord | None) -> bool:
+    """Whether a user's notice about a session counts instead of the one before it.
+
+    The newest does: why somebody withholds a key may change. But one of their other devices may say that it hasn't got
+    the key, and that changes nothing.
+    """
+    return before is None or (new != before and new.code != UNAVAILABLE)

@@ -6,7 +6,8 @@ nobody else waits for them. What an import that was cut short has stored stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import chain
 from typing import TypeVar
 
 import attrs
@@ -18,9 +19,12 @@ from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import (
     AddRoomKeys,
+    ChangedClaims,
     DecryptSome,
     GroupRoomKeys,
     InboundGroupSessionsActor,
+    LookUpRoomKeys,
+    MoreClaims,
     MoreClaimsPage,
     NewRoomKey,
     RoomKeyEntry,
@@ -35,6 +39,7 @@ from olmstate.actors._wire.algorithms import MEGOLM
 from olmstate.actors._wire.curve25519 import curve25519_key
 from olmstate.actors._wire.key_file import Derivation, FileKeys, SealedFile, finish, read_sessions, write_key_file
 from olmstate.actors._wire.quiet_struct import QuietStruct
+from olmstate.actors._wire.shares import surplus
 from olmstate.actors._wire.signatures import ed25519_key
 from olmstate.actors._wire.untrusted_json import (
     as_object,
@@ -70,7 +75,7 @@ from olmstate.messages import (
     RoomKeyImportProgress,
     RoomKeysImported,
 )
-from olmstate.storage import in_thread
+from olmstate.storage import Position, in_thread
 
 R = TypeVar("R")
 
@@ -84,6 +89,8 @@ AT_ONCE = 16
 """Keys checked without giving other tasks a chance, or fewer that are large: below a millisecond."""
 PAGE = 32
 """Keys read and exported without giving other tasks a chance: about a millisecond."""
+CLAIMS_FORWARDED = 64
+"""Of one session. Each is a message, on which the other side's ratchet goes on."""
 
 
 async def add_room_key(turn: Turn, command: AddRoomKey) -> RoomKeyChange:
@@ -288,11 +295,12 @@ async def _export(supervisor: Asking, room_id: RoomId | None, take: Callable[[Se
     if room_id is not None:
         await _group_all(supervisor)
         group = (room_id,)
-    more_claims = await _more_claims(supervisor, [None] if room_id is None else [(room_id,), ()])
     done = 0
     after, page = await supervisor.ask(RoomKeysPage(limit=PAGE, group=group))
     while page:
-        exported = [exported for entry in page for exported in _exports(entry, more_claims)]
+        exported: list[JsonObject] = []
+        for entry in page:
+            exported += _exports(entry, await _more_claims(supervisor.ask, entry))
         take(exported)
         done += len(exported)
         supervisor.publish(RoomKeyExportProgress(done=done))
@@ -309,57 +317,80 @@ async def _group_all(supervisor: Asking) -> None:
 
 
 async def _more_claims(
-    supervisor: Asking, groups: Iterable[tuple[str, ...] | None]
-) -> dict[tuple[RoomId, str], tuple[Claim, ...]]:
-    """The claims that are kept apart from their sessions, of some rooms or all; there are hardly ever any."""
-    found: dict[tuple[RoomId, str], tuple[Claim, ...]] = {}
-    for group in groups:
-        after, page = await supervisor.ask(MoreClaimsPage(group=group))
+    ask: Callable[[MoreClaimsPage], Awaitable[tuple[Position, tuple[MoreClaims, ...]]]],
+    entry: RoomKeyEntry,
+    choose: Callable[[list[Claim]], list[Claim]] = list[Claim],
+) -> list[Claim]:
+    """The claims on a session that are kept apart from it, and there are hardly ever any; those that are chosen."""
+    found: list[Claim] = []
+    if not entry.more_claims:
+        return found
+    session_id = entry.copies[0].session.session_id
+    for group in ((entry.room_id, session_id), (entry.room_id,), ()):
+        after, page = await ask(MoreClaimsPage(group=group, limit=PAGE))
         while page:
-            for entry in page:
-                named = entry.room_id, entry.session_id
-                found[named] = (*found.get(named, ()), *entry.claims)
-            after, page = await supervisor.ask(MoreClaimsPage(after=after, group=group))
+            found = choose([*found, *_claims_on(entry.room_id, session_id, page)])
+            after, page = await ask(MoreClaimsPage(after=after, group=group, limit=PAGE))
     return found
 
 
-def forwarded_keys(entry: RoomKeyEntry) -> list[JsonObject]:
-    """The most trusted copy as entries of an export: once for each claim that is kept with it.
+def _claims_on(room_id: RoomId, session_id: str, more: Iterable[MoreClaims]) -> Iterable[Claim]:
+    return chain.from_iterable(each.claims for each in more if (each.room_id, each.session_id) == (room_id, session_id))
+
+
+def _shared_out(claims: list[Claim]) -> list[Claim]:
+    """Those that are forwarded: of equals, what comes first."""
+    gone = set(surplus([(claim, claim.sender, 0) for claim in reversed(claims)], number=CLAIMS_FORWARDED))
+    return [claim for claim in claims if claim not in gone]
+
+
+async def forwarded_keys(turn: Turn, session: tuple[RoomId, MegolmSessionId]) -> list[JsonObject]:
+    """The most trusted copy of a session as entries of an export: once for each claim on it; none if there is no key.
 
     Whoever was given the key can have claimed it first, and an entry names no user. With that one alone, its maker's
-    messages would be nobody's where it arrives. What this device has made is nobody else's.
+    messages would be nobody's where it arrives. So where there are too many claims, those go of whoever has the most.
+    What this device has made is nobody else's.
     """
-    exports = list(_exports(entry, {}))
+    actor = turn[InboundGroupSessionsActor]
+    (entry,) = await actor.ask(LookUpRoomKeys(sessions=(session,)))
+    if entry is None:
+        return []
+    copy = entry.copies[0]
     if entry.claims and entry.claims[0].own:
-        return exports[:1]
-    return [exported for exported in exports if exported["session_key"] == exports[0]["session_key"]]
+        return [_exported_copy(entry.room_id, copy, entry.claims[0])]
+    more = await _more_claims(actor.ask, entry, _shared_out)
+    async for some in SlicesOf(await actor.ask(ChangedClaims()), PAGE):
+        more = _shared_out([*more, *_claims_on(*session, some)])
+    return [_exported_copy(entry.room_id, copy, claim) for claim in _shared_out(_claims_on_copy(entry, copy, more))]
 
 
-def _exports(entry: RoomKeyEntry, more_claims: Mapping[tuple[RoomId, str], tuple[Claim, ...]]) -> Iterable[JsonObject]:
+def _exports(entry: RoomKeyEntry, more: Sequence[Claim]) -> Iterable[JsonObject]:
     """Each copy as often as there are claims on it: an export names no users, so that each may be the one."""
     for copy in entry.copies:
-        more = more_claims.get((entry.room_id, copy.session.session_id), ())
-        if copy.signed:
-            claims = (*entry.claims, *more, *copy.exported)
-        elif entry.copies[0].signed:
-            continue  # beside a signed one, what doesn't connect is a forgery
-        else:
-            claims = (*copy.exported, *(claim for claim in more if claim.sender is None))
-        session_key = export(copy.session)
-        by_keys: dict[tuple[Curve25519Key, Ed25519Key], Claim] = {}
-        for claim in claims:
-            by_keys.setdefault((claim.sender_key, claim.ed25519), claim)
-        for claim in by_keys.values():
-            yield _exported_copy(entry.room_id, copy.session.session_id, session_key, claim)
+        if copy.signed or not entry.copies[0].signed:  # beside a signed one, what doesn't connect is a forgery
+            for claim in _claims_on_copy(entry, copy, more):
+                yield _exported_copy(entry.room_id, copy, claim)
 
 
-def _exported_copy(room_id: RoomId, session_id: str, session_key: str, claim: Claim) -> JsonObject:
+def _claims_on_copy(entry: RoomKeyEntry, copy: RoomKeyCopy, more: Sequence[Claim]) -> list[Claim]:
+    """Those on one copy, of each pair of keys the first; ``more`` are kept apart from the session."""
+    if copy.signed:
+        claims = (*entry.claims, *more, *copy.exported)
+    else:
+        claims = (*copy.exported, *(claim for claim in more if claim.sender is None))
+    by_keys: dict[tuple[Curve25519Key, Ed25519Key], Claim] = {}
+    for claim in claims:
+        by_keys.setdefault((claim.sender_key, claim.ed25519), claim)
+    return list(by_keys.values())
+
+
+def _exported_copy(room_id: RoomId, copy: RoomKeyCopy, claim: Claim) -> JsonObject:
     """A copy from its first index, with one claim on it."""
     return {
         "algorithm": MEGOLM,
         "room_id": room_id,
-        "session_id": session_id,
-        "session_key": session_key,
+        "session_id": copy.session.session_id,
+        "session_key": export(copy.session),
         "sender_key": claim.sender_key,
         "sender_claimed_keys": {"ed25519": claim.ed25519},
         "forwarding_curve25519_key_chain": list(claim.forwarding_chain),

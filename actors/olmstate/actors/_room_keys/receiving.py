@@ -11,7 +11,7 @@ from olmstate.actors._engine.turn import Turn
 from olmstate.actors._room_keys.actor import AddRoomKeys, AddWithheld, InboundGroupSessionsActor, NewRoomKey
 from olmstate.actors._room_keys.claims import Claim, shared
 from olmstate.actors._room_keys.copies import RoomKeyCopy, session_from_room_key
-from olmstate.actors._room_keys.notices import Notice, read_notice
+from olmstate.actors._room_keys.notices import Notice, outweighs, read_notice
 from olmstate.actors._room_keys.points import tell_of_room_keys, tell_of_sessions
 from olmstate.actors._to_device.handlers import DecryptedEvent, PlainEvent
 from olmstate.actors._wire.algorithms import MEGOLM
@@ -22,8 +22,9 @@ from olmstate.messages import (
     RejectedRoomKey,
     RoomId,
     RoomKeysWithheld,
-    UserId,
 )
+
+from .stored import NoticeName, WithheldRecord
 
 ROOM_KEYS_AT_ONCE = 12
 """Checked without giving other tasks a chance: a millisecond."""
@@ -87,10 +88,13 @@ async def notices_of(events: Sequence[PlainEvent]) -> list[Notice]:
 
 
 async def keep_notices(turn: Turn, notices: Sequence[Notice]) -> None:
-    """Keep withheld notices; of somebody's two for a session the first counts."""
-    withheld = {notice.name: notice.withheld for notice in reversed(notices)}
-    new: list[tuple[RoomId, MegolmSessionId, UserId]] = []
-    async for some in SlicesOf(dict.fromkeys(notice.name for notice in notices), NOTICES_AT_ONCE):
+    """Keep withheld notices, as far as there is room; of somebody's two for a session the better one counts."""
+    withheld: dict[NoticeName, WithheldRecord] = {}
+    for notice in notices:
+        if outweighs(notice.withheld, withheld.get(notice.name)):
+            withheld[notice.name] = notice.withheld
+    new: list[NoticeName] = []
+    async for some in SlicesOf(withheld, NOTICES_AT_ONCE):
         new += await turn[InboundGroupSessionsActor].ask(AddWithheld(notices={name: withheld[name] for name in some}))
         await tell_of_sessions(turn, {(room_id, session_id) for room_id, session_id, _ in some})
     if new:

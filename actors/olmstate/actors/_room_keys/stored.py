@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from olmstate.actors._engine.records import Record
 from olmstate.actors._wire.quiet_struct import QuietStruct
@@ -66,6 +66,22 @@ class WithheldRecord(Record, kw_only=True, frozen=True, omit_defaults=True):
     code: str
     reason: str | None = None
     """A text for people, as its sender has written it."""
+
+
+NoticeName: TypeAlias = tuple[RoomId, MegolmSessionId, UserId]
+"""The session, and the user who withholds its key."""
+
+
+class WithheldNameRecord(Record, kw_only=True, frozen=True):
+    """That there is a withheld notice, and whose."""
+
+    table: ClassVar[Table] = Table.WITHHELD_NAMES
+
+    room_id: RoomId
+    session_id: MegolmSessionId
+    sender: UserId
+    number: int
+    """Of the notice in its store: they go in this order."""
 
 
 class MessageIndicesRecord(Record, kw_only=True, frozen=True):

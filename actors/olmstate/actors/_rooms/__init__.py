@@ -30,6 +30,7 @@ from .sharing import (
     PrepareShare,
     claim_for_room,
     delivery_refused,
+    halve_delivery,
     prepare_share,
     share_room_key,
     take_delivery,
@@ -52,6 +53,6 @@ CAPABILITY = Capability(
     services=(RoomSending,),
     additions=(
         ANSWERS.add(Answer(kind=RequestKind.TO_DEVICE, take=take_delivery)),
-        REFUSALS.add(Refusal(kind=RequestKind.TO_DEVICE, take=delivery_refused)),
+        REFUSALS.add(Refusal(kind=RequestKind.TO_DEVICE, take=delivery_refused, halve=halve_delivery)),
     ),
 )

@@ -29,7 +29,13 @@ from olmstate.actors._requests.actor import (
 from olmstate.actors._requests.operations import stored_requests
 from olmstate.actors._requests.points import Refused
 from olmstate.actors._to_device.claims import PreparedClaims, claim_keys, next_try, without_session
-from olmstate.actors._to_device.sending import DEVICES_A_REQUEST, Encrypted, encrypt_to, to_device_request
+from olmstate.actors._to_device.sending import (
+    DEVICES_A_REQUEST,
+    Encrypted,
+    encrypt_to,
+    halve_to_device,
+    to_device_request,
+)
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._withheld.notices import tell_no_olm
@@ -269,18 +275,17 @@ async def _carried_on(turn: Turn, room_id: RoomId, session_id: MegolmSessionId) 
 async def _request(
     room_id: RoomId, session_id: MegolmSessionId, contents: Mapping[DeviceAddress, JsonObject]
 ) -> NewRequest:
-    context = {
-        _MARK: {
-            "room_id": room_id,
-            "session_id": session_id,
-            "devices": [[address.user_id, address.device_id] for address in contents],
-        }
-    }
     return await to_device_request(
         contents.items(),
         subjects=(prefix_of(room_id, session_id) + secrets.token_hex(4),),  # the requests go out at the same time
-        context=json.dumps(context).encode(),
+        context=_context(room_id, session_id, contents),
+        inner_type="m.room_key",
     )
+
+
+def _context(room_id: str, session_id: str, devices: Iterable[DeviceAddress]) -> bytes:
+    named = [[address.user_id, address.device_id] for address in devices]
+    return json.dumps({_MARK: {"room_id": room_id, "session_id": session_id, "devices": named}}).encode()
 
 
 async def take_delivery(turn: Turn, answered: AnsweredRequest, response: JsonObject) -> None:  # noqa: ARG001 - an answer's function
@@ -294,6 +299,18 @@ async def take_delivery(turn: Turn, answered: AnsweredRequest, response: JsonObj
         for user_id, device_id in carried["devices"]
     )
     await _mark(turn, room_id, session_id, devices)
+
+
+async def halve_delivery(refused: AnsweredRequest) -> tuple[NewRequest, ...]:
+    """Send the halves of a request to devices, whatever it carries."""
+
+    def context(devices: Iterable[DeviceAddress]) -> bytes:
+        if not refused.context.startswith(_CARRIES):
+            return refused.context
+        carried = json.loads(refused.context)[_MARK]
+        return _context(carried["room_id"], carried["session_id"], devices)
+
+    return await halve_to_device(refused, context)
 
 
 async def delivery_refused(turn: Turn, refused: AnsweredRequest, why: Refused) -> None:  # noqa: ARG001 - a refusal's function

@@ -19,6 +19,7 @@ from olmstate.actors._engine.cache import Cache
 from olmstate.actors._engine.named_records import NamedRecords, NamedRecordsCodec
 from olmstate.actors._key_requests.stored import WaitingName, name_of
 from olmstate.actors._wire.quiet_struct import QuietStruct
+from olmstate.actors._wire.shares import surplus
 from olmstate.messages import (
     DeviceId,
     Message,
@@ -160,7 +161,8 @@ class SecretRequestsActor(Actor[Asked]):
                 waiting = self._waiting.change(self._waiting_partition)
                 waiting.drop(over)
                 waiting.put({name_of(record): record for record in records})
-                waiting.drop(list(waiting.by_name)[MOST_WAITING:])
+                waits = [(name, record.device_id, 0) for name, record in waiting.by_name.items()]
+                waiting.drop(surplus(waits, number=MOST_WAITING))
                 return message.reply(None)
             case PutReceived(secrets=secrets, now=now):
                 self._put_received(secrets, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Final
 
 from olmstate.actors._engine.turn import Turn
@@ -44,5 +45,7 @@ async def _answer(turn: Turn, record: WaitingSecretRecord, is_verified: bool) ->
     return Answer(type="m.secret.send", contents=(content,), encrypted=True)
 
 
-SECRETS_HERE = Answering(about="secret answer", read=_read, waiting=_waiting, change=_change, answer=_answer)
+SECRETS_HERE = Answering(
+    about="secret answer", read=_read, wanted=attrgetter("request_id"), waiting=_waiting, change=_change, answer=_answer
+)
 """What is done about requests for secrets."""

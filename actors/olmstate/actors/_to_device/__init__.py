@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from olmstate.actors._engine.capability import Capability
-from olmstate.actors._requests.points import ANSWERS, Answer
+from olmstate.actors._requests.points import ANSWERS, REFUSALS, Answer, Refusal
 from olmstate.messages import (
     CreateOlmSessions,
     DecryptToDevice,
@@ -15,7 +15,7 @@ from olmstate.messages import (
 )
 
 from .actor import CommittedSessions, OlmSessionsActor
-from .claims import missing_sessions, take_claim_answer
+from .claims import claim_refused, halve_claim, missing_sessions, take_claim_answer
 from .delivery import ClaimForDevices, PrepareToDevice, claim_for_devices, prepare_to_device, send_to_device
 from .importing import import_account
 from .sending import create_olm_sessions, encrypt_to_device
@@ -37,5 +37,8 @@ CAPABILITY = Capability(
         MissingSessions.by(missing_sessions),
         SendToDevice.by(send_to_device),
     ),
-    additions=(ANSWERS.add(Answer(kind=RequestKind.KEYS_CLAIM, take=take_claim_answer)),),
+    additions=(
+        ANSWERS.add(Answer(kind=RequestKind.KEYS_CLAIM, take=take_claim_answer)),
+        REFUSALS.add(Refusal(kind=RequestKind.KEYS_CLAIM, take=claim_refused, halve=halve_claim, leaves_out=True)),
+    ),
 )

@@ -25,6 +25,7 @@ from olmstate.actors._requests.actor import (
 )
 from olmstate.actors._requests.back_off import delay
 from olmstate.actors._requests.operations import backed_off, committed_back_offs
+from olmstate.actors._requests.points import Refused, halves_of
 from olmstate.actors._wire.algorithms import OLM
 from olmstate.actors._wire.quiet_struct import QuietStruct
 from olmstate.actors._wire.untrusted_json import is_object, json_object, optional
@@ -180,7 +181,7 @@ async def take_claim_answer(turn: Turn, answered: AnsweredRequest, response: Jso
     created = (await create_olm_sessions(turn, CreateOlmSessions(one_time_keys=claimed))).created
     own = (await own_device(turn)).identity
     failed = set(optional(json_object, response, "failures") or {}) - {server_of(own.user_id)}
-    asked = [DeviceAddress(user_id=user, device_id=device) for user, devices in wanted.items() for device in devices]
+    asked = _devices_of(answered)
     without = [subject_of(address) for address in set(asked) - set(created) if server_of(address.user_id) not in failed]
     servers = {server_of(address.user_id) for address in asked}
     await turn[RequestsActor].ask(
@@ -190,3 +191,18 @@ async def take_claim_answer(turn: Turn, answered: AnsweredRequest, response: Jso
             now=turn.now,
         )
     )
+
+
+async def halve_claim(refused: AnsweredRequest) -> tuple[NewRequest, ...]:
+    """Claim the keys of the halves of its devices."""
+    return tuple(_claim({subject_of(each): each for each in half}) for half in halves_of(_devices_of(refused)))
+
+
+async def claim_refused(turn: Turn, refused: AnsweredRequest, why: Refused) -> None:  # noqa: ARG001 - a refusal's function
+    """Leave its devices alone for a while: a claim was made again at each send."""
+    await turn[RequestsActor].ask(BackOff(failed=refused.subjects, succeeded=(), now=turn.now))
+
+
+def _devices_of(claim: AnsweredRequest) -> list[DeviceAddress]:
+    wanted: dict[UserId, dict[DeviceId, str]] = json.loads(claim.body)["one_time_keys"]
+    return [DeviceAddress(user_id=user, device_id=device) for user, devices in wanted.items() for device in devices]

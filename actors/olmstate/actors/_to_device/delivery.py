@@ -94,7 +94,9 @@ async def prepare_to_device(turn: Turn, command: PrepareToDevice) -> PreparedToD
     encrypted = await encrypt_to(turn, able, command.type, command.content, able)
     requests = [
         # one after another to each device, as they were sent
-        await to_device_request(some, subjects=tuple(f"sent {subject_of(device)}" for device, _ in some))
+        await to_device_request(
+            some, subjects=tuple(f"sent {subject_of(device)}" for device, _ in some), inner_type=command.type
+        )
         async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)
     ]
     request_ids = await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))

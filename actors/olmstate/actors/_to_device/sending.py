@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from olmstate.actors._account.actor import ALGORITHM, AccountActor, CreateOutboundSessions, NewSession
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._devices.operations import distinct, look_up
 from olmstate.actors._engine.slices import SlicesOf, in_slices
 from olmstate.actors._engine.turn import Turn
-from olmstate.actors._requests.actor import NewRequest
+from olmstate.actors._requests.actor import AnsweredRequest, NewRequest
+from olmstate.actors._requests.points import halves_of
 from olmstate.actors._to_device.actor import AddSessions, Encrypt, OlmSessionsActor
 from olmstate.actors._to_device.handlers import OLM_TROUBLE
 from olmstate.actors._wire.algorithms import ENCRYPTED, OLM
@@ -200,8 +201,17 @@ async def to_device_request(
     event_type: str = ENCRYPTED,
     subjects: tuple[str, ...] = (),
     context: bytes = b"",
+    inner_type: str | None = None,
 ) -> NewRequest:
-    """A request that sends events to devices, encrypted ones if nothing else is said."""
+    """A request that sends events to devices, encrypted ones if nothing else is said.
+
+    Args:
+        contents: What goes to which.
+        event_type: As the homeserver sees it.
+        subjects: As those of a `NewRequest`.
+        context: The same.
+        inner_type: Of the event that is encrypted.
+    """
     body = {"messages": await by_user(contents)}
     return NewRequest(
         kind=RequestKind.TO_DEVICE,
@@ -210,6 +220,37 @@ async def to_device_request(
         body=encode_plain(body) if event_type == ENCRYPTED else json.dumps(body).encode(),  # the former are ours
         subjects=subjects,
         context=context,
+        event_type=inner_type or event_type,
+    )
+
+
+async def halve_to_device(
+    refused: AnsweredRequest, contexts: Callable[[Iterable[DeviceAddress]], bytes]
+) -> tuple[NewRequest, ...]:
+    """Send to the halves of a request's devices: it may be too large, or the homeserver may not know one of them.
+
+    Args:
+        refused: The request.
+        contexts: That of one which goes to some of the devices.
+    """
+    messages = json_object(await in_slices(answer(refused.body, "a body")), "messages")
+    contents = [
+        (DeviceAddress(user_id=UserId(user_id), device_id=DeviceId(device_id)), content)
+        for user_id, by_device in messages.items()
+        for device_id, content in by_device.items()
+    ]
+    event_type = refused.path.split("/")[-2]
+    return tuple(
+        [
+            await to_device_request(
+                half,
+                event_type=event_type,
+                subjects=refused.subjects,
+                context=contexts(address for address, _ in half),
+                inner_type=refused.event_type,
+            )
+            for half in halves_of(contents)
+        ]
     )
 
 

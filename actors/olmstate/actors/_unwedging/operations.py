@@ -10,6 +10,7 @@ Anybody can claim that a message comes from a device. So each is done for a devi
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
@@ -104,7 +105,10 @@ async def greet(turn: Turn, devices: Sequence[DeviceAddress]) -> None:
     begun = frozenset(devices)
     wanting = {device: repairs[device] for device in wanted if device in begun}
     encrypted = await encrypt_to(turn, wanting, "m.dummy", {})
-    requests = [await to_device_request(some) async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)]
+    requests = [
+        await to_device_request(some, inner_type="m.dummy")
+        async for some in SlicesOf(encrypted.contents.items(), DEVICES_A_REQUEST)
+    ]
     await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
     done = {device: msgspec.structs.replace(repair, wanted=None, begun=turn.now) for device, repair in wanting.items()}
     await turn[UnwedgingActor].ask(PutRepairs(repairs=done, now=turn.now))
@@ -134,7 +138,8 @@ async def share_again(turn: Turn, events: Sequence[DecryptedEvent]) -> None:
 
 async def _share_again(turn: Turn, device: DeviceKeys, sent: Mapping[RoomId, MegolmSessionId]) -> bool:
     """Whether there was anything to send."""
-    subject = f"again {device.user_id} {device.device_id} "
+    # a device's id is whatever its owner has chosen, and is not to pass for the beginning of another's
+    subject = json.dumps(["again", device.user_id, device.device_id])
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
     waiting = sum(each.startswith(subject) for request in pending for each in request.subjects)
     requests: list[NewRequest] = []
@@ -145,7 +150,7 @@ async def _share_again(turn: Turn, device: DeviceKeys, sent: Mapping[RoomId, Meg
         )
         # of its own, so that none waits for another
         subjects = (subject + secrets.token_hex(4),)
-        requests.append(await to_device_request(encrypted.contents.items(), subjects=subjects))
+        requests.append(await to_device_request(encrypted.contents.items(), subjects=subjects, inner_type="m.room_key"))
     await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
     return bool(requests)
 

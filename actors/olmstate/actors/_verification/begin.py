@@ -186,7 +186,12 @@ def other_attempts(flows: Iterable[Flow], event: events.Request | events.Start, 
 
     If there are any, each takes `events.SecondAttempt`, and so does the new one (spec: Error and exception handling).
     One whose time is over is none, though nobody may have looked yet: its device has given it up.
+
+    Of an event that came in clear, nobody knows which device of its user has sent it. Another one could end what a
+    device has begun by asking in its name, so such an event ends nothing.
     """
+    if event.envelope.sender_device is None:
+        return []
     began = (event.envelope.sender, event.from_device)
     return [
         flow

@@ -14,6 +14,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from olmstate.actors._account.operations import own_device
+from olmstate.actors._device_lists.actor import AskNoMore, DeviceListsActor
 from olmstate.actors._devices.operations import devices_of
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.turn import Turn
@@ -163,11 +164,11 @@ async def flows_due(supervisor: BesideTurns) -> bool:
 
 async def end_flows(turn: Turn) -> None:
     """End the flows whose time is over, and forget those that ended long ago."""
-    for key, record in (await turn[VerificationsActor].ask(Flows())).items():
+    for record in (await turn[VerificationsActor].ask(Flows())).values():
         if record.due_at > turn.now:
             continue
         if record.flow is None or record.flow.ended:
-            await turn[VerificationsActor].ask(DropFlow(key=key))
+            await forget(turn, record)
             continue
         await go_on(turn, record, events.Tick())
 
@@ -227,11 +228,26 @@ async def keep(
         unsent=() if never_sent else (*before.unsent, *_room_messages(flow, done.effects)),
     )
     await turn[VerificationsActor].ask(PutFlow(record=record))
+    await _wait_no_more(turn, before, record)
     await carry_out(turn, (record.user_id, record.flow_id), done.effects)
     stage = STAGES[flow.state]
     if before.flow is None or STAGES[before.flow.state] is not stage:
         turn.events.append(VerificationChanged(user_id=record.user_id, flow_id=record.flow_id, stage=stage))
     return record
+
+
+async def forget(turn: Turn, record: VerificationRecord) -> None:
+    """Forget a flow."""
+    await turn[VerificationsActor].ask(DropFlow(key=(record.user_id, record.flow_id)))
+    await _wait_no_more(turn, record)
+
+
+async def _wait_no_more(turn: Turn, before: VerificationRecord, now: VerificationRecord | None = None) -> None:
+    """Have the peer's devices be queried no more, if this was the last flow in which something waited for that."""
+    if before.waiting and (now is None or not now.waiting):
+        flows = await turn[VerificationsActor].ask(Flows())
+        if not any(each.waiting for each in flows.values() if each.user_id == before.user_id):
+            await turn[DeviceListsActor].ask(AskNoMore(users=(before.user_id,)))
 
 
 def _room_messages(flow: Flow, effects: tuple[Effect, ...]) -> Iterable[RoomMessageRecord]:
@@ -264,6 +280,7 @@ def _request(key: FlowKey, send: Send) -> NewRequest:
         path=f"/_matrix/client/v3/sendToDevice/{send.type}/{{transaction_id}}",
         body=json.dumps({"messages": messages}).encode(),
         subjects=_subjects(key),
+        event_type=send.type,
     )
 
 

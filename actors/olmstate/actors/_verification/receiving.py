@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from olmstate.actors._device_lists.actor import DeviceListsActor, Invalidated, Invalidations
+from olmstate.actors._device_lists.actor import AskOnce, DeviceListsActor, Invalidations
 from olmstate.actors._device_lists.operations import track_users
 from olmstate.actors._engine.capability import Asking
 from olmstate.actors._engine.turn import Turn
@@ -40,9 +40,9 @@ from olmstate.messages import (
 
 from . import begin, events
 from .actor import DropFlow, FlowKey, Flows, PutFlow, VerificationsActor
-from .effects import AskForKeys, Effect
+from .effects import AskForKeys, Effect, Send
 from .flow import State
-from .operations import carry_out, go_on, is_about, keep, known_keys, message_is_sent, own_address, take_step
+from .operations import carry_out, forget, go_on, is_about, keep, known_keys, message_is_sent, own_address, take_step
 from .stored import VerificationRecord, WaitingEventRecord
 from .view import verification
 
@@ -60,10 +60,13 @@ MOST_FLOWS: Final = 256
 """At a time, so that nobody fills the store. What others begin beyond that goes in the place of what the user has begun
 who has the most; what our user has done something about, never goes."""
 MOST_ANSWERS: Final = 16
-"""To a user that wait to be sent. Whoever has more coming is answered no more where there is no flow, and begins none:
-each event would have us send one or two, and what else we send would wait for those."""
+"""To a user that wait to be sent. Whoever has more coming is answered no more before our user has done something: each
+event would have us send one or two, and what else we send would wait for those. What needs no answer is taken in all
+the same: the user's other devices can't help it."""
 MOST_WAITING: Final = 16
 """Events of one flow; more than one has in all."""
+MOST_BYTES: Final = 32 * 1024
+"""Of an event's content, and of all that wait in one flow: they are stored. An honest one has a few hundred."""
 
 
 async def receive_plain(turn: Turn, came: Sequence[PlainEvent]) -> None:
@@ -198,6 +201,8 @@ def _of(flows: Mapping[FlowKey, VerificationRecord], event: events.Incoming) -> 
 
 
 async def _receive(turn: Turn, came: WaitingEventRecord, sender: UserId, *, queried: bool = False) -> None:
+    if len(came.content) > MOST_BYTES:
+        return
     try:
         event = _parsed(came, sender)
     except MalformedMessage:
@@ -208,18 +213,23 @@ async def _receive(turn: Turn, came: WaitingEventRecord, sender: UserId, *, quer
         await _wait(turn, record, came)  # what waits is the peer's: in a room, others name the flow, too
     elif record is not None and record.flow is not None:
         await _take(turn, record, event, came, queried=queried)
-    elif await _waits_for_answers(turn, sender):
-        return
     elif isinstance(event, events.Request | events.Start):
         if (sender, event.flow_id) not in flows and await _has_room(turn, flows):
             await _begin(turn, flows.values(), event, came, queried=queried)
     else:
-        await carry_out(turn, (sender, event.flow_id), begin.receive_unknown(event))
+        answers = begin.receive_unknown(event)
+        if await _may_answer(turn, sender, answers):
+            await carry_out(turn, (sender, event.flow_id), answers)
 
 
-async def _waits_for_answers(turn: Turn, user_id: UserId) -> bool:
+async def _may_answer(turn: Turn, user_id: UserId, effects: Iterable[Effect]) -> bool:
+    """Whether nothing would be sent, or not too much waits to be sent to that user."""
+    return not any(isinstance(effect, Send) for effect in effects) or await _has_answers_left(turn, user_id)
+
+
+async def _has_answers_left(turn: Turn, user_id: UserId) -> bool:
     pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
-    return sum(is_about(user_id, subject) for each in pending for subject in each.subjects) >= MOST_ANSWERS
+    return sum(is_about(user_id, subject) for each in pending for subject in each.subjects) < MOST_ANSWERS
 
 
 async def _has_room(turn: Turn, flows: dict[FlowKey, VerificationRecord]) -> bool:
@@ -229,7 +239,7 @@ async def _has_room(turn: Turn, flows: dict[FlowKey, VerificationRecord]) -> boo
     for record in surplus(((each, each.user_id, 0) for each in idle), number=room):
         key = record.user_id, record.flow_id
         del flows[key]
-        await turn[VerificationsActor].ask(DropFlow(key=key))
+        await forget(turn, record)
         if _is_live(record):
             stage = VerificationStage.DISMISSED
             turn.events.append(VerificationChanged(user_id=record.user_id, flow_id=record.flow_id, stage=stage))
@@ -250,6 +260,8 @@ async def _take(
 ) -> None:
     assert record.flow is not None  # noqa: S101 - there is a flow
     done = await take_step(turn, record.flow, event, queried=queried)
+    if _is_idle(record) and not await _may_answer(turn, record.user_id, done.effects):
+        return
     waiting = await _awaited(turn, done.effects, came)
     if done.flow is not record.flow or done.effects:
         await keep(turn, record, done, waiting=waiting)
@@ -271,6 +283,8 @@ async def _begin(
         if isinstance(event, events.Request)
         else begin.receive_start(own, event, now=came.came, keys=keys)
     )
+    if not await _may_answer(turn, sender, began.effects):
+        return
     waiting = await _awaited(turn, began.effects, came)
     record = VerificationRecord(user_id=sender, flow_id=event.flow_id, waiting=waiting)
     if began.flow is not None:
@@ -278,22 +292,27 @@ async def _begin(
         begun_before = (each.flow for each in known if each.flow is not None)
         attempts = begin.other_attempts(begun_before, event, now=turn.now)
         others = [each for each in known if each.flow in attempts]
-        for each in (*others, begun) if others else ():
-            await go_on(turn, each, events.SecondAttempt())
+        if others and await _has_answers_left(turn, sender):
+            for each in (*others, begun):
+                await go_on(turn, each, events.SecondAttempt())
     elif waiting:
         await turn[VerificationsActor].ask(PutFlow(record=record))
 
 
 async def _awaited(turn: Turn, effects: tuple[Effect, ...], came: WaitingEventRecord) -> tuple[WaitingEventRecord, ...]:
-    """Have the sender's devices queried, if a step wants that; the event waits for it."""
+    """Have the sender's devices queried, if a step wants that; the event waits for it.
+
+    The sender isn't tracked for that: anybody can ask, and would be queried for ever. Our own user is, as always.
+    """
     users = tuple(UserId(effect.user_id) for effect in effects if isinstance(effect, AskForKeys))
     if not users:
         return ()
-    await track_users(turn, TrackUsers(users=users))
-    await turn[DeviceListsActor].ask(Invalidated(users=users))
+    await track_users(turn, TrackUsers(users=()))
+    await turn[DeviceListsActor].ask(AskOnce(users=users))
     return (came,)
 
 
 async def _wait(turn: Turn, record: VerificationRecord, came: WaitingEventRecord) -> None:
-    if len(record.waiting) < MOST_WAITING:
+    waiting = sum(len(each.content) for each in record.waiting)
+    if len(record.waiting) < MOST_WAITING and waiting + len(came.content) <= MOST_BYTES:
         await turn[VerificationsActor].ask(PutFlow(record=replace(record, waiting=(*record.waiting, came))))

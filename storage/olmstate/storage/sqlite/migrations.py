@@ -163,6 +163,11 @@ def secret_requests(db: Database) -> None:
     make_partitioned_table(db, "received_secrets")
 
 
+def withheld_names(db: Database) -> None:
+    """Whose withheld notices are, so that there is an end to them."""
+    make_partitioned_table(db, "withheld_names")
+
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     core_tables,
     one_index_by_partition,
@@ -183,6 +188,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     room_settings,
     inbox,
     secret_requests,
+    withheld_names,
 )
 """In order: the first makes version 1."""
 
