@@ -7,6 +7,7 @@ that is verified: anybody could say that they are our user's device, and the hom
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
@@ -47,8 +48,6 @@ class Answer(QuietStruct, kw_only=True, frozen=True):
     """What a device that asks is sent."""
 
     type: str
-    about: str
-    """What it answers: of two answers to a device that say the same, one is enough."""
     contents: tuple[JsonObject, ...]
     """Each is an event of its own; they go out one after another."""
     encrypted: bool
@@ -62,6 +61,8 @@ class Answering(Generic[W]):
     """Of the requests that carry its answers."""
     read: Callable[[DeviceId, str, JsonObject], W | None]
     """What the content of a request asks for, of a device with an id of its own; may raise `MalformedMessage`."""
+    wanted: Callable[[W], str]
+    """What that is: of two answers to a device that say the same, one is enough."""
     waiting: Callable[[Turn], Awaitable[Mapping[WaitingName, W]]]
     """What waits for an Olm session."""
     change: Callable[[Turn, Sequence[W], Sequence[WaitingName]], Awaitable[None]]
@@ -131,29 +132,31 @@ class Answering(Generic[W]):
         verified, known = await verified_own_devices(turn), await other_own_devices(turn)
         pending = await turn[RequestsActor].ask(PendingRequests(kind=RequestKind.TO_DEVICE))
         subjects = {subject for each in pending for subject in each.subjects}
-        requests: list[NewRequest] = []
         waiting: list[W] = []
-        async for some in SlicesOf(asked.values(), REQUESTS_AT_ONCE):
-            for record in some:
-                device = known.get(record.device_id)
+        # whoever asks for the same a thousand times makes this device look for it once
+        by_wanted: defaultdict[tuple[DeviceId, str], list[W]] = defaultdict(list)
+        for record in asked.values():
+            by_wanted[record.device_id, self.wanted(record)].append(record)
+        async for some in SlicesOf(by_wanted.items(), REQUESTS_AT_ONCE):
+            for (device_id, wanted), records in some:
+                device = known.get(device_id)
                 if device is None:
                     continue
-                answer = await self.answer(turn, record, record.device_id in verified)
+                answer = await self.answer(turn, records[0], device_id in verified)
                 if answer is None:
                     continue
                 # a device's id is whatever its owner has chosen, and is not to pass for another's
-                alike = json.dumps([self.about, record.device_id, answer.type])[:-1]
-                subject = f"{alike}, {json.dumps(answer.about)}]"
+                alike = json.dumps([self.about, device_id, answer.type])[:-1]
+                subject = f"{alike}, {json.dumps(wanted)}]"
                 if subject in subjects or sum(each.startswith(f"{alike}, ") for each in subjects) >= MOST_ANSWERS:
                     continue
                 # one after another to each device: of those that are overtaken, it can decrypt few
                 carrying = await _requests_with(turn, device, answer, (alike, subject))
                 if carrying is None:
-                    waiting.append(record)
+                    waiting += records
                 else:
-                    requests += carrying
-                    subjects |= {subject for request in carrying for subject in request.subjects}
-        await turn[RequestsActor].ask(PutRequests(requests=tuple(requests), now=turn.now))
+                    subjects |= {alike, subject}
+                    await turn[RequestsActor].ask(PutRequests(requests=tuple(carrying), now=turn.now))
         if waiting:
             await self.change(turn, waiting, ())
             await claim_keys(turn, {known[record.device_id].address for record in waiting})

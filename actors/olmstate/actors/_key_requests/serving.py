@@ -28,6 +28,10 @@ def _read(device_id: DeviceId, request_id: str, content: JsonObject) -> WaitingF
     )
 
 
+def _wanted(record: WaitingForwardRecord) -> str:
+    return f"{record.session_id} {record.room_id}"
+
+
 async def _waiting(turn: Turn) -> Mapping[WaitingName, WaitingForwardRecord]:
     return await turn[KeyRequestsActor].ask(WaitingForwards())
 
@@ -37,11 +41,10 @@ async def _change(turn: Turn, records: Sequence[WaitingForwardRecord], over: Seq
 
 
 async def _answer(turn: Turn, record: WaitingForwardRecord, is_verified: bool) -> Answer:  # noqa: FBT001 - as `Answering` calls it
-    about = f"{record.session_id} {record.room_id}"
     exported = await forwarded_keys(turn, (record.room_id, record.session_id)) if is_verified else []
     if exported:
         contents = tuple(map(_forward, exported))
-        return Answer(type="m.forwarded_room_key", about=about, contents=contents, encrypted=True)
+        return Answer(type="m.forwarded_room_key", contents=contents, encrypted=True)
     refusal: JsonObject = {
         "algorithm": MEGOLM,
         "room_id": record.room_id,
@@ -49,7 +52,7 @@ async def _answer(turn: Turn, record: WaitingForwardRecord, is_verified: bool) -
         "sender_key": (await own_device(turn)).identity.curve25519,
         "code": "m.unavailable" if is_verified else "m.unverified",
     }
-    return Answer(type="m.room_key.withheld", about=about, contents=(refusal,), encrypted=False)
+    return Answer(type="m.room_key.withheld", contents=(refusal,), encrypted=False)
 
 
 def _forward(exported: JsonObject) -> JsonObject:
@@ -59,5 +62,5 @@ def _forward(exported: JsonObject) -> JsonObject:
     return content
 
 
-FORWARDS = Answering(about="key answer", read=_read, waiting=_waiting, change=_change, answer=_answer)
+FORWARDS = Answering(about="key answer", read=_read, wanted=_wanted, waiting=_waiting, change=_change, answer=_answer)
 """What is done about requests for room keys."""

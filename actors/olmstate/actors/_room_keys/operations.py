@@ -317,23 +317,31 @@ async def _group_all(supervisor: Asking) -> None:
 
 
 async def _more_claims(
-    ask: Callable[[MoreClaimsPage], Awaitable[tuple[Position, tuple[MoreClaims, ...]]]], entry: RoomKeyEntry
+    ask: Callable[[MoreClaimsPage], Awaitable[tuple[Position, tuple[MoreClaims, ...]]]],
+    entry: RoomKeyEntry,
+    choose: Callable[[list[Claim]], list[Claim]] = list[Claim],
 ) -> list[Claim]:
-    """The claims on a session that are kept apart from it; there are hardly ever any."""
+    """The claims on a session that are kept apart from it, and there are hardly ever any; those that are chosen."""
     found: list[Claim] = []
     if not entry.more_claims:
         return found
     session_id = entry.copies[0].session.session_id
     for group in ((entry.room_id, session_id), (entry.room_id,), ()):
-        after, page = await ask(MoreClaimsPage(group=group))
+        after, page = await ask(MoreClaimsPage(group=group, limit=PAGE))
         while page:
-            found += _claims_on(entry.room_id, session_id, page)
-            after, page = await ask(MoreClaimsPage(after=after, group=group))
+            found = choose([*found, *_claims_on(entry.room_id, session_id, page)])
+            after, page = await ask(MoreClaimsPage(after=after, group=group, limit=PAGE))
     return found
 
 
 def _claims_on(room_id: RoomId, session_id: str, more: Iterable[MoreClaims]) -> Iterable[Claim]:
     return chain.from_iterable(each.claims for each in more if (each.room_id, each.session_id) == (room_id, session_id))
+
+
+def _shared_out(claims: list[Claim]) -> list[Claim]:
+    """Those that are forwarded: of equals, what comes first."""
+    gone = set(surplus([(claim, claim.sender, 0) for claim in reversed(claims)], number=CLAIMS_FORWARDED))
+    return [claim for claim in claims if claim not in gone]
 
 
 async def forwarded_keys(turn: Turn, session: tuple[RoomId, MegolmSessionId]) -> list[JsonObject]:
@@ -350,11 +358,10 @@ async def forwarded_keys(turn: Turn, session: tuple[RoomId, MegolmSessionId]) ->
     copy = entry.copies[0]
     if entry.claims and entry.claims[0].own:
         return [_exported_copy(entry.room_id, copy, entry.claims[0])]
-    more = [*await _more_claims(actor.ask, entry), *_claims_on(*session, await actor.ask(ChangedClaims()))]
-    claims = _claims_on_copy(entry, copy, more)
-    # of equals, those stay that are kept with the session
-    gone = set(surplus([(claim, claim.sender, 0) for claim in reversed(claims)], number=CLAIMS_FORWARDED))
-    return [_exported_copy(entry.room_id, copy, claim) for claim in claims if claim not in gone]
+    more = await _more_claims(actor.ask, entry, _shared_out)
+    async for some in SlicesOf(await actor.ask(ChangedClaims()), PAGE):
+        more = _shared_out([*more, *_claims_on(*session, some)])
+    return [_exported_copy(entry.room_id, copy, claim) for claim in _shared_out(_claims_on_copy(entry, copy, more))]
 
 
 def _exports(entry: RoomKeyEntry, more: Sequence[Claim]) -> Iterable[JsonObject]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Final
 
 from olmstate.actors._engine.turn import Turn
@@ -41,8 +42,10 @@ async def _answer(turn: Turn, record: WaitingSecretRecord, is_verified: bool) ->
     if secret is None:
         return None
     content = {"request_id": record.request_id, "secret": base64.encode(secret)}
-    return Answer(type="m.secret.send", about=record.request_id, contents=(content,), encrypted=True)
+    return Answer(type="m.secret.send", contents=(content,), encrypted=True)
 
 
-SECRETS_HERE = Answering(about="secret answer", read=_read, waiting=_waiting, change=_change, answer=_answer)
+SECRETS_HERE = Answering(
+    about="secret answer", read=_read, wanted=attrgetter("request_id"), waiting=_waiting, change=_change, answer=_answer
+)
 """What is done about requests for secrets."""
