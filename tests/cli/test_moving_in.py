@@ -257,10 +257,11 @@ def test_libolms_pickles_in_an_old_store_of_matrix_nio_are_read_too(
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("UPDATE accounts SET account = ?", (LIBOLM["account"].encode(),))
         (session,) = LIBOLM["sessions"]
-        row = ("old", "2020-01-01 00:00:00.000000", session["sender_key"], session["pickle"].encode())
+        then = "2020-01-01 00:00:00.000000"
+        row = ("old", then, then, session["sender_key"], session["pickle"].encode())
         database.execute(
             "INSERT INTO olmsessions (session_id, creation_time, last_usage_date, sender_key, account_id, session) "
-            "VALUES (?1, ?2, ?2, ?3, 1, ?4)",
+            "VALUES (?, ?, ?, ?, 1, ?)",
             row,
         )
 

@@ -40,7 +40,7 @@ MANY = {
     "ReceiveSync, device lists": 1_000,
     "ReceiveSync, many rooms": 1_000,
     "ReceiveSync, rooms": 20_000,
-    "RequestRoomKeys": 500,
+    "RequestRoomKeys": 2_000,
     "RoomKeyRequests": 1_000,
     "TrackUsers": 20_000,
 }

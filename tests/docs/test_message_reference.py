@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import get_args
@@ -58,8 +59,8 @@ def test_the_reply_of_an_entry_is_the_one_that_type_checkers_see(name: str) -> N
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_help_and_the_hover_of_a_message_name_its_reply(name: str) -> None:
-    documentation = getattr(olmstate.messages, name).__doc__
-    section = documentation.partition("    Returns:\n")[2].strip()
+    documentation = inspect.getdoc(getattr(olmstate.messages, name)) or ""
+    section = documentation.partition("Returns:\n")[2].strip()
     assert section.startswith(VOCABULARY[name].reply)
 
 

@@ -8,7 +8,6 @@ Rule: everybody in a room sees all of it, from its beginning, from the sync afte
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 
 import attrs
 
@@ -38,11 +37,10 @@ class Rooms:
         self.position = 0
         """How many events there have been in all rooms."""
         self._clock = clock or (lambda: 1_700_000_000_000 + self.position)
-        self._ids = count(1)
 
     def create(self, creator: str, body: JsonObject) -> JsonObject:
         """POST /createRoom."""
-        room = Room(f"!{next(self._ids)}:example.org")
+        room = Room(f"!{len(self.rooms) + 1}:example.org")
         self.rooms[room.room_id] = room
         self.set_membership(room, creator, creator, "join")
         for state in body.get("initial_state", ()):

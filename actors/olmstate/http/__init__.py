@@ -13,14 +13,20 @@ import httpx2
 
 from olmstate.messages import Request, Response
 
-__all__ = ["open_transport"]
+__all__ = ["AnswerTooLargeError", "open_transport"]
 
 SECONDS = 60.0
 """To wait for an answer, unless told otherwise: longer than a homeserver waits for others."""
 MOST_SECONDS = 86_400
+MOST_BYTES = 64 * 2**20
+"""Of an answer: the devices of 250 users, with fifty each, are 20 MB."""
 
 
 Send: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class AnswerTooLargeError(Exception):
+    """The homeserver's answer has more than `MOST_BYTES`, and was not read to its end: it counts as none."""
 
 
 def open_transport(base_url: str, access_token: str, *, seconds: float = SECONDS) -> AbstractAsyncContextManager[Send]:
@@ -29,7 +35,8 @@ def open_transport(base_url: str, access_token: str, *, seconds: float = SECONDS
     Args:
         base_url: The homeserver's, as ``https://matrix.example.org``.
         access_token: Of the device.
-        seconds: To wait for each connection, and for each part of an answer.
+        seconds: To wait for each connection, and for each part of an answer. A supervisor waits five minutes for the
+            whole, whatever its transport is.
 
     Raises:
         TypeError: An argument is of another type.
@@ -49,12 +56,28 @@ async def _opened(base_url: str, access_token: str, seconds: float) -> AsyncGene
 
         async def send(request: Request) -> Response:
             content = {"content": request.body, "headers": {"Content-Type": "application/json"}} if request.body else {}
-            answer = await client.request(request.method, request.path, **content)  # type: ignore[arg-type] # two of its
-            return Response(
-                status=answer.status_code, body=answer.content, retry_after=_seconds(answer.headers.get("Retry-After"))
-            )
+            async with client.stream(request.method, request.path, **content) as answer:  # type: ignore[arg-type] # two
+                body = await _read(answer)
+            retry_after = _seconds(answer.headers.get("Retry-After"))
+            return Response(status=answer.status_code, body=body, retry_after=retry_after)
 
         yield send
+
+
+async def _read(answer: httpx2.Response) -> bytes:
+    body = bytearray()
+    try:
+        async for part in answer.aiter_bytes():
+            body += part
+            if len(body) > MOST_BYTES:
+                # ends the loop, too: to leave it leaves behind what Trio warns of
+                await answer.aclose()
+    except (httpx2.StreamError, httpx2.TransportError):
+        if len(body) <= MOST_BYTES:
+            raise
+    if len(body) > MOST_BYTES:
+        raise AnswerTooLargeError(f"an answer has more than {MOST_BYTES:,} bytes")
+    return bytes(body)
 
 
 def _seconds(text: str | None) -> float | None:

@@ -73,7 +73,7 @@ class Response:
 
 Transport: TypeAlias = Callable[[Request], Awaitable[Response]]
 """Sends a request and gives the answer. Raises any `Exception` if there was none: it is tried again, and the logger
-``olmstate`` is warned."""
+``olmstate`` is warned. One that takes more than five minutes is cancelled, and has none either."""
 
 
 @attrs.frozen(kw_only=True)

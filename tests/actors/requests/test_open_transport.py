@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+import zlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
-from olmstate.http import open_transport
+from olmstate.actors._requests.courier import ANSWER_WITHIN, MOST_AT_ONCE
+from olmstate.actors.testing import MemoryDisk
+from olmstate.http import MOST_BYTES, AnswerTooLargeError, open_transport
 from olmstate.messages import Request, RequestId, RequestKind
+from tests.actors.requests.conftest import Put, new_request, process
 
 URL, TOKEN = "https://matrix.example.org", "a_token"
 
@@ -64,26 +71,80 @@ async def test_what_can_be_one_is_one(url: str) -> None:
         pass
 
 
+@asynccontextmanager
+async def served(handle: Callable[[trio.SocketStream], Awaitable[None]]) -> AsyncGenerator[str]:
+    """The URL of a server that does this with each connection, once a request has come, and then closes it."""
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some()
+            with suppress(trio.BrokenResourceError):  # the client has had enough
+                await handle(stream)
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, answer, [listener])
+        yield f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
+
+
+REQUEST = Request(
+    request_id=RequestId("1"), kind=RequestKind.KEYS_CHANGES, method="GET", path="/_matrix/client/versions", body=b""
+)
+
+
 @pytest.mark.parametrize("header", ["12", "9" * 400, "-5", "soon", ""])
 async def test_whatever_retry_after_says_the_answer_comes(header: str) -> None:
     # 400 digits are more than any number: each answer with them was none, and the request went out again for ever
     async def answer(stream: trio.SocketStream) -> None:
-        await stream.receive_some()
         head = f"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\nRetry-After: {header}\r\n\r\n"
         await stream.send_all(head.encode() + b"{}")
-        await stream.aclose()
 
-    request = Request(
-        request_id=RequestId("1"),
-        kind=RequestKind.KEYS_CHANGES,
-        method="GET",
-        path="/_matrix/client/versions",
-        body=b"",
-    )
-    async with trio.open_nursery() as nursery:
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        nursery.start_soon(trio.serve_listeners, answer, [listener])
-        async with open_transport(f"http://127.0.0.1:{listener.socket.getsockname()[1]}", TOKEN) as send:
-            response = await send(request)
-        nursery.cancel_scope.cancel()
+    async with served(answer) as url, open_transport(url, TOKEN) as send:
+        response = await send(REQUEST)
     assert (200, b"{}") == (response.status, response.body)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_an_answer_without_end_is_none(*, packed: bool) -> None:
+    # it was read until no memory was left
+    sent, part = 0, b" " * 2**20
+    packer = zlib.compressobj(wbits=31)
+
+    async def answer(stream: trio.SocketStream) -> None:
+        nonlocal sent
+        encoding = "Content-Encoding: gzip\r\n" if packed else ""
+        await stream.send_all(f"HTTP/1.1 200 OK\r\nConnection: close\r\n{encoding}\r\n".encode())
+        while sent < 2 * MOST_BYTES:
+            await stream.send_all(packer.compress(part) if packed else part)
+            sent += len(part)
+
+    async with served(answer) as url, open_transport(url, TOKEN) as send:
+        with pytest.raises(AnswerTooLargeError):
+            await send(REQUEST)
+    assert sent >= MOST_BYTES
+
+
+async def test_an_answer_that_drips_keeps_no_other_from_being_asked_for(
+    disk: MemoryDisk, autojump_clock: MockClock
+) -> None:
+    """Each byte came in time, and one of 16 places was gone for ever."""
+    answered = 0
+
+    async def answer(stream: trio.SocketStream) -> None:
+        nonlocal answered
+        answered += 1
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n"
+        if answered > MOST_AT_ONCE:
+            await stream.send_all(head + b"\r\n{}")
+            return
+        await stream.send_all(head + b"X-Slow: ")
+        while True:
+            await trio.sleep(59)
+            await stream.send_all(b"x")
+
+    async with served(answer) as url, open_transport(url, TOKEN) as send, process(disk, send) as device:
+        await device.supervisor.ask(Put(requests=(new_request(),) * (MOST_AT_ONCE + 1)))
+        await trio.sleep(ANSWER_WITHIN)
+        await trio.sleep(60)
+        assert MOST_AT_ONCE + 1 == len(device.heard.answers)

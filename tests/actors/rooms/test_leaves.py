@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from olmstate.actors._rooms.leaves import EVENTS_AT_ONCE, rooms_with_leaves
+from olmstate.actors._room_settings.from_sync import EVENTS_AT_ONCE
+from olmstate.actors._rooms.leaves import rooms_with_leaves
 from olmstate.actors._wire.steps import at_once
 from olmstate.messages import EncryptForRoom, Json, JsonObject, ReceiveSync, RoomId, Statistics, UserId
 from tests.actors.world import World

@@ -106,9 +106,12 @@ class KeyRequestsActor(Actor[Asked]):
                 requests = self._requests.change(self._request_partition)
                 requests.drop(over)
                 requests.put({session_of(record): record for record in records})
-                in_order = sorted(requests.by_name.values(), key=lambda record: (not record.answered, record.number))
-                entries = [(session_of(record), record.sender, 0) for record in in_order]
-                requests.drop(surplus(entries, number=MOST_REQUESTS))
+                if len(requests.by_name) > MOST_REQUESTS:
+                    in_order = sorted(
+                        requests.by_name.values(), key=lambda record: (not record.answered, record.number)
+                    )
+                    entries = [(session_of(record), record.sender, 0) for record in in_order]
+                    requests.drop(surplus(entries, number=MOST_REQUESTS))
                 return message.reply(None)
             case WaitingForwards():
                 return message.reply(self._forwards.current(self._forward_partition).by_name)

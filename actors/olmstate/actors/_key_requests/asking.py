@@ -49,6 +49,8 @@ from .stored import KeyRequestRecord
 
 SESSIONS_AT_ONCE: Final = 12
 """Looked up, or their keys checked, without giving other tasks a chance."""
+STORED_AT_ONCE: Final = 48
+"""The same, where each time the oldest of a thousand may have to go."""
 REQUEST: Final = "m.room_key_request"
 _ID_BYTES: Final = 16
 _first_known_index: Final[Callable[[KnownOfSession], int | None]] = attrgetter("first_known_index")
@@ -79,7 +81,8 @@ async def request_room_keys(turn: Turn, command: RequestRoomKeys) -> RoomKeysReq
                 message_index=index if before is None else min(index, before.message_index),
             )
     await ask_own_devices(turn, REQUEST, map(_request, records.values()))
-    await turn[KeyRequestsActor].ask(ChangeRequests(records=tuple(records.values())))
+    async for new in SlicesOf(records.values(), STORED_AT_ONCE):
+        await turn[KeyRequestsActor].ask(ChangeRequests(records=new))
     return RoomKeysRequested(devices=devices)
 
 

@@ -56,6 +56,9 @@ POLL: Final = 0.25
 """Seconds between two looks whether another process has written."""
 STORE_AGAIN: Final = 1.0
 """Seconds until an answer that could not be stored is tried again: the store was busy, or full."""
+ANSWER_WITHIN: Final = 300.0
+"""Seconds that a request may take: one that takes longer has no answer, and its place is another's. A homeserver that
+gives a byte a minute would keep it for ever."""
 MOST_AT_ONCE: Final = 16
 """Requests under way at a time."""
 REFUSALS_KEPT: Final = 256
@@ -230,11 +233,12 @@ class Courier:
         assert self._transport is not None  # noqa: S101 - `run` has looked
         try:
             # the user's function: whatever it raises means that there is no answer
-            given: object = self._transport(request)
-            if inspect.isawaitable(given):
-                given = cast("object", await given)
-                if isinstance(given, Response):
-                    return given
+            with trio.fail_after(ANSWER_WITHIN):
+                given: object = self._transport(request)
+                if inspect.isawaitable(given):
+                    given = cast("object", await given)
+                    if isinstance(given, Response):
+                        return given
         except BaseException as error:
             if not is_bug(error):
                 raise

@@ -7,6 +7,7 @@ stays so, whatever is said later.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain, count
 from typing import Final
 
 import msgspec
@@ -27,21 +28,13 @@ _PARTS: Final = ("state", "timeline", "org.matrix.msc4222.state_after", "state_a
 def settings_in(sync: JsonObject) -> Steps[dict[RoomId, Told]]:
     """What the rooms that the user is in have said, by their states and timelines."""
     found: dict[RoomId, Told] = {}
-    number = 0
-    for room_id, room in object_or_empty(object_or_empty(sync.get("rooms")).get("join")).items():
-        number += 1
-        if number % EVENTS_AT_ONCE == 0:
+    for room_id, _, event in events_of_rooms(sync):
+        if event is None:
             yield
-        for event in events_of(object_or_empty(room)):
-            number += 1
-            if number % EVENTS_AT_ONCE == 0:
-                yield
-            if event.get("state_key") != "":
-                continue
-            before = found.get(RoomId(room_id), _NOTHING)
-            after = _after(before, event)
+        elif event.get("state_key") == "":
+            after = _after(found.get(room_id, _NOTHING), event)
             if after != _NOTHING:
-                found[RoomId(room_id)] = after
+                found[room_id] = after
     return found
 
 
@@ -59,9 +52,17 @@ def _after(told: Told, event: JsonObject) -> Told:
             return told
 
 
-def events_of(room: JsonObject) -> Iterable[JsonObject]:
-    """A room's events in a sync's response; what its state is behind them comes last."""
-    for part in _PARTS:
-        events = object_or_empty(room.get(part)).get("events")
-        if is_array(events):
-            yield from map(object_or_empty, events)
+def events_of_rooms(sync: JsonObject) -> Iterable[tuple[RoomId, JsonObject, JsonObject | None]]:
+    """The events of the rooms that the user is in, each with its room; what a room's state is behind them comes last.
+
+    None in the place of an event: it is time for others.
+    """
+    numbers = count(1)
+    for room_id, joined in object_or_empty(object_or_empty(sync.get("rooms")).get("join")).items():
+        room = object_or_empty(joined)
+        arrays = (object_or_empty(room.get(part)).get("events") for part in _PARTS)
+        events = chain.from_iterable(each for each in arrays if is_array(each))
+        for event in chain([None], events):  # a room without any takes time, too
+            if next(numbers) % EVENTS_AT_ONCE == 0:
+                yield RoomId(room_id), room, None
+            yield RoomId(room_id), room, object_or_empty(event)

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from olmstate.actors._room_settings.from_sync import events_of
+from olmstate.actors._room_settings.from_sync import events_of_rooms
 from olmstate.actors._wire.steps import Steps
 from olmstate.actors._wire.untrusted_json import object_or_empty
 from olmstate.messages import JsonObject, RoomId
 
-EVENTS_AT_ONCE: Final = 128
 _WERE_IN: Final = ("join", "invite", None)
 """What somebody was who leaves by a leave; who knocked and was refused was never in. None: the server doesn't say."""
 
@@ -26,20 +25,13 @@ def rooms_with_leaves(sync: JsonObject) -> Steps[tuple[RoomId, ...]]:
     """The rooms in which a sync's response shows that somebody has left, and those that the user has left."""
     rooms = object_or_empty(sync.get("rooms"))
     found: dict[RoomId, None] = {RoomId(room_id): None for room_id in object_or_empty(rooms.get("leave"))}
-    number = 0
-    for room_id, joined in object_or_empty(rooms.get("join")).items():
-        number += 1
-        if number % EVENTS_AT_ONCE == 0:
+    for room_id, room, event in events_of_rooms(sync):
+        if event is None:
             yield
-        room = object_or_empty(joined)
-        limited = object_or_empty(room.get("timeline")).get("limited") is True
-        for event in events_of(room):
-            number += 1
-            if number % EVENTS_AT_ONCE == 0:
-                yield
-            if event.get("type") == "m.room.member" and _is_leave(event, limited=limited):
-                found[RoomId(room_id)] = None
-                break
+        elif event.get("type") == "m.room.member":
+            limited = object_or_empty(room.get("timeline")).get("limited") is True
+            if _is_leave(event, limited=limited):
+                found[room_id] = None
     return tuple(found)
 
 

@@ -28,8 +28,10 @@ def _there(table: Table) -> str:
 
 
 def _behind(table: Table) -> str:
-    """Rows behind a place, partition ?1 and key ?2, in order."""
-    return "(partition, key) > (?1, ?2) ORDER BY partition, key" if table in PARTITIONED else "key > ?2 ORDER BY key"
+    """Rows behind a place, in order."""
+    if table in PARTITIONED:
+        return "(partition, key) > (:partition, :key) ORDER BY partition, key"
+    return "key > :key ORDER BY key"
 
 
 def _rest(table: Table) -> str:
@@ -55,7 +57,7 @@ FENCE = (
 FACTS = "UPDATE meta SET facts = ? WHERE id = 1"
 STATE = "SELECT generation, floor, writer, store_id, schema FROM meta WHERE id = 1"
 CHANGED = " UNION ALL ".join(
-    f"SELECT '{table}', {_partition(table)}, {_rest(table)} FROM {table} WHERE generation > ?1"
+    f"SELECT '{table}', {_partition(table)}, {_rest(table)} FROM {table} WHERE generation > :since"
     for table in Table
     if table not in KEYS_ONLY
 )
@@ -82,17 +84,20 @@ _READ_BY_ROW = {
 
 
 def read_partition(table: Table) -> str:
-    """What reads the rows of a partition, some at a time; partition, key behind which, limit."""
+    """What reads the rows of a ``partition`` behind a ``key``, up to a ``limit``."""
     return (
-        f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND partition = ?1 AND key > ?2 "
-        "ORDER BY key LIMIT ?3"
+        f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} AND partition = :partition AND key > :key "
+        "ORDER BY key LIMIT :limit"
     )
 
 
 def page_of(table: Table, group: bytes | None) -> str:
-    """What reads a page of all rows, of those of a group, or of those that have none; partition, key, limit, group."""
-    of = "" if group is None else "AND grouped = ?4 " if group else "AND grouped IS NULL "
-    return f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} {of}AND {_behind(table)} LIMIT ?3"
+    """What reads a page of all rows, of those of a ``group``, or of those that have none.
+
+    The page lies behind a ``partition`` and a ``key``, and has up to a ``limit`` of rows.
+    """
+    of = "" if group is None else "AND grouped = :group " if group else "AND grouped IS NULL "
+    return f"SELECT {_columns(table)} FROM {table} WHERE {_there(table)} {of}AND {_behind(table)} LIMIT :limit"
 
 
 UPSERT = {table: _upsert(table) for table in Table}

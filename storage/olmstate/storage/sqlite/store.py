@@ -324,7 +324,7 @@ class SqliteStore:
         return fetched
 
     def _fetch_page(self, table: Table, partition: bytes, after: bytes) -> _Fetched:
-        sql, parameters = read_partition(table), [partition, after, ROWS_A_PART]
+        sql, parameters = read_partition(table), {"partition": partition, "key": after, "limit": ROWS_A_PART}
         return self._read(lambda: self._reader.execute(sql, parameters).fetchall())
 
     async def _let_others_run(self) -> None:
@@ -356,7 +356,8 @@ class SqliteStore:
     async def page(self, table: Table, after: Position, limit: int, group: bytes | None = None) -> list[Row]:
         """At most ``limit`` rows behind the position ``after``, in the order of their positions; see `RowReader`."""
         self.check_usable()
-        sql, parameters = page_of(table, group), [*after, limit, *([group] if group else [])]
+        partition, key = after
+        sql, parameters = page_of(table, group), {"partition": partition, "key": key, "limit": limit, "group": group}
         fetched: _Fetched = self._read(lambda: self._reader.execute(sql, parameters).fetchall())
         return [self._row(table, *row) for row in fetched]
 
@@ -414,7 +415,7 @@ class SqliteStore:
             try:
                 state = self._state(self._reader)
                 if since >= state.floor:
-                    rows = self._reader.execute(f"{CHANGED} LIMIT {MANY_CHANGES + 1}", [since]).fetchall()
+                    rows = self._reader.execute(f"{CHANGED} LIMIT {MANY_CHANGES + 1}", {"since": since}).fetchall()
             finally:
                 self._end_snapshot()
         return header, state, rows
