@@ -310,8 +310,14 @@ class Client:
         await self.supervisor.ask(ImportRoomKeys(keys=tuple(key.export() for key in keys)))
 
     async def move_keys(self) -> None:
-        """Export everything and import it again."""
-        await self.supervisor.ask(ImportRoomKeys(keys=await self.supervisor.ask(ExportRoomKeys())))
+        """Export everything and import it again, in an order that a seed gives again: sessions' ids are random."""
+        made = [key.session_id for key in self.world.room_keys]
+        exported = await self.supervisor.ask(ExportRoomKeys())
+        others = [key for key in exported if key["session_id"] in made]
+        own = [key for key in exported if key["session_id"] not in made]
+        others.sort(key=lambda key: made.index(key["session_id"]))
+        own.sort(key=lambda key: key["room_id"])
+        await self.supervisor.ask(ImportRoomKeys(keys=(*own, *others)))
 
     async def move_key_file(self) -> None:
         """The same in a file."""

@@ -131,7 +131,8 @@ class Keys:
             return True
         if self.fallback_number > 1 and 0 <= now - self.fallback_published < HOUR:
             return False
-        return self.fallback_unused is False or self.fallback_in_doubt or now - self.fallback_made >= 7 * DAY
+        is_old = not 0 <= now - self.fallback_made < 7 * DAY  # it was made later than now: the clock was set back
+        return self.fallback_unused is False or self.fallback_in_doubt or is_old
 
     def _new(self, keys: dict[KeyId, JsonObject]) -> None:
         for key_id, key in keys.items():

@@ -25,10 +25,12 @@ from olmstate.messages import (
     RequestGivenUp,
     RequestKind,
     RequestRefused,
+    RequestVerification,
     Response,
     SendToDevice,
     SentToDevice,
     SetDeviceTrust,
+    UpdateDevices,
     UserId,
 )
 from tests.actors.world import Other, World
@@ -246,6 +248,26 @@ async def test_what_is_refused_for_one_device_reaches_the_others_and_says_what_w
             assert 0 == events.statistics().current_buffer_used
         assert () == await device.ask(OutgoingRequests())
     assert [[1, 2], [1], [1, 2]] == [await read(other) for other in others]
+
+
+@pytest.mark.parametrize("devices", [(), (DeviceId("ONE"),)])
+async def test_what_the_library_sends_by_itself_is_named_too(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, devices: tuple[DeviceId, ...]
+) -> None:
+    """Nobody waits for it: the app was told no more than that something for devices was given up."""
+    one, two = [await world.log_in(BOB, name) for name in ("ONE", "TWO")]
+    refuse_to_device(monkeypatch, 400, lambda messages: "ONE" in messages[BOB])
+    async with world.process() as device:
+        await device.ask(UpdateDevices(users=(BOB,)))
+        with device.subscribe(RequestGivenUp) as events:
+            await device.ask(RequestVerification(user_id=BOB, devices=devices))
+            await trio.sleep(5)
+            given_up = events.receive_nowait()
+            assert 0 == events.statistics().current_buffer_used
+    assert ("m.key.verification.request", (one.peer.address,)) == (given_up.event_type, given_up.devices)
+    answer = await two.session.sync(None)
+    others = [] if devices else ["m.key.verification.request"]
+    assert others == [event["type"] for event in answer["to_device"]["events"]]
 
 
 async def test_a_homeserver_that_knows_no_such_request_is_not_asked_in_parts(
