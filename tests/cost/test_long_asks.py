@@ -79,7 +79,7 @@ async def test_of_what_is_large_less_is_done_at_a_time(name: str, tmp_path: Path
             async with longest_step() as counted:
                 await supervisor.ask(message)
         steps.append(counted.steps)
-    assert steps[1] >= steps[0] + FEW_LARGE // 5
+    assert steps[1] >= steps[0] + FEW_LARGE // 8  # either may take three more, as Trio happens to schedule
 
 
 async def test_of_events_for_which_a_ratchet_goes_far_fewer_are_decrypted_at_a_time(alice: Supervisor) -> None:
