@@ -60,7 +60,7 @@ def test_the_wheel_is_small_but_for_the_recording_of_the_demo(distributions: Dis
     with zipfile.ZipFile(distributions.wheel) as archive:
         recordings = sum(file.compress_size for file in archive.infolist() if "/recordings/" in file.filename)
     assert recordings > 0
-    assert distributions.wheel.stat().st_size - recordings <= 600_000
+    assert distributions.wheel.stat().st_size - recordings <= 650_000
 
 
 def test_the_sdist_holds_what_it_takes_to_test_and_to_document(sdist_files: set[str]) -> None:
