@@ -269,6 +269,20 @@ async def test_what_is_refused_for_one_device_reaches_the_others_and_says_what_w
     assert [[1, 2], [1], [1, 2]] == [await read(other) for other in others]
 
 
+async def test_more_refusals_than_are_kept_do_not_make_it_a_success(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of the whole had gone first, though each part's is one of it, too."""
+    monkeypatch.setattr("olmstate.actors._requests.courier.REFUSALS_KEPT", 5)
+    others = [await world.log_in(user, one_time_keys=1) for user in (BOB, CAROL, DAVE, "@eve:example.org")]
+    refused = refuse_to_device(monkeypatch, 400, lambda messages: messages.keys() != {"@eve:example.org"})
+    async with world.process() as device:
+        with pytest.raises(RequestRefused):
+            await device.ask(letter(*others))
+    assert 6 == len(refused)
+    assert [[], [], [], [1]] == [await read(other) for other in others]
+
+
 @pytest.mark.parametrize("devices", [(), (DeviceId("ONE"),)])
 async def test_what_the_library_sends_by_itself_is_named_too(
     world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, devices: tuple[DeviceId, ...]
