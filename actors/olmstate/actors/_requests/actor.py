@@ -36,8 +36,8 @@ from .stored import BackOffRecord, RequestContentRecord, RequestRecord
 _ID_BYTES = 16
 _TRANSACTION_ID = "{transaction_id}"
 _HOMESERVER = "the homeserver"
-"""Among the back-offs as long as requests wait since it could not be reached, so that an answer looks through them only
-then. Nobody backs off from it."""
+"""Among the back-offs as long as requests, or other back-offs, wait since it could not be reached, so that an answer
+looks through the requests only then. Nobody backs off from it."""
 
 
 _Requests: TypeAlias = NamedRecords[str, RequestRecord]
@@ -317,7 +317,7 @@ class RequestsActor(Actor[Asked]):
 
     @property
     def some_wait_for_homeserver(self) -> bool:
-        """Whether requests wait since the homeserver could not be reached, as far as this process knows by chance.
+        """Whether anything waits since the homeserver could not be reached, as far as this process knows by chance.
 
         Whoever sends requests looks at them often, and so knows.
         """
