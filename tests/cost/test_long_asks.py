@@ -33,6 +33,7 @@ MANY = {
     "EncryptForRoom": 400,
     "EncryptForRoom, with a new key": 200,
     "ForgetParkedEvents": 1_000,
+    "MissingSessions": 1_500,
     "OutdatedUsers": 2_000,
     "OutgoingRequests": 2_000,
     "ParkEvents": 1_000,

@@ -7,26 +7,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
 from typing import Any, TypeAlias
 
 import httpx2
 
 from olmstate.messages import Request, Response
 
-__all__ = ["AnswerTooLargeError", "open_transport"]
+__all__ = ["open_transport"]
 
 SECONDS = 60.0
 """To wait for an answer, unless told otherwise: longer than a homeserver waits for others."""
 MOST_SECONDS = 86_400
 MOST_BYTES = 64 * 2**20
-"""Of an answer: the devices of 250 users, with fifty each, are 20 MB."""
+"""Of an answer: the devices of 250 users, with fifty each, are 20 MB. Of one that has more, nothing is told but its
+status. If that is 200, it counts as a refusal of what asks for too much (413), so that less is asked for: else one
+user's server could hold up the other 249."""
 
 
 Send: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
-
-
-class AnswerTooLargeError(Exception):
-    """The homeserver's answer has more than `MOST_BYTES`, and was not read to its end: it counts as none."""
 
 
 def open_transport(base_url: str, access_token: str, *, seconds: float = SECONDS) -> AbstractAsyncContextManager[Send]:
@@ -58,13 +57,16 @@ async def _opened(base_url: str, access_token: str, seconds: float) -> AsyncGene
             content = {"content": request.body, "headers": {"Content-Type": "application/json"}} if request.body else {}
             async with client.stream(request.method, request.path, **content) as answer:  # type: ignore[arg-type] # two
                 body = await _read(answer)
-            retry_after = _seconds(answer.headers.get("Retry-After"))
-            return Response(status=answer.status_code, body=body, retry_after=retry_after)
+            status, retry_after = answer.status_code, _seconds(answer.headers.get("Retry-After"))
+            if body is None and status == HTTPStatus.OK:
+                status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            return Response(status=status, body=body or b"", retry_after=retry_after)
 
         yield send
 
 
-async def _read(answer: httpx2.Response) -> bytes:
+async def _read(answer: httpx2.Response) -> bytes | None:
+    """None: it is too large."""
     body = bytearray()
     try:
         async for part in answer.aiter_bytes():
@@ -75,9 +77,7 @@ async def _read(answer: httpx2.Response) -> bytes:
     except (httpx2.StreamError, httpx2.TransportError):
         if len(body) <= MOST_BYTES:
             raise
-    if len(body) > MOST_BYTES:
-        raise AnswerTooLargeError(f"an answer has more than {MOST_BYTES:,} bytes")
-    return bytes(body)
+    return bytes(body) if len(body) <= MOST_BYTES else None
 
 
 def _seconds(text: str | None) -> float | None:

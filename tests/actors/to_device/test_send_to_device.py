@@ -216,6 +216,25 @@ async def test_a_request_that_is_too_large_is_sent_in_parts(
     assert 2 == len(refused)
 
 
+async def test_an_event_that_is_sent_in_parts_arrives_before_later_ones(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parts went out behind what had been sent to the same devices meanwhile."""
+    others = [await world.log_in(user, one_time_keys=1) for user in (BOB, CAROL, DAVE)]
+    refused = refuse_to_device(monkeypatch, 413, lambda messages: not world.fail and len(messages) > 1)
+    async with world.process() as device:
+        await device.ask(letter(*others, n=0))
+        world.fail = True
+        assert not (await device.ask(letter(*others, n=1, patience=1))).delivered
+        for each in others:
+            assert not (await device.ask(letter(each, n=2, patience=1))).delivered
+        world.fail = False
+        await trio.sleep(60)
+        assert () == await device.ask(OutgoingRequests())
+    assert 4 == len(refused)
+    assert [[0, 1, 2]] * 3 == [await read(other) for other in others]
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_what_is_refused_for_one_device_reaches_the_others_and_says_what_was_given_up(
     world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, *, restarted: bool
@@ -248,6 +267,20 @@ async def test_what_is_refused_for_one_device_reaches_the_others_and_says_what_w
             assert 0 == events.statistics().current_buffer_used
         assert () == await device.ask(OutgoingRequests())
     assert [[1, 2], [1], [1, 2]] == [await read(other) for other in others]
+
+
+async def test_more_refusals_than_are_kept_do_not_make_it_a_success(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of the whole had gone first, though each part's is one of it, too."""
+    monkeypatch.setattr("olmstate.actors._requests.courier.REFUSALS_KEPT", 5)
+    others = [await world.log_in(user, one_time_keys=1) for user in (BOB, CAROL, DAVE, "@eve:example.org")]
+    refused = refuse_to_device(monkeypatch, 400, lambda messages: messages.keys() != {"@eve:example.org"})
+    async with world.process() as device:
+        with pytest.raises(RequestRefused):
+            await device.ask(letter(*others))
+    assert 6 == len(refused)
+    assert [[], [], [], [1]] == [await read(other) for other in others]
 
 
 @pytest.mark.parametrize("devices", [(), (DeviceId("ONE"),)])

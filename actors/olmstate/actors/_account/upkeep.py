@@ -1,7 +1,8 @@
 """Keeping the account's keys on the homeserver: uploads that are made by themselves (spec: Uploading keys).
 
 A one-time key is offered once. So an upload that has some is not repeated when nobody knows what became of it; it is
-given up, and the next one asks the homeserver how many it has. It waits as long as after other failures.
+given up, and the next one asks the homeserver how many it has. It waits as long as after other failures, and so no
+longer than an outage.
 """
 
 from __future__ import annotations

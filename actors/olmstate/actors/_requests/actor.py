@@ -36,8 +36,8 @@ from .stored import BackOffRecord, RequestContentRecord, RequestRecord
 _ID_BYTES = 16
 _TRANSACTION_ID = "{transaction_id}"
 _HOMESERVER = "the homeserver"
-"""Among the back-offs as long as requests wait since it could not be reached, so that an answer looks through them only
-then. Nobody backs off from it."""
+"""Among the back-offs as long as requests, or other back-offs, wait since it could not be reached, so that an answer
+looks through the requests only then. Nobody backs off from it."""
 
 
 _Requests: TypeAlias = NamedRecords[str, RequestRecord]
@@ -100,6 +100,8 @@ class AnsweredRequest(QuietStruct, kw_only=True, frozen=True):
     context: bytes
     event_type: str | None
     instead_of: tuple[RequestId, ...]
+    number: int
+    """Its place among all requests."""
 
 
 class PutRequests(QuietStruct, Message[tuple[RequestId, ...]], kw_only=True, frozen=True):
@@ -107,8 +109,8 @@ class PutRequests(QuietStruct, Message[tuple[RequestId, ...]], kw_only=True, fro
 
     requests: tuple[NewRequest, ...]
     now: int
-    instead_of: tuple[RequestId, ...] = ()
-    """The refused requests that they are parts of, the whole first."""
+    instead_of: AnsweredRequest | None = None
+    """The refused request that they are parts of. They take its place: what was made later is not to overtake them."""
 
 
 class PendingRequests(QuietStruct, Message[tuple[PendingRequest, ...]], kw_only=True, frozen=True):
@@ -315,7 +317,7 @@ class RequestsActor(Actor[Asked]):
 
     @property
     def some_wait_for_homeserver(self) -> bool:
-        """Whether requests wait since the homeserver could not be reached, as far as this process knows by chance.
+        """Whether anything waits since the homeserver could not be reached, as far as this process knows by chance.
 
         Whoever sends requests looks at them often, and so knows.
         """
@@ -346,6 +348,7 @@ class RequestsActor(Actor[Asked]):
             return ()
         owner = self._presence.announce()
         requests = self._requests.change(self._partition)
+        whole = message.instead_of
         number = 1 + max((request.number for request in requests.by_name.values()), default=0)
         request_ids: list[RequestId] = []
         for new in message.requests:
@@ -356,9 +359,9 @@ class RequestsActor(Actor[Asked]):
                 owner=owner,
                 subjects=new.subjects,
                 made=message.now,
-                number=number + len(request_ids),
+                number=number + len(request_ids) if whole is None else whole.number,
                 repeatable=new.repeatable,
-                instead_of=message.instead_of,
+                instead_of=() if whole is None else (*whole.instead_of, whole.request_id),
             )
             requests.put({request_id: request})
             content = RequestContentRecord(
@@ -370,6 +373,8 @@ class RequestsActor(Actor[Asked]):
             )
             self._contents.put(self._content_key(request_id), content)
             request_ids.append(request_id)
+        if whole is not None:
+            requests.by_name = dict(sorted(requests.by_name.items(), key=lambda item: item[1].number))
         return tuple(request_ids)
 
     def _sendable(self, request_ids: tuple[RequestId, ...], *, committed: bool) -> Iterable[Request]:
@@ -402,6 +407,7 @@ class RequestsActor(Actor[Asked]):
             context=content.context,
             event_type=content.event_type,
             instead_of=tuple(map(RequestId, request.instead_of)),
+            number=request.number,
         )
 
     def _forget(self, request: RequestRecord) -> None:

@@ -312,6 +312,7 @@ class Courier:
         for name in settled.names:
             if error is not None:
                 self._refused[name] = error
+                self._refused.move_to_end(name)
             if name in self._waiting and not any(name in each.names for each in left):
                 self._resolve(name, self._refused.pop(name, None))
         while len(self._refused) > REFUSALS_KEPT:

@@ -151,8 +151,7 @@ async def mark_request_failed(turn: Turn, command: MarkRequestFailed) -> None:
         for refusal in refusals:
             halves = () if refusal.halve is None else await refusal.halve(refused)
             if halves:
-                instead_of = (*refused.instead_of, refused.request_id)
-                await turn[RequestsActor].ask(PutRequests(requests=halves, now=turn.now, instead_of=instead_of))
+                await turn[RequestsActor].ask(PutRequests(requests=halves, now=turn.now, instead_of=refused))
                 return
     for refusal in refusals:
         await refusal.take(turn, refused, why)

@@ -22,7 +22,7 @@ class RequestRecord(Record, kw_only=True, frozen=True):
     made: int
     """Milliseconds since 1970."""
     number: int
-    """Of the request in its store: they go out in this order."""
+    """Of the request in its store: they go out in this order. A part of a refused one has that one's."""
     failures: int = 0
     not_before: int = 0
     """Milliseconds since 1970; until then it waits."""

@@ -10,7 +10,7 @@ from typing import Final
 from olmstate.actors._account.actor import ALGORITHM
 from olmstate.actors._account.operations import own_device
 from olmstate.actors._device_lists.operations import SERVER_TIMEOUT
-from olmstate.actors._devices.operations import MANY_ADDRESSES, committed_devices_of
+from olmstate.actors._devices.operations import MANY_ADDRESSES, committed_devices_of, distinct
 from olmstate.actors._engine.capability import BesideTurns
 from olmstate.actors._engine.slices import SlicesOf
 from olmstate.actors._engine.turn import Turn
@@ -89,7 +89,7 @@ async def claim_keys(turn: Turn, missing: Collection[DeviceAddress]) -> Prepared
 async def missing_sessions(supervisor: BesideTurns, query: MissingSessions) -> SessionsMissing:
     """Which devices have no session, and what to claim: of whom nobody asks for, and who hasn't failed lately."""
     own = await supervisor.ask(IdentityKeys())
-    users, named = {*query.users, *([own.user_id] if query.users else [])}, frozenset(query.devices)
+    users, named = {*query.users, *([own.user_id] if query.users else [])}, await distinct(query.devices)
     owners = users.union((own.user_id, *(address.user_id for address in named)))
     devices = await committed_devices_of(supervisor, sorted(owners))
     missing: list[DeviceAddress] = []
@@ -106,13 +106,15 @@ async def missing_sessions(supervisor: BesideTurns, query: MissingSessions) -> S
         missing += _without(asked, have_sessions)
     pending = await supervisor.ask(CommittedRequests())
     in_flight = {subject for each in pending if each.kind is RequestKind.KEYS_CLAIM for subject in each.subjects}
-    names = {name for address in missing for name in (subject_of(address), server_of(address.user_id))}
-    failing = await committed_back_offs(supervisor, names)
-    due = [
-        address
-        for address in missing
-        if {subject_of(address), server_of(address.user_id)}.isdisjoint(in_flight | failing.keys())
-    ]
+    due: list[DeviceAddress] = []
+    async for part in SlicesOf(missing, DEVICES_AT_ONCE):
+        names = [(subject_of(address), server_of(address.user_id)) for address in part]
+        failing = await committed_back_offs(supervisor, dict.fromkeys(chain.from_iterable(names)))
+        due += [
+            address
+            for address, both in zip(part, names, strict=True)
+            if both[0] not in in_flight and failing.keys().isdisjoint(both)
+        ]
     return SessionsMissing(devices=tuple(missing), claim=_claim_of(due) if due else None)
 
 
