@@ -37,6 +37,8 @@ from .stored import WaitingName, WaitingRecord, name_of
 
 REQUESTS_AT_ONCE: Final = 12
 """Looked at without giving other tasks a chance."""
+STORED_AT_ONCE: Final = 48
+"""The same, where each time some of those that wait may have to go."""
 MOST_ANSWERS: Final = 100
 """Of a type that wait to be sent to a device: a request is sent again if it matters, and anybody can send some.
 Refusals are counted apart: however much is asked for in a device's name that isn't there, it is sent what is."""
@@ -158,8 +160,12 @@ class Answering(Generic[W]):
                     subjects |= {alike, subject}
                     await turn[RequestsActor].ask(PutRequests(requests=tuple(carrying), now=turn.now))
         if waiting:
-            await self.change(turn, waiting, ())
+            await self._put_off(turn, waiting)
             await claim_keys(turn, {known[record.device_id].address for record in waiting})
+
+    async def _put_off(self, turn: Turn, waiting: Sequence[W]) -> None:
+        async for some in SlicesOf(waiting, STORED_AT_ONCE):
+            await self.change(turn, some, ())
 
 
 async def _requests_with(
