@@ -18,14 +18,17 @@ from tests.operations.device import ROOM
 from tests.operations.peer import MEGOLM, Peer, Room, add_devices, claimed
 
 
-async def asks_of_another(alice: Supervisor, *, sessions: int, users: int) -> list[JsonObject]:
+async def asks_of_another(
+    alice: Supervisor, *, sessions: int, users: int, olm_sessions: bool = True
+) -> list[JsonObject]:
     """A verified device asks for keys, each of which many users have claimed as often as anybody can."""
     me = await alice.ask(IdentityKeys())
     two = Peer(me.user_id, DeviceId("TWO"))
     await alice.ask(add_devices(two))
     trusted = SetDeviceTrust(user_id=two.user_id, device_id=two.device_id, trust=DeviceTrust.VERIFIED)
     await alice.ask(trusted)
-    await alice.ask(CreateOlmSessions(one_time_keys=claimed([two])))
+    if olm_sessions:
+        await alice.ask(CreateOlmSessions(one_time_keys=claimed([two])))
     asks: list[JsonObject] = []
     for room in [Room(Peer(), ROOM) for _ in range(sessions)]:
         for claim in range(users * CLAIMS_A_USER):
@@ -47,6 +50,14 @@ async def test_many_claims_on_a_key_are_looked_through_a_little_at_a_time_and_on
     assert max(once.calls, many.calls) < MOST_CALLS
     assert 4 * MOST_CALLS < once.total
     assert many.total < 2 * once.total
+
+
+async def test_requests_that_wait_for_an_olm_session_are_kept_a_little_at_a_time(alice: Supervisor) -> None:
+    (event,) = await asks_of_another(alice, sessions=1, users=1, olm_sessions=False)
+    again = [{**event, "content": {**event["content"], "request_id": f"{number}"}} for number in range(1000)]
+    async with longest_step() as counted:
+        await alice.ask(DecryptToDevice(events=tuple(again)))
+    assert counted.calls < MOST_CALLS
 
 
 async def test_keys_that_many_have_claimed_are_sent_a_little_at_a_time(alice: Supervisor) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from olmstate.actors import Supervisor
+from olmstate.actors._withheld.actor import MOST_TOLD
 from olmstate.messages import (
     AddDevices,
     CreateAccount,
@@ -117,3 +118,13 @@ async def test_devices_are_taken_in_loaded_and_removed_a_few_at_a_time(tmp_path:
     assert (MANY, 0, MANY) == (len(added.added), len(again.added), len(nobody.removed))
     for counted in (adding, loading, removing):
         assert_short_steps(counted)
+
+
+async def test_who_has_no_session_is_looked_up_a_few_at_a_time(alice: Supervisor) -> None:
+    """Anybody can publish as many devices as they like with whom there can't be one, all to be told of it."""
+    mute = peers(MOST_TOLD + MANY)
+    await alice.ask(AddDevices(response=keys_query(*mute)))
+    share = ShareRoomKey(room_id=ROOM, devices=addresses_of(mute))
+    async with longest_step() as counted:
+        assert len(mute) == len((await alice.ask(share)).missing)
+    assert_short_steps(counted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from olmstate.actors import Supervisor
+from olmstate.actors._room_keys.actor import MOST_NOTICES
 from olmstate.actors._to_device import work
 from olmstate.actors._to_device.turns import EVENTS_A_TURN
 from olmstate.messages import (
@@ -26,6 +27,7 @@ from olmstate.messages import (
 )
 from tests.cost.asks import ASKS, forged_events, letters, with_many_sessions
 from tests.cost.longest_step import MOST_CALLS, longest_step
+from tests.operations.peer import MEGOLM
 from tests.peer.forged import FAR
 
 FLOOD = 60
@@ -113,6 +115,15 @@ async def test_a_true_message_behind_a_flood_of_its_device_is_decrypted(alice: S
         event["content"]["sender_key"] = true_ones[0]["content"]["sender_key"]
     outcomes = await alice.ask(DecryptToDevice(events=(true_ones[0], *flood, *true_ones[1:])))
     assert [DecryptedToDevice] * 3 == [type(outcomes[at]) for at in (0, -2, -1)]
+
+
+async def test_notices_for_which_there_is_no_room_are_looked_through_a_little_at_a_time(alice: Supervisor) -> None:
+    content = {"algorithm": MEGOLM, "room_id": ROOM, "sender_key": "theirs", "code": "m.unverified"}
+    event = {"type": "m.room_key.withheld", "sender": MALLORY}
+    events = [{**event, "content": {**content, "session_id": f"{number}"}} for number in range(MOST_NOTICES + 50)]
+    async with longest_step() as counted:
+        await alice.ask(DecryptToDevice(events=tuple(events)))
+    assert counted.calls < MOST_CALLS
 
 
 async def test_the_token_is_stored_with_the_last_of_what_it_acknowledges(alice: Supervisor) -> None:

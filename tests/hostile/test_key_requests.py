@@ -132,6 +132,35 @@ async def test_the_senders_own_key_ends_a_request_if_it_begins_early_enough(
         assert (is_over, not is_over) == (await is_cancelled(us), await is_open(us))
 
 
+@pytest.mark.parametrize("index", [0, 5])
+async def test_the_senders_own_key_ends_a_request_that_was_answered_before(
+    index: int, us: Us, ours: Sequence[Peer], bob: Peer
+) -> None:
+    """It was known by then, so that nobody heard that it is the sender's own now."""
+    room = conversation(bob)
+    early, late = room.room_key, bob.room_key(room.room_id, room.group)
+    await us.supervisor.ask(ask_for(room, "by-event"))
+    await forward(us, ours[0], room.export())
+    assert not await is_cancelled(us)
+
+    room.room_key = late if index else early
+    await us.give(bob, room)
+
+    assert await is_cancelled(us)
+
+
+async def test_what_its_sender_has_sent_already_is_not_asked_for(us: Us, ours: Sequence[Peer], bob: Peer) -> None:
+    """It may have come to another process since the event was looked at. The request was never over."""
+    there, missing = conversation(bob), conversation(bob)
+    await us.give(bob, there)
+    await us.supervisor.ask(ask_for(missing, "by-event"))
+
+    assert () == (await us.supervisor.ask(ask_for(there, "by-event"))).devices
+
+    (request,) = await us.supervisor.ask(RoomKeyRequests())
+    assert missing.key == (request.room_id, request.session_id)
+
+
 @pytest.mark.parametrize("asked", ["at-once", "one-by-one"])
 async def test_whoever_has_an_event_on_a_session_that_is_asked_for_ends_no_request(
     asked: str, us: Us, ours: Sequence[Peer], bob: Peer, mallory: Peer
@@ -327,6 +356,24 @@ async def test_what_has_come_in_the_same_sync_as_the_request_is_given(us: Us, ou
     await us.supervisor.ask(DecryptToDevice(events=(*keys, *asks(us, ours[0], room))))
 
     assert {each.curve25519 for each in claimants} == await given(us, ours[0], room)
+
+
+async def test_whoever_claims_a_key_once_more_in_the_same_sync_is_not_left_out(
+    us: Us, ours: Sequence[Peer], bob: Peer
+) -> None:
+    """What was stored of their claims was counted beside what had changed, and all of them went."""
+    room, again = conversation(bob), Peer(bob.user_id, DeviceId("AGAIN"))
+    await us.send(ours[0], "m.dummy", {})
+    for each in (*members(CLAIMS_FORWARDED + USERS_A_SESSION), bob):
+        await us.give(each, room)
+    await us.ensure_session(again)
+    claim = again.event(us.me, "m.room_key", room.room_key)
+
+    await us.supervisor.ask(DecryptToDevice(events=(claim, *asks(us, ours[0], room))))
+
+    senders = await given(us, ours[0], room)
+    assert bob.curve25519 in senders
+    assert CLAIMS_FORWARDED == len(senders)
 
 
 async def test_who_has_a_key_forwarded_many_times_keeps_no_other_back(us: Us, ours: Sequence[Peer], bob: Peer) -> None:

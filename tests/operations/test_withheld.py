@@ -156,6 +156,19 @@ async def test_of_ones_own_notices_the_oldest_go(
         assert code == (await why_not(alice, friend.room_event(ROOM, group))).code
 
 
+async def test_a_notice_for_which_there_is_no_room_is_not_told_of(
+    alice: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was: of users who have as many, it can be the new one's that goes."""
+    monkeypatch.setattr(actor, "MOST_NOTICES", 2)
+    group = GroupSession()
+    with alice.subscribe(RoomKeysWithheld) as withheld:
+        for server in ("c.example", "b.example", "a.example"):
+            await alice.ask(DecryptToDevice(events=(notice_of(Peer(UserId(f"@u:{server}")), group),)))
+        told = [withheld.receive_nowait().room_keys[0][2] for _ in range(withheld.statistics().current_buffer_used)]
+    assert ["@u:c.example", "@u:b.example"] == told
+
+
 @pytest.mark.parametrize("name", ["room_id", "session_id"])
 async def test_a_notice_with_an_id_that_is_far_too_long_is_none(name: str, alice: Supervisor, friend: Peer) -> None:
     async with unchanged(alice):

@@ -20,7 +20,8 @@ class RoomKeysRequested:
     """Who was asked for room keys."""
 
     devices: tuple[DeviceId, ...]
-    """Our user's other verified devices. If there are none, nobody was asked, and nothing is stored."""
+    """Our user's other verified devices. If there are none, or no key is missing, nobody was asked, and nothing is
+    stored."""
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
@@ -32,8 +33,8 @@ class RequestRoomKeys(Command[RoomKeysRequested]):
     a request. Neither does what a device forwards: another may have a better one, and all are taken. So cancel it when
     you have read what you wanted to.
 
-    Asking again for the same session repeats the request under its id. At most 1,000 are kept. Then those go first, of
-    the sender who has the most, that were answered, and the oldest.
+    What its sender has sent already is not asked for. Asking again for the same session repeats the request under its
+    id. At most 1,000 are kept. Then those go first, of the sender who has the most, that were answered, and the oldest.
 
     Returns:
         RoomKeysRequested

@@ -353,6 +353,21 @@ async def test_nobody_else_is_answered(world: World, autojump_clock: MockClock) 
         assert [] == world.asked_for("/sendToDevice/m.room.encrypted") + world.asked_for("/m.room_key.withheld")
 
 
+@pytest.mark.parametrize("name", ["room_id", "session_id", "request_id"])
+async def test_a_request_with_an_id_that_is_far_too_long_is_not_answered(
+    name: str, world: World, autojump_clock: MockClock
+) -> None:
+    """It was kept among what all processes look through, with each of a hundred answers."""
+    ids = {"room_id": ROOM, "session_id": "unknown", "request_id": "1"}
+    async with own(world) as its:
+        for known, length in ((1, 255), (0, 60_000)):
+            asked = {**ids, name: "x" * length}
+            content = request((RoomId(asked["room_id"]), MegolmSessionId(asked["session_id"])))
+            await its.send(its.other, "m.room_key_request", {**content, "request_id": asked["request_id"]})
+            told = await came(its.other, "m.room_key.withheld")
+            assert known == len(told)
+
+
 async def test_a_request_that_is_cancelled_before_there_is_a_session_is_not_answered(
     world: World, autojump_clock: MockClock
 ) -> None:
@@ -415,6 +430,23 @@ async def test_a_hundred_answers_may_wait_for_a_device(
         contents = await came(its.other, "m.room.encrypted")
         sent = [payload["content"]["session_id"] for payload in map(its.other.peer.read, contents)]
         assert {group.session_id for group in groups[:4]} == set(sent)
+
+
+async def test_two_hundred_requests_may_wait_for_a_session(
+    world: World, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actor, "MOST_FORWARDS", 4)
+    bob, groups = Peer(), [GroupSession() for _ in range(6)]
+    async with own(world, one_time_keys=0) as its:
+        await its.trust()
+        for group in groups:
+            await its.device.ask(bob.add_room_key(ROOM, group))
+            session = ROOM, MegolmSessionId(group.session_id)
+            await its.send(its.other, "m.room_key_request", request(session, request_id=group.session_id))
+        await its.send_encrypted(its.other, "m.forwarded_room_key", {})  # which begins a session
+        await trio.sleep(60)
+        payloads = map(its.other.peer.read, await came(its.other, "m.room.encrypted"))
+        assert 4 == [payload["type"] for payload in payloads].count("m.forwarded_room_key")
 
 
 async def test_nobody_keeps_others_requests_from_waiting_for_a_session(

@@ -37,6 +37,10 @@ from .stored import WaitingName, WaitingRecord, name_of
 
 REQUESTS_AT_ONCE: Final = 12
 """Looked at without giving other tasks a chance."""
+STORED_AT_ONCE: Final = 48
+"""The same, where each time some of those that wait may have to go."""
+MOST_CHARACTERS: Final = 1_000
+"""Of a request's id and what it asks for: they are kept with the answer. Of what devices ask, it is a tenth."""
 MOST_ANSWERS: Final = 100
 """Of a type that wait to be sent to a device: a request is sent again if it matters, and anybody can send some.
 Refusals are counted apart: however much is asked for in a device's name that isn't there, it is sent what is."""
@@ -99,9 +103,11 @@ class Answering(Generic[W]):
                 return None
             if action == "request_cancellation":
                 return device_id, request_id
-            return self.read(device_id, request_id, content) if action == "request" else None
+            request = self.read(device_id, request_id, content) if action == "request" else None
         except MalformedMessage:
             return None
+        too_long = request is not None and len(request_id) + len(self.wanted(request)) > MOST_CHARACTERS
+        return None if too_long else request
 
     async def sessions_started(self, turn: Turn, devices: Sequence[DeviceAddress]) -> None:
         """There are Olm sessions now with these devices: send what waited for one."""
@@ -158,8 +164,12 @@ class Answering(Generic[W]):
                     subjects |= {alike, subject}
                     await turn[RequestsActor].ask(PutRequests(requests=tuple(carrying), now=turn.now))
         if waiting:
-            await self.change(turn, waiting, ())
+            await self._put_off(turn, waiting)
             await claim_keys(turn, {known[record.device_id].address for record in waiting})
+
+    async def _put_off(self, turn: Turn, waiting: Sequence[W]) -> None:
+        async for some in SlicesOf(waiting, STORED_AT_ONCE):
+            await self.change(turn, some, ())
 
 
 async def _requests_with(

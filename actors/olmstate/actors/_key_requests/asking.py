@@ -80,10 +80,15 @@ async def request_room_keys(turn: Turn, command: RequestRoomKeys) -> RoomKeysReq
                 sender=sender if before is None or before.sender == sender else None,
                 message_index=index if before is None else min(index, before.message_index),
             )
+    # a key may have come since its event was looked at, to another process even, and nothing would end the request
+    there = [session_of(record) for record in await _early_enough(turn, records.values(), _senders_first_index)]
+    for session in there:
+        del records[session]
+    await _cancel(turn, there)
     await ask_own_devices(turn, REQUEST, map(_request, records.values()))
     async for new in SlicesOf(records.values(), STORED_AT_ONCE):
         await turn[KeyRequestsActor].ask(ChangeRequests(records=new))
-    return RoomKeysRequested(devices=devices)
+    return RoomKeysRequested(devices=devices if records else ())
 
 
 def _wanted(room_id: RoomId, event: JsonObject) -> tuple[Session, UserId, int]:
@@ -101,18 +106,19 @@ async def cancel_room_key_requests(turn: Turn, command: CancelRoomKeyRequests) -
 
 async def sessions_learnt(turn: Turn, sessions: Collection[Session]) -> None:
     """Keys have come, from wherever: ask no longer for those that their senders have sent, early enough."""
-    over = await _early_enough(turn, sessions, _senders_first_index)
+    open_requests = await turn[KeyRequestsActor].ask(OpenRequests())
+    asked_for = [open_requests[each] for each in sessions if each in open_requests]
+    over = await _early_enough(turn, asked_for, _senders_first_index)
     if over:
         await _cancel(turn, map(session_of, over))
 
 
 async def _early_enough(
-    turn: Turn, sessions: Iterable[Session], first_index: Callable[[KnownOfSession], int | None]
+    turn: Turn, records: Iterable[KeyRequestRecord], first_index: Callable[[KnownOfSession], int | None]
 ) -> list[KeyRequestRecord]:
-    """The requests for some sessions whose keys, as far as they count, begin early enough."""
-    open_requests = await turn[KeyRequestsActor].ask(OpenRequests())
+    """Those of some requests that ask for keys which, as far as they count, begin early enough."""
     found: list[KeyRequestRecord] = []
-    async for some in SlicesOf([open_requests[each] for each in sessions if each in open_requests], SESSIONS_AT_ONCE):
+    async for some in SlicesOf(records, SESSIONS_AT_ONCE):
         asked = LookUpSessions(sessions=tuple((*session_of(record), record.sender) for record in some))
         for record, known in zip(some, await turn[InboundGroupSessionsActor].ask(asked), strict=True):
             first = first_index(known)
@@ -163,7 +169,7 @@ async def receive_forwarded_keys(turn: Turn, events: Sequence[DecryptedEvent]) -
 
 async def _note_answers(turn: Turn, answers: Sequence[tuple[KeyRequestRecord, Collection[DeviceId]]]) -> None:
     """Devices have forwarded what was asked for: whoever said in their name that they wouldn't, didn't know."""
-    early_enough = await _early_enough(turn, [session_of(record) for record, _ in answers], _first_known_index)
+    early_enough = await _early_enough(turn, [record for record, _ in answers], _first_known_index)
     answered = set(map(session_of, early_enough))
     changed = [
         msgspec.structs.replace(

@@ -627,7 +627,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
         if not new:
             return []
         names = self._withheld_names.change(self._all_withheld)
-        first = 1 + max((record.number for record in names.by_name.values()), default=0)
+        first = 1 + max([record.number for record in names.by_name.values()], default=0)
         names.drop(new)
         for number, name in enumerate(new, first):
             room_id, session_id, sender = name
@@ -636,7 +636,7 @@ class InboundGroupSessionsActor(Actor[Asked]):
             self._withheld.put(self._notice(*name), notices[name])
         for name in names.drop(surplus([(name, name[2], 0) for name in names.by_name], number=MOST_NOTICES)):
             self._withheld.put(self._notice(*name), None)
-        return new
+        return [name for name in new if name in names.by_name]
 
     def _add(self, new: NewRoomKey) -> RoomKeyChange:
         partition = self._partition(new.room_id, new.session_id)

@@ -102,8 +102,8 @@ async def add_room_key(turn: Turn, command: AddRoomKey) -> RoomKeyChange:
     copy = RoomKeyCopy(session=session_from_room_key(command.session_key, command.session_id), signed=True)
     new = NewRoomKey(room_id=command.room_id, session_id=command.session_id, copy=copy, claim=claim)
     (change,) = await turn[InboundGroupSessionsActor].ask(AddRoomKeys(room_keys=(new,)))
-    if change != "known":
-        await tell_of_room_keys(turn, ((command.room_id, command.session_id),))
+    session = ((command.room_id, command.session_id),)
+    await tell_of_room_keys(turn, *([(), session] if change == "known" else [session]))
     return change
 
 
@@ -339,7 +339,8 @@ def _claims_on(room_id: RoomId, session_id: str, more: Iterable[MoreClaims]) -> 
 
 
 def _shared_out(claims: list[Claim]) -> list[Claim]:
-    """Those that are forwarded: of equals, what comes first."""
+    """Those that are forwarded, each once: of equals, what comes first."""
+    claims = list(dict.fromkeys(claims))  # what a turn adds to is in a page, too
     gone = set(surplus([(claim, claim.sender, 0) for claim in reversed(claims)], number=CLAIMS_FORWARDED))
     return [claim for claim in claims if claim not in gone]
 

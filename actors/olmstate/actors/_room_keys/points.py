@@ -14,11 +14,15 @@ Sessions: TypeAlias = Collection[tuple[RoomId, MegolmSessionId]]
 SESSIONS_LEARNT = Point[Callable[[Turn, Sessions], Awaitable[None]]]("room keys or withheld notices that came")
 
 
-async def tell_of_room_keys(turn: Turn, sessions: Sessions) -> None:
-    """Room keys have come new or better: tell subscribers and capabilities."""
+async def tell_of_room_keys(turn: Turn, sessions: Sessions, known: Sessions = ()) -> None:
+    """Room keys have come new or better: tell subscribers and capabilities.
+
+    Capabilities hear of those that were ``known``, too: what a device has forwarded may be its sender's own now.
+    """
     if sessions:
         turn.events.append(RoomKeysReceived(room_keys=tuple(sessions)))
-        await tell_of_sessions(turn, sessions)
+    if sessions or known:
+        await tell_of_sessions(turn, {**dict.fromkeys(sessions), **dict.fromkeys(known)})
 
 
 async def tell_of_sessions(turn: Turn, sessions: Sessions) -> None:

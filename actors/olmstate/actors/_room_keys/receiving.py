@@ -39,9 +39,11 @@ async def receive_room_keys(turn: Turn, events: Sequence[DecryptedEvent]) -> Non
     async for some in SlicesOf(events, ROOM_KEYS_AT_ONCE):
         new += [room_key for event in some if (room_key := _room_key(event)) is not None]
     received: dict[tuple[RoomId, MegolmSessionId], None] = {}
+    known: set[tuple[RoomId, MegolmSessionId]] = set()
     async for room_keys in SlicesOf(new, STORED_AT_ONCE):
         received |= dict.fromkeys(await keep_room_keys(turn, room_keys))
-    await tell_of_room_keys(turn, received)
+        known.update((each.room_id, each.session_id) for each in room_keys)
+    await tell_of_room_keys(turn, received, known - received.keys())
 
 
 async def keep_room_keys(turn: Turn, room_keys: Sequence[NewRoomKey]) -> Sequence[tuple[RoomId, MegolmSessionId]]:

@@ -15,6 +15,8 @@ from olmstate.messages import DeviceAddress, JsonObject, MegolmSessionId, RoomId
 
 from .actor import TellNoOlm, WithheldNoticesActor
 
+DEVICES_AT_ONCE: Final = 48
+"""Looked up without giving other tasks a chance, where each time some of a thousand may have to go."""
 BLACKLISTED: Final = "m.blacklisted"
 UNVERIFIED: Final = "m.unverified"
 NO_OLM: Final = "m.no_olm"
@@ -42,9 +44,12 @@ async def tell_no_olm(turn: Turn, without: Collection[DeviceAddress], reached: C
         without: Those devices.
         reached: Devices with which there is a session that works.
     """
-    if without or reached:
-        new = await turn[WithheldNoticesActor].ask(TellNoOlm(without=tuple(without), reached=tuple(reached)))
-        await _tell(turn, dict.fromkeys(new, NO_OLM), {})
+    if reached:
+        await turn[WithheldNoticesActor].ask(TellNoOlm(without=(), reached=tuple(reached)))
+    new: list[DeviceAddress] = []
+    async for some in SlicesOf(without, DEVICES_AT_ONCE):
+        new += await turn[WithheldNoticesActor].ask(TellNoOlm(without=some, reached=()))
+    await _tell(turn, dict.fromkeys(new, NO_OLM), {})
 
 
 async def _tell(
