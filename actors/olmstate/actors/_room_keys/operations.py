@@ -358,19 +358,18 @@ async def forwarded_keys(turn: Turn, session: tuple[RoomId, MegolmSessionId]) ->
         return []
     copy = entry.copies[0]
     if entry.claims and entry.claims[0].own:
-        return [_exported_copy(entry.room_id, copy, entry.claims[0])]
+        return _exported_for_each(entry.room_id, copy, entry.claims[:1])
     more = await _more_claims(actor.ask, entry, _shared_out)
     async for some in SlicesOf(await actor.ask(ChangedClaims()), PAGE):
         more = _shared_out([*more, *_claims_on(*session, some)])
-    return [_exported_copy(entry.room_id, copy, claim) for claim in _shared_out(_claims_on_copy(entry, copy, more))]
+    return _exported_for_each(entry.room_id, copy, _shared_out(_claims_on_copy(entry, copy, more)))
 
 
 def _exports(entry: RoomKeyEntry, more: Sequence[Claim]) -> Iterable[JsonObject]:
     """Each copy as often as there are claims on it: an export names no users, so that each may be the one."""
     for copy in entry.copies:
         if copy.signed or not entry.copies[0].signed:  # beside a signed one, what doesn't connect is a forgery
-            for claim in _claims_on_copy(entry, copy, more):
-                yield _exported_copy(entry.room_id, copy, claim)
+            yield from _exported_for_each(entry.room_id, copy, _claims_on_copy(entry, copy, more))
 
 
 def _claims_on_copy(entry: RoomKeyEntry, copy: RoomKeyCopy, more: Sequence[Claim]) -> list[Claim]:
@@ -385,14 +384,18 @@ def _claims_on_copy(entry: RoomKeyEntry, copy: RoomKeyCopy, more: Sequence[Claim
     return list(by_keys.values())
 
 
-def _exported_copy(room_id: RoomId, copy: RoomKeyCopy, claim: Claim) -> JsonObject:
-    """A copy from its first index, with one claim on it."""
-    return {
-        "algorithm": MEGOLM,
-        "room_id": room_id,
-        "session_id": copy.session.session_id,
-        "session_key": export(copy.session),
-        "sender_key": claim.sender_key,
-        "sender_claimed_keys": {"ed25519": claim.ed25519},
-        "forwarding_curve25519_key_chain": list(claim.forwarding_chain),
-    }
+def _exported_for_each(room_id: RoomId, copy: RoomKeyCopy, claims: Iterable[Claim]) -> list[JsonObject]:
+    """A copy from its first index, once for each claim on it."""
+    session_id, session_key = copy.session.session_id, export(copy.session)
+    return [
+        {
+            "algorithm": MEGOLM,
+            "room_id": room_id,
+            "session_id": session_id,
+            "session_key": session_key,
+            "sender_key": claim.sender_key,
+            "sender_claimed_keys": {"ed25519": claim.ed25519},
+            "forwarding_curve25519_key_chain": list(claim.forwarding_chain),
+        }
+        for claim in claims
+    ]
