@@ -84,6 +84,15 @@ _REQUEST = RequestRecord(
     released=0,
     instead_of=(),
 )
+_KEY_REQUEST = KeyRequestRecord(
+    request_id="a request",
+    room_id=RoomId("!room:example.org"),
+    session_id=MegolmSessionId("a session"),
+    made=1_700_000_000_000,
+    number=3,
+    devices=[DeviceId("BOB")],
+    refused={DeviceId("BOB"): "m.unavailable"},
+)
 _OFFERED = RecipientsRecord(offered=[(BOB, DeviceId("BOB"), Curve25519Key("a curve"))])
 
 EXAMPLES: list[tuple[Record, bytes]] = [
@@ -285,18 +294,7 @@ EXAMPLES: list[tuple[Record, bytes]] = [
         ),
     ),
     (
-        KeyRequestRecord(
-            request_id="a request",
-            room_id=RoomId("!room:example.org"),
-            session_id=MegolmSessionId("a session"),
-            made=1_700_000_000_000,
-            number=3,
-            devices=[DeviceId("BOB")],
-            refused={DeviceId("BOB"): "m.unavailable"},
-            sender=UserId("@alice:example.org"),
-            message_index=5,
-            answered=True,
-        ),
+        replace(_KEY_REQUEST, sender=ALICE, message_index=5, answered=True),
         (
             b'{"request_id":"a request","room_id":"!room:example.org","session_id":"a session","made":1700000000000,'
             b'"number":3,"devices":["BOB"],"refused":{"BOB":"m.unavailable"},"sender":"@alice:example.org",'
@@ -508,15 +506,7 @@ EARLIER: list[tuple[bytes, Record]] = [
             b'{"request_id":"a request","room_id":"!room:example.org","session_id":"a session","made":1700000000000,'
             b'"number":3,"devices":["BOB"],"first_known_index":5,"refused":{"BOB":"m.unavailable"}}'
         ),
-        KeyRequestRecord(
-            request_id="a request",
-            room_id=RoomId("!room:example.org"),
-            session_id=MegolmSessionId("a session"),
-            made=1_700_000_000_000,
-            number=3,
-            devices=[DeviceId("BOB")],
-            refused={DeviceId("BOB"): "m.unavailable"},
-        ),
+        _KEY_REQUEST,
     ),
     (
         (
